@@ -1,0 +1,5 @@
+"""`python -m sensor` is the command `sensor`."""
+
+from sensor.cli.main import main
+
+main()

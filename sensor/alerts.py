@@ -1,0 +1,107 @@
+"""Alerts: what a detection says of a crossing, the record that goes out, and which repeats are folded into it."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from sensor.clock import SECOND
+
+Severity = Literal["low", "medium", "high"]
+
+
+@dataclass(frozen=True)
+class Alert:
+    """What a detection returns: a sentence, and whatever the key and the result do not already say.
+
+    src, dst, port and proto are taken from the key's orig_h, resp_h, resp_p and proto where they are not given.
+    same_as: alerts of one detection with an equal value are one incident, repeated at most once in `suppress_for`.
+    covers: names of detections whose alerts about the same src are folded into this one while it lasts.
+    """
+
+    message: str
+    src: Any = None
+    dst: Any = None
+    port: int | None = None
+    proto: str | None = None
+    kind: str | None = None
+    severity: Severity | None = None
+    sample: tuple[Any, ...] | list[Any] = ()
+    same_as: Hashable = None
+    covers: tuple[str, ...] = ()
+
+
+class AlertRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type", tag="alert"):
+    """An alert as outputs carry it; times are RFC 3339 in UTC, addresses plain text."""
+
+    id: str
+    ts: str
+    first_seen: str
+    last_seen: str
+    detection: str
+    kind: str | None
+    severity: Severity
+    message: str
+    src: str | None = None
+    dst: str | None = None
+    port: int | None = None
+    proto: str | None = None
+    value: float | None = None
+    threshold: float | None = None
+    sample: list[str | int | float] = []
+    epoch: int | None = None
+    complete: bool = True
+    missing: list[str] = []
+    """The members whose results the alert had to be judged without."""
+    workers: list[str]
+    """The members whose results it was judged by."""
+    attack: str | None = None
+    """ATT&CK technique."""
+    version: str
+    """The detection's."""
+
+
+def alert_id(detection: str, sumstat: str, key: bytes, epoch: int, level: int) -> str:
+    """The id of the alert for one crossing: a hash of what it is about, so that no crash or replay gives it another."""
+    digest = hashlib.blake2b(digest_size=10)
+    for part in (detection.encode(), sumstat.encode(), key, str(epoch).encode(), str(level).encode()):
+        digest.update(len(part).to_bytes(4, "big"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+@dataclass
+class Suppressor:
+    """Folds repeats of an alert into the first for `suppress_for`; remembers `capacity` incidents, oldest out first."""
+
+    suppress_for: int = 3600 * SECOND
+    capacity: int = 65536
+    suppressed: int = 0
+    forgotten: int = 0
+    _until: OrderedDict[Hashable, int] = field(default_factory=OrderedDict)
+
+    def admits(self, detection: str, alert: Alert, src: str | None, now: int) -> bool:
+        """Whether an alert at packet time `now` is to go out; if so, remember it and all that it covers."""
+        same = ("same", detection, alert.same_as)
+        repeated = alert.same_as is not None and self._lasts(same, now)
+        if repeated or self._lasts(("covered", detection, src), now):
+            self.suppressed += 1
+            return False
+        if alert.same_as is not None:
+            self._remember(same, now)
+        for covered in alert.covers:
+            self._remember(("covered", covered, src), now)
+        return True
+
+    def _lasts(self, incident: Hashable, now: int) -> bool:
+        return now < self._until.get(incident, now)
+
+    def _remember(self, incident: Hashable, now: int) -> None:
+        self._until[incident] = now + self.suppress_for
+        self._until.move_to_end(incident)
+        if len(self._until) > self.capacity:
+            self._until.popitem(last=False)
+            self.forgotten += 1

@@ -1,0 +1,29 @@
+"""What can be wrong with a capture: an error for what was asked, a `Damage` for what a file holds."""
+
+from dataclasses import dataclass
+
+
+class CaptureError(Exception):
+    """An input cannot be used at all. The text is one line: which one, what is wrong, and what to do about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Where and why reading of a file ended before its end; all that precedes was delivered."""
+
+    path: str
+    offset: int
+    """Byte at which the first record that could not be read begins, in the uncompressed data."""
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: at byte {self.offset}: {self.message}"
+
+
+class Broken(Exception):
+    """Raised inside this package only, by a reader that cannot go on; becomes a `Damage` or a `CaptureError`."""
+
+    def __init__(self, offset: int, message: str, *, foreign: bool = False) -> None:
+        super().__init__(message)
+        self.offset = offset
+        self.foreign = foreign  # not a capture file at all, so it may be passed over in a directory

@@ -1,0 +1,49 @@
+"""What the readers of the two file formats share: the limits, the counters, how an index kernel says why it stopped."""
+
+from typing import Protocol
+
+import numpy as np
+
+from sensor.capture.fault import Broken
+from sensor.capture.stream import Stream
+
+CAPLEN_MAX = 262144
+"""Longest packet, in captured bytes: libpcap's MAXIMUM_SNAPLEN; a record that claims more is damaged."""
+
+COUNTERS = (
+    "packets_read",
+    "bytes_read",  # captured bytes of packets
+    "bad_subsecond",  # pcap: the fraction is a second or more; it is added as it stands
+    "caplen_exceeds_wirelen",  # more captured than was on the wire: kept as it stands
+    "timestamps_clamped",  # pcapng: outside 1970 .. 2116
+    "blocks_skipped",  # pcapng: blocks that hold neither packets nor what is needed to read them
+)
+"""What each position of a reader's `counts` (int64) counts."""
+PACKETS, BYTES, BAD_SUBSECOND, LONG_CAPLEN, CLAMPED, SKIPPED = range(6)
+
+FULL, MORE = 0, 1
+"""Why an index kernel stopped: no row is left for a frame; the next record is not wholly there. Others are its own."""
+
+
+class Reader(Protocol):
+    """Finds the packets of one file."""
+
+    stream: Stream
+
+    def read(self, frames: np.ndarray, counts: np.ndarray) -> int:
+        """Fill rows of `frames` (FRAME) with the next packets and return how many; 0 at the end.
+
+        Offsets are into `stream.data` as it is on return. Raises Broken where the file is damaged, when all packets
+        before that place have been given.
+        """
+
+
+def cut_short(stream: Stream, where: str) -> Broken:
+    """The error for a stream that ends inside something."""
+    return Broken(stream.offset, f"{stream.fault or 'the file ends'} inside {where}")
+
+
+def check_end(stream: Stream) -> None:
+    """At a stream's end, between two records: raises Broken if that end came too soon."""
+    if stream.fault:
+        raise Broken(stream.offset, stream.fault)

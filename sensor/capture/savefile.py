@@ -1,0 +1,126 @@
+"""Savefiles, libpcap's word for capture files on disk: one or many, plain or compressed, as blocks of packets."""
+
+import os
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
+
+from sensor.capture.fault import Broken, CaptureError, Damage
+from sensor.capture.merge import FEW, Merge
+from sensor.capture.reader import COUNTERS
+from sensor.capture.source import Source
+from sensor.capture.stream import SMALL_WINDOW, WINDOW
+from sensor.packet import Block
+
+BLOCK_FRAMES = 16384
+"""Frames of a block at most: enough that work done once a block is free, few enough to stay in a CPU's cache."""
+
+
+class Savefiles:
+    """The packets of some capture files, merged by time. Made by `open_savefiles`."""
+
+    def __init__(self) -> None:
+        self._sources: list[Source] = []
+        self._counts = np.zeros(len(COUNTERS), np.int64)
+        self.damage: list[Damage] = []
+        """What could not be read, in the order found. A damaged file does not keep the others from being read."""
+        self.skipped: list[str] = []
+        """Files of a directory that are no captures, each as a line of text that says what it is."""
+
+    def blocks(self, size: int = BLOCK_FRAMES) -> Iterator[Block]:
+        """All packets in order, at most `size` a block; to be asked for once.
+
+        A block is valid until the next one is asked for. Each of its buffers belongs to one open file. Raises
+        CaptureError where more files overlap in time than can be open at once.
+        """
+        sources = self._sources
+        begun = sources if len(sources) == 1 else [source for source in sources if source.first_ts is not None]
+        return Merge(begun, self._counts, self.damage, size).blocks()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was read so far and what was odd about it, by name."""
+        return {
+            "files": len(self._sources),
+            "files_skipped": len(self.skipped),
+            "files_damaged": len(self.damage),
+            **dict(zip(COUNTERS, self._counts.tolist(), strict=True)),
+        }
+
+    @property
+    def progress(self) -> tuple[int, int | None]:
+        """Bytes done, compressed as they are, and bytes in all where that is known."""
+        sizes = [source.size for source in self._sources]
+        done = sum(source.done for source in self._sources)
+        return done, None if None in sizes else sum(size or 0 for size in sizes)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for source in self._sources:
+            source.close()
+
+    def __enter__(self) -> "Savefiles":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _add(self, source: Source, *, is_alone: bool) -> None:
+        """Take in a file. Of several, each is looked into, to tell which begins when."""
+        self._sources.append(source)
+        if not is_alone:
+            source.look_ahead(self._counts)
+            if source.damage and source.first_ts is None:
+                self.damage.append(source.damage)
+
+
+def open_savefiles(paths: Sequence[str], *, stdin: BinaryIO | None = None) -> Savefiles:
+    """Open capture files, directories of them (all files below, by name), and "-" for standard input.
+
+    Raises CaptureError where one is missing, unreadable, or no capture file, before any packet is read. If there are
+    several, one whose header is unusable becomes a `Damage` and the others go on; in a directory, what is no capture
+    file is passed over and counted. Of several, pipes included, the first packet is waited for here.
+    """
+    inputs = [found for path in paths for found in _expand(path)]
+    if paths.count("-") > 1:
+        raise CaptureError("-: standard input can be read only once; name it once")
+    window = WINDOW if len(inputs) <= FEW else SMALL_WINDOW
+    opened = Savefiles()
+    try:
+        for order, (path, is_listed) in enumerate(inputs):
+            try:
+                opened._add(Source(path, order, stdin=stdin, window=window), is_alone=len(inputs) == 1)
+            except Broken as broken:
+                if is_listed and broken.foreign:
+                    opened.skipped.append(f"{path}: {broken}")
+                elif len(inputs) == 1:
+                    raise CaptureError(f"{path}: {broken}") from None
+                else:
+                    opened.damage.append(Damage(path, broken.offset, str(broken)))
+        if not opened._sources and not opened.damage:
+            raise CaptureError(f"{', '.join(paths)}: no capture among {len(inputs)} files; name one of pcap or pcapng")
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _expand(path: str) -> Iterator[tuple[str, bool]]:
+    """The files that a path stands for, and whether they were found by listing a directory."""
+    if path == "-" or not os.path.isdir(path):
+        yield path, False
+        return
+    for folder, folders, names in os.walk(path, onerror=_refuse):
+        folders.sort()
+        for name in sorted(names):
+            found = os.path.join(folder, name)
+            if os.path.isfile(found):  # no pipe or socket, which opening might block on
+                yield found, True
+
+
+def _refuse(error: OSError) -> None:
+    raise CaptureError(f"{error.filename}: {error.strerror}; check its permissions") from error

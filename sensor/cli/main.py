@@ -1,0 +1,62 @@
+"""`sensor`: the commands, their arguments and exit codes. What a command needs is imported when it runs."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from sensor import __version__
+
+COMMANDS = {
+    "replay": ("sensor.cli.replay", "Read capture files and name the scanners in them."),
+    "detections": ("sensor.cli.detections", "List the detections, their options, and what each misses."),
+}
+
+FAILURE, FOUND, NO_PERMISSION = 1, 10, 77
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used, so that `sensor --version` starts at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; that a reader of our output has gone away is no failure."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still in its buffer
+            return ctx.exit(0)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sensor")
+def group() -> None:
+    """A network sensor: detections in plain Python, at millions of packets a second."""
+
+
+def fail(message: str, code: int = FAILURE) -> Any:
+    """Say what went wrong in one line on standard error, and leave."""
+    click.echo(f"sensor: {message}", err=True)
+    sys.exit(code)
+
+
+def main() -> None:
+    """Run the command line."""
+    group(prog_name="sensor")

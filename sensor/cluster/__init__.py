@@ -1,0 +1,1 @@
+"""Workers, a manager, and the bus between them."""

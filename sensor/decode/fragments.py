@@ -1,0 +1,188 @@
+"""Reassembly of IP datagrams from their fragments (RFC 791, 8200, 5722), off the fast path.
+
+What overlaps is compared, never overwritten. Fragments that disagree make their datagram ambiguous: hosts differ in
+which bytes they keep, so no answer is right for all. It is dropped, and what still arrives of it is swallowed until it
+times out. Over IPv6 an overlap in part is enough for that. Rows come out as they would in batches of one.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sensor._jit import njit
+from sensor.decode.fragment_table import (
+    AMBIGUOUS,
+    BLOCK,
+    CUT,
+    FRAGMENTS,
+    MAX_DATAGRAM,
+    NONE,
+    REASSEMBLED,
+    REFUSED,
+    SWALLOWED,
+    drop,
+    expire,
+    find,
+    make_room,
+    release,
+)
+from sensor.decode.layers import count, flag
+from sensor.packet import FRAME
+from sensor.weird import Weird
+
+WHOLE_BYTES, WHOLE_DATAGRAMS = 1 << 20, 1024
+"""Room for what becomes whole in one call of the kernel; it is called until it is through."""
+
+
+class Whole(NamedTuple):
+    """Datagrams that became whole, and of which no row tells the transport yet."""
+
+    data: np.ndarray
+    """uint8: their bytes behind each other."""
+    frames: np.ndarray
+    """FRAME rows that say where each lies."""
+    rows: np.ndarray
+    """int64: the row of the packet that completed it."""
+
+
+def new_whole() -> Whole:
+    """Room for some datagrams."""
+    return Whole(np.zeros(WHOLE_BYTES, np.uint8), np.zeros(WHOLE_DATAGRAMS, FRAME), np.zeros(WHOLE_DATAGRAMS, np.int64))
+
+
+@njit
+def reassemble(table, timeout, data, pieces, start, packets, whole, weirds):
+    """Put `pieces[start:]` (whose bytes are in `data`) into the table, in order; fill `whole`.
+
+    Returns how many pieces are done and how many datagrams are in `whole`: it stops early when that could take no more.
+    """
+    used, n = 0, 0
+    for k in range(start, pieces.shape[0]):
+        if whole.data.shape[0] - used < MAX_DATAGRAM or n == whole.rows.shape[0]:
+            return k, n
+        row = packets[pieces[k]["row"]]
+        before = row["weird"]
+        table.counts[FRAGMENTS] += 1
+        expire(table, row["ts"], timeout)
+        if _is_usable(table, pieces[k], row):
+            d = find(table, pieces[k])
+            outcome = _add(table, d, pieces[k], data)
+            if outcome:
+                flag(row, outcome)
+            if _is_whole(table.datagrams[d]):
+                table.counts[REASSEMBLED] += 1
+                if not table.datagrams[d]["shown"]:
+                    whole.rows[n] = pieces[k]["row"]
+                    used += _copy_out(table, d, whole.data, used, whole.frames[n])
+                    n += 1
+                drop(table, d)
+        count(row["weird"] & ~before, weirds)
+    return pieces.shape[0], n
+
+
+@njit
+def _is_whole(held):
+    return not held["dead"] and held["units"] * 8 >= held["total"] >= 0
+
+
+@njit
+def _is_usable(table, piece, row):
+    length = piece["length"]
+    if piece["captured"] < length:
+        table.counts[CUT] += 1
+        return False
+    if length == 0 or (piece["more"] and length % 8):
+        flag(row, Weird.BAD_FRAGMENT_LENGTH)
+        table.counts[REFUSED] += 1
+        return False
+    if piece["offset"] + length > MAX_DATAGRAM:
+        flag(row, Weird.FRAGMENT_TOO_LONG)
+        table.counts[REFUSED] += 1
+        return False
+    return True
+
+
+@njit
+def _kill(table, d, weird):
+    table.counts[AMBIGUOUS] += 1
+    table.datagrams[d]["dead"] = 1
+    release(table, d)
+    return np.int64(weird)
+
+
+@njit
+def _add(table, d, piece, data):
+    """Add a piece to datagram `d`; returns the Weird that this shows, or 0."""
+    held = table.datagrams[d]
+    if held["dead"]:
+        table.counts[SWALLOWED] += 1
+        return np.int64(0)
+    start, stop = np.int64(piece["offset"]), np.int64(piece["offset"] + piece["length"])
+    ends_elsewhere = held["total"] >= 0 and (stop > held["total"] or (not piece["more"] and stop != held["total"]))
+    if ends_elsewhere or (not piece["more"] and held["reach"] > stop):
+        return _kill(table, d, Weird.FRAGMENT_SIZE_INCONSISTENCY)
+    same, differ = _compare(table, d, piece, data)
+    units = (stop - start + 7) // 8
+    if differ:
+        return _kill(table, d, Weird.FRAGMENT_INCONSISTENCY)
+    overlaps_in_part = 0 < same < units
+    if overlaps_in_part and piece["ip_version"] == 6:
+        return _kill(table, d, Weird.FRAGMENT_OVERLAP)
+    if not piece["more"]:
+        held["total"] = stop
+    held["reach"] = max(held["reach"], stop)
+    held["units"] += units - same
+    held["shown"] |= piece["shown"]
+    if same < units:
+        make_room(table, d, start, stop)
+        _store(table, d, piece, data)
+    return np.int64(Weird.FRAGMENT_OVERLAP) if overlaps_in_part else np.int64(0)
+
+
+@njit
+def _compare(table, d, piece, data):
+    """How many of a piece's units are there already, and whether any of them has other bytes."""
+    same, length = 0, np.int64(piece["length"])
+    for at in range(0, length, 8):
+        where = np.int64(piece["offset"]) + at
+        block, byte = table.blocks[d, where // BLOCK], where % BLOCK
+        if block == NONE or not table.arrived[block, byte // 8]:
+            continue
+        same += 1
+        for i in range(min(8, length - at)):
+            if table.pool[block, byte + i] != data[piece["at"] + at + i]:
+                return same, True
+    return same, False
+
+
+@njit
+def _store(table, d, piece, data):
+    for i in range(np.int64(piece["length"])):
+        where = np.int64(piece["offset"]) + i
+        block = table.blocks[d, where // BLOCK]
+        table.pool[block, where % BLOCK] = data[piece["at"] + i]
+        table.arrived[block, where % BLOCK // 8] = True
+
+
+@njit
+def _copy_out(table, d, out, used, frame):
+    total = np.int64(table.datagrams[d]["total"])
+    for i in range(total):
+        out[used + i] = table.pool[table.blocks[d, i // BLOCK], i % BLOCK]
+    frame["offset"] = used
+    frame["caplen"] = total
+    frame["wirelen"] = total
+    return total
+
+
+@njit
+def gather(data, pieces, start, stop, staging, used):
+    """Copy the bytes of `pieces[start:stop]` behind each other into `staging` from `used` on, and say so in them."""
+    for k in range(start, stop):
+        piece = pieces[k]
+        length = max(0, min(piece["length"], piece["captured"]))
+        for i in range(length):
+            staging[used + i] = data[piece["at"] + i]
+        piece["at"] = used
+        used += length
+    return used

@@ -1,0 +1,90 @@
+"""What the layers share: the codes by which one names the next, the columns of a fragment, and reading numbers.
+
+A layer's kernel takes the frame (uint8, exactly the captured bytes), where its header starts (`at`) and where its data
+ends by the account of the headers around it (`end`, which may lie past the captured bytes). It returns the code of the
+next layer with that one's `at` and `end`. A code of STOP + r ends the walk because of r, a Weird or a Refusal.
+"""
+
+import numpy as np
+
+from sensor._jit import njit
+from sensor.packet import Tunnel
+
+DONE = 0
+
+ETHERNET, LLC, VLAN, MPLS, PPPOE, PPP = 1, 2, 3, 4, 5, 6
+CISCO_HDLC, LINUX_SLL, LINUX_SLL2, NULL, RAW_IP = 7, 8, 9, 10, 11
+
+FIRST_NETWORK = 16
+IPV4, IPV6, ARP, EXTENSION = 16, 17, 18, 19
+
+FIRST_TUNNEL = 32
+"""A tunnel's code is this plus its Tunnel."""
+IPIP, GRE, VXLAN, GENEVE, TEREDO, GTPU = (FIRST_TUNNEL + int(each) for each in Tunnel if each is not Tunnel.NONE)
+
+FIRST_TRANSPORT = 48
+TCP, UDP, ICMP, SCTP = 48, 49, 50, 51
+
+STOP = 128
+
+MAX_LAYERS = 16
+
+PIECE = np.dtype(
+    [
+        ("row", "i8"),  # of its packet in the batch
+        ("at", "i8"),  # of its first byte of the datagram: in the frame, then in the buffer
+        ("length", "i4"),  # bytes of the datagram, by the header's account
+        ("offset", "i4"),  # of those in the datagram
+        ("captured", "i4"),  # bytes of them that are there, -1 where the datagram claims more than its carrier has
+        ("more", "u1"),  # whether others follow
+        ("shown", "u1"),  # whether the packet's row already tells of the transport: a first fragment only
+        ("ip_version", "u1"),
+        ("ident", "u8"),  # version, protocol (IPv4 only, RFC 791) and identification
+        ("src_hi", "u8"),
+        ("src_lo", "u8"),
+        ("dst_hi", "u8"),
+        ("dst_lo", "u8"),
+    ],
+    align=True,
+)
+"""A fragment of a datagram, as the walk found it."""
+
+_32 = np.uint64(32)
+
+
+@njit
+def u16(frame, at):
+    """A 16-bit number in network order, as int64."""
+    return np.int64(frame[at]) << 8 | np.int64(frame[at + 1])
+
+
+@njit
+def u32(frame, at):
+    """A 32-bit number in network order, as int64."""
+    return u16(frame, at) << 16 | u16(frame, at + 2)
+
+
+@njit
+def u64(frame, at):
+    """A 64-bit number in network order, as uint64."""
+    return np.uint64(u32(frame, at)) << _32 | np.uint64(u32(frame, at + 4))
+
+
+@njit
+def readable(frame, end):
+    """Where the bytes stop that were captured and that belong to this layer."""
+    return min(frame.shape[0], end)
+
+
+@njit
+def flag(row, weird):
+    """Note an oddity."""
+    row["weird"] |= np.uint64(1) << np.uint64(weird)
+
+
+@njit
+def count(weird, weirds):
+    """Add a column value of oddities to the counts by Weird (int64, 64 of them)."""
+    if weird:
+        for bit in range(64):
+            weirds[bit] += np.int64(weird >> np.uint64(bit) & np.uint64(1))

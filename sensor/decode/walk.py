@@ -1,0 +1,133 @@
+"""The walk: one pass over the layers of each frame, at most 16 of them, every read inside the captured bytes."""
+
+import numpy as np
+
+from sensor._jit import njit
+from sensor.decode.layers import (
+    DONE,
+    FIRST_NETWORK,
+    FIRST_TRANSPORT,
+    FIRST_TUNNEL,
+    MAX_LAYERS,
+    STOP,
+    count,
+    flag,
+)
+from sensor.decode.link import by_linktype, link
+from sensor.decode.network import by_proto, network
+from sensor.decode.transport import transport
+from sensor.decode.tunnel import tunnel
+from sensor.packet import Kind
+from sensor.weird import Weird
+
+
+@njit
+def walk_frames(data, frames, rows, packets, words, pieces, found, weirds, refusals):
+    """Decode `frames` (FRAME rows, all in `data`) into `packets[rows]`.
+
+    `words` is `packets` seen as uint64, shape (n, itemsize / 8), for clearing rows. Fragments are described in
+    `pieces` from index `found` on; returns how many are there after that. `weirds` (by Weird) and `refusals` (by
+    Refusal, so index 0 counts the packets decoded) are added to.
+    """
+    for k in range(rows.shape[0]):
+        words[rows[k], :] = 0
+        row, frame = packets[rows[k]], _captured(data, frames[k])
+        _head(row, frames[k])
+        layer = by_linktype(frames[k]["linktype"])
+        end = max(np.int64(row["wirelen"]), frame.shape[0])
+        layer, is_fragment = _walk(frame, row, pieces[found], layer, end)
+        if is_fragment:
+            _wait(row, layer)
+            _keep(row, pieces[found], rows[k], frames[k]["offset"])
+            found += 1
+        elif layer >= STOP:
+            _stop(row, layer - STOP)
+        refusals[row["refused"]] += 1
+        count(row["weird"], weirds)
+    return found
+
+
+@njit
+def walk_datagrams(data, frames, rows, packets, pieces, weirds):
+    """Go on with `packets[rows]`, whose fragments became whole: `frames` say where each datagram's bytes are in `data`.
+
+    The payload's offset is then that of the frame's end: its bytes are not all in the frame.
+    """
+    for k in range(rows.shape[0]):
+        row, frame = packets[rows[k]], _captured(data, frames[k])
+        before = row["weird"]
+        row["kind"] = Kind.IP
+        row["payload_len"] = frame.shape[0]
+        layer, is_fragment = by_proto(row["proto"], row["ip_version"]), np.bool_(False)
+        if layer != DONE:
+            layer, is_fragment = _walk(frame, row, pieces[0], layer, frame.shape[0])
+        if is_fragment:
+            _wait(row, layer)
+            flag(row, Weird.NESTED_FRAGMENT)
+        elif layer >= STOP:
+            _stop(row, layer - STOP)
+        row["payload"] = row["caplen"]
+        count(row["weird"] & ~before, weirds)
+
+
+@njit
+def _captured(data, frame):
+    """The bytes of a frame and no others: no read can leave them."""
+    return data[frame["offset"] : frame["offset"] + np.int64(frame["caplen"])]
+
+
+@njit
+def _head(row, frame):
+    row["ts"] = frame["ts"]
+    row["caplen"] = frame["caplen"]
+    row["wirelen"] = frame["wirelen"]
+
+
+@njit
+def _walk(frame, row, piece, layer, end):
+    """Take layers off until there is nothing more to understand; what ended it, and whether it is a fragment."""
+    at, carrier, partial = np.int64(0), np.int64(0), np.bool_(False)  # bare literals would have all compiled twice
+    for _ in range(MAX_LAYERS):
+        if layer < FIRST_NETWORK:
+            layer, at, end = link(frame, row, layer, at, end)
+        elif layer < FIRST_TUNNEL:
+            layer, at, end = network(frame, row, piece, layer, at, end, carrier, partial)
+            partial = partial or row["kind"] == Kind.FRAGMENT
+        elif layer < FIRST_TRANSPORT:
+            carrier = layer - FIRST_TUNNEL
+            layer, at, end = tunnel(frame, row, layer, at, end, partial)
+        elif layer < STOP:
+            layer, at, end = transport(frame, row, layer, at, end)
+        if layer < STOP:
+            row["layers"] += 1
+        if layer == DONE or layer >= STOP:
+            return layer, partial
+    return STOP + Weird.TOO_MANY_LAYERS, partial
+
+
+@njit
+def _stop(row, reason):
+    """Say why the walk ended: a refusal where nothing was understood before, else a weird if it is one."""
+    if row["kind"] == Kind.REFUSED:
+        row["refused"] = reason
+        row["vlan"] = 0
+        row["layers"] = 0
+    elif reason < 64:
+        flag(row, reason)
+
+
+@njit
+def _wait(row, layer):
+    """A first fragment whose headers are cut shows nothing, and nothing is said of it, until its datagram is whole."""
+    if layer >= STOP:
+        row["kind"] = Kind.FRAGMENT
+        row["src_port"] = 0
+        row["dst_port"] = 0
+
+
+@njit
+def _keep(row, piece, index, offset):
+    """Complete a fragment's description."""
+    piece["row"] = index
+    piece["at"] += offset
+    piece["shown"] = row["kind"] != Kind.FRAGMENT

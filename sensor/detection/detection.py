@@ -1,0 +1,115 @@
+"""Detections: classes that declare what to observe and say what a crossing means; the framework runs them."""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sensor.alerts import Severity
+from sensor.detection.option import Option, Value
+from sensor.detection.stream import DetectionError, Stream, check_event
+from sensor.detection.sumstat import SumStat
+from sensor.events import Batch, nearest
+from sensor.sumstats import Definition
+
+Observed = tuple[Stream, Batch, np.ndarray, Any]
+"""A stream that was fed by hand: the batch that gives the rows their times, their keys' words, and their values."""
+
+
+def on(*events: str) -> Callable[[Any], Any]:
+    """Mark a method to be called with each batch of these events; it may `self.observe(...)` what it computes."""
+    for event in events:
+        check_event(event)
+
+    def mark(method: Any) -> Any:
+        method.events = events
+        return method
+
+    return mark
+
+
+class Detection:
+    """What a detection is derived from.
+
+    name: its class's name in snake case, where not given. severity, attack (an ATT&CK technique) and version go into
+    its alerts. The docstring of the class, or of its module, says what it finds; what follows "Misses" in it, what it
+    does not.
+    """
+
+    name: ClassVar[str] = ""
+    severity: ClassVar[Severity] = "medium"
+    attack: ClassVar[str | None] = None
+    version: ClassVar[str] = "1"
+
+    options: ClassVar[dict[str, Option]] = {}
+    sumstats: ClassVar[dict[str, SumStat]] = {}
+    handlers: ClassVar[dict[str, list[str]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        if cls.attack is None:
+            found = re.search(r"\bT[0-9]{4}(?:\.[0-9]{3})?\b", cls.documentation())
+            cls.attack = found[0] if found else None
+        members = {name: member for parent in reversed(cls.__mro__) for name, member in vars(parent).items()}
+        cls.options = {name: each for name, each in members.items() if isinstance(each, Option)}
+        cls.sumstats = {name: each for name, each in members.items() if isinstance(each, SumStat)}
+        cls.handlers = {}
+        for name, member in members.items():
+            for event in getattr(member, "events", ()) if inspect.isfunction(member) else ():
+                cls.handlers.setdefault(event, []).append(name)
+
+    def __init__(self, **settings: Value) -> None:
+        for name, value in settings.items():
+            if name not in self.options:
+                near = nearest(name, self.options)
+                hint = f"did you mean {near!r}?" if near else "it has none"
+                raise DetectionError(f"{self.name} has no option {name!r}; {hint}")
+            try:
+                self.options[name].check(value)
+            except ValueError as error:
+                raise DetectionError(f"{self.name}.{name}: {error}") from None
+        self.settings = {name: option.default for name, option in self.options.items()} | settings
+        self.observed: list[Observed] = []
+        self._batch: Batch | None = None
+
+    @classmethod
+    def documentation(cls) -> str:
+        """The docstring that describes it: its own, or else its module's."""
+        module = sys.modules.get(cls.__module__)
+        return inspect.cleandoc(cls.__doc__ or getattr(module, "__doc__", None) or "")
+
+    @classmethod
+    def misses(cls) -> str:
+        """What it says it does not find."""
+        found = re.search(r"\bMisses\b(.*)", cls.documentation(), re.DOTALL)
+        return " ".join(found[0].split()) if found else ""
+
+    def define(self) -> dict[str, Definition]:
+        """The engine's form of its SumStats under these settings, by their names on the class."""
+        try:
+            return {name: sumstat.define(self.name, self.settings) for name, sumstat in self.sumstats.items()}
+        except ValueError as error:
+            raise DetectionError(str(error)) from None
+
+    def run_handlers(self, batch: Batch) -> list[Observed]:
+        """Call what is marked `@on` this batch's event; return what it observed."""
+        self.observed, self._batch = [], batch
+        for name in self.handlers.get(batch.event, ()):
+            getattr(self, name)(batch)
+        return self.observed
+
+    def observe(self, stream: Stream, keys: Sequence[Any], values: Any = None, *, rows: Batch | None = None) -> None:
+        """Feed a stream from within a method marked `@on`.
+
+        keys: a column for each part of the stream's key; values: a column, or nothing to count 1 each. Each row is
+        observed at the time of that row of the batch, or of `rows`: the part of the batch that they were taken from.
+        """
+        batch = rows if rows is not None else self._batch
+        if batch is None:
+            raise DetectionError("observe() works within a method marked @on")
+        self.observed.append((stream, batch, stream.key.gather(keys, len(batch)), values))

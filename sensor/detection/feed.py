@@ -1,0 +1,180 @@
+"""The feed: turns batches of events into observations for the detections' SumStats, and contains what raises."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sensor.detection.detection import Detection, Observed
+from sensor.detection.stream import DetectionError, Stream
+from sensor.detection.sumstat import Reduction, SumStat
+from sensor.events import Batch, split
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Faults:
+    """Contains a detection that raises: counted and logged by name, and switched off when it has raised too often."""
+
+    limit: int = 10
+    counts: dict[str, int] = field(default_factory=dict)
+    switched_off: list[str] = field(default_factory=list)
+    unreported: list[str] = field(default_factory=list)
+
+    def allows(self, detection: Detection) -> bool:
+        """Whether a detection is still to be run."""
+        return detection.name not in self.switched_off
+
+    def call(self, detection: Detection, what: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a detection's own code; None where it raised."""
+        try:
+            return function(*args)
+        except Exception:
+            self._count(detection.name, what)
+            return None
+
+    def take_unreported(self) -> list[str]:
+        """The detections that were switched off since the last call."""
+        taken, self.unreported = self.unreported, []
+        return taken
+
+    def _count(self, name: str, what: str) -> None:
+        count = self.counts[name] = self.counts.get(name, 0) + 1
+        if count == 1:
+            log.exception("detection %s raised in %s; the others go on", name, what)
+        else:
+            log.error("detection %s raised again in %s (%d times)", name, what, count)
+        if count >= self.limit and name not in self.switched_off:
+            log.error("detection %s is switched off: it raised %d times", name, count)
+            self.switched_off.append(name)
+            self.unreported.append(name)
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What one SumStat is given of one array of events, in the events' order."""
+
+    name: str
+    index: np.ndarray
+    """int64: the row of the event in its array, ascending."""
+    ts: np.ndarray
+    keys: np.ndarray
+    """(n, words) uint64."""
+    values: dict[str, np.ndarray]
+    """By reducer: float64 (n,), or uint64 (n, words) for a set's."""
+    applies: dict[str, np.ndarray]
+    """By the engine's name of what reducers take: bool (n,), which rows those are."""
+
+
+@dataclass(frozen=True)
+class _Piece:
+    stream: Stream
+    batch: Batch
+    keys: np.ndarray
+    values: Any = None
+
+
+class Feed:
+    """Runs the streams and handlers of some detections over events."""
+
+    def __init__(self, detections: Sequence[Detection], faults: Faults) -> None:
+        self.detections, self.faults = detections, faults
+        self.observations = 0
+        self._sumstats = [(each, sumstat) for each in detections for sumstat in each.sumstats.values()]
+        self._names = {
+            id(sumstat): f"{each.name}.{name}" for each in detections for name, sumstat in each.sumstats.items()
+        }
+
+    @property
+    def wanted(self) -> set[str]:
+        """The events that some detection looks at."""
+        streams = {event for _, sumstat in self._sumstats for stream in sumstat.streams for event in stream.events}
+        return streams | {event for each in self.detections for event in each.handlers}
+
+    def observe(self, events: np.ndarray) -> Iterator[Observations]:
+        """Give what each SumStat is to observe of an EVENT array."""
+        batches = dict(split(events))
+        by_hand = {id(each): self._run_handlers(each, batches) for each in self.detections}
+        for detection, sumstat in self._sumstats:
+            if not self.faults.allows(detection):
+                continue
+            mine = by_hand[id(detection)]
+            found = self.faults.call(detection, f"the streams of {sumstat.name}", self._gather, sumstat, batches, mine)
+            if found is not None:
+                self.observations += len(found.ts)
+                yield found
+
+    def _run_handlers(self, detection: Detection, batches: dict[str, Batch]) -> list[Observed]:
+        observed: list[Observed] = []
+        for event in detection.handlers:
+            if event in batches and self.faults.allows(detection):
+                observed += (
+                    self.faults.call(detection, f"its handler of {event}", detection.run_handlers, batches[event]) or []
+                )
+        return observed
+
+    def _gather(self, sumstat: SumStat, batches: dict[str, Batch], by_hand: list[Observed]) -> Observations | None:
+        pieces = [piece for stream in sumstat.streams for piece in _pieces(stream, batches)]
+        pieces += [_Piece(*each) for each in by_hand if each[0] in sumstat.streams]
+        pieces = [piece for piece in pieces if len(piece.batch)]
+        if not pieces:
+            return None
+        index = np.concatenate([piece.batch.index for piece in pieces]).astype(np.int64)
+        order = np.argsort(index, kind="stable")
+        values, applies = {}, {}
+        for name, reducer in sumstat.reducers.items():
+            words = sumstat.elements[name].words if name in sumstat.elements else 0
+            read = [_values(reducer, piece, words) for piece in pieces]
+            values[name] = np.ascontiguousarray(np.concatenate(read)[order])
+            if sumstat.takes[name] not in applies:
+                applies[sumstat.takes[name]] = np.concatenate([_taken(reducer, piece) for piece in pieces])[order]
+        ts = np.concatenate([piece.batch.ts for piece in pieces])[order]
+        keys = np.ascontiguousarray(np.concatenate([piece.keys for piece in pieces])[order])
+        return Observations(self._names[id(sumstat)], index[order], ts, keys, values, applies)
+
+
+def _pieces(stream: Stream, batches: dict[str, Batch]) -> Iterator[_Piece]:
+    for event in stream.events:
+        if event in batches:
+            batch = batches[event]
+            if stream.where is not None:
+                batch = batch[_mask(stream.where, batch)]
+            if len(batch):
+                yield _Piece(stream, batch, stream.key.read(batch))
+
+
+def _mask(where: Callable[[Batch], np.ndarray], batch: Batch) -> np.ndarray:
+    mask = np.asarray(where(batch))
+    if mask.shape != (len(batch),) or mask.dtype != np.bool_:
+        raise DetectionError(f"{where.__name__} gave {mask.dtype} {mask.shape}; it must give one bool for each row")
+    return mask
+
+
+def _taken(reducer: Reduction, piece: _Piece) -> np.ndarray:
+    """Which rows of a piece a reducer takes."""
+    n = len(piece.batch)
+    if reducer.stream is not piece.stream:
+        return np.zeros(n, np.bool_)
+    return np.ones(n, np.bool_) if reducer.where is None else _mask(reducer.where, piece.batch)
+
+
+def _values(reducer: Reduction, piece: _Piece, words: int) -> np.ndarray:
+    """What a reducer is to look at in a piece: uint64 (n, words) for a set, float64 (n,) otherwise."""
+    n = len(piece.batch)
+    if reducer.stream is not piece.stream:
+        return np.zeros((n, words), np.uint64) if words else np.zeros(n)
+    given = piece.values if reducer.of is None else None
+    if words:
+        if given is None:
+            return reducer.elements.read(piece.batch)
+        return reducer.elements.gather(given if isinstance(given, tuple | list) else (given,), n)
+    if given is None:
+        part = reducer.parts[0] if reducer.parts else np.ones(n)
+        given = getattr(piece.batch, part) if isinstance(part, str) else part(piece.batch) if callable(part) else part
+    numbers = np.ascontiguousarray(given, dtype=np.float64)
+    if numbers.shape != (n,):
+        raise DetectionError(f"{numbers.shape} values for {n} rows; give one for each row")
+    return numbers

@@ -1,0 +1,105 @@
+"""Loading: detections from the entry-point group `sensor.plugins` and from files, chosen and set as asked."""
+
+import importlib.metadata
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from sensor.detection.detection import Detection
+from sensor.detection.option import Value
+from sensor.detection.stream import DetectionError
+from sensor.events import nearest
+
+GROUP = "sensor.plugins"
+
+
+def load_installed() -> list[type[Detection]]:
+    """The detections of every installed package, in order of name."""
+    found = []
+    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda each: each.name):
+        try:
+            detection = entry.load()
+        except Exception as error:
+            raise DetectionError(f"the plugin {entry.name!r} ({entry.value}) does not load: {_where(error)}") from error
+        if not (isinstance(detection, type) and issubclass(detection, Detection)):
+            raise DetectionError(f"the plugin {entry.name!r} ({entry.value}) is not a Detection")
+        found.append(detection)
+    return found
+
+
+def load_file(path: str) -> list[type[Detection]]:
+    """The detections that a Python file defines; DetectionError is one line with the file, the line and the fix."""
+    if not Path(path).is_file():
+        raise DetectionError(f"{path}: there is no such file")
+    name = f"sensor_plugin_file_{Path(path).stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise DetectionError(f"{path}: not a Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise DetectionError(_where(error, path)) from error
+    found = [
+        each
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, Detection) and each.__module__ == name
+    ]
+    if not found:
+        raise DetectionError(f"{path}: defines no detection; derive a class from sensor.detection.Detection")
+    return found
+
+
+def choose(available: Iterable[type[Detection]], names: Sequence[str]) -> list[type[Detection]]:
+    """The named detections, or all of them where none is named, in order of name."""
+    by_name: dict[str, type[Detection]] = {}
+    for each in available:
+        if each.name in by_name:
+            raise DetectionError(f"two detections are called {each.name!r}: give one another `name`")
+        by_name[each.name] = each
+    for name in names:
+        if name not in by_name:
+            raise DetectionError(f"there is no detection {name!r}; did you mean {nearest(name, by_name)!r}?")
+    return [by_name[name] for name in sorted((names and set(names)) or by_name)]
+
+
+def parse_settings(assignments: Iterable[str], chosen: Sequence[type[Detection]]) -> dict[str, dict[str, Value]]:
+    """What `detection.option=value` texts set, by detection; DetectionError names the nearest of a misspelt one."""
+    by_name = {each.name: each for each in chosen}
+    settings: dict[str, dict[str, Value]] = {name: {} for name in by_name}
+    for text in assignments:
+        target, equals, value = text.partition("=")
+        name, dot, option = target.strip().partition(".")
+        if not (equals and dot):
+            raise DetectionError(f"{text!r}: write DETECTION.OPTION=VALUE, such as port_scan.ports=20")
+        if name not in by_name:
+            raise DetectionError(
+                f"{text}: there is no detection {name!r} running; did you mean {nearest(name, by_name)!r}?"
+            )
+        options = by_name[name].options
+        if option not in options:
+            near = nearest(option, options)
+            hint = f"did you mean {name}.{near}?" if near else "it has none"
+            raise DetectionError(f"{text}: {name} has no option {option!r}; {hint}")
+        try:
+            settings[name][option] = options[option].parse(value.strip())
+        except ValueError as error:
+            raise DetectionError(f"{text}: {error}") from None
+    return settings
+
+
+def instantiate(chosen: Iterable[type[Detection]], settings: Mapping[str, Mapping[str, Value]]) -> list[Detection]:
+    """One instance of each under its settings: a node makes its own, so that no state is shared by accident."""
+    return [each(**settings.get(each.name, {})) for each in chosen]
+
+
+def _where(error: Exception, path: str | None = None) -> str:
+    text = str(error) if isinstance(error, DetectionError) else f"{type(error).__name__}: {error}"
+    if path is None:
+        return text
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    return f"{path}:{line}: {text}" if line else f"{path}: {text}"

@@ -1,0 +1,187 @@
+"""The catalogue of events that detections name, their columns, and batches of them.
+
+Names and meanings are Zeek's. A packet's event has the packet clock's time; that of a wait which is over, the time at
+which it was, however much later the packet that showed it.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+
+from sensor.address import Network, in_network
+from sensor.flows import ConnState, Event
+
+__all__ = ["EVENTS", "AddressColumn", "Batch", "Column", "ConnState", "EventType", "nearest", "split"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What one column of an event holds."""
+
+    type: str
+    """address, port, integer, duration or time (int64 ns), mac (48 bits as uint64), state (ConnState), or bytes."""
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One kind of event."""
+
+    name: str
+    doc: str
+    columns: dict[str, Column]
+
+
+_TUPLE = {
+    "ts": Column("time", "when it happened"),
+    "orig_h": Column("address", "the originator"),
+    "orig_p": Column("port", "its port; of an ICMP flow, the type of its messages"),
+    "resp_h": Column("address", "the responder"),
+    "resp_p": Column("port", "its port; of an ICMP flow, the type that answers, or the code where none does"),
+    "proto": Column("integer", "IP protocol number"),
+}
+_FLOW = _TUPLE | {
+    "conn_state": Column("state", "how far the connection came; compare with ConnState.S0 and so on"),
+    "history": Column("bytes", 'letters of what was seen, such as b"ShADadFf", upper case for the originator'),
+    "duration": Column("duration", "from the first packet to the last before the close"),
+    "orig_pkts": Column("integer", "packets from the originator"),
+    "resp_pkts": Column("integer", "packets from the responder"),
+    "orig_bytes": Column("integer", "payload from the originator, without retransmissions and gaps"),
+    "resp_bytes": Column("integer", "payload from the responder"),
+    "orig_flags": Column("integer", "TCP flags of the originator's first packet, 0 where it sent none"),
+    "orig_options": Column("integer", "bytes of TCP options in it"),
+    "orig_ttl": Column("integer", "smallest TTL or hop limit from the originator, 255 where it sent nothing"),
+    "unreachable": Column("integer", "1 where ICMP said that the responder is unreachable"),
+    "time_exceeded": Column("integer", "1 where ICMP said that a packet's time was exceeded on the way"),
+}
+_ICMP_ERROR = _TUPLE | {
+    "reporter": Column("address", "who sent the ICMP message; the other addresses and ports are the quoted packet's"),
+    "icmp_type": Column("integer", "type of the ICMP message"),
+    "icmp_code": Column("integer", "code of the ICMP message"),
+}
+_ARP = {
+    "ts": Column("time", "when it happened"),
+    "orig_h": Column("address", "the sender's protocol address"),
+    "resp_h": Column("address", "the target's protocol address"),
+    "orig_mac": Column("mac", "the sender's hardware address"),
+    "resp_mac": Column("mac", "the target's hardware address"),
+}
+
+_DOCS = {
+    Event.CONNECTION_ATTEMPT: ("a SYN that nothing answered until the wait for it was over", _FLOW),
+    Event.CONNECTION_REJECTED: ("a SYN that was answered with a RST", _FLOW),
+    Event.CONNECTION_ESTABLISHED: ("a SYN that was answered with a SYN-ACK, seen on the SYN-ACK", _FLOW),
+    Event.CONNECTION_FINISHED: ("both ends have sent a FIN", _FLOW),
+    Event.CONNECTION_RESET: ("a RST after the connection was answered", _FLOW),
+    Event.CONNECTION_STATE_REMOVE: ("a flow of any protocol is over and forgotten; its last event", _FLOW),
+    Event.UDP_REQUEST: ("a UDP packet from the originator", _FLOW),
+    Event.UDP_REPLY: ("a UDP packet from the responder", _FLOW),
+    Event.ICMP_ECHO_REQUEST: ("an ICMP or ICMPv6 echo request", _FLOW),
+    Event.ICMP_ECHO_REPLY: ("an ICMP or ICMPv6 echo reply; the originator is who asked", _FLOW),
+    Event.ICMP_UNREACHABLE: ("an ICMP destination unreachable, other than fragmentation needed", _ICMP_ERROR),
+    Event.ICMP_TIME_EXCEEDED: ("an ICMP time exceeded", _ICMP_ERROR),
+    Event.ARP_REQUEST: ("an ARP request", _ARP),
+    Event.ARP_REPLY: ("an ARP reply", _ARP),
+}
+
+EVENTS: dict[str, EventType] = {
+    event.name.lower(): EventType(event.name.lower(), doc, columns) for event, (doc, columns) in _DOCS.items()
+}
+"""Every event, by name."""
+
+_NAMES = {int(event): event.name.lower() for event in Event}
+_WORDS = {
+    "orig_h": ("orig_hi", "orig_lo"),
+    "resp_h": ("resp_hi", "resp_lo"),
+    "reporter": ("reporter_hi", "reporter_lo"),
+}
+
+_V4_TOP, _V4_MULTICAST, _V4_BROADCAST = np.uint64(0xFFFF_E), np.uint64(28), np.uint64(0xFFFF_FFFF_FFFF)
+_V6_MULTICAST, _V6_TOP = np.uint64(0xFF), np.uint64(56)
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str:
+    """Which of some names is most like a misspelt one; "" where there are none."""
+    names = sorted(candidates)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+    return close[0] if close else ""
+
+
+class AddressColumn:
+    """A column of addresses, as two uint64 columns."""
+
+    def __init__(self, hi: np.ndarray, lo: np.ndarray) -> None:
+        self.hi, self.lo = hi, lo
+
+    def __len__(self) -> int:
+        return len(self.hi)
+
+    def __getitem__(self, rows: Any) -> "AddressColumn":
+        """Some of the rows: a mask, a slice or row numbers."""
+        return AddressColumn(np.atleast_1d(self.hi[rows]), np.atleast_1d(self.lo[rows]))
+
+    def __eq__(self, other: object) -> Any:
+        """Which rows hold an address (an object or its text), or the same as another column's: a mask."""
+        if isinstance(other, AddressColumn):
+            return (self.hi == other.hi) & (self.lo == other.lo)
+        return self.in_network(str(other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def in_network(self, cidr: Network | str) -> np.ndarray:
+        """Which rows lie in a network: a mask. ValueError where text is not one."""
+        return in_network(self.hi, self.lo, cidr)
+
+    @property
+    def is_multicast(self) -> np.ndarray:
+        """Which rows are no single host's: 224.0.0.0/4, ff00::/8 and 255.255.255.255."""
+        in_v4 = (self.hi == 0) & ((self.lo >> _V4_MULTICAST == _V4_TOP) | (self.lo == _V4_BROADCAST))
+        mask: np.ndarray = in_v4 | (self.hi >> _V6_TOP == _V6_MULTICAST)
+        return mask
+
+    @property
+    def words(self) -> np.ndarray:
+        """Each address as (hi, lo): uint64 (n, 2)."""
+        return np.stack([self.hi, self.lo], axis=1)
+
+
+class Batch:
+    """Rows of one event as columns: `batch.orig_p` is an array, `batch.orig_h` an AddressColumn.
+
+    event: the event's name. index: the row numbers (int64) in the array of all events that they were taken from, which
+    keep the order in which things happened. It has its rows copied.
+    """
+
+    def __init__(self, event: str, rows: np.ndarray, index: np.ndarray) -> None:
+        self.event, self.rows, self.index = event, rows, index
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: Any) -> "Batch":
+        """Some of the rows: a mask, a slice or row numbers."""
+        return Batch(self.event, self.rows[rows], self.index[rows])
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what copy and pickle look for
+            raise AttributeError(name)
+        if name not in EVENTS[self.event].columns:
+            self._refuse(name)
+        if name in _WORDS:
+            hi, lo = _WORDS[name]
+            return AddressColumn(self.rows[hi], self.rows[lo])
+        return self.rows[name]
+
+    def _refuse(self, name: str) -> NoReturn:
+        near = nearest(name, EVENTS[self.event].columns)
+        raise AttributeError(f"the event {self.event} has no column {name!r}; did you mean {near!r}?")
+
+
+def split(events: np.ndarray) -> Iterator[tuple[str, Batch]]:
+    """An EVENT array as one batch for each kind of event in it, in the order of the kinds."""
+    for kind in np.unique(events["event"]).tolist():
+        index = np.flatnonzero(events["event"] == kind)
+        yield _NAMES[kind], Batch(_NAMES[kind], events[index], index)

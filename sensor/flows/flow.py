@@ -1,0 +1,156 @@
+"""The record of one flow, its history and its conn_state.
+
+Side 0 of a flow is the originator, side 1 the responder; fields of two have one value for each side.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sensor._jit import njit
+from sensor.flows.event import ConnState
+from sensor.packet import PROTO_SCTP, PROTO_TCP, PROTO_UDP
+
+INACTIVE, SYN_SENT, SYN_ACK_SENT, PARTIAL, ESTABLISHED, CLOSED, RESET = range(7)
+"""What is known of an endpoint of TCP, as in Zeek. PARTIAL: it was joined in the middle."""
+
+S, H, A, D, F, R, I, Q, T, W, FLIP = range(11)  # noqa: E741  the letters' own names
+"""The letters of a history: SYN, SYN-ACK, pure ACK, data, FIN, RST, FIN with RST, SYN with FIN or RST, retransmission,
+zero window; and `^`, the first packet's sender is not taken for the originator. Each at most once for each side."""
+
+SIDE = 11  # bits of `seen` for each side
+
+ATTEMPTED = 0x01  # the first packet was the originator's SYN
+ENDED = 0x02  # connection_rejected, connection_reset or connection_finished was raised
+KNOWN = 0x04  # `next_seq` of the originator is known, from its own packets or the other's ACK; of the responder: 0x08
+ONE_WAY = 0x10  # ICMP that no message of the other end belongs to
+UNREACHABLE = 0x20
+TIME_EXCEEDED = 0x40
+
+HISTORY = 19
+"""Letters of a history that are kept, of the 21 that there can be: no more go into 128 bytes."""
+
+FLOW = np.dtype(
+    [
+        ("orig_hi", "u8"),
+        ("orig_lo", "u8"),
+        ("resp_hi", "u8"),
+        ("resp_lo", "u8"),
+        ("first", "i8"),
+        ("last", "i8"),  # packet after which its timeout runs; what comes after a close or a RST does not count
+        ("bytes", "i8", 2),  # payload without what was retransmitted, TCP's RSTs, and gaps
+        ("seen", "u4"),  # a bit for each letter of the history
+        ("pkts", "u4", 2),
+        ("before", "i4"),  # its neighbours in that list; of a free slot, `after` is the next free one
+        ("after", "i4"),
+        ("start_seq", "u4"),  # of the originator's SYN
+        ("next_seq", "u4", 2),
+        ("orig_p", "u2"),
+        ("resp_p", "u2"),
+        ("proto", "u1"),
+        ("list", "u1"),  # the timer list that it is in
+        ("state", "u1", 2),
+        ("marks", "u1"),
+        ("orig_flags", "u1"),
+        ("orig_options", "u1"),
+        ("orig_ttl", "u1"),
+        ("letters", "u1"),
+        ("history", "u1", HISTORY),
+    ],
+    align=True,
+)
+"""128 bytes."""
+
+_LETTERS = np.frombuffer(b"SHADFRIQTW^", np.uint8).copy()
+_LOWER = 0x20
+_BEFORE_RST = (H, A, F, I, Q)
+
+_OTH, _S0, _S1, _SF, _REJ = (
+    int(each) for each in (ConnState.OTH, ConnState.S0, ConnState.S1, ConnState.SF, ConnState.REJ)
+)
+_S2, _S3, _SH, _SHR = (int(each) for each in (ConnState.S2, ConnState.S3, ConnState.SH, ConnState.SHR))
+_RSTO, _RSTR = int(ConnState.RSTO), int(ConnState.RSTR)
+_RSTOS0, _RSTRH = int(ConnState.RSTOS0), int(ConnState.RSTRH)
+
+
+class Key(NamedTuple):
+    """A packet's five-tuple: addresses as words (uint64), the rest int64; `one_way` is 1 where no reply shares it."""
+
+    src_hi: np.uint64
+    src_lo: np.uint64
+    dst_hi: np.uint64
+    dst_lo: np.uint64
+    src_p: np.int64
+    dst_p: np.int64
+    proto: np.int64
+    one_way: np.int64
+
+
+@njit
+def note(flow, side, letter):
+    """Append a letter to the history, unless this side has had it."""
+    bit = 1 << (letter + SIDE * side)
+    seen, length = np.int64(flow["seen"]), np.int64(flow["letters"])
+    if seen & bit == 0:
+        flow["seen"] = seen | bit
+        if length < HISTORY:
+            flow["history"][length] = _LETTERS[letter] | (_LOWER * side)
+            flow["letters"] = length + 1
+
+
+@njit
+def has_seen(flow, side, letter):
+    """Whether a letter is in the history."""
+    return (np.int64(flow["seen"]) >> (letter + SIDE * side)) & 1 != 0
+
+
+@njit
+def _is_syn_then_rst(flow):
+    """Whether the originator's SYN comes first and only what says nothing of an answer lies between it and its RST."""
+    for i in range(np.int64(flow["letters"])):
+        letter = flow["history"][i]
+        if i == 0 and letter != _LETTERS[S]:
+            return False
+        if letter == _LETTERS[R]:
+            return True
+        for other in _BEFORE_RST:
+            if letter == _LETTERS[other]:
+                return False
+    return False
+
+
+@njit
+def _tcp_state(flow, orig, resp):
+    orig_silent = orig in (INACTIVE, PARTIAL)
+    resp_silent = resp in (INACTIVE, PARTIAL)
+    if resp == RESET:
+        is_empty = flow["bytes"][0] == 0 and flow["bytes"][1] == 0
+        if orig in (SYN_SENT, SYN_ACK_SENT) or (orig == RESET and is_empty):
+            return _REJ
+        return _RSTRH if orig_silent else _RSTR
+    if orig == RESET:
+        if resp_silent:
+            return _RSTOS0 if _is_syn_then_rst(flow) else _OTH
+        return _RSTO
+    if orig == CLOSED:
+        if resp == CLOSED:
+            return _SF
+        return _SH if resp_silent else _S2
+    if resp == CLOSED:
+        return _SHR if orig_silent else _S3
+    if orig == SYN_SENT and resp == INACTIVE:
+        return _S0
+    return _S1 if orig == ESTABLISHED and resp == ESTABLISHED else _OTH
+
+
+@njit
+def conn_state(flow):
+    """The flow's ConnState, as Zeek's base/protocols/conn decides it; SCTP is taken as UDP is."""
+    proto = np.int64(flow["proto"])
+    if proto == PROTO_TCP:
+        return _tcp_state(flow, np.int64(flow["state"][0]), np.int64(flow["state"][1]))
+    if proto in (PROTO_UDP, PROTO_SCTP):
+        if flow["pkts"][0] > 0:
+            return _SF if flow["pkts"][1] > 0 else _S0
+        return _SHR
+    return _OTH

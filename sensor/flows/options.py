@@ -1,0 +1,32 @@
+"""FlowOptions: how long flows are waited for, and how many are held."""
+
+from dataclasses import dataclass, fields
+
+from sensor.clock import SECOND
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """Timeouts in nanoseconds of packet time (the defaults are Zeek's) and the cap; ValueError where one is no use."""
+
+    capacity: int = 1 << 20
+    """Flows held at once; memory is taken as they come."""
+    tcp_attempt: int = 5 * SECOND
+    """From a first SYN until it counts as unanswered, however often it is repeated (Zeek: tcp_attempt_delay)."""
+    tcp_inactivity: int = 300 * SECOND
+    """From the last packet of an open TCP connection."""
+    udp_inactivity: int = 60 * SECOND
+    """From the last packet of a UDP or SCTP flow."""
+    icmp_inactivity: int = 60 * SECOND
+    """From the last packet of an ICMP flow."""
+    tcp_close: int = 5 * SECOND
+    """From the closing FIN; what comes later belongs to another flow (Zeek: tcp_close_delay)."""
+    tcp_reset: int = 5 * SECOND
+    """From a RST (Zeek: tcp_reset_delay)."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            most = 1 << (30 if field.name == "capacity" else 62)
+            if not 1 <= value <= most:
+                raise ValueError(f"{field.name} is {value}; it must be from 1 to {most}")

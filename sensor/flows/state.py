@@ -1,0 +1,54 @@
+"""What a flow table keeps beside its flows: its state, its counters, and how often each oddity was seen."""
+
+import numpy as np
+
+COUNTERS = (
+    "flows",  # created
+    "flow_packets",  # that belong to a flow
+    "arp_packets",
+    "not_flow",  # packets whose IP payload shows no flow: other protocols, fragments
+    "events",  # raised and wanted
+    "evicted_half_open",
+    "evicted_one_packet",
+    "evicted_idle",
+    "evicted_established",
+    "attempts_cut_short",  # unanswered SYNs that eviction took for attempts before their time
+    "icmp_without_quote",  # ICMP errors that do not show what they are about
+    "probes",  # entries of the index looked at
+    "lookups",
+)
+"""What is told by name."""
+
+WEIRDS = (
+    "active_connection_reuse",
+    "premature_connection_reuse",
+    "SYN_seq_jump",
+    "SYN_with_data",
+    "baroque_SYN",
+    "TCP_christmas",
+    "simultaneous_open",
+    "unsolicited_SYN_response",
+    "connection_originator_SYN_ack",
+    "spontaneous_FIN",
+    "spontaneous_RST",
+    "data_before_established",
+    "data_after_reset",
+    "RST_out_of_window",
+)
+"""Oddities of connections, by Zeek's names; the last, which Zeek has not, is a RST that its receiver would ignore."""
+
+STATE = np.dtype(
+    [
+        ("secret", "u8", 2),  # the key of the hash
+        ("wanted", "i8"),  # a bit for each event
+        ("written", "i8"),  # events that wait to be handed out
+        ("clock", "i8"),  # the packet clock
+        ("next_due", "i8"),  # no flow is due before it
+        ("flows_open", "i8"),
+        ("touched", "i8"),  # slots ever used
+        ("free", "i8"),  # first free slot below those, -1 where there is none
+        ("looked_at", "i8"),  # no meaning: it keeps the reads ahead from being optimised away
+        *((name, "i8") for name in COUNTERS + WEIRDS),
+    ],
+    align=True,
+)

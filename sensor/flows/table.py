@@ -1,0 +1,114 @@
+"""FlowTable: packets in, events out."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from sensor.flows.event import EVENT, EVENT_IN_KERNELS, Event
+from sensor.flows.flow import FLOW
+from sensor.flows.index import copy
+from sensor.flows.options import FlowOptions
+from sensor.flows.state import COUNTERS, STATE, WEIRDS
+from sensor.flows.timers import NEVER, new_lists
+from sensor.flows.track import DONE, INDEX_FULL, ROOM, expire, track
+from sensor.hash import new_key
+from sensor.packet import PACKET
+
+_EARLIEST = np.iinfo(np.int64).min
+_FIRST_INDEX = 1 << 12
+_BLOCK = 64  # packets that are looked ahead at
+
+
+class FlowTable:
+    """Tracks the flows of packets and raises their events.
+
+    options: timeouts and the cap. wanted: the events to write, all by default; flows are the same whichever it is.
+    key: the secret of the hash, drawn anew by default; no result depends on it. event_rows: how many events are handed
+    out at once; the results do not depend on it either.
+
+    When the cap is reached, a new flow takes the place of the oldest half-open one (a SYN without an answer, or a
+    SYN-ACK that the originator did not go on after), else of the longest idle of those with one packet, else of the
+    longest idle, and of an established connection last. An evicted flow raises connection_state_remove, and a SYN
+    without an answer connection_attempt too: nothing will answer it as far as the table can know, and a flood must not
+    hide a scan.
+    """
+
+    def __init__(
+        self,
+        options: FlowOptions = FlowOptions(),  # noqa: B008  it is frozen
+        *,
+        wanted: Iterable[Event] | None = None,
+        key: np.ndarray | None = None,
+        event_rows: int = 1 << 15,
+    ) -> None:
+        if event_rows < ROOM:
+            raise ValueError(f"event_rows is {event_rows}; it must be at least {ROOM}")
+        self.options = options
+        self._events = np.zeros(event_rows, EVENT)
+        self._out = self._events.view(EVENT_IN_KERNELS)
+        self._flows = np.zeros(options.capacity, FLOW)  # the system commits them as they are touched
+        self._index = np.zeros(_FIRST_INDEX, np.int64)
+        self._lists = new_lists(options)
+        self._state = np.zeros(1, STATE)[0]
+        self._state["secret"] = new_key() if key is None else key
+        self._state["wanted"] = sum(1 << event for event in set(Event if wanted is None else wanted))
+        self._tags = np.zeros(_BLOCK, np.int64)
+        self._forget()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """How many of what, by name."""
+        return {name: int(self._state[name]) for name in (*COUNTERS, "flows_open")}
+
+    @property
+    def weirds(self) -> dict[str, int]:
+        """How often each oddity was seen, by Zeek's name; those that were not are left out."""
+        return {name: int(self._state[name]) for name in WEIRDS if self._state[name]}
+
+    def process(self, packets: np.ndarray, now: np.ndarray) -> Iterator[np.ndarray]:
+        """Take PACKET rows and the packet clock at each (int64 ns); give EVENT arrays, in order.
+
+        An array is valid until the next one is asked for, and the packets are not done before the last one is. Refused
+        packets are passed over. `ts` of an event is the clock at its packet, or the time at which a wait was over,
+        however much later the packet that shows it.
+        """
+        if packets.dtype != PACKET or now.dtype != np.int64 or packets.shape != now.shape:
+            raise ValueError(f"{packets.dtype} {packets.shape} and {now.dtype} {now.shape}; give PACKET rows and int64")
+        packets, now = np.ascontiguousarray(packets), np.ascontiguousarray(now)
+        row = 0
+        while row < len(packets):
+            why, row = track(
+                self._flows, self._index, self._lists, self._out, self._state, self._tags, packets, now, row
+            )
+            if why == INDEX_FULL:
+                self._grow()
+            else:
+                yield from self._hand_out()
+
+    def finish(self) -> Iterator[np.ndarray]:
+        """End the input: every wait is over and every flow is removed, in the order in which they would have been due.
+
+        Their events have the last clock value. The table can be used again, from any time on.
+        """
+        why, latest = -1, int(self._state["clock"])
+        while why != DONE:
+            why = expire(self._flows, self._index, self._lists, self._out, self._state, NEVER, latest)
+            yield from self._hand_out()
+        self._forget()
+
+    def _hand_out(self) -> Iterator[np.ndarray]:
+        events = self._events[: self._state["written"]]
+        if len(events):
+            yield events
+            events[:] = np.zeros((), EVENT)
+            self._state["written"] = 0
+
+    def _grow(self) -> None:
+        larger = np.zeros(2 * len(self._index), np.int64)
+        copy(self._index, larger)
+        self._index = larger
+
+    def _forget(self) -> None:
+        """Begin anew, with no flow."""
+        self._state["clock"], self._state["next_due"] = _EARLIEST, NEVER
+        self._state["touched"], self._state["free"] = 0, -1

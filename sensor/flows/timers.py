@@ -1,0 +1,160 @@
+"""Timers: every flow is in one doubly linked list of those that wait alike, in the order in which they fall due.
+
+A list's flows wait equally long from a moment that never runs backwards, so a flow that is (re)started goes to the end
+and the first is always the next due. That costs O(1) a packet, O(expired) at expiry, and is exact to the packet clock.
+"""
+
+import numpy as np
+
+from sensor._jit import njit
+from sensor.flows.flow import (
+    ATTEMPTED,
+    CLOSED,
+    INACTIVE,
+    RESET,
+    A,
+    D,
+    H,
+    S,
+    has_seen,
+)
+from sensor.flows.options import FlowOptions
+
+(
+    ATTEMPT,  # a SYN and no answer: waits from its first packet
+    HALF_OPEN,  # a SYN-ACK that the originator did not go on after
+    ONE_PARTIAL,
+    ONE_UDP,
+    ONE_ICMP,
+    ONE_CLOSED,
+    ONE_RESET,
+    PARTIAL_LIST,  # joined in the middle, as nothing proves that both ends took part
+    UDP_LIST,
+    ICMP_LIST,
+    CLOSED_LIST,  # nothing more is to come: waits from the close, or the RST, whatever comes later
+    RESET_LIST,
+    ESTABLISHED_LIST,
+) = range(13)
+"""The lists. ONE_ are those of a flow's first packet."""
+
+LISTS = 13
+RANKS = (0, 2, 7, 12, 13)
+"""Where each rank of eviction begins: half-open, one-packet, idle, established."""
+
+TO_MANY = PARTIAL_LIST - ONE_PARTIAL
+"""From a list of first packets to that of the same flows with more."""
+
+NEVER = np.iinfo(np.int64).max
+
+
+LIST = np.dtype([("first", "i8"), ("last", "i8"), ("delay", "i8")])
+"""A list: its ends, -1 where it is empty, and how long its flows wait."""
+
+
+def new_lists(options: FlowOptions) -> np.ndarray:
+    """The lists, empty."""
+    tcp, udp, icmp = options.tcp_inactivity, options.udp_inactivity, options.icmp_inactivity
+    inactive = (tcp, udp, icmp, options.tcp_close, options.tcp_reset)
+    lists = np.full(LISTS, -1, LIST)
+    lists["first"] = lists["last"] = -1
+    lists["delay"] = (options.tcp_attempt, tcp, *inactive, *inactive, tcp)
+    return lists
+
+
+@njit
+def tcp_list(flow):
+    """The list that its endpoints put a TCP connection in, taken to have had more than one packet."""
+    orig, resp = np.int64(flow["state"][0]), np.int64(flow["state"][1])
+    if resp == INACTIVE and np.int64(flow["marks"]) & ATTEMPTED != 0:
+        return ATTEMPT
+    if orig == RESET or resp == RESET:
+        return RESET_LIST
+    if orig in (CLOSED, INACTIVE) and resp in (CLOSED, INACTIVE):
+        return CLOSED_LIST
+    if has_seen(flow, 1, H) or has_seen(flow, 1, S):
+        return ESTABLISHED_LIST if has_seen(flow, 0, A) or has_seen(flow, 0, D) else HALF_OPEN
+    return PARTIAL_LIST
+
+
+@njit
+def _since(flow, which):
+    """When the wait of a flow in this list began."""
+    return flow["first"] if which == ATTEMPT else flow["last"]
+
+
+@njit
+def _after(since, delay):
+    return min(since, NEVER - delay) + delay
+
+
+@njit
+def first_due(flows, lists):
+    """Which list's first falls due next, and when; of several, the first list. -1 and NEVER where there is no flow."""
+    best, when = -1, NEVER
+    for which in range(LISTS):
+        first = lists[which]["first"]
+        if first >= 0:
+            then = _after(_since(flows[first], which), lists[which]["delay"])
+            if best < 0 or then < when:
+                best, when = which, then
+    return best, when
+
+
+@njit
+def oldest(flows, lists):
+    """The flow to evict, and its rank: the one longest idle (or unanswered) of the first rank that has any."""
+    for rank in range(4):
+        best, since = -1, NEVER
+        for which in range(RANKS[rank], RANKS[rank + 1]):
+            first = lists[which]["first"]
+            if first >= 0:
+                then = _since(flows[first], which)
+                if best < 0 or then < since:
+                    best, since = first, then
+        if best >= 0:
+            return best, rank
+    return -1, 0
+
+
+@njit
+def unlink(flows, lists, slot):
+    """Take a flow out of its list."""
+    flow = flows[slot]
+    ends = lists[flow["list"]]
+    before, after = np.int64(flow["before"]), np.int64(flow["after"])
+    if before < 0:
+        ends["first"] = after
+    else:
+        flows[before]["after"] = after
+    if after < 0:
+        ends["last"] = before
+    else:
+        flows[after]["before"] = before
+
+
+@njit
+def append(flows, lists, state, slot, which):
+    """Put a flow that is in no list at the end of one."""
+    flow, ends = flows[slot], lists[which]
+    last = ends["last"]
+    flow["before"], flow["after"] = last, -1
+    if last < 0:
+        ends["first"] = slot
+    else:
+        flows[last]["after"] = slot
+    ends["last"] = slot
+    flow["list"] = which
+    state["next_due"] = min(state["next_due"], _after(_since(flow, which), ends["delay"]))
+
+
+@njit
+def restart(flows, lists, state, slot, which, now):
+    """A packet came at `now`: let its flow wait anew, in the list that it now belongs to, unless its time is fixed."""
+    flow = flows[slot]
+    current = np.int64(flow["list"])
+    is_over = which in (CLOSED_LIST, RESET_LIST)
+    if not (is_over and (current == which or current == which - TO_MANY)):
+        flow["last"] = now
+        if not (current == which and (which == ATTEMPT or lists[which]["last"] == slot)):
+            unlink(flows, lists, slot)
+            append(flows, lists, state, slot, which)

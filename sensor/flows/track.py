@@ -1,0 +1,306 @@
+"""The one pass over packets: expire what is due, find or make the flow, apply the packet, raise its events."""
+
+import numpy as np
+
+from sensor._jit import njit
+from sensor.flows.event import Event
+from sensor.flows.flow import ATTEMPTED, FLIP, INACTIVE, ONE_WAY, TIME_EXCEEDED, UNREACHABLE, D, note
+from sensor.flows.index import SLOT, delete, find, insert, tag_of
+from sensor.flows.key import (
+    ECHO_REPLY,
+    ECHO_REPLY_V6,
+    ECHO_REQUEST,
+    ECHO_REQUEST_V6,
+    is_reply,
+    key_of,
+    key_of_flow,
+    quoted_key,
+)
+from sensor.flows.tcp import begins_another, take_tcp
+from sensor.flows.timers import (
+    ATTEMPT,
+    ICMP_LIST,
+    NEVER,
+    PARTIAL_LIST,
+    RESET_LIST,
+    TO_MANY,
+    UDP_LIST,
+    append,
+    first_due,
+    oldest,
+    restart,
+    tcp_list,
+    unlink,
+)
+from sensor.flows.write import write_arp, write_flow, write_icmp_error
+from sensor.packet import ACK, PROTO_ICMP, RST, SYN, Kind
+
+ROOM = 8
+"""More events than one packet, or one expiry, can raise."""
+
+DONE, OUT_FULL, INDEX_FULL = range(3)
+"""Why a kernel came back."""
+
+_ARP, _TCP, _UDP, _ICMP = int(Kind.ARP), int(Kind.TCP), int(Kind.UDP), int(Kind.ICMP)
+_SCTP, _IP, _FRAGMENT = int(Kind.SCTP), int(Kind.IP), int(Kind.FRAGMENT)
+
+_CONNECTION_ATTEMPT, _REMOVE = int(Event.CONNECTION_ATTEMPT), int(Event.CONNECTION_STATE_REMOVE)
+_UDP_REQUEST, _UDP_REPLY = int(Event.UDP_REQUEST), int(Event.UDP_REPLY)
+_REQUEST, _REPLY = int(Event.ICMP_ECHO_REQUEST), int(Event.ICMP_ECHO_REPLY)
+_UNREACHABLE, _TIME_EXCEEDED = int(Event.ICMP_UNREACHABLE), int(Event.ICMP_TIME_EXCEEDED)
+_IN_ORDER = (
+    int(Event.CONNECTION_ESTABLISHED),
+    int(Event.CONNECTION_REJECTED),
+    int(Event.CONNECTION_FINISHED),
+    int(Event.CONNECTION_RESET),
+)
+
+_MANY = 0xFFFF_FFFF
+
+
+@njit
+def _is_full(out, state):
+    return state["written"] + ROOM > out.shape[0]
+
+
+@njit
+def _remove(flows, index, lists, out, state, slot, ts):
+    """A flow is over: raise what is left to raise and forget it."""
+    flow = flows[slot]
+    if flow["list"] == ATTEMPT:
+        write_flow(out, state, _CONNECTION_ATTEMPT, flow, ts)
+    write_flow(out, state, _REMOVE, flow, ts)
+    unlink(flows, lists, slot)
+    one_way = 1 if np.int64(flow["marks"]) & ONE_WAY else 0
+    delete(index, tag_of(state["secret"], key_of_flow(flow, one_way)), slot)
+    flow["after"] = state["free"]
+    state["free"] = slot
+    state["flows_open"] -= 1
+
+
+@njit
+def expire(flows, index, lists, out, state, until, latest):
+    """Remove every flow due at or before `until`, in order, as of when it was due but no later than `latest`."""
+    while True:
+        which, when = first_due(flows, lists)
+        if which < 0 or when > until:
+            state["next_due"] = when
+            return DONE
+        if _is_full(out, state):
+            return OUT_FULL
+        _remove(flows, index, lists, out, state, lists[which]["first"], min(when, latest))
+
+
+@njit
+def _count_eviction(state, flow, rank):
+    if rank == 0:
+        state["evicted_half_open"] += 1
+        if flow["list"] == ATTEMPT:
+            state["attempts_cut_short"] += 1
+    elif rank == 1:
+        state["evicted_one_packet"] += 1
+    elif rank == 2:
+        state["evicted_idle"] += 1
+    else:
+        state["evicted_established"] += 1
+
+
+@njit
+def _take_slot(flows, index, lists, out, state, now):
+    """A free slot; where there is none, the eviction of another flow makes one."""
+    if state["free"] < 0 and state["touched"] == flows.shape[0]:
+        slot, rank = oldest(flows, lists)
+        _count_eviction(state, flows[slot], rank)
+        _remove(flows, index, lists, out, state, slot, now)
+    slot = state["free"]
+    if slot < 0:
+        slot = state["touched"]
+        state["touched"] += 1
+    else:
+        state["free"] = np.int64(flows[slot]["after"])
+    return slot
+
+
+@njit
+def _clear(flow):
+    for side in range(2):
+        flow["bytes"][side] = 0
+        flow["pkts"][side] = 0
+        flow["next_seq"][side] = 0
+        flow["state"][side] = INACTIVE
+    flow["seen"] = 0
+    flow["letters"] = 0
+    flow["start_seq"] = 0
+    flow["orig_flags"] = 0
+    flow["orig_options"] = 0
+    flow["orig_ttl"] = 255
+
+
+@njit
+def _begin(flows, index, lists, out, state, packet, key, tag, now):
+    """Make the flow that a packet begins; give its slot and the packet's side."""
+    slot = _take_slot(flows, index, lists, out, state, now)
+    flow = flows[slot]
+    _clear(flow)
+    side = 0
+    if is_reply(packet, key):
+        side = 1
+        note(flow, 0, FLIP)
+        flow["orig_hi"], flow["orig_lo"], flow["orig_p"] = key.dst_hi, key.dst_lo, key.dst_p
+        flow["resp_hi"], flow["resp_lo"], flow["resp_p"] = key.src_hi, key.src_lo, key.src_p
+    else:
+        flow["orig_hi"], flow["orig_lo"], flow["orig_p"] = key.src_hi, key.src_lo, key.src_p
+        flow["resp_hi"], flow["resp_lo"], flow["resp_p"] = key.dst_hi, key.dst_lo, key.dst_p
+    flow["proto"] = key.proto
+    flow["first"], flow["last"] = now, now
+    flow["marks"] = ONE_WAY if key.one_way else 0
+    if packet["kind"] == _TCP and np.int64(packet["tcp_flags"]) & (SYN | ACK | RST) == SYN:
+        flow["marks"] = ATTEMPTED
+    insert(index, tag, slot)
+    state["flows_open"] += 1
+    state["flows"] += 1
+    return slot, side
+
+
+@njit
+def _count(flow, side, packet):
+    """Count a packet of a flow, and keep what is told of the originator's."""
+    if side == 0:
+        flow["orig_ttl"] = min(flow["orig_ttl"], packet["ttl"])
+        if flow["pkts"][0] == 0:
+            flow["orig_flags"] = packet["tcp_flags"]
+            flow["orig_options"] = packet["tcp_options"]
+    pkts = np.int64(flow["pkts"][side])
+    if pkts < _MANY:
+        flow["pkts"][side] = pkts + 1
+
+
+@njit
+def _mark_quoted(flows, index, state, packet, mark):
+    """Mark the flow that an ICMP error is about, if it is held and the quoted packet is its originator's."""
+    key = quoted_key(packet)
+    found = find(flows, index, state, key, tag_of(state["secret"], key))
+    if found >= 0 and found & 1 == 0:
+        flow = flows[found >> 1]
+        flow["marks"] = np.int64(flow["marks"]) | mark
+
+
+@njit
+def _take_icmp(flows, index, out, state, flow, packet, now):
+    """Raise the events of an ICMP message. Fragmentation needed (3/4) does not say that anything is unreachable."""
+    kind, code = np.int64(packet["icmp_type"]), np.int64(packet["icmp_code"])
+    is_v4 = packet["proto"] == PROTO_ICMP
+    if kind == (ECHO_REQUEST if is_v4 else ECHO_REQUEST_V6):
+        write_flow(out, state, _REQUEST, flow, now)
+    elif kind == (ECHO_REPLY if is_v4 else ECHO_REPLY_V6):
+        write_flow(out, state, _REPLY, flow, now)
+    unreachable = kind == (3 if is_v4 else 1) and not (is_v4 and code == 4)
+    if unreachable or kind == (11 if is_v4 else 3):
+        if packet["quoted_proto"] == 0:
+            state["icmp_without_quote"] += 1
+            return
+        _mark_quoted(flows, index, state, packet, UNREACHABLE if unreachable else TIME_EXCEEDED)
+        write_icmp_error(out, state, _UNREACHABLE if unreachable else _TIME_EXCEEDED, packet, now)
+
+
+@njit
+def _take(flows, index, lists, out, state, packet, tag, now):
+    """Apply a packet of TCP, UDP, SCTP or ICMP, whose five-tuple hashes to `tag`, to its flow."""
+    key = key_of(packet)
+    found = find(flows, index, state, key, tag)
+    kind = packet["kind"]
+    is_syn = kind == _TCP and np.int64(packet["tcp_flags"]) & (SYN | ACK | RST) == SYN
+    if found >= 0 and is_syn and begins_another(flows[found >> 1], found & 1, packet, state):
+        _remove(flows, index, lists, out, state, found >> 1, now)
+        found = -1
+    if found >= 0:
+        slot, side = found >> 1, found & 1
+    else:
+        slot, side = _begin(flows, index, lists, out, state, packet, key, tag, now)
+    flow = flows[slot]
+    raised = 0
+    if kind == _TCP:
+        raised = take_tcp(flow, side, packet, state)
+        which = tcp_list(flow)
+    elif kind == _ICMP:
+        which = ICMP_LIST
+    else:
+        note(flow, side, D)
+        which = UDP_LIST
+    if kind != _TCP:
+        flow["bytes"][side] += np.int64(packet["payload_len"])
+    _count(flow, side, packet)
+    if found >= 0:
+        restart(flows, lists, state, slot, which, now)
+    else:
+        append(flows, lists, state, slot, which - TO_MANY if PARTIAL_LIST <= which <= RESET_LIST else which)
+    for event in _IN_ORDER:
+        if (raised >> event) & 1:
+            write_flow(out, state, event, flow, now)
+    if kind == _UDP:
+        write_flow(out, state, _UDP_REQUEST if side == 0 else _UDP_REPLY, flow, now)
+    elif kind == _ICMP:
+        _take_icmp(flows, index, out, state, flow, packet, now)
+
+
+@njit
+def _is_of_flow(packet):
+    kind = packet["kind"]
+    return kind in (_TCP, _UDP, _ICMP, _SCTP)
+
+
+@njit
+def _look_ahead(flows, index, state, packets, tags):
+    """Hash the packets' five-tuples into `tags`, and read what they will need, so that cache misses overlap.
+
+    Without it each packet waits for memory several times, one after the other: 1.8 instead of 3.2 million packets/s
+    where 100,000 flows come in random order. It only reads; it does not matter that what it read may change.
+    """
+    mask, total = index.shape[0] - 1, 0
+    for i in range(packets.shape[0]):
+        packet = packets[i]
+        tags[i] = tag_of(state["secret"], key_of(packet)) if _is_of_flow(packet) else 0
+    for i in range(packets.shape[0]):
+        total += index[tags[i] & mask]
+    for i in range(packets.shape[0]):
+        slot = (index[tags[i] & mask] & SLOT) - 1
+        if slot >= 0:
+            total += flows[slot]["last"] + np.int64(flows[slot]["list"])
+    for i in range(packets.shape[0]):
+        slot = (index[tags[i] & mask] & SLOT) - 1
+        if slot >= 0:
+            before, after = np.int64(flows[slot]["before"]), np.int64(flows[slot]["after"])
+            if before >= 0:
+                total += np.int64(flows[before]["after"])
+            if after >= 0:
+                total += np.int64(flows[after]["after"])
+    state["looked_at"] = total
+
+
+@njit
+def track(flows, index, lists, out, state, tags, packets, now, start):
+    """Process packets from row `start` on; return why it stopped, and the row to go on with, which is not done yet."""
+    first = block = start
+    for i in range(start, packets.shape[0]):
+        if i == block:
+            first, block = i, min(i + tags.shape[0], packets.shape[0])
+            _look_ahead(flows, index, state, packets[first:block], tags)
+        state["clock"] = max(state["clock"], now[i])
+        clock = state["clock"]
+        if clock >= state["next_due"] and expire(flows, index, lists, out, state, clock, NEVER) == OUT_FULL:
+            return OUT_FULL, i
+        if _is_full(out, state):
+            return OUT_FULL, i
+        if 2 * state["flows_open"] >= index.shape[0]:
+            return INDEX_FULL, i
+        packet = packets[i]
+        kind = packet["kind"]
+        if _is_of_flow(packet):
+            state["flow_packets"] += 1
+            _take(flows, index, lists, out, state, packet, tags[i - first], clock)
+        elif kind == _ARP:
+            state["arp_packets"] += 1
+            write_arp(out, state, packet, clock)
+        elif kind in (_IP, _FRAGMENT):
+            state["not_flow"] += 1
+    return DONE, packets.shape[0]

@@ -1,0 +1,28 @@
+"""The summary: what became of every packet of a run, with every counter under its name."""
+
+import msgspec
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type", tag="summary"):
+    """The closing record of a run; times are RFC 3339 in UTC, null where no packet was read."""
+
+    packets_read: int
+    packets_decoded: int
+    refused: dict[str, int]
+    weirds: dict[str, int]
+    flows: int
+    observations: int
+    alerts: int
+    alerts_suppressed: int
+    bytes: int
+    first_ts: str | None
+    last_ts: str | None
+    seconds: float
+    packets_per_second: float
+    damage: list[str]
+    detections: list[str]
+    detection_faults: dict[str, int]
+    workers: list[str]
+    compiled: bool
+    counters: dict[str, int]
+    """Every other counter: of the capture, the clock, fragments, flows and SumStats."""

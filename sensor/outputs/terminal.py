@@ -1,0 +1,87 @@
+"""The terminal: a table of alerts that grows as they happen, then a summary for people."""
+
+from typing import TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from sensor.alerts import AlertRecord
+from sensor.outputs.summary import Summary
+
+_STYLES = {"low": "cyan", "medium": "yellow", "high": "bold red"}
+_ROW = "{:<8} {:<15} {:<60} {:<20} {}"
+
+
+class Terminal:
+    """Writes alerts as rows and the summary as sentences; plain text where the stream is no terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._rows = 0
+
+    def alert(self, record: AlertRecord) -> None:
+        """Write a row: severity, source, sentence, first seen, ATT&CK technique."""
+        if not self._rows:
+            self.console.print(Text(_ROW.format("SEVERITY", "SOURCE", "ALERT", "FIRST SEEN", "ATT&CK"), style="bold"))
+        self._rows += 1
+        first_seen = record.first_seen[:19].replace("T", " ")
+        row = _ROW.format(
+            record.severity.upper(), record.src or "-", printable(record.message), first_seen, record.attack or "-"
+        )
+        text = Text(row)
+        text.stylize(_STYLES[record.severity], 0, 8)
+        self.console.print(text)
+        if not record.complete:
+            self.console.print(f"         incomplete: nothing from {escape(', '.join(record.missing))}")
+
+    def summary(self, record: Summary) -> None:
+        """Write what became of every packet, and what found nothing."""
+        if self._rows:
+            self.console.print()
+        else:
+            self.console.print("No alerts.\n")
+        for line in _sentences(record):
+            self.console.print(escape(line))
+
+
+def printable(text: str) -> str:
+    """Text with control characters escaped, so that nothing from the wire can drive a terminal."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _sentences(record: Summary) -> list[str]:
+    refused = sum(record.refused.values())
+    lines = [
+        f"{record.packets_read:,} packets read ({_bytes(record.bytes)}): "
+        f"{record.packets_decoded:,} decoded, {refused:,} refused{_reasons(record.refused)}",
+        f"{record.flows:,} flows, {record.observations:,} observations, {_count(record.alerts, 'alert')}"
+        + (f" ({record.alerts_suppressed:,} repeats folded in)" if record.alerts_suppressed else "")
+        + f" from {_count(len(record.detections), 'detection')}",
+        f"{record.seconds:.2f} seconds, {record.packets_per_second:,.0f} packets/s",
+    ]
+    if record.weirds:
+        lines.insert(1, f"odd packets{_reasons(record.weirds)}")
+    lines += [
+        f"detection {name} raised {count} times: its result is not to be relied on"
+        for name, count in record.detection_faults.items()
+    ]
+    return lines
+
+
+def _reasons(counts: dict[str, int]) -> str:
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ": " + ", ".join(f"{name} {count:,}" for name, count in most) if most else ""
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def _bytes(n: int) -> str:
+    size = float(n)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"

@@ -1,0 +1,104 @@
+"""Packets as columns: the two structured dtypes that capture fills and decode fills, one row a packet."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+FRAME = np.dtype(
+    [
+        ("ts", "i8"),  # ns since the epoch, UTC, as captured
+        ("offset", "i8"),  # of the frame's first byte in its buffer
+        ("caplen", "u4"),  # bytes captured
+        ("wirelen", "u4"),  # bytes on the wire
+        ("buffer", "u4"),  # which of the block's buffers holds it
+        ("linktype", "u2"),  # LINKTYPE_ number, as in files
+        ("interface", "u2"),  # index within its source
+    ],
+    align=True,
+)
+"""Where a captured frame lies: what a capture source gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some frames in order and the buffers they lie in; valid until the source gives its next block."""
+
+    buffers: tuple[np.ndarray, ...]
+    """uint8 arrays, possibly read-only memory maps; a frame is never copied out of them."""
+    frames: np.ndarray
+    """FRAME rows in the order in which they are to be seen."""
+
+
+class Kind(IntEnum):
+    """How far a packet was understood."""
+
+    REFUSED = 0
+    ARP = 1
+    IP = 2  # a network layer whose payload is none of those below
+    FRAGMENT = 3  # part of an IP datagram that is not (or not yet) whole and shows no ports
+    TCP = 4
+    UDP = 5
+    ICMP = 6  # either version; `proto` tells
+    SCTP = 7
+
+
+class Tunnel(IntEnum):
+    """The innermost tunnel that carried the packet which the columns describe."""
+
+    NONE = 0
+    IPIP = 1
+    GRE = 2
+    VXLAN = 3
+    GENEVE = 4
+    TEREDO = 5
+    GTPU = 6
+
+
+PACKET = np.dtype(
+    [
+        ("ts", "i8"),
+        ("src_hi", "u8"),
+        ("src_lo", "u8"),
+        ("dst_hi", "u8"),
+        ("dst_lo", "u8"),
+        ("src_port", "u2"),  # TCP, UDP, SCTP
+        ("dst_port", "u2"),
+        ("kind", "u1"),  # Kind
+        ("proto", "u1"),  # IP protocol of the transport
+        ("tcp_flags", "u1"),  # CWR ECE URG ACK PSH RST SYN FIN, high bit first
+        ("tcp_options", "u1"),  # bytes of TCP options
+        ("seq", "u4"),
+        ("ack", "u4"),
+        ("payload", "u4"),  # offset of the transport's payload from the frame's first byte
+        ("payload_len", "u4"),  # its bytes by the headers' account, captured or not
+        ("caplen", "u4"),
+        ("wirelen", "u4"),
+        ("weird", "u8"),  # one bit for each Weird
+        ("window", "u2"),
+        ("vlan", "u2"),  # outermost 802.1Q id, 0 where none
+        ("ttl", "u1"),  # or IPv6 hop limit
+        ("ip_version", "u1"),
+        ("icmp_type", "u1"),
+        ("icmp_code", "u1"),
+        ("tunnel", "u1"),  # Tunnel
+        ("layers", "u1"),
+        ("refused", "u1"),  # Refusal, 0 for a decoded packet
+        ("arp_op", "u1"),  # 1 request, 2 reply
+        ("quoted_proto", "u1"),  # of the packet that an ICMP error quotes; 0 where there is none
+        ("quoted_src_port", "u2"),
+        ("quoted_dst_port", "u2"),
+        ("quoted_src_hi", "u8"),
+        ("quoted_src_lo", "u8"),
+        ("quoted_dst_hi", "u8"),
+        ("quoted_dst_lo", "u8"),
+        ("sha", "u8"),  # ARP sender and target hardware address, 48 bits
+        ("tha", "u8"),
+    ],
+    align=True,
+)
+"""A decoded packet, described at its innermost understood IP layer (ARP: src and dst are sender and target)."""
+
+PROTO_ICMP, PROTO_TCP, PROTO_UDP, PROTO_ICMPV6, PROTO_SCTP = 1, 6, 17, 58, 132
+
+FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20

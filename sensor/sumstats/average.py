@@ -1,0 +1,44 @@
+"""AVERAGE: the mean of the observed values."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from sensor.sumstats.calculation import Arrays, Batch, Scalar, Value, rows_of
+from sensor.sumstats.sum import TOTAL, merge_totals, update_totals
+
+
+@dataclass(frozen=True, slots=True)
+class Mean(Value):
+    """The result of AVERAGE."""
+
+    average: float | None
+    """None with no observation."""
+
+
+@dataclass(frozen=True)
+class Average(Scalar):
+    """The mean: the exact total over `num`, so that merging weighs nothing and loses nothing."""
+
+    calculation: ClassVar[str] = "AVERAGE"
+    empty: ClassVar[np.ndarray] = np.zeros((), TOTAL)
+
+    def update(self, state: np.ndarray, batch: Batch, values: np.ndarray, after: np.ndarray) -> None:
+        """Add the values."""
+        update_totals(state, batch.rows, values, batch.applies, after)
+
+    def merge(self, state: np.ndarray, rows: np.ndarray, other: np.ndarray) -> None:
+        """Add the other totals."""
+        merge_totals(state, rows, other)
+
+    def values(self, num: np.ndarray, states: Arrays) -> np.ndarray:
+        """The mean, or NaN."""
+        means = np.full(len(num), np.nan)
+        np.divide(states["state"]["high"], num, out=means, where=num > 0)
+        return means
+
+    def results(self, headers: np.ndarray, states: Arrays) -> list[Value]:
+        """A `Mean` a key."""
+        rows = zip(rows_of(headers), self.values(headers["num"], states).tolist(), strict=True)
+        return [Mean(*header, mean if header[0] else None) for header, mean in rows]

@@ -1,0 +1,97 @@
+"""What one node knows of some keys, as columns to send and to merge, and the results to be read from it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sensor.clock import format_duration
+from sensor.sumstats.calculation import HEADER, Arrays, Value, rows_of
+from sensor.sumstats.definition import Definition
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """The states of some keys of one SumStat; nothing else refers to its arrays."""
+
+    keys: np.ndarray
+    """uint64, (m, key_words)."""
+    headers: Mapping[str, np.ndarray]
+    """HEADER, (m,), for each stream."""
+    states: Mapping[str, Arrays]
+    """Named arrays for each reducer: `state` (m,) if of fixed size; `count`, `saturated` and `elements` for UNIQUE."""
+
+    def __len__(self) -> int:
+        """How many keys."""
+        return len(self.keys)
+
+    @staticmethod
+    def join(parts: Sequence["Partial"]) -> "Partial":
+        """One after the other; there must be at least one."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        return Partial(
+            np.concatenate([part.keys for part in parts]),
+            {name: np.concatenate([part.headers[name] for part in parts]) for name in first.headers},
+            {
+                name: {array: np.concatenate([part.states[name][array] for part in parts]) for array in arrays}
+                for name, arrays in first.states.items()
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What is known of one key; each reducer's value under its name, `result["targets"]` or `result.targets`."""
+
+    key: tuple[int, ...]
+    """Its words."""
+    num: int
+    """Observations taken, all streams together."""
+    begin: int
+    """Time of the first."""
+    end: int
+    """Time of the last."""
+    values: Mapping[str, Value]
+
+    @property
+    def span(self) -> str:
+        """From the first observation to the last, for people."""
+        return format_duration(self.end - self.begin)
+
+    def __getitem__(self, name: str) -> Value:
+        """The value of a reducer."""
+        return self.values[name]
+
+    def __getattr__(self, name: str) -> Any:
+        """The value of a reducer, whose class the calculation decides."""
+        try:
+            return self.values[name]
+        except KeyError:
+            raise AttributeError(f"there is no reducer {name!r}; there are {sorted(self.values)}") from None
+
+
+def results(definition: Definition, partial: Partial) -> list[Result]:
+    """A `Result` a key, in order. A stream that took nothing has the empty values and the times of the key."""
+    whole = _whole(partial)
+    of_reducer = {}
+    for reducer in definition.reducers:
+        header = partial.headers[reducer.stream].copy()
+        for edge in ("begin", "end"):
+            header[edge] = np.where(header["num"] > 0, header[edge], whole[edge])
+        of_reducer[reducer.name] = reducer.results(header, partial.states[reducer.name])
+    values = [dict(zip(of_reducer, row, strict=True)) for row in zip(*of_reducer.values(), strict=True)]
+    rows = zip(map(tuple, partial.keys.tolist()), rows_of(whole), values, strict=True)
+    return [Result(key, *header, of_key) for key, header, of_key in rows]
+
+
+def _whole(partial: Partial) -> np.ndarray:
+    """The streams' headers as one."""
+    headers = list(partial.headers.values())
+    whole = np.empty(len(partial), HEADER)
+    whole["num"] = np.sum([header["num"] for header in headers], axis=0)
+    whole["begin"] = np.min([header["begin"] for header in headers], axis=0)
+    whole["end"] = np.max([header["end"] for header in headers], axis=0)
+    return whole

@@ -1,0 +1,304 @@
+"""UNIQUE: how many distinct elements were observed, exactly, and which.
+
+Elements are entries of one table for all keys; those of a key are linked, newest first, so the first `count` of them
+are the state as it was when it held `count`, whatever has come since in the same batch.
+
+Where a key may hold `max` elements, it keeps those with the `max` lowest priorities, a hash under a fixed key, of all
+that it has seen: unlike the first `max`, these are the same in any order and after any merge (KMV, Bar-Yossef et al.,
+2002). A key that has more is cut back now and then, and from then on refuses at once what lies above its `bar`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from sensor._jit import njit
+from sensor.hash import hash_words
+from sensor.sumstats.calculation import Arrays, Batch, Column, Reducer, Value, checked, extended, rows_of
+from sensor.sumstats.table import Table
+
+_NO_BAR = np.uint64(2**64 - 1)
+_ELEMENTS = np.dtype([("newest", "<i4"), ("count", "<i4"), ("bar", "<u8"), ("saturated", "?")], align=True)
+_EMPTY = np.array((-1, 0, _NO_BAR, False), _ELEMENTS)
+_DEAD = np.uint64(2**64 - 1)  # the row of an entry that was cut
+
+_PRIORITY_KEY = np.array([0x756E697175650001, 0x6B65657020746865], np.uint64)
+# Fixed, so that every worker and every run keeps the same elements. Who chooses elements of low priority chooses what
+# is shown of his own traffic, no more; the table is keyed by the secret.
+
+_SLACK = 8  # below this many over twice `max`, cutting a key back costs more than the room it holds
+_CHUNK = 1 << 14
+
+
+@njit
+def _priorities(key, words, out):
+    for i in range(words.shape[0]):
+        out[i] = hash_words(key, words[i])
+
+
+@njit
+def _compose(key, rows, applies, elements, state, entries, wanted):
+    """Fill `entries` with (row, element), and `wanted` with whether to look for it: not if it lies above the bar."""
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        wanted[i] = False
+        if row < 0 or not applies[i]:
+            continue
+        bar = state[row]["bar"]
+        if bar != _NO_BAR and hash_words(key, elements[i]) > bar:
+            continue
+        wanted[i] = True
+        entries[i, 0] = np.uint64(row)
+        for w in range(elements.shape[1]):
+            entries[i, w + 1] = elements[i, w]
+
+
+@njit
+def _link(rows, wanted, found, fresh, limit, state, older, counts, flags):
+    """Link new entries (numbered from `fresh` on) to their rows; note each row's count and flag after each element.
+
+    Return the greatest count that a row has come to.
+    """
+    watch = counts.shape[0] > 0
+    greatest = 0
+    for i in range(rows.shape[0]):
+        row, entry = rows[i], found[i]
+        if row < 0:
+            continue
+        if entry == fresh:
+            fresh += 1
+            older[entry] = state[row]["newest"]
+            state[row]["newest"] = entry
+            state[row]["count"] += 1
+            greatest = max(greatest, state[row]["count"])
+        if wanted[i] and (entry < 0 or state[row]["count"] > limit):
+            state[row]["saturated"] = True
+        if watch:
+            counts[i] = state[row]["count"]
+            flags[i] = state[row]["saturated"]
+    return greatest
+
+
+@njit
+def _walk(rows, counts, state, older, out):
+    """Fill `out` with the first `counts[j]` entries of each row, oldest first, one row after the other."""
+    end = 0
+    for j in range(rows.shape[0]):
+        entry = state[rows[j]]["newest"]
+        for _ in range(state[rows[j]]["count"] - counts[j]):
+            entry = older[entry]
+        end += counts[j]
+        for k in range(counts[j]):
+            out[end - 1 - k] = entry
+            entry = older[entry]
+
+
+def priorities(elements: np.ndarray) -> np.ndarray:
+    """The priority of each element (uint64, (n, words)): uint64, the same in every run."""
+    out = np.empty(len(elements), np.uint64)
+    _priorities(_PRIORITY_KEY, np.ascontiguousarray(elements), out)
+    return out
+
+
+def lowest(counts: np.ndarray, elements: np.ndarray, limit: int) -> np.ndarray:
+    """Index, by owner and then priority, of the `limit` elements of lowest priority of each of the owners.
+
+    `counts` (int64, (m,)) says how many of the `elements` belong to each owner in turn.
+    """
+    owner = np.repeat(np.arange(len(counts)), counts)
+    order = np.lexsort((*elements.T[::-1], priorities(elements), owner))
+    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen: np.ndarray = order[place < limit]
+    return chosen
+
+
+class Elements(Column):
+    """The distinct elements of every key of one reducer, at most `max_elements` together."""
+
+    def __init__(self, reducer: "Unique", secret: np.ndarray, max_elements: int) -> None:
+        self._max = reducer.max
+        self._words = reducer.words
+        self._entries = Table(1 + reducer.words, max_elements, secret)
+        self._older = np.empty(0, np.int32)
+        self._state = np.empty(0, _ELEMENTS)
+        self._dead, self._greatest = 0, 0
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """`elements_refused`: observations of an element for which there was no room."""
+        return {"elements_refused": self._entries.refused}
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held for elements."""
+        return self._entries.nbytes + self._older.nbytes
+
+    @property
+    def empty(self) -> np.ndarray:
+        """No elements."""
+        return _EMPTY
+
+    def attach(self, state: np.ndarray) -> None:
+        """Take the fields of all rows."""
+        self._state = state
+
+    def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
+        """Add the elements in order."""
+        counts, flags = np.zeros(len(values) * watch, np.int64), np.zeros(len(values) * watch, np.bool_)
+        self._add(batch.rows, batch.applies, values, counts, flags)
+        return {"count": counts, "saturated": flags}
+
+    def measure(self, rows: np.ndarray) -> Arrays:
+        """How many elements each row holds, `max` and more, and whether it refused any."""
+        state = self._state[rows]
+        return {"count": state["count"].astype(np.int64), "saturated": state["saturated"].copy()}
+
+    def view(self, rows: np.ndarray, measured: Arrays) -> Arrays:
+        """With `elements` (uint64, (sum of count, words)): each row's, oldest first, `max` at most."""
+        counts = measured["count"]
+        elements = self._entries.words[self._entries_of(rows, counts), 1:]
+        over = counts > self._max if self._max else np.zeros(len(counts), np.bool_)
+        if over.any():
+            stays = np.repeat(~over, counts)
+            of_over = np.flatnonzero(~stays)
+            stays[of_over[lowest(counts[over], elements[of_over], self._max)]] = True
+            elements, counts = elements[stays], np.where(over, self._max, counts)
+        return {"count": counts, "saturated": measured["saturated"], "elements": elements}
+
+    def merge(self, rows: np.ndarray, states: Arrays) -> None:
+        """Add the elements of others."""
+        counts = checked(states, "count", np.dtype(np.int64), len(rows))
+        flags = checked(states, "saturated", np.dtype(np.bool_), len(rows))
+        if (counts < 0).any() or counts.max(initial=0) > len(states.get("elements", ())):
+            raise ValueError("a state of UNIQUE has a count that its elements do not bear out")
+        elements = checked(states, "elements", np.dtype(np.uint64), int(counts.sum()))
+        if elements.shape[1:] != (self._words,):
+            raise ValueError(f"elements of UNIQUE must be of {self._words} words, not {elements.shape[1:]}")
+        self._state["saturated"][rows[flags & (rows >= 0)]] = True
+        owners, none = np.repeat(rows, counts), np.empty(0, np.int64)
+        for start in range(0, len(owners), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            self._add(owners[part], np.ones(len(owners[part]), np.bool_), elements[part], none, none.astype(np.bool_))
+
+    def clear(self) -> None:
+        """Forget all elements."""
+        self._entries.clear()
+        self._dead, self._greatest = 0, 0
+
+    def settle(self, rows: np.ndarray) -> None:
+        """Cut back rows that hold more than they need."""
+        too_many = 2 * self._max + _SLACK
+        if not self._max or self._greatest < too_many:
+            return
+        self._greatest = 0
+        rows = rows[rows >= 0]
+        self._cut(np.unique(rows[self._state["count"][rows] >= too_many]))
+        if self._dead > 1024 and 2 * self._dead > self._entries.used:
+            self._compact()
+
+    def _add(
+        self, rows: np.ndarray, applies: np.ndarray, elements: np.ndarray, counts: np.ndarray, flags: np.ndarray
+    ) -> None:
+        entries = np.empty((len(rows), 1 + self._words), np.uint64)
+        wanted = np.empty(len(rows), np.bool_)
+        _compose(_PRIORITY_KEY, rows, applies, elements, self._state, entries, wanted)
+        fresh = self._entries.used
+        found = self._entries.find(entries, wanted)
+        if len(self._older) != self._entries.capacity:
+            self._older = extended(self._older, self._entries.capacity, -1)
+        limit = self._max or np.iinfo(np.int32).max
+        greatest = _link(rows, wanted, found, fresh, limit, self._state, self._older, counts, flags)
+        self._greatest = max(self._greatest, greatest)
+
+    def _entries_of(self, rows: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        out = np.empty(int(counts.sum()), np.int64)
+        _walk(rows, counts, self._state, self._older, out)
+        return out
+
+    def _cut(self, rows: np.ndarray) -> None:
+        """Leave each row its `max` elements of lowest priority, oldest first as they were."""
+        counts = self.measure(rows)["count"]
+        entries = self._entries_of(rows, counts)
+        words = self._entries.words
+        kept = lowest(counts, words[entries, 1:], self._max)
+        self._state["bar"][rows] = priorities(words[entries[kept[self._max - 1 :: self._max]], 1:])
+        dies = np.ones(len(entries), np.bool_)
+        dies[kept] = False
+        words[entries[dies], 0] = _DEAD
+        self._dead += int(dies.sum())
+        lives = entries[~dies].reshape(len(rows), self._max)
+        self._older[lives[:, 0]] = -1
+        self._older[lives[:, 1:]] = lives[:, :-1]
+        self._state["newest"][rows] = lives[:, -1]
+        self._state["count"][rows] = self._max
+
+    def _compact(self) -> None:
+        """Give back the room of the dead."""
+        lives = self._entries.words[:, 0] != _DEAD
+        number = np.append(np.cumsum(lives, dtype=np.int32) - np.int32(1), np.int32(-1))  # that of -1 stays -1
+        self._older[: int(lives.sum())] = number[self._older[: len(lives)][lives]]
+        self._state["newest"] = number[self._state["newest"]]
+        self._entries.keep(lives)
+        self._dead = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct(Value):
+    """The result of UNIQUE."""
+
+    unique: int
+    """Distinct elements, `max` at most."""
+    saturated: bool
+    """There were more than that."""
+    sample: tuple[tuple[int, ...], ...]
+    """`keep` of them, by priority: the same ones however the observations were split."""
+
+    @property
+    def count(self) -> int:
+        """The same as `unique`."""
+        return self.unique
+
+
+@dataclass(frozen=True)
+class Unique(Reducer):
+    """The number of distinct elements, each of `words` uint64 words."""
+
+    words: int = 1
+    """Words of an element: 2 for an address."""
+    max: int = 0
+    """Most elements that a key holds and counts; 0: as many as all keys may hold together."""
+    keep: int = 0
+    """How many of them a result shows."""
+
+    calculation: ClassVar[str] = "UNIQUE"
+
+    @property
+    def element_words(self) -> int:
+        """uint64 words of an element."""
+        return self.words
+
+    def check(self) -> None:
+        """Raise ValueError naming an option that is out of range."""
+        super().check()
+        if self.words < 1 or self.max < 0 or self.keep < 0:
+            raise ValueError(f"{self.name}: words must be at least 1, max and keep at least 0")
+
+    def column(self, secret: np.ndarray, max_elements: int) -> Column:
+        """An empty column."""
+        return Elements(self, secret, max_elements)
+
+    def values(self, num: np.ndarray, states: Arrays) -> np.ndarray:
+        """The count."""
+        counts = states["count"].astype(np.float64)
+        return np.minimum(counts, self.max) if self.max else counts
+
+    def results(self, headers: np.ndarray, states: Arrays) -> list[Value]:
+        """A `Distinct` a key."""
+        counts, elements = states["count"], states["elements"]
+        shown = elements[lowest(counts, elements, self.keep)].tolist() if self.keep else []
+        ends = np.cumsum(np.minimum(counts, self.keep)).tolist()
+        samples = [tuple(map(tuple, shown[start:end])) for start, end in zip([0, *ends], ends, strict=False)]
+        rows = zip(rows_of(headers), counts.tolist(), states["saturated"].tolist(), samples, strict=True)
+        return [Distinct(*header, count, flag, sample) for header, count, flag, sample in rows]
