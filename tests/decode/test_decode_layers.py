@@ -1,0 +1,125 @@
+"""Every layer and tunnel, as Scapy makes it, comes out as Scapy says it is."""
+
+import ipaddress
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6, IPv6ExtHdrDestOpt
+from scapy.layers.l2 import ARP
+from scapy.layers.sctp import SCTP
+from scapy.packet import Raw
+
+from sensor.address import to_address
+from sensor.packet import PACKET, Kind
+from tests.decode.decoding import ETHERNET, V4, V6, Sample, decode_one, ether, samples, told, weirds_of
+
+SAMPLES = samples()
+
+
+def addresses(row, prefix=""):
+    words = (int(row[f"{prefix}{side}_{word}"]) for side in ("src", "dst") for word in ("hi", "lo"))
+    src_hi, src_lo, dst_hi, dst_lo = words
+    return str(to_address(src_hi, src_lo)), str(to_address(dst_hi, dst_lo))
+
+
+def expected_transport(packet):
+    """What Scapy knows of the transport: columns by name, and its payload."""
+    if TCP in packet:
+        tcp = packet[TCP]
+        columns = {"kind": Kind.TCP, "src_port": tcp.sport, "dst_port": tcp.dport, "seq": tcp.seq, "ack": tcp.ack}
+        columns |= {"tcp_flags": int(tcp.flags), "window": tcp.window, "tcp_options": tcp.dataofs * 4 - 20}
+        return columns, bytes(tcp.payload)
+    for layer, kind in ((UDP, Kind.UDP), (SCTP, Kind.SCTP)):
+        if layer in packet:
+            found = packet[layer]
+            return {"kind": kind, "src_port": found.sport, "dst_port": found.dport}, bytes(found.payload)
+    if ICMP in packet:
+        return {"kind": Kind.ICMP, "icmp_type": packet[ICMP].type, "icmp_code": packet[ICMP].code}, b"ping"
+    if packet.version == 6 and packet.nh == 58:
+        return {"kind": Kind.ICMP, "icmp_type": 128, "icmp_code": 0}, b"ping"
+    return {"kind": Kind.IP}, bytes(packet.payload)
+
+
+def parsed(packet):
+    return type(packet)(bytes(packet))
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_layer_reads_as_scapy_made_it(name):
+    sample: Sample = SAMPLES[name]
+    row = decode_one(sample.frame, sample.linktype)
+    inner = parsed(sample.inner)
+    assert weirds_of(row) == set() and row["refused"] == 0
+    assert (row["tunnel"], row["vlan"]) == (sample.tunnel, sample.vlan)
+    if ARP in inner:
+        assert addresses(row) == (inner.psrc, inner.pdst)
+        macs = int(inner.hwsrc.replace(":", ""), 16), int(inner.hwdst.replace(":", ""), 16)
+        assert (row["kind"], row["arp_op"], row["sha"], row["tha"]) == (Kind.ARP, inner.op, *macs)
+        return
+    columns, payload = expected_transport(inner)
+    assert {each: int(row[each]) for each in columns} == columns
+    assert (row["ip_version"], row["ttl"]) == (inner.version, inner.ttl if inner.version == 4 else inner.hlim)
+    assert addresses(row) == tuple(str(ipaddress.ip_address(each)) for each in (inner.src, inner.dst))
+    start = int(row["payload"])
+    assert sample.frame[start : start + int(row["payload_len"])] == payload
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_row_tells_the_capture_lengths_and_nothing_of_the_packet_before_it(name):
+    sample = SAMPLES[name]
+    row = decode_one(sample.frame, sample.linktype)
+    assert (row["caplen"], row["wirelen"]) == (len(sample.frame), len(sample.frame))
+    if row["kind"] != Kind.TCP:
+        assert not {"seq", "ack", "tcp_flags", "window", "tcp_options"} & told(row).keys()
+    if row["kind"] in (Kind.IP, Kind.ICMP, Kind.ARP):
+        assert (row["src_port"], row["dst_port"]) == (0, 0)
+
+
+@pytest.mark.parametrize("proto", [TCP(sport=1025, dport=80), UDP(sport=1025, dport=80)])
+@pytest.mark.parametrize("kind", [3, 4, 5, 11, 12])
+def test_an_icmp_error_names_the_packet_that_it_quotes(kind, proto):
+    quoted = IP(src=V4["dst"], dst=V4["src"]) / proto
+    row = decode_one(ether() / IP(**V4) / ICMP(type=kind, code=1) / Raw(bytes(quoted)[:28]))
+    assert (row["kind"], row["icmp_type"], row["icmp_code"]) == (Kind.ICMP, kind, 1)
+    assert addresses(row, "quoted_") == (V4["dst"], V4["src"])
+    assert (row["quoted_proto"], row["quoted_src_port"], row["quoted_dst_port"]) == (quoted.proto or 6, 1025, 80)
+
+
+def test_an_icmpv6_error_names_the_packet_that_it_quotes_behind_its_extension_headers():
+    quoted = IPv6(src=V6["dst"], dst=V6["src"]) / IPv6ExtHdrDestOpt() / UDP(sport=1025, dport=161)
+    row = decode_one(ether() / IPv6(**V6) / ICMPv6DestUnreach(code=4) / quoted)
+    assert addresses(row, "quoted_") == (V6["dst"], V6["src"])
+    assert (row["quoted_proto"], row["quoted_src_port"], row["quoted_dst_port"]) == (17, 1025, 161)
+
+
+@pytest.mark.parametrize(("quoted_bytes", "has_address", "has_ports"), [(19, 0, 0), (20, 1, 0), (23, 1, 0), (24, 1, 1)])
+def test_a_quotation_is_told_as_far_as_it_goes(quoted_bytes, has_address, has_ports):
+    quoted = bytes(IP(src=V4["dst"], dst=V4["src"], proto=6) / TCP(sport=1025, dport=80))[:quoted_bytes]
+    row = decode_one(ether() / IP(**V4) / ICMP(type=3, code=3) / Raw(quoted))
+    assert (row["quoted_src_lo"] != 0, row["quoted_dst_port"] != 0) == (has_address, has_ports)
+    assert weirds_of(row) == set()
+
+
+def test_a_segment_that_the_card_was_to_cut_up_has_the_length_of_its_frame():
+    frame = ether() / IP(**V4, len=0) / TCP(sport=1, dport=2) / Raw(bytes(3000))
+    row = decode_one(frame)
+    assert (row["kind"], row["payload_len"], row["weird"]) == (Kind.TCP, 3000, 0)
+
+
+def test_a_jumbogram_has_the_length_of_its_option():
+    option = b"\x06\x00\xc2\x04" + (70_000 + 8 + 20).to_bytes(4, "big")
+    frame = ether() / IPv6(**V6, plen=0, nh=0) / Raw(option + bytes(TCP(sport=1, dport=2, chksum=0)) + bytes(70_000))
+    row = decode_one(frame)
+    assert (row["kind"], row["payload_len"], row["weird"]) == (Kind.TCP, 70_000, 0)
+
+
+def test_a_short_snaplen_leaves_the_lengths_of_the_headers():
+    row = decode_one(ether() / IP(**V4) / TCP(sport=1, dport=2) / Raw(bytes(1000)), ETHERNET, snaplen=54)
+    assert (row["kind"], row["payload_len"], row["caplen"], row["weird"]) == (Kind.TCP, 1000, 54, 0)
+
+
+def test_a_refused_packet_has_nothing_but_its_lengths_and_the_reason():
+    row = decode_one(ether(type=0x88CC) / Raw(bytes(50)))
+    assert told(row) == {"refused": int(row["refused"])}
+    assert (row["caplen"], row["wirelen"]) == (64, 64)
+    assert PACKET.itemsize % 8 == 0  # rows are cleared by the word

@@ -1,0 +1,190 @@
+"""What is malformed gets its name, and the row keeps what was understood before it."""
+
+import struct
+
+import numpy as np
+import pytest
+from scapy.layers.inet import GRE, ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrRouting
+from scapy.layers.l2 import ARP, LLC, STP, Dot3
+from scapy.layers.sctp import SCTP
+from scapy.layers.vxlan import VXLAN
+from scapy.packet import Raw
+
+from sensor.decode import Decoder
+from sensor.packet import Block, Kind, Tunnel
+from sensor.weird import Refusal, Weird
+from tests.decode.decoding import LINKTYPES, TCP4, V4, V6, block_of, decode, decode_one, ether, told, weirds_of
+
+SYN = TCP(sport=40000, dport=443, flags="S")
+
+
+def ipv4(payload=b"", *, version=4, ihl=5, total=None, frag=0, proto=6):
+    total = ihl * 4 + len(payload) if total is None else total
+    fixed = struct.pack(">BBHHHBBH", version << 4 | ihl, 0, total, 1, frag, 64, proto, 0)
+    return b"\2" * 12 + b"\x08\0" + fixed + bytes([192, 0, 2, 1, 198, 51, 100, 2]) + payload
+
+
+REFUSED = {
+    "an ethernet header cut short": (bytes(ether() / TCP4)[:13], Refusal.TRUNCATED_LINK),
+    "a tag cut short": (b"\2" * 12 + b"\x81\0\0", Refusal.TRUNCATED_LINK),
+    "a label cut short": (b"\2" * 12 + b"\x88\x47\0\0\1", Refusal.TRUNCATED_LINK),
+    "an ipv4 header cut short": (ipv4()[:33], Refusal.TRUNCATED_IP),
+    "an ipv6 header cut short": (bytes(ether() / IPv6(**V6))[:53], Refusal.TRUNCATED_IP),
+    "a header of four words": (ipv4(ihl=4), Refusal.BAD_IP_HEADER_LENGTH),
+    "a total length below the header's": (ipv4(total=19), Refusal.BAD_IP_TOTAL_LENGTH),
+    "version 6 announced as 4": (ipv4(version=6), Refusal.BAD_IP_VERSION),
+    "version 4 announced as 6": (bytes(ether(type=0x86DD) / TCP4 / Raw(bytes(20))), Refusal.BAD_IP_VERSION),
+    "an arp message cut short": (bytes(ether() / ARP())[:41], Refusal.TRUNCATED_ARP),
+    "arp about something else": (bytes(ether() / ARP(ptype=0x86DD)), Refusal.CORRUPT_ARP_HEADER),
+    "lldp": (bytes(ether(type=0x88CC) / Raw(bytes(46))), Refusal.NOT_IP),
+    "spanning tree": (bytes(Dot3() / LLC() / STP()), Refusal.NOT_IP),
+    "pppoe discovery": (bytes(ether(type=0x8863) / Raw(b"\x11\x09" + bytes(44))), Refusal.NOT_IP),
+    "a whole frame of labels": (b"\2" * 12 + b"\x88\x47" + b"\0\1\0\x40" * 371, Refusal.TOO_MANY_LAYERS),
+    "a whole frame of tags": (b"\2" * 12 + b"\x81\0\0\1" * 372, Refusal.TOO_MANY_LAYERS),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_packet_without_a_network_layer_is_refused_by_name(name):
+    frame, reason = REFUSED[name]
+    decoder = Decoder()
+    row = decoder.decode(block_of([frame]))[0]
+    assert told(row) == {"refused": reason}
+    assert (decoder.packets_decoded, decoder.refused, decoder.weirds) == (0, {reason.name.lower(): 1}, {})
+
+
+def test_a_link_type_without_a_decoder_is_refused():
+    linktypes = [each for each in range(300) if each not in LINKTYPES]
+    rows = decode([bytes(ether() / TCP4)] * len(linktypes), linktypes)
+    assert set(rows["refused"]) == {Refusal.UNKNOWN_LINKTYPE}
+
+
+def test_a_refusal_and_a_weird_of_one_number_have_one_name():
+    assert {each.name: each.value for each in Weird if each in set(Refusal)} == {
+        each.name: each.value for each in Refusal if 0 < each < 64
+    }
+    assert max(Weird) < 64
+
+
+bad_doff = bytearray(bytes(SYN))
+bad_doff[12] = 0x40
+long_doff = bytearray(bytes(SYN))
+long_doff[12] = 0x60
+udp = struct.pack(">HHHH", 1025, 53, 0, 0)
+
+KEPT = {
+    "a tcp header cut short": (ipv4(bytes(SYN)[:19]), Weird.TRUNCATED_TCP, Kind.IP),
+    "a tcp header of four words": (ipv4(bytes(bad_doff)), Weird.BAD_TCP_HEADER_LENGTH, Kind.IP),
+    "a tcp header past the segment": (ipv4(bytes(long_doff)), Weird.BAD_TCP_HEADER_LENGTH, Kind.IP),
+    "a udp header cut short": (ipv4(udp[:7], proto=17), Weird.TRUNCATED_UDP, Kind.IP),
+    "a udp length of 7": (ipv4(udp[:4] + b"\0\7\0\0", proto=17), Weird.BAD_UDP_LENGTH, Kind.IP),
+    "a udp length of 9 in 8": (ipv4(udp[:4] + b"\0\x09\0\0", proto=17), Weird.UDP_DATAGRAM_LENGTH_MISMATCH, Kind.UDP),
+    "an icmp header cut short": (ipv4(bytes(ICMP())[:7], proto=1), Weird.TRUNCATED_ICMP, Kind.IP),
+    "an sctp header cut short": (ipv4(bytes(SCTP())[:11], proto=132), Weird.TRUNCATED_SCTP, Kind.IP),
+    "options cut short": (ipv4(ihl=6), Weird.TRUNCATED_IP, Kind.IP),
+    "a length past the frame": (ipv4(bytes(SYN), total=1000), Weird.TRUNCATED_IP, Kind.TCP),
+    "a gre header cut short": (ipv4(b"\0\0\x08", proto=47), Weird.TRUNCATED_GRE, Kind.IP),
+    "gre version 2": (ipv4(b"\0\2\x08\0", proto=47), Weird.UNKNOWN_GRE_VERSION, Kind.IP),
+    "gre with routing": (ipv4(b"\x40\0\x08\0" + bytes(8), proto=47), Weird.GRE_ROUTING, Kind.IP),
+    "an inner header of four words": (ipv4(ipv4(ihl=4)[14:], proto=4), Weird.BAD_IP_HEADER_LENGTH, Kind.IP),
+    "an inner header cut short": (ipv4(ipv4()[14:33], proto=4), Weird.TRUNCATED_IP, Kind.IP),
+    "an inner version of 6": (ipv4(ipv4(version=6)[14:], proto=4), Weird.BAD_IP_VERSION, Kind.IP),
+    "a type 0 routing header": (
+        bytes(ether() / IPv6(**V6) / IPv6ExtHdrRouting(type=0) / SYN),
+        Weird.ROUTING0_HDR,
+        Kind.TCP,
+    ),
+    "an extension header cut short": (
+        bytes(ether() / IPv6(**V6, nh=60) / Raw(b"\6\1" + bytes(13))),
+        Weird.TRUNCATED_EXTENSION_HEADER,
+        Kind.IP,
+    ),
+    "a jumbo option of 100 bytes": (
+        bytes(ether() / IPv6(**V6, plen=0, nh=0) / Raw(b"\x3b\0\xc2\4\0\0\0\x08")),
+        Weird.BAD_JUMBOGRAM,
+        Kind.IP,
+    ),
+    "an arp operation of 3": (bytes(ether() / ARP(op=3)), Weird.UNKNOWN_ARP_OPCODE, Kind.ARP),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_is_malformed_deeper_is_named_and_the_rest_kept(name):
+    frame, weird, kind = KEPT[name]
+    decoder = Decoder()
+    row = decoder.decode(block_of([frame]))[0]
+    assert (row["kind"], row["refused"], weirds_of(row)) == (kind, 0, {weird})
+    assert row["src_lo"] != 0 and row["tunnel"] == Tunnel.NONE
+    assert (decoder.packets_decoded, decoder.refused, decoder.weirds) == (1, {}, {weird.name.lower(): 1})
+
+
+def test_a_claimed_length_is_not_believed_past_the_frame():
+    assert decode_one(ipv4(bytes(SYN) + b"data", total=65535))["payload_len"] == 4
+    jumbo = bytes(ether() / IPv6(**V6, plen=0, nh=0) / Raw(b"\6\0\xc2\4\xff\xff\xff\xff") / SYN)
+    assert decode_one(jumbo)["payload_len"] == 0
+
+
+@pytest.mark.parametrize("port", [4789, 8472, 6081, 3544, 2152])
+@pytest.mark.parametrize("payload", [b"", b"\x12\x34\x01\0\0\1\0\0\0\0\0\0", bytes(100), b"\xff" * 100, b"\x40" * 60])
+def test_a_datagram_to_a_tunnel_port_that_is_no_tunnel_stays_a_datagram(port, payload):
+    row = decode_one(ether() / IP(**V4) / UDP(sport=53, dport=port) / Raw(payload))
+    assert (row["kind"], row["src_port"], row["dst_port"], row["payload_len"]) == (Kind.UDP, 53, port, len(payload))
+    assert (row["tunnel"], row["weird"], row["refused"]) == (0, 0, 0)
+
+
+def test_a_tunnel_cut_short_is_described_as_the_datagram_that_carries_it():
+    whole = bytes(ether() / IP(**V4) / UDP(sport=1025, dport=4789) / VXLAN() / ether() / TCP4)
+    row = decode_one(whole[: -len(bytes(TCP4)) + 10])
+    assert (row["kind"], row["dst_port"], row["tunnel"]) == (Kind.UDP, 4789, Tunnel.NONE)
+    assert Weird.TRUNCATED_IP in weirds_of(row)
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_understood"), [(1, True), (13, True), (14, False), (180, False), (1000, False)]
+)
+def test_extension_headers_are_walked_up_to_sixteen_layers(headers, is_understood):
+    chain = (b"\x3c\0" + bytes(6)) * (headers - 1) + b"\6\0" + bytes(6)
+    row = decode_one(ether() / IPv6(**V6, nh=60) / Raw(chain + bytes(SYN)))
+    if is_understood:
+        assert (row["kind"], row["layers"], row["weird"]) == (Kind.TCP, headers + 3, 0)
+    else:
+        assert (row["kind"], row["layers"], weirds_of(row)) == (Kind.IP, 16, {Weird.TOO_MANY_LAYERS})
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "over"),
+    [(Tunnel.VXLAN, UDP(sport=9, dport=4789) / VXLAN() / ether(type=0x800)), (Tunnel.GRE, GRE(proto=0x800))],
+)
+def test_a_hundred_tunnels_end_after_sixteen_layers_with_what_was_understood(tunnel, over):
+    packet = bytes(TCP4)
+    for depth in range(100):
+        packet = bytes(IP(src="10.0.0.1", dst=f"10.0.1.{depth}", proto=17 if UDP in over else 47) / over / Raw(packet))
+    row = decode_one(bytes(ether(type=0x800)) + packet)
+    assert weirds_of(row) == {Weird.TOO_MANY_LAYERS}
+    assert (row["layers"], row["tunnel"]) == (16, tunnel)
+
+
+def test_frames_of_several_buffers_come_out_in_their_order():
+    frames = [bytes(ether() / IP(**V4) / UDP(sport=i, dport=9)) for i in range(1, 9)]
+    first, second = block_of(frames[::2]), block_of(frames[1::2])
+    rows = np.empty(8, first.frames.dtype)
+    rows[::2], rows[1::2] = first.frames, second.frames
+    rows["buffer"][1::2] = 1
+    both = Block(first.buffers + second.buffers, rows)
+    assert Decoder().decode(both)["src_port"].tolist() == list(range(1, 9))
+
+
+def test_an_empty_block_gives_no_rows():
+    assert len(decode([])) == 0
+
+
+def test_a_read_only_buffer_and_a_writable_one_are_alike():
+    block = block_of([bytes(ether() / TCP4)])
+    writable = Block((block.buffers[0].copy(),), block.frames)
+    assert np.array_equal(Decoder().decode(block).copy(), Decoder().decode(writable))
+
+
+def test_ipv6_destination_options_without_a_transport_are_an_ip_packet():
+    row = decode_one(ether() / IPv6(**V6) / IPv6ExtHdrDestOpt(nh=59))
+    assert (row["kind"], row["proto"], row["payload_len"], row["weird"]) == (Kind.IP, 59, 0, 0)

@@ -1,0 +1,97 @@
+"""A detection that is written or set wrongly is one clear line that names the nearest right word."""
+
+import textwrap
+
+import pytest
+
+from sensor.config import configure
+from sensor.detection import DetectionError
+
+GOOD = """
+from sensor.detection import Alert, Detection, Option, Stream, SumStat, Unique
+
+class Knocks(Detection):
+    hosts = Option(25, min=2, help="hosts")
+    failures = Stream("connection_attempt", key=("orig_h", "resp_p"), value="resp_h")
+    scan = SumStat(epoch="5m", targets=Unique(failures, keep=10))
+
+    @scan.crosses(targets=hosts)
+    def scanned(self, key, seen):
+        return Alert("x", same_as=key)
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    def write(text: str, name: str = "knocks.py") -> str:
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(text))
+        return str(path)
+
+    return write
+
+
+def complaint(plugins=(), names=(), assignments=()) -> str:
+    with pytest.raises(DetectionError) as raised:
+        configure(names, plugins, assignments)
+    text = str(raised.value)
+    assert "\n" not in text
+    return text
+
+
+def test_a_plugin_file_joins_what_is_installed(plugin):
+    detections = configure(plugins=[plugin(GOOD)])
+    assert [each.name for each in detections.classes] == ["address_scan", "knocks", "port_scan", "random_scan"]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "nearest", "line"),
+    [
+        ('"connection_attempt"', '"conection_atempt"', "'connection_attempt'", 6),
+        ('"orig_h"', '"origin_h"', "'orig_h'", 6),
+        ('value="resp_h"', 'value="resp_host"', "'resp_h'", 6),
+        ("crosses(targets=", "crosses(target=", "'targets'", 9),
+        ('epoch="5m"', 'epoch="5 minutes"', "5m", 7),
+        ("Option(25, min=2", "Option(1, min=2", "at least 2", 5),
+    ],
+)
+def test_a_misspelt_word_is_named_with_its_line_and_the_nearest(plugin, right, wrong, nearest, line):
+    path = plugin(GOOD.replace(right, wrong))
+    text = complaint(plugins=[path])
+    assert text.startswith(f"{path}:{line}: ")
+    assert nearest in text
+
+
+def test_an_unknown_name_on_the_command_line_is_met_with_the_nearest():
+    assert "'port_scan'" in complaint(names=["portscan"])
+    assert "'port_scan'" in complaint(assignments=["port_scn.ports=20"])
+    assert "port_scan.ports" in complaint(assignments=["port_scan.port=20"])
+    assert "whole number" in complaint(assignments=["port_scan.ports=few"])
+    assert "at least 2" in complaint(assignments=["port_scan.ports=1"])
+    assert "DETECTION.OPTION=VALUE" in complaint(assignments=["ports"])
+
+
+def test_a_file_that_is_no_plugin_says_so(plugin, tmp_path):
+    assert "no such file" in complaint(plugins=[str(tmp_path / "absent.py")])
+    assert "defines no detection" in complaint(plugins=[plugin("x = 1", "none.py")])
+    assert "not a Python file" in complaint(plugins=[plugin("x = 1", "plugin.txt")])
+    assert ":2:" in complaint(plugins=[plugin("x = 1\ndef broken(:\n", "syntax.py")])
+    assert "ZeroDivisionError" in complaint(plugins=[plugin("1 / 0", "raises.py")])
+
+
+def test_two_detections_of_one_name_are_refused(plugin):
+    assert "two detections" in complaint(plugins=[plugin(GOOD, "a.py"), plugin(GOOD, "b.py")])
+
+
+def test_settings_reach_the_instance_and_the_definition():
+    [detection] = configure(["port_scan"], assignments=["port_scan.ports=20", "port_scan.epoch=1m"]).make()
+    assert detection.ports == 20
+    definition = detection.sumstats["scan"].define("port_scan", detection.settings)
+    assert definition.thresholds == {"targets": 20.0}
+    assert definition.epoch_ns == 60_000_000_000
+
+
+def test_every_shipped_detection_says_what_it_misses_and_its_technique():
+    for detection in configure().classes:
+        assert detection.misses().startswith("Misses ")
+        assert detection.attack == "T1046"

@@ -1,0 +1,90 @@
+"""What a person reads: a row an alert, a summary that accounts for every packet, nothing that drives a terminal."""
+
+import io
+
+import msgspec
+
+from sensor.alerts import AlertRecord
+from sensor.outputs.summary import Summary
+from sensor.outputs.terminal import Terminal
+
+ALERT = AlertRecord(
+    id="1",
+    ts="2023-11-14T22:13:21.000000Z",
+    first_seen="2023-11-14T22:13:20.123456Z",
+    last_seen="2023-11-14T22:13:21.000000Z",
+    detection="port_scan",
+    kind="syn",
+    severity="medium",
+    message="10.0.0.1 tried 15 ports of 10.0.0.2 in 0.9s (syn scan)",
+    src="10.0.0.1",
+    attack="T1046",
+    workers=["worker-1"],
+    version="1",
+)
+
+SUMMARY = Summary(
+    packets_read=1234,
+    packets_decoded=1230,
+    refused={"not_ip": 3, "truncated_ip": 1},
+    weirds={"bad_udp_length": 2},
+    flows=5,
+    observations=6,
+    alerts=1,
+    alerts_suppressed=2,
+    bytes=98_765,
+    first_ts=None,
+    last_ts=None,
+    seconds=0.5,
+    packets_per_second=2468.0,
+    damage=[],
+    detections=["port_scan"],
+    detection_faults={},
+    workers=["worker-1"],
+    compiled=True,
+    counters={},
+)
+
+
+def written(*alerts: AlertRecord, summary: Summary | None = None) -> str:
+    stream = io.StringIO()
+    terminal = Terminal(stream)
+    for alert in alerts:
+        terminal.alert(alert)
+    if summary:
+        terminal.summary(summary)
+    return stream.getvalue()
+
+
+def test_a_row_has_severity_source_sentence_first_seen_and_technique():
+    header, row = written(ALERT).splitlines()
+    assert header.split() == ["SEVERITY", "SOURCE", "ALERT", "FIRST", "SEEN", "ATT&CK"]
+    for part in ("MEDIUM", "10.0.0.1", "tried 15 ports", "2023-11-14 22:13:20", "T1046"):
+        assert part in row
+
+
+def test_the_header_is_written_once():
+    assert written(ALERT, ALERT).count("SEVERITY") == 1
+
+
+def test_control_characters_of_a_message_are_escaped():
+    text = written(msgspec.structs.replace(ALERT, message="\x1b[2Jgone\nfake row"))
+    assert "\x1b" not in text
+    assert "\\x1b[2Jgone\\nfake row" in text
+    assert len(text.splitlines()) == 2
+
+
+def test_an_alert_judged_without_a_member_says_whose_share_is_missing():
+    assert "worker-2" in written(msgspec.structs.replace(ALERT, complete=False, missing=["worker-2"]))
+
+
+def test_the_summary_accounts_for_every_packet_by_reason():
+    text = written(ALERT, summary=SUMMARY)
+    assert "1,234 packets read (98.8 KB): 1,230 decoded, 4 refused: not_ip 3, truncated_ip 1" in text
+    assert "bad_udp_length 2" in text
+    assert "5 flows, 6 observations, 1 alert (2 repeats folded in) from 1 detection" in text
+    assert "2,468 packets/s" in text
+
+
+def test_a_run_without_alerts_says_so():
+    assert written(summary=SUMMARY).startswith("No alerts.")

@@ -1,0 +1,167 @@
+"""Laws that every calculation keeps, from one list; a new one is held to them by being in it."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sensor.sumstats import CALCULATIONS, Average, Definition, Max, Min, Store, Sum, Unique, Variance
+from tests.sumstats.reference import FIELDS, assert_close, assert_same, by_key, expected, fed, observed, words
+
+numbers = st.one_of(
+    st.integers(-(2**40), 2**40).map(float),
+    st.integers(0, 5).map(float),
+    st.floats(-1e9, 1e9, allow_subnormal=False).filter(lambda value: value == 0 or abs(value) > 1e-9),
+)
+observations = st.lists(st.tuples(st.integers(0, 4), numbers), max_size=40)
+
+laws = settings(max_examples=60, deadline=None, derandomize=True)
+each_calculation = pytest.mark.parametrize("calculation", CALCULATIONS, ids=lambda one: one.calculation)
+
+
+def one(calculation, **options):
+    """A SumStat of that calculation alone."""
+    return Definition("test", 1, 0, (calculation("x", **options),))
+
+
+def test_each_calculation_has_its_expected_fields():
+    assert {calculation.calculation for calculation in CALCULATIONS} == set(FIELDS)
+
+
+@each_calculation
+@laws
+@given(observed_values=observations)
+def test_a_store_says_what_exact_arithmetic_says(calculation, observed_values):
+    results = by_key(fed(one(calculation), observed_values).results())
+    assert set(results) == {(key,) for key, _ in observed_values}
+    for (key,), result in results.items():
+        values = [value for other, value in observed_values if other == key]
+        assert result.num == result.x.num == len(values)
+        places = [i for i, (other, _) in enumerate(observed_values) if other == key]
+        assert (result.begin, result.end) == (places[0], places[-1])
+        if calculation.calculation == "UNIQUE":
+            values = [np.float64(value).tobytes() for value in values]
+        for name, value in expected(calculation.calculation, values).items():
+            got = getattr(result.x, name)
+            noise = 1e-9 * max(1e-6, *(abs(v) for v in values)) if name in ("variance", "std_dev") else 0
+            if not (noise and abs(got - value) <= noise * 1e-9):
+                assert_close(got, value, name)
+
+
+@each_calculation
+@laws
+@given(observed_values=observations, width=st.integers(1, 16), data=st.data())
+def test_any_split_merged_in_any_order_is_the_whole(calculation, observed_values, width, data):
+    definition = one(calculation)
+    homes = data.draw(st.lists(st.integers(0, width - 1), min_size=len(observed_values), max_size=len(observed_values)))
+    merged = Store(definition, np.array([3, 4], np.uint64))
+    for part in data.draw(st.permutations(range(width))):
+        share = [one for one, home in zip(observed_values, homes, strict=True) if home == part]
+        merged.merge(fed(definition, share).partial())
+    assert_same(merged.results(), fed(definition, observed_values).results(), times=False)
+
+
+@each_calculation
+@laws
+@given(parts=st.tuples(observations, observations, observations))
+def test_merging_is_commutative_and_associative(calculation, parts):
+    definition = one(calculation)
+    a, b, c = (fed(definition, part).partial() for part in parts)
+
+    def merged(*partials):
+        store = Store(definition, np.array([3, 4], np.uint64))
+        for partial in partials:
+            store.merge(partial)
+        return store
+
+    assert_same(merged(a, b).results(), merged(b, a).results())
+    assert_same(merged(a, merged(b, c).partial()).results(), merged(merged(a, b).partial(), c).results())
+
+
+@each_calculation
+@laws
+@given(observed_values=observations)
+def test_nothing_is_the_identity_of_merging(calculation, observed_values):
+    """Neither an empty store changes a result, nor a key of which the stream saw nothing (as in Zeek)."""
+    definition = Definition("test", 1, 0, (calculation("x"), Sum("other", stream="other")))
+    values = [value for _, value in observed_values]
+    keys, ts = words([key for key, _ in observed_values]), np.arange(len(values))
+    store, others = Store(definition, np.array([1, 2], np.uint64)), Store(definition, np.array([1, 2], np.uint64))
+    store.observe(keys, ts, {"x": observed(definition, values)["x"]})
+    others.observe(keys, ts, {"other": np.zeros(len(values))})
+    before = [result.x for result in store.results()]
+    nothing = Store(definition, np.array([5, 6], np.uint64)).partial(), others.partial()
+    into = Store(definition, np.array([7, 8], np.uint64))
+    for partial in (*nothing, store.partial(), *nothing):
+        into.merge(partial)
+    assert [by_key(into.results())[result.key].x for result in store.results()] == before
+
+
+@laws
+@given(integers=st.lists(st.integers(-(2**53), 2**53), min_size=1, max_size=40), data=st.data())
+@example(integers=[2**53, 1, 1, -(2**53)], data=None)
+def test_integers_are_added_without_rounding(integers, data):
+    """Also where the total is past what a float can hold."""
+    store = fed(one(Sum), [(0, float(value)) for value in integers])
+    assert store.results()[0].x.sum == sum(integers)
+    order = integers if data is None else data.draw(st.permutations(integers))
+    other = fed(one(Sum), [(0, float(value)) for value in order])
+    assert other.partial().states["x"]["state"].tobytes() == store.partial().states["x"]["state"].tobytes()
+
+
+def test_a_sum_of_tenths_reaches_a_round_threshold_however_it_is_split():
+    definition = Definition("test", 1, 0, (Sum("x"),), {"x": 1.0})
+    assert len(fed(definition, [(0, 0.1)] * 10).reached()) == 1
+    assert len(fed(definition, [(0, 0.1)] * 9).reached()) == 0
+    merged = fed(definition, [(0, 0.1)] * 3)
+    merged.merge(fed(definition, [(0, 0.1)] * 7).partial())
+    assert len(merged.reached()) == 1
+
+
+def test_variance_is_the_sample_variance_and_zero_for_one_value():
+    """Zeek's baseline: 5, 22, 94, 50, 50; and a key seen once."""
+    store = fed(one(Variance), [*((1, v) for v in (5.0, 22.0, 94.0, 50.0, 50.0)), (2, 7.0)])
+    first, second = (result.x for result in store.results())
+    assert_close(first.variance, float(np.var([5, 22, 94, 50, 50], ddof=1)), "variance")
+    assert_close(first.std_dev, float(np.std([5, 22, 94, 50, 50], ddof=1)), "std_dev")
+    assert (second.variance, second.std_dev, second.average) == (0.0, 0.0, 7.0)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6, 1e12, 1e15])
+def test_variance_survives_a_mean_far_from_zero(offset):
+    store = fed(one(Variance), [(0, offset + value) for value in (4.0, 7.0, 13.0, 16.0)])
+    assert_close(store.results()[0].x.variance, 30.0, offset)
+
+
+def test_equal_values_have_no_variance():
+    assert fed(one(Variance), [(0, 0.1)] * 1000).results()[0].x.variance == 0.0
+
+
+def test_values_without_bounds_do_not_raise():
+    """What a capture makes is finite; a plugin's arithmetic may not be."""
+    odd = [math.inf, -math.inf, math.nan, 1e308, 1e308, -1e308, 5e-324]
+    for calculation in (Sum, Average, Min, Max, Variance):
+        store = fed(one(calculation), [(0, value) for value in odd])
+        store.merge(store.partial())
+        assert len(store.results()) == 1
+
+
+def test_extremes_pass_over_what_is_not_a_number():
+    definition = Definition("test", 1, 0, (Min("low"), Max("high")))
+    store = fed(definition, [(0, math.nan), (0, 3.0), (0, -2.0), (0, math.nan)])
+    assert (store.results()[0].low.min, store.results()[0].high.max) == (-2.0, 3.0)
+
+
+def test_a_negative_maximum_is_not_the_empty_one():
+    assert fed(one(Max), [(0, -5.0), (0, -9.0)]).results()[0].x.max == -5.0
+
+
+def test_two_elements_that_differ_in_their_last_word_are_two():
+    definition = Definition("test", 1, 0, (Unique("x", words=3, keep=5),))
+    store = Store(definition, np.array([1, 2], np.uint64))
+    elements = np.array([[1, 2, 3], [1, 2, 4], [1, 2, 3]], np.uint64)
+    store.observe(words([0, 0, 0]), np.arange(3), {"x": elements})
+    assert store.results()[0].x.count == 2
+    assert set(store.results()[0].x.sample) == {(1, 2, 3), (1, 2, 4)}

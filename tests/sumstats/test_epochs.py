@@ -1,0 +1,161 @@
+"""Epochs on the packet clock: where they are cut, what ends them, and that batches do not matter."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sensor.sumstats import Crossing, Definition, EpochEnd, Sum, SumStats, Unique
+from tests.sumstats.reference import SECRET, arrays, words
+
+laws = settings(max_examples=60, deadline=None, derandomize=True)
+COUNT = Definition("count", 1, 10, (Sum("x"),), {"x": 3.0})
+
+
+def engine(*definitions, start=100, origin=None):
+    sumstats = SumStats(definitions or (COUNT,), origin=origin, secret=SECRET)
+    assert sumstats.start(start) == []
+    return sumstats
+
+
+def observe(sumstats, ts, keys=None):
+    ts = np.array(ts, np.int64)
+    return sumstats.observe("count", words([1] * len(ts) if keys is None else keys), ts, {"x": None})
+
+
+def told(happened):
+    """What happened, in brief."""
+    return [
+        ("crossed", each.epoch, each.ts.tolist())
+        if isinstance(each, Crossing)
+        else ("ended", each.epoch, each.start, each.end, each.partial.headers[""]["num"].tolist())
+        for each in happened
+    ]
+
+
+@pytest.mark.parametrize(("ts", "epoch"), [(109, 0), (110, 1), (111, 1)])
+def test_an_observation_on_the_line_is_of_the_next_epoch(ts, epoch):
+    sumstats = engine()
+    observe(sumstats, [ts])
+    (end,) = told(sumstats.finish(ts))
+    assert end == ("ended", epoch, 100 + 10 * epoch, ts, [1])
+
+
+def test_epochs_are_cut_from_the_start_of_a_replay():
+    assert told(observe(engine(), [100, 109, 110, 120])) == [("ended", 0, 100, 110, [2]), ("ended", 1, 110, 120, [1])]
+
+
+def test_epochs_are_cut_from_absolute_zero_where_nodes_must_agree():
+    sumstats = engine(start=107, origin=0)
+    assert told(observe(sumstats, [108, 111])) == [("ended", 10, 100, 110, [1])]
+
+
+def test_the_clock_ends_an_epoch_though_nothing_is_observed():
+    sumstats = engine()
+    observe(sumstats, [105])
+    assert sumstats.advance(109) == []
+    assert told(sumstats.advance(110)) == [("ended", 0, 100, 110, [1])]
+    assert sumstats.advance(110) == []
+
+
+def test_a_leap_over_a_million_epochs_ends_one():
+    sumstats = engine()
+    observe(sumstats, [105])
+    assert told(sumstats.advance(10_000_105)) == [("ended", 0, 100, 110, [1])]
+    happened = told(observe(sumstats, [10_000_106, 90_000_000_000_000]))
+    assert happened == [("ended", 1_000_000, 10_000_100, 10_000_110, [1])]
+
+
+def test_the_last_epoch_ends_with_the_input():
+    sumstats = engine()
+    observe(sumstats, [105])
+    assert told(sumstats.finish(107)) == [("ended", 0, 100, 107, [1])]
+    assert sumstats.finish(107) == []
+
+
+def test_a_key_crosses_once_an_epoch_and_again_in_the_next():
+    happened = told(observe(engine(), [101, 102, 103, 104, 105, 106, 111, 112, 113]))
+    assert happened == [("crossed", 0, [103]), ("ended", 0, 100, 110, [6]), ("crossed", 1, [113])]
+
+
+def test_what_straddles_a_boundary_is_counted_on_both_sides():
+    """Tumbling epochs, as Zeek's; hopping windows are to close this gap."""
+    assert told(observe(engine(), [108, 109, 110, 111])) == [("ended", 0, 100, 110, [2])]
+
+
+def test_a_crossing_tells_which_observation_of_the_batch_made_it():
+    sumstats = engine()
+    (_, crossing) = observe(sumstats, [105, 111, 112, 113, 114], [1, 2, 2, 2, 2])
+    assert (crossing.at.tolist(), crossing.ts.tolist(), crossing.partial.keys.tolist()) == ([3], [113], [[2]])
+
+
+def test_a_late_observation_is_counted_in_the_open_epoch():
+    sumstats = engine()
+    observe(sumstats, [112])
+    observe(sumstats, [105, 113])
+    assert told(sumstats.finish(115)) == [("ended", 1, 110, 115, [3])]
+    assert sumstats.counters["count"]["late"] == 1
+
+
+def test_a_restart_of_the_clock_ends_what_is_open_and_numbers_on():
+    sumstats = engine()
+    observe(sumstats, [111])
+    sumstats.advance(114)
+    assert told(sumstats.start(7)) == [("ended", 1, 110, 114, [1])]
+    observe(sumstats, [8])
+    assert told(sumstats.finish(9)) == [("ended", 2, 7, 9, [1])]
+
+
+def test_an_epoch_of_length_zero_ends_by_hand():
+    sumstats = engine(Definition("count", 1, 0, (Sum("x"),)))
+    observe(sumstats, [105, 900])
+    assert sumstats.advance(10**15) == []
+    assert told(sumstats.next_epoch("count", 950)) == [("ended", 0, 100, 950, [2])]
+    assert sumstats.next_epoch("count", 960) == []
+    observe(sumstats, [970])
+    assert told(sumstats.finish(980)) == [("ended", 2, 960, 980, [1])]
+    with pytest.raises(ValueError):
+        engine().next_epoch("count", 105)
+
+
+def test_each_sumstat_keeps_its_own_epochs():
+    slow = Definition("slow", 1, 25, (Unique("x"),))
+    sumstats = engine(COUNT, slow)
+    observe(sumstats, [104])
+    sumstats.observe("slow", words([1]), np.array([104]), {"x": words([1])})
+    assert [(end.sumstat, end.epoch, end.end) for end in sumstats.advance(130)] == [("count", 0, 110), ("slow", 0, 125)]
+
+
+def test_counters_last_longer_than_an_epoch():
+    sumstats = engine(Definition("count", 1, 10, (Sum("x"),), max_keys=1))
+    observe(sumstats, [101, 102, 111, 112], [1, 2, 3, 4])
+    assert sumstats.counters == {"count": {"observations": 4, "keys_refused": 2, "late": 0}}
+
+
+@laws
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 2)), max_size=60),
+    sizes=st.lists(st.integers(1, 9), max_size=20),
+)
+def test_batches_do_not_change_what_happens(steps, sizes):
+    """With the clock advanced after each batch; crossings and ends, their order, and all they carry."""
+    ts, keys = (100 + np.cumsum([step for step, _ in steps], dtype=np.int64)).tolist(), [key for _, key in steps]
+
+    def run(sizes):
+        sumstats, happened, start = engine(), [], 0
+        for size in [*sizes, max(len(ts), 1)]:
+            part = slice(start, start + size)
+            happened += observe(sumstats, ts[part], keys[part])
+            happened += sumstats.advance(ts[part][-1]) if ts[part] else []
+            start += size
+        happened += sumstats.finish(10_000)
+        crossed = [
+            (each.epoch, t, key)
+            for each in happened
+            if isinstance(each, Crossing)
+            for t, key in zip(each.ts.tolist(), each.partial.keys.ravel().tolist(), strict=True)
+        ]
+        ends = [each for each in happened if isinstance(each, EpochEnd)]
+        return crossed, [(each.epoch, each.start, each.end, arrays(each.partial)) for each in ends]
+
+    assert run(sizes) == run([1] * len(ts)) == run([])

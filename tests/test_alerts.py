@@ -1,0 +1,59 @@
+"""Repeats are folded into the first alert for an hour; other keys, later times and other detections are not."""
+
+import pytest
+
+from sensor.alerts import Alert, Suppressor, alert_id
+from sensor.clock import SECOND
+
+HOUR = 3600 * SECOND
+
+
+def test_a_repeat_is_folded_until_the_hour_is_over():
+    suppressor = Suppressor()
+    alert = Alert("scan", same_as=("10.0.0.1", 22))
+    assert suppressor.admits("address_scan", alert, "10.0.0.1", 0)
+    assert not suppressor.admits("address_scan", alert, "10.0.0.1", HOUR - 1)
+    assert suppressor.admits("address_scan", alert, "10.0.0.1", HOUR)
+    assert suppressor.suppressed == 1
+
+
+def test_another_key_or_another_detection_is_not_a_repeat():
+    suppressor = Suppressor()
+    assert suppressor.admits("address_scan", Alert("scan", same_as=22), "10.0.0.1", 0)
+    assert suppressor.admits("address_scan", Alert("scan", same_as=23), "10.0.0.1", 0)
+    assert suppressor.admits("port_scan", Alert("scan", same_as=22), "10.0.0.1", 0)
+
+
+def test_an_alert_that_names_no_incident_is_never_a_repeat():
+    suppressor = Suppressor()
+    assert suppressor.admits("own", Alert("again"), None, 0)
+    assert suppressor.admits("own", Alert("again"), None, 0)
+
+
+def test_what_an_alert_covers_is_folded_for_its_source_only():
+    suppressor = Suppressor()
+    assert suppressor.admits("random_scan", Alert("scan", same_as=1, covers=("port_scan",)), "10.0.0.1", 0)
+    assert not suppressor.admits("port_scan", Alert("scan", same_as=2), "10.0.0.1", 1)
+    assert suppressor.admits("port_scan", Alert("scan", same_as=3), "10.0.0.2", 1)
+    assert suppressor.admits("address_scan", Alert("scan", same_as=4), "10.0.0.1", 1)
+
+
+def test_the_oldest_incident_is_forgotten_first_and_counted():
+    suppressor = Suppressor(capacity=2)
+    for same_as in (1, 2, 3):
+        assert suppressor.admits("d", Alert("scan", same_as=same_as), None, 0)
+    assert suppressor.forgotten == 1
+    assert not suppressor.admits("d", Alert("scan", same_as=3), None, 1)
+    assert suppressor.admits("d", Alert("scan", same_as=1), None, 1)
+
+
+@pytest.mark.parametrize(
+    "other", [("x", "s", b"k", 0, 0), ("d", "x", b"k", 0, 0), ("d", "s", b"x", 0, 0), ("d", "s", b"k", 1, 0)]
+)
+def test_an_id_is_the_same_for_the_same_crossing_and_no_other(other):
+    assert alert_id("d", "s", b"k", 0, 0) == alert_id("d", "s", b"k", 0, 0)
+    assert alert_id(*other) != alert_id("d", "s", b"k", 0, 0)
+
+
+def test_parts_of_an_id_do_not_run_into_each_other():
+    assert alert_id("ab", "c", b"", 0, 0) != alert_id("a", "bc", b"", 0, 0)
