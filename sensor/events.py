@@ -7,7 +7,7 @@ which it was, however much later the packet that showed it.
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -129,6 +129,9 @@ class AddressColumn:
             return (self.hi == other.hi) & (self.lo == other.lo)
         return self.in_network(str(other))
 
+    def __ne__(self, other: object) -> Any:
+        return ~(self == other)
+
     __hash__ = None  # type: ignore[assignment]
 
     def in_network(self, cidr: Network | str) -> np.ndarray:
@@ -151,37 +154,43 @@ class AddressColumn:
 class Batch:
     """Rows of one event as columns: `batch.orig_p` is an array, `batch.orig_h` an AddressColumn.
 
-    event: the event's name. index: the row numbers (int64) in the array of all events that they were taken from, which
-    keep the order in which things happened. It has its rows copied.
+    event: the event's name. index: the row numbers (int64) in `events`, the array of all events, that are its rows;
+    they keep the order in which things happened. A column is gathered when it is first asked for, and is a copy: a
+    batch is good for as long as that array is, a column for ever.
     """
 
-    def __init__(self, event: str, rows: np.ndarray, index: np.ndarray) -> None:
-        self.event, self.rows, self.index = event, rows, index
+    def __init__(self, event: str, events: np.ndarray, index: np.ndarray) -> None:
+        self.event, self.index = event, index
+        self._events = events
+        self._gathered: dict[str, Any] = {}
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.index)
 
     def __getitem__(self, rows: Any) -> "Batch":
         """Some of the rows: a mask, a slice or row numbers."""
-        return Batch(self.event, self.rows[rows], self.index[rows])
+        return Batch(self.event, self._events, self.index[rows])
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # what copy and pickle look for
+        if name.startswith("_"):  # what copy and pickle look for
             raise AttributeError(name)
-        if name not in EVENTS[self.event].columns:
-            self._refuse(name)
+        if name not in self._gathered:
+            self._gathered[name] = self._gather(name)
+        return self._gathered[name]
+
+    def _gather(self, name: str) -> Any:
+        columns = EVENTS[self.event].columns
+        if name not in columns:
+            near = nearest(name, columns)
+            raise AttributeError(f"the event {self.event} has no column {name!r}; did you mean {near!r}?")
         if name in _WORDS:
             hi, lo = _WORDS[name]
-            return AddressColumn(self.rows[hi], self.rows[lo])
-        return self.rows[name]
-
-    def _refuse(self, name: str) -> NoReturn:
-        near = nearest(name, EVENTS[self.event].columns)
-        raise AttributeError(f"the event {self.event} has no column {name!r}; did you mean {near!r}?")
+            return AddressColumn(self._events[hi][self.index], self._events[lo][self.index])
+        return self._events[name][self.index]
 
 
 def split(events: np.ndarray) -> Iterator[tuple[str, Batch]]:
     """An EVENT array as one batch for each kind of event in it, in the order of the kinds."""
-    for kind in np.unique(events["event"]).tolist():
-        index = np.flatnonzero(events["event"] == kind)
-        yield _NAMES[kind], Batch(_NAMES[kind], events[index], index)
+    kinds = np.ascontiguousarray(events["event"])
+    for kind in np.flatnonzero(np.bincount(kinds)).tolist():
+        yield _NAMES[kind], Batch(_NAMES[kind], events, np.flatnonzero(kinds == kind))

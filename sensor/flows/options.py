@@ -12,7 +12,9 @@ class FlowOptions:
     capacity: int = 1 << 20
     """Flows held at once; memory is taken as they come."""
     tcp_attempt: int = 5 * SECOND
-    """From a first SYN until it counts as unanswered, however often it is repeated (Zeek: tcp_attempt_delay)."""
+    """From a first SYN until it counts as unanswered, however often it is repeated (Zeek: tcp_attempt_delay).
+
+    A lone packet that is no SYN waits as long, so that an unanswered NULL or ACK probe is known for one as soon."""
     tcp_inactivity: int = 300 * SECOND
     """From the last packet of an open TCP connection."""
     udp_inactivity: int = 60 * SECOND

@@ -65,8 +65,10 @@ class FlowTable:
         """How often each oddity was seen, by Zeek's name; those that were not are left out."""
         return {name: int(self._state[name]) for name in WEIRDS if self._state[name]}
 
-    def process(self, packets: np.ndarray, now: np.ndarray) -> Iterator[np.ndarray]:
+    def process(self, packets: np.ndarray, now: np.ndarray, *, more: bool = False) -> Iterator[np.ndarray]:
         """Take PACKET rows and the packet clock at each (int64 ns); give EVENT arrays, in order.
+
+        With `more`, as more packets are about to be given, events are kept until there are enough of them.
 
         An array is valid until the next one is asked for, and the packets are not done before the last one is. Refused
         packets are passed over. `ts` of an event is the clock at its packet, or the time at which a wait was over,
@@ -82,7 +84,7 @@ class FlowTable:
             )
             if why == INDEX_FULL:
                 self._grow()
-            else:
+            elif why != DONE or not more:
                 yield from self._hand_out()
 
     def finish(self) -> Iterator[np.ndarray]:

@@ -47,17 +47,17 @@ TO_MANY = PARTIAL_LIST - ONE_PARTIAL
 NEVER = np.iinfo(np.int64).max
 
 
-LIST = np.dtype([("first", "i8"), ("last", "i8"), ("delay", "i8")])
+LIST = np.dtype([("first", "i8"), ("last", "i8"), ("delay", "i8")], align=True)
 """A list: its ends, -1 where it is empty, and how long its flows wait."""
 
 
 def new_lists(options: FlowOptions) -> np.ndarray:
     """The lists, empty."""
     tcp, udp, icmp = options.tcp_inactivity, options.udp_inactivity, options.icmp_inactivity
-    inactive = (tcp, udp, icmp, options.tcp_close, options.tcp_reset)
+    rest = (udp, icmp, options.tcp_close, options.tcp_reset)
     lists = np.full(LISTS, -1, LIST)
     lists["first"] = lists["last"] = -1
-    lists["delay"] = (options.tcp_attempt, tcp, *inactive, *inactive, tcp)
+    lists["delay"] = (options.tcp_attempt, tcp, options.tcp_attempt, *rest, tcp, *rest, tcp)
     return lists
 
 

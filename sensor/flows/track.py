@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sensor._jit import njit
+from sensor._jit import borrow, njit
 from sensor.flows.event import Event
 from sensor.flows.flow import ATTEMPTED, FLIP, INACTIVE, ONE_WAY, TIME_EXCEEDED, UNREACHABLE, D, note
 from sensor.flows.index import SLOT, delete, find, insert, tag_of
@@ -20,7 +20,6 @@ from sensor.flows.tcp import begins_another, take_tcp
 from sensor.flows.timers import (
     ATTEMPT,
     ICMP_LIST,
-    NEVER,
     PARTIAL_LIST,
     RESET_LIST,
     TO_MANY,
@@ -45,6 +44,7 @@ _ARP, _TCP, _UDP, _ICMP = int(Kind.ARP), int(Kind.TCP), int(Kind.UDP), int(Kind.
 _SCTP, _IP, _FRAGMENT = int(Kind.SCTP), int(Kind.IP), int(Kind.FRAGMENT)
 
 _CONNECTION_ATTEMPT, _REMOVE = int(Event.CONNECTION_ATTEMPT), int(Event.CONNECTION_STATE_REMOVE)
+_AT_THE_END = (_CONNECTION_ATTEMPT, _REMOVE)
 _UDP_REQUEST, _UDP_REPLY = int(Event.UDP_REQUEST), int(Event.UDP_REPLY)
 _REQUEST, _REPLY = int(Event.ICMP_ECHO_REQUEST), int(Event.ICMP_ECHO_REPLY)
 _UNREACHABLE, _TIME_EXCEEDED = int(Event.ICMP_UNREACHABLE), int(Event.ICMP_TIME_EXCEEDED)
@@ -67,9 +67,9 @@ def _is_full(out, state):
 def _remove(flows, index, lists, out, state, slot, ts):
     """A flow is over: raise what is left to raise and forget it."""
     flow = flows[slot]
-    if flow["list"] == ATTEMPT:
-        write_flow(out, state, _CONNECTION_ATTEMPT, flow, ts)
-    write_flow(out, state, _REMOVE, flow, ts)
+    for event in _AT_THE_END:
+        if event == _REMOVE or flow["list"] == ATTEMPT:
+            write_flow(out, state, event, flow, ts)
     unlink(flows, lists, slot)
     one_way = 1 if np.int64(flow["marks"]) & ONE_WAY else 0
     delete(index, tag_of(state["secret"], key_of_flow(flow, one_way)), slot)
@@ -190,10 +190,9 @@ def _take_icmp(flows, index, out, state, flow, packet, now):
     """Raise the events of an ICMP message. Fragmentation needed (3/4) does not say that anything is unreachable."""
     kind, code = np.int64(packet["icmp_type"]), np.int64(packet["icmp_code"])
     is_v4 = packet["proto"] == PROTO_ICMP
-    if kind == (ECHO_REQUEST if is_v4 else ECHO_REQUEST_V6):
-        write_flow(out, state, _REQUEST, flow, now)
-    elif kind == (ECHO_REPLY if is_v4 else ECHO_REPLY_V6):
-        write_flow(out, state, _REPLY, flow, now)
+    is_request = kind == (ECHO_REQUEST if is_v4 else ECHO_REQUEST_V6)
+    if is_request or kind == (ECHO_REPLY if is_v4 else ECHO_REPLY_V6):
+        write_flow(out, state, _REQUEST if is_request else _REPLY, flow, now)
     unreachable = kind == (3 if is_v4 else 1) and not (is_v4 and code == 4)
     if unreachable or kind == (11 if is_v4 else 3):
         if packet["quoted_proto"] == 0:
@@ -280,6 +279,8 @@ def _look_ahead(flows, index, state, packets, tags):
 @njit
 def track(flows, index, lists, out, state, tags, packets, now, start):
     """Process packets from row `start` on; return why it stopped, and the row to go on with, which is not done yet."""
+    flows, index, lists, out = borrow(flows), borrow(index), borrow(lists), borrow(out)
+    tags, packets = borrow(tags), borrow(packets)
     first = block = start
     for i in range(start, packets.shape[0]):
         if i == block:
@@ -287,7 +288,7 @@ def track(flows, index, lists, out, state, tags, packets, now, start):
             _look_ahead(flows, index, state, packets[first:block], tags)
         state["clock"] = max(state["clock"], now[i])
         clock = state["clock"]
-        if clock >= state["next_due"] and expire(flows, index, lists, out, state, clock, NEVER) == OUT_FULL:
+        if clock >= state["next_due"] and expire(flows, index, lists, out, state, clock, clock) == OUT_FULL:
             return OUT_FULL, i
         if _is_full(out, state):
             return OUT_FULL, i

@@ -1,0 +1,392 @@
+"""A slow, obvious flow table: dicts and lists, every timer looked at before every packet, one rule after another.
+
+What it gives is compared with what the kernels give. It shares no code with them.
+"""
+
+import ipaddress
+from dataclasses import dataclass, field
+
+from sensor.address import to_address
+from sensor.flows import ConnState, Event, FlowOptions
+from sensor.packet import ACK, FIN, RST, SYN, Kind
+
+SERVERS = {1194, 1434, 1812, 1900, 3128, 3306, 3389, 3478, 3544, 5060, 5222, 5353, 5355, 8000, 8080, 8443, 8888}
+PAIRS = {
+    1: {8: 0, 13: 14, 15: 16, 17: 18, 10: 9},
+    58: {128: 129, 130: 131, 133: 134, 135: 136, 139: 140, 144: 145},
+}
+ORDER = [  # the order in which flows that are due at once go
+    "attempt", "half-open", "partial 1", "udp 1", "icmp 1", "closed 1", "reset 1",
+    "partial", "udp", "icmp", "closed", "reset", "established",
+]  # fmt: skip
+RANKS = [ORDER[:2], ORDER[2:7], ORDER[7:12], ORDER[12:]]
+EVICTED = ["evicted_half_open", "evicted_one_packet", "evicted_idle", "evicted_established"]
+
+
+def ahead(a, b):
+    delta = (a - b) % 2**32
+    return delta - 2**32 if delta >= 2**31 else delta
+
+
+@dataclass
+class End:
+    state: str = "inactive"
+    pkts: int = 0
+    bytes: int = 0
+    seen: list = field(default_factory=list)
+    next_seq: int | None = None
+    start_seq: int | None = None
+    first_flags: int = 0
+    first_options: int = 0
+    ttl: int = 255
+
+
+@dataclass
+class Flow:
+    orig: tuple
+    resp: tuple
+    proto: int
+    first: int
+    last: int
+    one_way: bool = False
+    flipped: bool = False
+    attempted: bool = False
+    ended: bool = False
+    unreachable: bool = False
+    time_exceeded: bool = False
+    history: str = ""
+    where: str = ""
+    turn: int = 0
+    ends: tuple = field(default_factory=lambda: (End(), End()))
+
+    @property
+    def waiting(self):
+        return self.attempted and self.ends[1].state == "inactive"
+
+    def note(self, side, letter):
+        if letter not in self.ends[side].seen:
+            self.ends[side].seen.append(letter)
+            self.history += letter.lower() if side else letter
+
+    @property
+    def since(self):
+        return self.first if self.where == "attempt" else self.last
+
+    def conn_state(self):
+        o, r = self.ends
+        if self.proto in (17, 132):
+            return {(True, True): "SF", (True, False): "S0", (False, True): "SHR"}[o.pkts > 0, r.pkts > 0]
+        if self.proto != 6:
+            return "OTH"
+        silent = ("inactive", "partial")
+        match o.state, r.state:
+            case "syn_sent" | "syn_ack_sent", "reset":
+                return "REJ"
+            case "reset", "reset" if o.bytes == r.bytes == 0:
+                return "REJ"
+            case _, "reset":
+                return "RSTRH" if o.state in silent else "RSTR"
+            case "reset", _ if r.state not in silent:
+                return "RSTO"
+            case "reset", _:
+                before, rst, _ = self.history.partition("R")
+                return "RSTOS0" if rst and before.startswith("S") and not set(before) & set("HAFIQ") else "OTH"
+            case "closed", "closed":
+                return "SF"
+            case "closed", _:
+                return "SH" if r.state in silent else "S2"
+            case _, "closed":
+                return "SHR" if o.state in silent else "S3"
+            case "syn_sent", "inactive":
+                return "S0"
+            case "established", "established":
+                return "S1"
+        return "OTH"
+
+
+class Reference:
+    def __init__(self, options=FlowOptions()):  # noqa: B008
+        o = options
+        waits = {"partial": o.tcp_inactivity, "udp": o.udp_inactivity, "icmp": o.icmp_inactivity}
+        waits |= {"closed": o.tcp_close, "reset": o.tcp_reset}
+        waits |= {f"{name} 1": wait for name, wait in waits.items()}
+        waits["partial 1"] = o.tcp_attempt
+        waits |= {"attempt": o.tcp_attempt, "half-open": o.tcp_inactivity, "established": o.tcp_inactivity}
+        self.options, self.waits = options, waits
+        self.flows, self.events, self.turn, self.now = [], [], 0, None
+        self.counters = dict.fromkeys([*EVICTED, "flows", "not_flow", "arp_packets", "attempts_cut_short"], 0)
+
+    # what goes on over time
+
+    def due(self, flow):
+        return flow.since + self.waits[flow.where]
+
+    def expire(self, until, latest):
+        while True:
+            due = [flow for flow in self.flows if self.due(flow) <= until]
+            if not due:
+                return
+            flow = min(due, key=lambda flow: (self.due(flow), ORDER.index(flow.where), flow.turn))
+            self.remove(flow, min(self.due(flow), latest))
+
+    def finish(self):
+        self.expire(2**63, self.now)
+
+    def remove(self, flow, ts):
+        if flow.where == "attempt":
+            self.tell(Event.CONNECTION_ATTEMPT, flow, ts)
+        self.tell(Event.CONNECTION_STATE_REMOVE, flow, ts)
+        self.flows.remove(flow)
+
+    def evict(self, now):
+        for rank, name in zip(RANKS, EVICTED, strict=True):
+            held = [flow for flow in self.flows if flow.where in rank]
+            if held:
+                flow = min(held, key=lambda flow: (flow.since, ORDER.index(flow.where), flow.turn))
+                self.counters[name] += 1
+                self.counters["attempts_cut_short"] += flow.where == "attempt"
+                self.remove(flow, now)
+                return
+
+    def put(self, flow, where):
+        self.turn += 1
+        flow.where, flow.turn = where, self.turn
+
+    def tell(self, event, flow, ts):
+        o, r = flow.ends
+        self.events.append(
+            (int(event), ts, flow.orig, flow.resp, flow.proto, int(ConnState[flow.conn_state()]), flow.history,
+             flow.last - flow.first, o.pkts, r.pkts, o.bytes, r.bytes, o.first_flags, o.first_options, o.ttl,
+             int(flow.unreachable), int(flow.time_exceeded), None, 0, 0)
+        )  # fmt: skip
+
+    # packets
+
+    def packet(self, p, now):
+        self.now = now
+        self.expire(now, 2**63)
+        kind = int(p["kind"])
+        if kind == Kind.ARP:
+            self.counters["arp_packets"] += 1
+            return
+        if kind in (Kind.IP, Kind.FRAGMENT):
+            self.counters["not_flow"] += 1
+        if kind not in (Kind.TCP, Kind.UDP, Kind.ICMP, Kind.SCTP):
+            return
+        src, dst, one_way = self.endpoints(p)
+        proto, flags = int(p["proto"]), int(p["tcp_flags"])
+        flow = self.find(src, dst, proto, one_way)
+        is_syn = kind == Kind.TCP and flags & SYN and not flags & (ACK | RST)
+        if flow and is_syn and self.begins_another(flow, src, int(p["seq"])):
+            self.remove(flow, now)
+            flow = None
+        is_new = flow is None
+        if is_new:
+            if len(self.flows) == self.options.capacity:
+                self.evict(now)
+            flipped = self.is_reply(p, src, dst)
+            orig, resp = (dst, src) if flipped else (src, dst)
+            flow = Flow(orig, resp, proto, now, now, one_way, flipped, attempted=bool(is_syn))
+            flow.history = "^" if flipped else ""
+            self.flows.append(flow)
+            self.counters["flows"] += 1
+            side = int(flipped)
+        else:
+            side = int(src != flow.orig)
+        raised, where = self.apply(flow, side, p, kind)
+        end = flow.ends[side]
+        if side == 0:
+            end.ttl = min(end.ttl, int(p["ttl"]))
+            if end.pkts == 0:
+                end.first_flags, end.first_options = flags, int(p["tcp_options"])
+        end.pkts += 1
+        self.place(flow, where, is_new, now)
+        for event in raised:
+            self.tell(event, flow, now)
+        if kind == Kind.UDP:
+            self.tell(Event.UDP_REPLY if side else Event.UDP_REQUEST, flow, now)
+        if kind == Kind.ICMP:
+            self.icmp(flow, p, now)
+
+    def place(self, flow, where, is_new, now):
+        base = flow.where.removesuffix(" 1")
+        if is_new:
+            self.put(flow, where if where in ("attempt", "half-open", "established") else f"{where} 1")
+        elif where in ("closed", "reset") and base == where:
+            pass
+        else:
+            flow.last = now
+            if not (where == "attempt" and flow.where == "attempt"):
+                self.put(flow, where)
+
+    def endpoints(self, p):
+        src, dst = ((to_address(p[f"{end}_hi"], p[f"{end}_lo"]), int(p[f"{end}_port"])) for end in ("src", "dst"))
+        if p["kind"] != Kind.ICMP:
+            return src, dst, False
+        kind, code = int(p["icmp_type"]), int(p["icmp_code"])
+        pairs = PAIRS[int(p["proto"])]
+        both = pairs | {reply: request for request, reply in pairs.items()}
+        return (src[0], kind), (dst[0], both.get(kind, code)), kind not in both
+
+    def find(self, src, dst, proto, one_way):
+        for flow in self.flows:
+            direct = (flow.orig, flow.resp) == (src, dst)
+            swapped = (flow.orig, flow.resp) == (dst, src) and not one_way
+            if flow.proto == proto and flow.one_way == one_way and (direct or swapped):
+                return flow
+        return None
+
+    def is_reply(self, p, src, dst):
+        flags = int(p["tcp_flags"])
+        if p["kind"] == Kind.ICMP:
+            return (int(p["proto"]), src[1]) in ((1, 0), (58, 129))
+        if p["kind"] == Kind.TCP and flags & SYN:
+            return bool(flags & ACK and not flags & RST)
+        if p["kind"] == Kind.SCTP or (p["kind"] == Kind.TCP and not flags & (ACK | RST)):
+            return False
+        plain = not dst[0].is_multicast and dst[0] != ipaddress.ip_address("255.255.255.255")
+        return plain and dst[1] >= 32768 and (src[1] < 1024 or src[1] in SERVERS)
+
+    def apply(self, flow, side, p, kind):
+        length = int(p["payload_len"])
+        if kind == Kind.TCP:
+            return self.tcp(flow, side, p, length)
+        flow.ends[side].bytes += length
+        if kind == Kind.ICMP:
+            return [], "icmp"
+        flow.note(side, "D")
+        return [], "udp"
+
+    def icmp(self, flow, p, now):
+        is_v4, kind = p["proto"] == 1, int(p["icmp_type"])
+        if kind == (8 if is_v4 else 128):
+            self.tell(Event.ICMP_ECHO_REQUEST, flow, now)
+        if kind == (0 if is_v4 else 129):
+            self.tell(Event.ICMP_ECHO_REPLY, flow, now)
+        unreachable = kind == (3 if is_v4 else 1) and not (is_v4 and p["icmp_code"] == 4)
+        exceeded = kind == (11 if is_v4 else 3)
+        if not (unreachable or exceeded) or not p["quoted_proto"]:
+            return
+        src, dst = (
+            (to_address(p[f"quoted_{end}_hi"], p[f"quoted_{end}_lo"]), int(p[f"quoted_{end}_port"]))
+            for end in ("src", "dst")
+        )
+        about = self.find(src, dst, int(p["quoted_proto"]), False)
+        if about and about.orig == src:
+            about.unreachable |= unreachable
+            about.time_exceeded |= exceeded
+        event = Event.ICMP_UNREACHABLE if unreachable else Event.ICMP_TIME_EXCEEDED
+        reporter = to_address(p["src_hi"], p["src_lo"])
+        self.events.append(
+            (int(event), now, src, dst, int(p["quoted_proto"]), 0, "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+             reporter, kind, int(p["icmp_code"]))
+        )  # fmt: skip
+
+    # TCP
+
+    def begins_another(self, flow, src, seq):
+        (o, r), side = flow.ends, int(src != flow.orig)
+        both_closed = o.state == r.state == "closed"
+        if flow.waiting:
+            return side == 1 and o.state != "syn_sent"
+        if "S" in flow.ends[side].seen:
+            expected = o.start_seq if side == 0 else (r.next_seq - 1) % 2**32
+            return both_closed or seq != expected
+        if side == 0 and o.state == "inactive" and r.state == "established":
+            return (seq + 1) % 2**32 != o.next_seq
+        return True
+
+    def tcp(self, flow, side, p, length):
+        flags, seq, ack = int(p["tcp_flags"]), int(p["seq"]), int(p["ack"])
+        me, peer = flow.ends[side], flow.ends[1 - side]
+        heeded = not flags & RST or self.is_heeded(flow, side, seq, ack, flags)
+        self.letters(flow, side, flags, length)
+        if p["window"] == 0 and not flags & RST and peer.state != "closed" and me.state != "reset":
+            flow.note(side, "W")
+        self.sequence(flow, side, flags, seq, ack, length)
+        was_waiting, mine, theirs = flow.waiting, me.state, peer.state
+        raised = []
+        if flags & RST:
+            if heeded and mine != "reset" and not (mine == theirs == "closed"):
+                me.state = "reset"
+                if was_waiting:
+                    raised += [Event.CONNECTION_REJECTED] if side == 1 else []
+                elif theirs == "established" or (mine != "inactive" and theirs != "inactive"):
+                    raised += [Event.CONNECTION_RESET]
+        elif flags & SYN:
+            if mine == "inactive" and side == 0:
+                me.state = "syn_ack_sent" if flags & ACK else "established" if theirs == "established" else "syn_sent"
+            elif mine == "inactive":
+                me.state = "established"
+                if theirs == "syn_sent":
+                    peer.state = "established"
+                raised += [Event.CONNECTION_ESTABLISHED] if theirs != "partial" else []
+                raised += [Event.CONNECTION_RESET] if theirs == "reset" and flow.attempted else []
+        elif flags & FIN:
+            if mine not in ("closed", "reset"):
+                me.state = "closed"
+                if theirs == "reset" and "F" in peer.seen:
+                    peer.state = "closed"
+                raised += [Event.CONNECTION_FINISHED] if peer.state == "closed" else []
+        elif mine == "inactive" and not (was_waiting and length == 0):
+            me.state = "established" if flags & ACK and theirs == "established" else "partial"
+        ends = [each for each in raised if each != Event.CONNECTION_ESTABLISHED]
+        if ends and flow.ended:
+            raised.remove(ends[0])
+        flow.ended |= bool(ends)
+        return raised, self.tcp_where(flow)
+
+    def tcp_where(self, flow):
+        o, r = flow.ends
+        if flow.waiting:
+            return "attempt"
+        if "reset" in (o.state, r.state):
+            return "reset"
+        if {o.state, r.state} <= {"closed", "inactive"}:
+            return "closed"
+        if not {"S", "H"} & set(r.seen):
+            return "partial"
+        return "established" if {"A", "D"} & set(o.seen) else "half-open"
+
+    def is_heeded(self, flow, side, seq, ack, flags):
+        o, me = flow.ends[0], flow.ends[side]
+        if flow.waiting and side == 1:
+            return bool(flags & ACK) and ahead(ack, o.start_seq) > 0 and ahead(ack, o.next_seq) <= 0
+        dropped = side == 0 and not {"A", "D"} & set(o.seen)
+        return dropped or me.next_seq is None or abs(ahead(seq, me.next_seq)) <= 2**20
+
+    def letters(self, flow, side, flags, length):
+        match bool(flags & SYN), bool(flags & FIN), bool(flags & RST):
+            case _, True, True:
+                flow.note(side, "I")
+            case (True, True, False) | (True, False, True):
+                flow.note(side, "Q")
+            case True, False, False:
+                flow.note(side, "H" if flags & ACK else "S")
+            case False, True, False:
+                flow.note(side, "F")
+            case False, False, True:
+                flow.note(side, "R")
+            case _ if length or flags & ACK:
+                flow.note(side, "D" if length else "A")
+
+    def sequence(self, flow, side, flags, seq, ack, length):
+        me, peer = flow.ends[side], flow.ends[1 - side]
+        data_end = (seq + bool(flags & SYN) + length) % 2**32
+        end = (data_end + bool(flags & FIN)) % 2**32
+        if flags & RST:
+            if me.next_seq is None:
+                me.next_seq = seq
+        elif me.next_seq is None or (flags & SYN and me.state in ("inactive", "syn_sent")):
+            me.next_seq = end
+            me.bytes += length if me.state == "inactive" else 0
+        else:
+            me.bytes += min(length, max(0, ahead(data_end, me.next_seq)))
+            if ahead(end, me.next_seq) > 0:
+                me.next_seq = end
+            elif length:
+                flow.note(side, "T")
+        if side == 0 and flags & SYN and not flags & (ACK | RST):
+            me.start_seq = seq
+        if flags & ACK and not flags & RST and peer.next_seq is None:
+            peer.next_seq = ack

@@ -1,0 +1,126 @@
+"""The kernels give what the slow reference gives, whatever the packets, the batches, the buffer and the key."""
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sensor.address import to_address
+from sensor.flows import FlowOptions, FlowTable
+from sensor.packet import Kind
+from tests.flows.packets import SECOND, packet, run
+from tests.flows.reference import Reference
+
+HOSTS = ["192.0.2.1", "198.51.100.2", "2001:db8::1", "224.0.0.251"]
+FLAG_SETS = [0x02, 0x12, 0x10, 0x18, 0x11, 0x01, 0x04, 0x14, 0x00, 0x29, 0x03, 0x06, 0x05, 0x07, 0x32, 0x13, 0x16, 0x15]
+SEQS = [0, 1, 2, 99, 100, 101, 102, 2**20, 2**20 + 200, 2**31, 2**32 - 1]
+TIMES = [0, 1, SECOND, 5 * SECOND - 1, 5 * SECOND, 60 * SECOND, 300 * SECOND - 1, 300 * SECOND]
+COUNTED = ["flows", "not_flow", "arp_packets", "attempts_cut_short"]
+COUNTED += ["evicted_half_open", "evicted_one_packet", "evicted_idle", "evicted_established"]
+LAWS = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+
+
+def end():
+    return st.tuples(st.sampled_from(HOSTS[:2]), st.sampled_from([80, 40000]))
+
+
+@st.composite
+def tcp_packets(draw):
+    return packet(
+        Kind.TCP,
+        draw(end()),
+        draw(end()),
+        tcp_flags=draw(st.sampled_from(FLAG_SETS)),
+        seq=draw(st.sampled_from(SEQS)),
+        ack=draw(st.sampled_from(SEQS)),
+        payload_len=draw(st.sampled_from([0, 0, 0, 1, 100])),
+        window=draw(st.sampled_from([0, 1000, 1000])),
+        tcp_options=draw(st.sampled_from([0, 20])),
+        ttl=draw(st.integers(1, 255)),
+    )
+
+
+@st.composite
+def other_packets(draw):
+    kind = draw(st.sampled_from([Kind.UDP, Kind.ICMP, Kind.SCTP, Kind.ARP, Kind.IP, Kind.FRAGMENT, Kind.REFUSED]))
+    hosts, ports = st.sampled_from(HOSTS), st.sampled_from([53, 443, 3306, 32767, 32768, 50000])
+    row = packet(kind, (draw(hosts), draw(ports)), (draw(hosts), draw(ports)), payload_len=draw(st.integers(0, 9)))
+    if kind == Kind.ICMP:
+        row["src_port"] = row["dst_port"] = 0
+        row["proto"] = proto = draw(st.sampled_from([1, 58]))
+        row["icmp_type"] = draw(st.sampled_from([0, 3, 8, 11, 13, 5] if proto == 1 else [1, 2, 3, 128, 129, 135]))
+        row["icmp_code"] = draw(st.sampled_from([0, 1, 3, 4]))
+        quoted = draw(other_packets().filter(lambda row: row["kind"][0] in (Kind.UDP, Kind.IP)))
+        row["quoted_proto"] = quoted["proto"]
+        for name in ("src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port"):
+            row[f"quoted_{name}"] = quoted[name]
+    return row
+
+
+@st.composite
+def traffic(draw, kinds):
+    rows = draw(st.lists(kinds, min_size=1, max_size=40))
+    steps = draw(st.lists(st.sampled_from(TIMES), min_size=len(rows), max_size=len(rows)))
+    return np.concatenate(rows), np.cumsum(steps).astype(np.int64)
+
+
+def readable(events):
+    """EVENT rows as the reference writes them."""
+    rows = []
+    for e in events:
+        has_reporter = e["reporter_hi"] or e["reporter_lo"]
+        ends = [(to_address(e[f"{end}_hi"], e[f"{end}_lo"]), int(e[f"{end}_p"])) for end in ("orig", "resp")]
+        names = "duration orig_pkts resp_pkts orig_bytes resp_bytes orig_flags orig_options orig_ttl unreachable"
+        numbers = [int(e[name]) for name in f"{names} time_exceeded".split()]
+        reporter = to_address(e["reporter_hi"], e["reporter_lo"]) if has_reporter else None
+        head = int(e["event"]), int(e["ts"]), *ends, int(e["proto"]), int(e["conn_state"]), e["history"].decode()
+        rows.append((*head, *numbers, reporter, int(e["icmp_type"]), int(e["icmp_code"])))
+    return rows
+
+
+def compare(rows, now, options, batch, finish=True):
+    slow = Reference(options)
+    for row, time in zip(rows, now.tolist(), strict=True):
+        slow.packet(row, time)
+    slow.finish()
+    fast = FlowTable(options, event_rows=8)
+    found = readable(run(fast, rows, now, batch))
+    for got, wanted in zip(found, slow.events, strict=False):
+        assert got == wanted
+    assert len(found) == len(slow.events)
+    assert {name: fast.counters[name] for name in COUNTED} == {name: slow.counters[name] for name in COUNTED}
+    assert fast.counters["flows_open"] == 0
+
+
+@settings(LAWS, max_examples=500)
+@given(traffic(tcp_packets()), st.sampled_from([1, 3, None]))
+def test_tcp_agrees_with_the_reference(packets, batch):
+    compare(*packets, FlowOptions(), batch)
+
+
+@settings(LAWS, max_examples=150)
+@given(traffic(st.one_of(other_packets(), tcp_packets())), st.sampled_from([1, 3, None]))
+def test_every_kind_agrees_with_the_reference(packets, batch):
+    compare(*packets, FlowOptions(), batch)
+
+
+@settings(LAWS, max_examples=150)
+@given(traffic(st.one_of(other_packets(), tcp_packets())), st.integers(1, 6), st.sampled_from([1, 3, None]))
+def test_eviction_agrees_with_the_reference(packets, capacity, batch):
+    compare(*packets, FlowOptions(capacity=capacity), batch)
+
+
+@settings(LAWS, max_examples=40)
+@given(traffic(st.one_of(other_packets(), tcp_packets())))
+def test_the_key_of_the_hash_changes_nothing(packets):
+    keys = [np.array([1, 2], np.uint64), np.array([2**64 - 1, 7], np.uint64)]
+    first, second = (run(FlowTable(FlowOptions(capacity=5), key=key), *packets) for key in keys)
+    assert readable(first) == readable(second)
+
+
+def test_a_thousand_flows_at_once_agree_with_the_reference():
+    """Enough to rehash, probe, evict and delete among neighbours."""
+    draw = np.random.default_rng(1)
+    rows = np.concatenate([packet(Kind.UDP, (HOSTS[0], 1), (HOSTS[1], 2)) for _ in range(3000)])
+    rows["src_port"], rows["dst_port"] = draw.integers(1, 40, 3000), draw.integers(1, 40, 3000)
+    now = np.cumsum(draw.integers(0, SECOND // 5, 3000))
+    compare(rows, now, FlowOptions(capacity=700), 1000)
