@@ -20,6 +20,11 @@ FRAME = np.dtype(
 """Where a captured frame lies: what a capture source gives."""
 
 
+FULL_BLOCK = 16384
+"""Frames of a block at most: enough that work done once a block is free, few enough for the caches. A source that has
+to wait for packets gives what it has in a smaller one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Some frames in order and the buffers they lie in; valid until the source gives its next block."""

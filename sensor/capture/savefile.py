@@ -12,10 +12,7 @@ from sensor.capture.merge import FEW, Merge
 from sensor.capture.reader import COUNTERS
 from sensor.capture.source import Source
 from sensor.capture.stream import SMALL_WINDOW, WINDOW
-from sensor.packet import Block
-
-BLOCK_FRAMES = 16384
-"""Frames of a block at most: enough that work done once a block is free, few enough to stay in a CPU's cache."""
+from sensor.packet import FULL_BLOCK, Block
 
 
 class Savefiles:
@@ -29,7 +26,7 @@ class Savefiles:
         self.skipped: list[str] = []
         """Files of a directory that are no captures, each as a line of text that says what it is."""
 
-    def blocks(self, size: int = BLOCK_FRAMES) -> Iterator[Block]:
+    def blocks(self, size: int = FULL_BLOCK) -> Iterator[Block]:
         """All packets in order, at most `size` a block; to be asked for once.
 
         A block is valid until the next one is asked for. Each of its buffers belongs to one open file. Raises

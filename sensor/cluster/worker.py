@@ -19,8 +19,12 @@ from sensor.decode import Decoder
 from sensor.detection import Detection
 from sensor.detection.feed import Faults, Feed
 from sensor.flows import Event, FlowOptions, FlowTable
-from sensor.packet import Block
+from sensor.packet import FULL_BLOCK, Block
 from sensor.sumstats import EpochEnd, SumStats
+
+_PATIENCE = 65536
+"""Packets at most that wait for more before the detections are given their events: a dozen NumPy calls for each stream
+cost as much for a thousand events as for one (measured: a fifth less CPU time for the whole replay)."""
 
 
 class Worker:
@@ -37,7 +41,7 @@ class Worker:
         )
         self._held: np.ndarray | None = None
         self._counts = Counts()
-        self._started, self._events = False, 0
+        self._started, self._events, self._waiting = False, 0, 0
 
     def process(self, block: Block) -> list[Message]:
         """Take the next block; give what the manager is to know."""
@@ -45,14 +49,18 @@ class Worker:
         self._count(packets)
         if self._held is not None:
             packets, self._held = np.concatenate([self._held, packets]), None
-        return [*self._advance(packets, final=False), self._heartbeat()]
+        self._waiting += len(packets)
+        more = len(block.frames) >= FULL_BLOCK and self._waiting < _PATIENCE
+        if not more:
+            self._waiting = 0
+        return [*self._advance(packets, more=more), self._heartbeat()]
 
     def finish(self) -> list[Message]:
         """Input has ended: no wait goes on, every flow is removed, and the last epoch closes."""
         messages: list[Message] = []
         if self._held is not None:
             packets, self._held = self._held, None
-            messages += self._advance(packets, final=True)
+            messages += self._advance(packets, more=False, final=True)
         return [*messages, *self._close(), self._heartbeat()]
 
     def counts(self) -> Counts:
@@ -83,7 +91,7 @@ class Worker:
             counted.first_ts = first if counted.first_ts is None else min(first, counted.first_ts)
             counted.last_ts = last if counted.last_ts is None else max(last, counted.last_ts)
 
-    def _advance(self, packets: np.ndarray, *, final: bool) -> Iterator[Message]:
+    def _advance(self, packets: np.ndarray, *, more: bool, final: bool = False) -> Iterator[Message]:
         now, restarts = self._clock.advance(packets["ts"], final=final)
         if len(now) < len(packets):
             self._held = packets[len(now) :].copy()
@@ -96,9 +104,10 @@ class Worker:
             if not self._started or restarts[start]:
                 self._started = True
                 yield from self._ended(self._sumstats.start(int(now[start])))
-            for events in self._flows.process(packets[start:stop], now[start:stop]):
+            for events in self._flows.process(packets[start:stop], now[start:stop], more=more):
                 yield from self._observe(events)
-            yield from self._ended(self._sumstats.advance(int(now[stop - 1])))
+            if not more:
+                yield from self._ended(self._sumstats.advance(int(now[stop - 1])))
 
     def _close(self) -> Iterator[Message]:
         for events in self._flows.finish():
