@@ -7,8 +7,11 @@ and `COMPILED` says so.
 """
 
 import functools
+import hashlib
 import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,12 +24,58 @@ else:
     COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
 
 
+_OLD_S = 30 * 86400
+
+_kernels: list[Any] = []
+
+
+def _cache_folder() -> Path:
+    """Where compiled kernels are kept: a folder for just these sources.
+
+    Numba looks at a kernel's own file only, and would go on with what it inlined from another that has changed since.
+    """
+    package = Path(__file__).parent
+    digest = hashlib.sha256(numba.__version__.encode())
+    for source in sorted(package.rglob("*.py")):
+        stat = source.stat()
+        digest.update(f"{source} {stat.st_mtime_ns} {stat.st_size}".encode())
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sensor"
+    return (Path("/var/cache/sensor") if os.geteuid() == 0 else base) / f"kernels-{digest.hexdigest()[:16]}"
+
+
+def _use_cache(folder: Path) -> None:
+    """Keep kernels there, unless Numba was told where, and remove what has not been used for a month."""
+    config: Any = numba.config
+    if config.CACHE_DIR:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        newest = folder.stat().st_mtime
+        for other in folder.parent.glob("kernels-*"):
+            if newest - other.stat().st_mtime > _OLD_S:
+                shutil.rmtree(other, ignore_errors=True)
+    except OSError:
+        return  # nowhere to write: Numba finds another place, or compiles in each process
+    config.CACHE_DIR = str(folder)
+
+
+if COMPILED:
+    _use_cache(_cache_folder())
+
+
+def compiled_now() -> int:
+    """How many kernels this process had to compile, because they were not in the cache."""
+    return sum(sum(kernel.stats.cache_misses.values()) for kernel in _kernels)
+
+
 def _compile(kernel: Callable[..., Any]) -> Callable[..., Any]:
     options: dict[str, Any] = {"boundscheck": True, "nogil": True, "error_model": "numpy"}
     try:
         compiled: Callable[..., Any] = numba.njit(cache=True, **options)(kernel)
     except RuntimeError:  # no directory is writable for the cache: compile in each process instead
         compiled = numba.njit(**options)(kernel)
+    _kernels.append(compiled)
     return compiled
 
 

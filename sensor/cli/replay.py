@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sensor._jit import COMPILED, compiled_now
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
 from sensor.config import Detections, configure
 from sensor.detection import DetectionError
@@ -90,6 +91,8 @@ def _run(source: "Savefiles", detections: Detections, as_json: bool, quiet: bool
     from sensor.outputs.json_lines import JsonLines
     from sensor.outputs.terminal import Terminal
 
+    if not COMPILED:
+        click.echo("sensor: kernels are not compiled (no Numba, or NUMBA_DISABLE_JIT is set): right but slow", err=True)
     terminal = Terminal(sys.stdout)
     node = Standalone(detections, [JsonLines(sys.stdout) if as_json else terminal])
     on_stdout = sys.stdout.isatty()
@@ -98,7 +101,13 @@ def _run(source: "Savefiles", detections: Detections, as_json: bool, quiet: bool
         if quiet or (as_json and on_stdout):
             return node.run(source, lambda done, packets: None)
         bar = ProgressBar(terminal.console if on_stdout else Console(stderr=True), source.progress[1])
+        stack.callback(_tell_of_compiling)
         return node.run(source, stack.enter_context(bar).update)
+
+
+def _tell_of_compiling() -> None:
+    if compiled_now():
+        click.echo("sensor: kernels were compiled, which took most of these seconds; the next run finds them", err=True)
 
 
 def _stop_on_signals(node: "Standalone") -> Callable[[], None]:

@@ -1,0 +1,62 @@
+"""Kernels give the same compiled and not, and what is compiled is found again, until a source changes."""
+
+import os
+import subprocess
+import sys
+
+from tests.replaying import PCAPS, ROOT
+
+RUN = """
+import sys
+from sensor import _jit
+from sensor.hash import hash_words
+import numpy as np
+with np.errstate(over="ignore"):
+    print(hash_words(np.array([1, 2], np.uint64), np.arange(5, dtype=np.uint64)), _jit.COMPILED)
+print(_jit.compiled_now() if _jit.COMPILED else 0)
+"""
+
+
+def run(code=RUN, *arguments, **environment):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=ROOT, env=os.environ | environment
+    ).stdout
+
+
+def test_a_kernel_gives_the_same_where_it_cannot_be_compiled():
+    compiled, interpreted = run().split(), run(NUMBA_DISABLE_JIT="1").split()
+    assert compiled[0] == interpreted[0]
+    assert (compiled[1], interpreted[1]) == ("True", "False")
+
+
+def test_a_kernel_is_compiled_once_and_then_found(tmp_path):
+    first, second = (run(NUMBA_CACHE_DIR=str(tmp_path)).split()[2] for _ in range(2))
+    assert int(first) > 0
+    assert int(second) == 0
+
+
+def test_a_source_that_changes_leaves_the_old_kernels_behind():
+    code = """
+import os, pathlib, sys
+from sensor import _jit
+before = _jit._cache_folder()
+source = pathlib.Path(_jit.__file__)
+times = source.stat()
+try:
+    os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns + 1_000_000))
+    print(before != _jit._cache_folder())
+finally:
+    os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
+print(before == _jit._cache_folder())
+"""
+    assert run(code).split() == ["True", "True"]
+
+
+def test_a_whole_run_gives_the_same_alerts_without_compiling():
+    code = "import sys; from sensor.cli.main import main; sys.argv[1:] = ['replay', '--json', sys.argv[1]]; main()"
+    capture = PCAPS / "port-scan-under-the-line.pcap"
+    scan = PCAPS / "address-scan-syn.pcap"
+    for file in (capture, scan):
+        compiled, interpreted = run(code, file), run(code, file, NUMBA_DISABLE_JIT="1")
+        assert compiled.splitlines()[:-1] == interpreted.splitlines()[:-1]
