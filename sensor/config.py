@@ -3,30 +3,58 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sensor.detection import Detection
+from sensor.clock import SECOND, parse_duration
+from sensor.detection import Detection, Option
 from sensor.detection.load import choose, instantiate, load_file, load_installed, parse_settings
 from sensor.detection.option import Value
+from sensor.flows import FlowOptions
+
+_DEFAULT = FlowOptions()
+
+
+def _wait(ns: int, help: str) -> Option:
+    return Option(f"{ns // SECOND}s", help=help)
+
+
+FLOWS = {
+    "capacity": Option(_DEFAULT.capacity, min=1, max=1 << 30, help="flows held at once"),
+    "tcp_attempt": _wait(_DEFAULT.tcp_attempt, "wait for the answer to a SYN"),
+    "tcp_inactivity": _wait(_DEFAULT.tcp_inactivity, "silence that ends a TCP connection"),
+    "udp_inactivity": _wait(_DEFAULT.udp_inactivity, "silence that ends a UDP or SCTP flow"),
+    "icmp_inactivity": _wait(_DEFAULT.icmp_inactivity, "silence that ends an ICMP flow"),
+    "tcp_close": _wait(_DEFAULT.tcp_close, "how long a closed connection is remembered"),
+    "tcp_reset": _wait(_DEFAULT.tcp_reset, "how long a reset connection is remembered"),
+}
+"""The options of the flow table, set like those of a detection: `--set flows.tcp_attempt=10s`."""
 
 
 @dataclass(frozen=True)
-class Detections:
-    """The detections that are to run, and their settings."""
+class Settings:
+    """What is to run, and how."""
 
-    classes: tuple[type[Detection], ...]
-    settings: dict[str, dict[str, Value]]
+    detections: tuple[type[Detection], ...]
+    values: dict[str, dict[str, Value]]
+    """What is set otherwise than by default, by name of the detection."""
+    flows: FlowOptions
 
     def make(self) -> list[Detection]:
         """A set of instances for one node."""
-        return instantiate(self.classes, self.settings)
+        return instantiate(self.detections, self.values)
 
 
-def configure(names: Sequence[str] = (), plugins: Sequence[str] = (), assignments: Sequence[str] = ()) -> Detections:
+def configure(names: Sequence[str] = (), plugins: Sequence[str] = (), assignments: Sequence[str] = ()) -> Settings:
     """Load what is installed and the given plugin files, choose, and set options; DetectionError is one line."""
     available = load_installed()
     for path in plugins:
         available += load_file(path)
     chosen = choose(available, names)
-    detections = Detections(tuple(chosen), parse_settings(assignments, chosen))
-    for each in detections.make():
+    values = parse_settings(assignments, {each.name: each.options for each in chosen} | {"flows": FLOWS})
+    settings = Settings(tuple(chosen), values, _flow_options(values.pop("flows")))
+    for each in settings.make():
         each.define()
-    return detections
+    return settings
+
+
+def _flow_options(values: dict[str, Value]) -> FlowOptions:
+    given = {name: parse_duration(text) if isinstance(text, str) else int(text) for name, text in values.items()}
+    return FlowOptions(**given)

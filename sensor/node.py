@@ -11,7 +11,7 @@ from sensor.cluster.bus import InProcessBus
 from sensor.cluster.manager import Manager
 from sensor.cluster.messages import Message
 from sensor.cluster.worker import Worker
-from sensor.config import Detections
+from sensor.config import Settings
 from sensor.outputs.summary import Summary
 
 
@@ -28,10 +28,10 @@ class Output(Protocol):
 class Standalone:
     """One worker and one manager joined by an in-process bus."""
 
-    def __init__(self, detections: Detections, outputs: Sequence[Output]) -> None:
-        self._detections, self._outputs = detections, outputs
-        self._worker = Worker("worker-1", detections.make())
-        self._manager = Manager(detections.make())
+    def __init__(self, settings: Settings, outputs: Sequence[Output]) -> None:
+        self._settings, self._outputs = settings, outputs
+        self._worker = Worker("worker-1", settings.make(), settings.flows)
+        self._manager = Manager(settings.make())
         self._bus = InProcessBus()
         self._stopping = False
 
@@ -79,7 +79,7 @@ class Standalone:
             seconds=round(seconds, 6),
             packets_per_second=round(counts.packets_read / seconds, 1) if seconds else 0.0,
             damage=[str(each) for each in source.damage],
-            detections=[each.name for each in self._detections.classes],
+            detections=[each.name for each in self._settings.detections],
             detection_faults=counts.faults,
             workers=self._manager.workers,
             compiled=_jit.COMPILED,

@@ -1,20 +1,26 @@
 """`sensor detections`: what runs, how it can be set, and what it does not find."""
 
 import json
+from collections.abc import Mapping
 
 import click
 
 from sensor.cli.replay import configured, detection_options
-from sensor.detection import Detection
+from sensor.config import FLOWS
+from sensor.detection import Detection, Option
+from sensor.detection.option import Value
 
 
 @click.command("detections")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines, one detection each.")
 @detection_options
 def command(as_json: bool, names: tuple[str, ...], plugins: tuple[str, ...], assignments: tuple[str, ...]) -> None:
-    """List the detections with their options, defaults, and what each misses."""
+    """List the detections with their options, defaults, and what each misses; then the options of flows."""
     for detection in configured(names, plugins, assignments).make():
         click.echo(json.dumps(_record(detection)) if as_json else _paragraph(detection))
+    if not as_json:
+        click.echo(f"{click.style('flows', bold=True)}\n  What is true of every connection.")
+        click.echo("\n".join(_options(FLOWS, {name: option.default for name, option in FLOWS.items()})))
 
 
 def _record(detection: Detection) -> dict[str, object]:
@@ -42,13 +48,17 @@ def _record(detection: Detection) -> dict[str, object]:
 
 def _paragraph(detection: Detection) -> str:
     lines = [click.style(detection.name, bold=True), f"  {_description(detection)}"]
-    width = max((len(name) for name in detection.options), default=0)
-    for name, option in detection.options.items():
-        value = detection.settings[name]
-        default = f"default {option.default}" if value == option.default else f"set; default {option.default}"
-        lines.append(f"    {name:<{width}} = {value!s:<5} {option.help} ({default})")
+    lines += _options(detection.options, detection.settings)
     lines.append(f"  {detection.misses() or 'It does not say what it misses.'}\n")
     return "\n".join(lines)
+
+
+def _options(options: Mapping[str, Option], values: Mapping[str, Value]) -> list[str]:
+    width = max((len(name) for name in options), default=0)
+    lines = []
+    for name, option in options.items():
+        lines.append(f"    {name:<{width}} = {values[name]!s:<7} {option.help} (default {option.default})")
+    return lines
 
 
 def _description(detection: Detection) -> str:

@@ -12,6 +12,7 @@ from sensor import __version__
 COMMANDS = {
     "replay": ("sensor.cli.replay", "Read capture files and name the scanners in them."),
     "detections": ("sensor.cli.detections", "List the detections, their options, and what each misses."),
+    "events": ("sensor.cli.events", "List the events that a detection can name, and their columns."),
 }
 
 FAILURE, FOUND, NO_PERMISSION = 1, 10, 77

@@ -12,7 +12,7 @@ import click
 
 from sensor._jit import COMPILED, compiled_now
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
-from sensor.config import Detections, configure
+from sensor.config import Settings, configure
 from sensor.detection import DetectionError
 
 if TYPE_CHECKING:
@@ -25,7 +25,11 @@ def detection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that choose and set detections, for every command that runs or lists them."""
     for option in (
         click.option(
-            "--set", "assignments", multiple=True, metavar="NAME.OPTION=VALUE", help="Set a detection's option."
+            "--set",
+            "assignments",
+            multiple=True,
+            metavar="NAME.OPTION=VALUE",
+            help="Set an option.",
         ),
         click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load detections from a file."),
         click.option(
@@ -36,8 +40,8 @@ def detection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def configured(names: tuple[str, ...], plugins: tuple[str, ...], assignments: tuple[str, ...]) -> Detections:
-    """The detections asked for; what is wrong with the asking is a usage error of one line."""
+def configured(names: tuple[str, ...], plugins: tuple[str, ...], assignments: tuple[str, ...]) -> Settings:
+    """The settings asked for; what is wrong with the asking is a usage error of one line."""
     try:
         return configure(names, plugins, assignments)
     except DetectionError as error:
@@ -66,12 +70,12 @@ def command(
     Exit codes: 0 done, 1 an input is damaged (what could be read was processed), 2 usage, 10 alerts with --exit-code.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
-    detections = configured(names, plugins, assignments)
+    settings = configured(names, plugins, assignments)
     from sensor.capture import CaptureError, open_savefiles
 
     try:
         with open_savefiles(inputs, stdin=sys.stdin.buffer) as source:
-            summary = _run(source, detections, as_json, quiet or not sys.stderr.isatty())
+            summary = _run(source, settings, as_json, quiet or not sys.stderr.isatty())
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if isinstance(error.__cause__, PermissionError) else FAILURE) from None
     for notice in source.skipped:
@@ -83,7 +87,7 @@ def command(
     sys.exit(FOUND if exit_code and summary.alerts else 0)
 
 
-def _run(source: "Savefiles", detections: Detections, as_json: bool, quiet: bool) -> "Summary":
+def _run(source: "Savefiles", settings: Settings, as_json: bool, quiet: bool) -> "Summary":
     from rich.console import Console
 
     from sensor.cli.progress import ProgressBar
@@ -94,7 +98,7 @@ def _run(source: "Savefiles", detections: Detections, as_json: bool, quiet: bool
     if not COMPILED:
         click.echo("sensor: kernels are not compiled (no Numba, or NUMBA_DISABLE_JIT is set): right but slow", err=True)
     terminal = Terminal(sys.stdout)
-    node = Standalone(detections, [JsonLines(sys.stdout) if as_json else terminal])
+    node = Standalone(settings, [JsonLines(sys.stdout) if as_json else terminal])
     on_stdout = sys.stdout.isatty()
     with contextlib.ExitStack() as stack:
         stack.callback(_stop_on_signals(node))

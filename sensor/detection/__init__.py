@@ -8,12 +8,14 @@ from sensor.detection.detection import Detection, on
 from sensor.detection.option import Option
 from sensor.detection.stream import DetectionError, Stream
 from sensor.detection.sumstat import Average, Max, Min, StdDev, Sum, SumStat, Unique, Variance
-from sensor.events import Batch
+from sensor.events import AddressColumn, Batch, ConnState
 
 __all__ = [
+    "AddressColumn",
     "Alert",
     "Average",
     "Batch",
+    "ConnState",
     "Detection",
     "DetectionError",
     "Max",

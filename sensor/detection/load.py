@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sensor.detection.detection import Detection
-from sensor.detection.option import Value
+from sensor.detection.option import Option, Value
 from sensor.detection.stream import DetectionError
 from sensor.events import nearest
 
@@ -66,26 +66,24 @@ def choose(available: Iterable[type[Detection]], names: Sequence[str]) -> list[t
     return [by_name[name] for name in sorted((names and set(names)) or by_name)]
 
 
-def parse_settings(assignments: Iterable[str], chosen: Sequence[type[Detection]]) -> dict[str, dict[str, Value]]:
-    """What `detection.option=value` texts set, by detection; DetectionError names the nearest of a misspelt one."""
-    by_name = {each.name: each for each in chosen}
-    settings: dict[str, dict[str, Value]] = {name: {} for name in by_name}
+def parse_settings(
+    assignments: Iterable[str], options: Mapping[str, Mapping[str, Option]]
+) -> dict[str, dict[str, Value]]:
+    """What `name.option=value` texts set, by name; DetectionError names the nearest of a misspelt one."""
+    settings: dict[str, dict[str, Value]] = {name: {} for name in options}
     for text in assignments:
         target, equals, value = text.partition("=")
         name, dot, option = target.strip().partition(".")
         if not (equals and dot):
-            raise DetectionError(f"{text!r}: write DETECTION.OPTION=VALUE, such as port_scan.ports=20")
-        if name not in by_name:
-            raise DetectionError(
-                f"{text}: there is no detection {name!r} running; did you mean {nearest(name, by_name)!r}?"
-            )
-        options = by_name[name].options
-        if option not in options:
-            near = nearest(option, options)
+            raise DetectionError(f"{text!r}: write NAME.OPTION=VALUE, such as port_scan.ports=20")
+        if name not in options:
+            raise DetectionError(f"{text}: nothing called {name!r} runs; did you mean {nearest(name, options)!r}?")
+        if option not in options[name]:
+            near = nearest(option, options[name])
             hint = f"did you mean {name}.{near}?" if near else "it has none"
             raise DetectionError(f"{text}: {name} has no option {option!r}; {hint}")
         try:
-            settings[name][option] = options[option].parse(value.strip())
+            settings[name][option] = options[name][option].parse(value.strip())
         except ValueError as error:
             raise DetectionError(f"{text}: {error}") from None
     return settings

@@ -1,11 +1,13 @@
 """A detection that is written or set wrongly is one clear line that names the nearest right word."""
 
+import dataclasses
 import textwrap
 
 import pytest
 
-from sensor.config import configure
+from sensor.config import FLOWS, configure
 from sensor.detection import DetectionError
+from sensor.flows import FlowOptions
 
 GOOD = """
 from sensor.detection import Alert, Detection, Option, Stream, SumStat, Unique
@@ -41,7 +43,7 @@ def complaint(plugins=(), names=(), assignments=()) -> str:
 
 def test_a_plugin_file_joins_what_is_installed(plugin):
     detections = configure(plugins=[plugin(GOOD)])
-    assert [each.name for each in detections.classes] == ["address_scan", "knocks", "port_scan", "random_scan"]
+    assert [each.name for each in detections.detections] == ["address_scan", "knocks", "port_scan", "random_scan"]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def test_an_unknown_name_on_the_command_line_is_met_with_the_nearest():
     assert "port_scan.ports" in complaint(assignments=["port_scan.port=20"])
     assert "whole number" in complaint(assignments=["port_scan.ports=few"])
     assert "at least 2" in complaint(assignments=["port_scan.ports=1"])
-    assert "DETECTION.OPTION=VALUE" in complaint(assignments=["ports"])
+    assert "NAME.OPTION=VALUE" in complaint(assignments=["ports"])
 
 
 def test_a_file_that_is_no_plugin_says_so(plugin, tmp_path):
@@ -91,7 +93,28 @@ def test_settings_reach_the_instance_and_the_definition():
     assert definition.epoch_ns == 60_000_000_000
 
 
+def test_the_waits_of_flows_are_set_like_options():
+    settings = configure(assignments=["flows.tcp_attempt=10s", "flows.capacity=100"])
+    assert settings.flows == FlowOptions(tcp_attempt=10_000_000_000, capacity=100)
+    assert configure().flows == FlowOptions()
+    assert set(FLOWS) == {field.name for field in dataclasses.fields(FlowOptions)}
+    assert "flows.tcp_attempt" in complaint(assignments=["flows.tcp_atempt=10s"])
+    assert "at least 1" in complaint(assignments=["flows.capacity=0"])
+
+
+def test_an_installed_package_brings_its_detections_through_its_entry_points(tmp_path, monkeypatch):
+    (tmp_path / "knocking.py").write_text(GOOD)
+    info = tmp_path / "knocking-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: knocking\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[sensor.plugins]\nknocks = knocking:Knocks\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "knocks" in [each.name for each in configure().detections]
+    (info / "entry_points.txt").write_text("[sensor.plugins]\nknocks = knocking:Knock\n")
+    assert "the plugin 'knocks' (knocking:Knock) does not load" in complaint()
+
+
 def test_every_shipped_detection_says_what_it_misses_and_its_technique():
-    for detection in configure().classes:
+    for detection in configure().detections:
         assert detection.misses().startswith("Misses ")
         assert detection.attack == "T1046"
