@@ -35,8 +35,11 @@ class EventType:
     columns: dict[str, Column]
 
 
-_TUPLE = {
+_TIMES = {
     "ts": Column("time", "when it happened"),
+    "seen": Column("time", "when the last packet that it tells of came: before `ts` where a wait was over"),
+}
+_TUPLE = _TIMES | {
     "orig_h": Column("address", "the originator"),
     "orig_p": Column("port", "its port; of an ICMP flow, the type of its messages"),
     "resp_h": Column("address", "the responder"),
@@ -62,8 +65,7 @@ _ICMP_ERROR = _TUPLE | {
     "icmp_type": Column("integer", "type of the ICMP message"),
     "icmp_code": Column("integer", "code of the ICMP message"),
 }
-_ARP = {
-    "ts": Column("time", "when it happened"),
+_ARP = _TIMES | {
     "orig_h": Column("address", "the sender's protocol address"),
     "resp_h": Column("address", "the target's protocol address"),
     "orig_mac": Column("mac", "the sender's hardware address"),

@@ -73,6 +73,9 @@ def test_twenty_five_hosts_on_one_port_are_an_address_scan_and_twenty_four_are_n
     [alert] = ran.alerts
     assert len(alert["sample"]) == 10
     assert set(alert["sample"]) <= {f"198.51.100.{n + 1}" for n in range(25)}
+    assert alert["first_seen"] == ran.summary["first_ts"]
+    assert alert["last_seen"] == ran.summary["last_ts"]
+    assert "in 2.4s" in alert["message"]
     assert facts(replay(write(tmp_path / "under.pcap", address_scan(24)))) == []
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sensor.node import Standalone
     from sensor.outputs.summary import Summary
 
+_NOTICES = 3
+
 
 def detection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that choose and set detections, for every command that runs or lists them."""
@@ -78,7 +80,7 @@ def command(
             summary = _run(source, settings, as_json, quiet or not sys.stderr.isatty())
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if isinstance(error.__cause__, PermissionError) else FAILURE) from None
-    for notice in source.skipped:
+    for notice in _brief(source.skipped):
         click.echo(f"sensor: {notice}", err=True)
     for damage in summary.damage:
         click.echo(f"sensor: damaged: {damage}", err=True)
@@ -107,6 +109,12 @@ def _run(source: "Savefiles", settings: Settings, as_json: bool, quiet: bool) ->
         bar = ProgressBar(terminal.console if on_stdout else Console(stderr=True), source.progress[1])
         stack.callback(_tell_of_compiling)
         return node.run(source, stack.enter_context(bar).update)
+
+
+def _brief(notices: list[str]) -> list[str]:
+    """The first few of what may be many lines, and how many more there are."""
+    more = len(notices) - _NOTICES
+    return notices if more <= 1 else [*notices[:_NOTICES], f"and {more} more files that are no captures"]
 
 
 def _tell_of_compiling() -> None:

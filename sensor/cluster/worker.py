@@ -116,12 +116,14 @@ class Worker:
             yield from self._ended(self._sumstats.finish(self._clock.now))
 
     def _observe(self, events: np.ndarray) -> Iterator[Message]:
-        for seen in self._feed.observe(events):
-            for each in self._sumstats.observe(seen.name, seen.keys, seen.ts, seen.values, seen.applies):
+        for given in self._feed.observe(events):
+            for each in self._sumstats.observe(
+                given.name, given.keys, given.ts, given.values, given.applies, seen=given.seen
+            ):
                 if isinstance(each, EpochEnd):
                     yield from self._ended([each])
                 else:
-                    order = self._events + seen.index[each.at]
+                    order = self._events + given.index[each.at]
                     yield ClusterKeyIntermediateResponse(
                         self.name, each.sumstat, each.epoch, each.ts, order, each.partial
                     )

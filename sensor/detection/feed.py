@@ -61,6 +61,9 @@ class Observations:
     index: np.ndarray
     """int64: the row of the event in its array, ascending."""
     ts: np.ndarray
+    """int64: when the event happened, which is what epochs go by."""
+    seen: np.ndarray
+    """int64: when its packets were seen, which is what an alert tells."""
     keys: np.ndarray
     """(n, words) uint64."""
     values: dict[str, np.ndarray]
@@ -131,9 +134,9 @@ class Feed:
             values[name] = np.ascontiguousarray(np.concatenate(read)[order])
             if sumstat.takes[name] not in applies:
                 applies[sumstat.takes[name]] = np.concatenate([_taken(reducer, piece) for piece in pieces])[order]
-        ts = np.concatenate([piece.batch.ts for piece in pieces])[order]
+        ts, seen = (np.concatenate([getattr(piece.batch, name) for piece in pieces])[order] for name in ("ts", "seen"))
         keys = np.ascontiguousarray(np.concatenate([piece.keys for piece in pieces])[order])
-        return Observations(self._names[id(sumstat)], index[order], ts, keys, values, applies)
+        return Observations(self._names[id(sumstat)], index[order], ts, seen, keys, values, applies)
 
 
 def _pieces(stream: Stream, batches: dict[str, Batch]) -> Iterator[_Piece]:

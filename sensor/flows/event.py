@@ -48,6 +48,7 @@ _HISTORY = 24  # a history's letters, then zeros; a multiple of 8
 def _event_dtype(history: object) -> np.dtype:
     fields: list[tuple[str, object]] = [
         ("ts", "i8"),
+        ("seen", "i8"),
         ("orig_hi", "u8"),
         ("orig_lo", "u8"),
         ("resp_hi", "u8"),

@@ -19,7 +19,7 @@ def _next_row(out, state, event, ts):
     state["events"] += 1
     row = out[at]
     row["event"] = event
-    row["ts"] = ts
+    row["ts"] = row["seen"] = ts
     return at
 
 
@@ -34,6 +34,7 @@ def write_flow(out, state, event, flow, ts):
     row["resp_hi"], row["resp_lo"] = flow["resp_hi"], flow["resp_lo"]
     row["orig_p"], row["resp_p"] = flow["orig_p"], flow["resp_p"]
     row["proto"] = flow["proto"]
+    row["seen"] = flow["last"]
     row["duration"] = flow["last"] - flow["first"]
     row["orig_bytes"], row["resp_bytes"] = flow["bytes"][0], flow["bytes"][1]
     row["orig_pkts"], row["resp_pkts"] = flow["pkts"][0], flow["pkts"][1]

@@ -79,13 +79,14 @@ class _Window:
         ts: np.ndarray,
         values: Mapping[str, np.ndarray | None],
         applies: Mapping[str, np.ndarray | None],
+        seen: np.ndarray,
     ) -> list[Happening]:
         happened: list[Happening] = []
         for part in self._parts(ts):
             happened += self.advance(int(ts[part.start]))
             own = {name: array if array is None else array[part] for name, array in values.items()}
             masks = {name: mask if mask is None else mask[part] for name, mask in applies.items()}
-            crossed = self._store.observe(keys[part], ts[part], own, masks)
+            crossed = self._store.observe(keys[part], seen[part], own, masks)
             self._now = max(self._now, int(ts[part.stop - 1]))
             if len(crossed.at):
                 at = part.start + crossed.at
@@ -158,9 +159,14 @@ class SumStats:
         ts: np.ndarray,
         values: Mapping[str, np.ndarray | None],
         applies: Mapping[str, np.ndarray | None] | None = None,
+        *,
+        seen: np.ndarray | None = None,
     ) -> list[Happening]:
-        """Apply observations, in order of time (int64 ns of the packet clock), to one SumStat; see `Store.observe`."""
-        return self._windows[sumstat].observe(keys, ts, values, applies or {})
+        """Apply observations, in order of time (int64 ns of the packet clock), to one SumStat; see `Store.observe`.
+
+        seen: what results give as begin and end, where that is another time than the one that epochs go by.
+        """
+        return self._windows[sumstat].observe(keys, ts, values, applies or {}, ts if seen is None else seen)
 
     def advance(self, now: int) -> list[EpochEnd]:
         """End the epochs that the packet clock has passed, after all observations up to `now` were given."""

@@ -157,7 +157,7 @@ class Reference:
         self.events.append(
             (int(event), ts, flow.orig, flow.resp, flow.proto, int(ConnState[flow.conn_state()]), flow.history,
              flow.last - flow.first, o.pkts, r.pkts, o.bytes, r.bytes, o.first_flags, o.first_options, o.ttl,
-             int(flow.unreachable), int(flow.time_exceeded), None, 0, 0)
+             int(flow.unreachable), int(flow.time_exceeded), None, 0, 0, flow.last)
         )  # fmt: skip
 
     # packets
@@ -279,7 +279,7 @@ class Reference:
         reporter = to_address(p["src_hi"], p["src_lo"])
         self.events.append(
             (int(event), now, src, dst, int(p["quoted_proto"]), 0, "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-             reporter, kind, int(p["icmp_code"]))
+             reporter, kind, int(p["icmp_code"]), now)
         )  # fmt: skip
 
     # TCP

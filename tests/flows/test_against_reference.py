@@ -73,7 +73,7 @@ def readable(events):
         numbers = [int(e[name]) for name in f"{names} time_exceeded".split()]
         reporter = to_address(e["reporter_hi"], e["reporter_lo"]) if has_reporter else None
         head = int(e["event"]), int(e["ts"]), *ends, int(e["proto"]), int(e["conn_state"]), e["history"].decode()
-        rows.append((*head, *numbers, reporter, int(e["icmp_type"]), int(e["icmp_code"])))
+        rows.append((*head, *numbers, reporter, int(e["icmp_type"]), int(e["icmp_code"]), int(e["seen"])))
     return rows
 
 

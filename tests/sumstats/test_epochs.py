@@ -159,3 +159,15 @@ def test_batches_do_not_change_what_happens(steps, sizes):
         return crossed, [(each.epoch, each.start, each.end, arrays(each.partial)) for each in ends]
 
     assert run(sizes) == run([1] * len(ts)) == run([])
+
+
+def test_a_result_tells_when_things_were_seen_and_the_epoch_when_they_happened():
+    sumstats = engine()
+    ts, seen = np.array([111, 112], np.int64), np.array([104, 109], np.int64)
+    assert sumstats.observe("count", words([1, 1]), ts, {"x": None}, seen=seen) == []
+    (end,) = sumstats.finish(112)
+    assert (end.epoch, end.partial.headers[""]["begin"].tolist(), end.partial.headers[""]["end"].tolist()) == (
+        1,
+        [104],
+        [109],
+    )
