@@ -163,7 +163,7 @@ class Store:
     def clear(self) -> None:
         """Forget all keys, and go on counting in the same room: the next epoch is likely to need as much."""
         self._table.clear()
-        self._crossed.fill(False)
+        self._crossed = np.empty(0, np.bool_)
         for column in self._columns.values():
             column.clear()
         self._resize()

@@ -185,6 +185,7 @@ class Elements(Column):
     def clear(self) -> None:
         """Forget all elements."""
         self._entries.clear()
+        self._older = np.empty(0, np.int32)
         self._dead, self._greatest = 0, 0
 
     def settle(self, rows: np.ndarray) -> None:

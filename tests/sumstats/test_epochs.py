@@ -171,3 +171,17 @@ def test_a_result_tells_when_things_were_seen_and_the_epoch_when_they_happened()
         [104],
         [109],
     )
+
+
+@pytest.mark.parametrize("keys", [1, 100, 1000, 5000])
+def test_an_epoch_of_many_keys_and_one_of_few_are_alike(keys):
+    definition = Definition("count", 1, 10, (Sum("x"), Unique("u", "u")), {"x": 3.0})
+    sumstats = engine(definition)
+    for epoch, count in enumerate([keys, 1, 1, keys, 2]):
+        who = np.tile(np.arange(count), 3)
+        ts = np.full(len(who), 100 + 10 * epoch)
+        happened = sumstats.observe("count", words(who), ts, {"x": None, "u": words(who)})
+        *ends, crossing = happened
+        assert [len(end.partial) for end in ends] == ([] if epoch == 0 else [[keys, 1, 1, keys, 2][epoch - 1]])
+        assert crossing.partial.keys[:, 0].tolist() == list(range(count))
+        assert crossing.partial.states["u"]["count"].tolist() == [1] * count
