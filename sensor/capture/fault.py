@@ -23,7 +23,8 @@ class Damage:
 class Broken(Exception):
     """Raised inside this package only, by a reader that cannot go on; becomes a `Damage` or a `CaptureError`."""
 
-    def __init__(self, offset: int, message: str, *, foreign: bool = False) -> None:
+    def __init__(self, offset: int, message: str, *, foreign: bool = False, refused: bool = False) -> None:
         super().__init__(message)
         self.offset = offset
         self.foreign = foreign  # not a capture file at all, so it may be passed over in a directory
+        self.refused = foreign or refused  # nothing is wrong with it, but it is of a kind that is not read

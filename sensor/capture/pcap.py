@@ -106,7 +106,9 @@ class Pcap:
         fields = np.frombuffer(header, ">u4" if order == "big" else "<u4")
         major, minor = np.frombuffer(header[4:8], ">u2" if order == "big" else "<u2").tolist()
         if major < 2:
-            raise Broken(0, f"pcap of version {major}.{minor}, which is not read: convert it with an old tcpdump")
+            raise Broken(
+                0, f"pcap of version {major}.{minor}, which is not read: convert it with an old tcpdump", refused=True
+            )
         swapped = minor < 3 or major == 543  # as libpcap has it: 2.0 to 2.2, and DG/UX's 543.0
         self._layout = np.zeros(1, LAYOUT)
         self._layout[0] = (

@@ -182,7 +182,7 @@ class Pcapng:
             raise Broken(stream.offset, "a section header has no byte-order magic")
         length, version = (int.from_bytes(self._bytes(*span), order) for span in ((4, 8), (12, 14)))
         if version != 1:
-            raise Broken(stream.offset, f"pcapng of version {version}, which is not read")
+            raise Broken(stream.offset, f"pcapng of version {version}, which is not read", refused=True)
         if not self._whole(length, 28, order, may_move, "a section header"):
             return False
         state = self._state[0]

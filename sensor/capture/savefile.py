@@ -78,9 +78,10 @@ class Savefiles:
 def open_savefiles(paths: Sequence[str], *, stdin: BinaryIO | None = None) -> Savefiles:
     """Open capture files, directories of them (all files below, by name), and "-" for standard input.
 
-    Raises CaptureError where one is missing, unreadable, or no capture file, before any packet is read. If there are
-    several, one whose header is unusable becomes a `Damage` and the others go on; in a directory, what is no capture
-    file is passed over and counted. Of several, pipes included, the first packet is waited for here.
+    Raises CaptureError where one is missing, unreadable, or no capture file, before any packet is read. One whose
+    header is damaged becomes a `Damage`, as does one of a kind that is not read if there are others; in a directory,
+    what is no capture file is passed over and counted. Of several, pipes included, the first
+    packet is waited for here.
     """
     inputs = [found for path in paths for found in _expand(path)]
     if paths.count("-") > 1:
@@ -94,7 +95,7 @@ def open_savefiles(paths: Sequence[str], *, stdin: BinaryIO | None = None) -> Sa
             except Broken as broken:
                 if is_listed and broken.foreign:
                     opened.skipped.append(f"{path}: {broken}")
-                elif len(inputs) == 1:
+                elif len(inputs) == 1 and broken.refused:
                     raise CaptureError(f"{path}: {broken}") from None
                 else:
                     opened.damage.append(Damage(path, broken.offset, str(broken)))

@@ -39,7 +39,7 @@ def open_reader(stream: Stream) -> Reader:
     if SECTION in numbers:
         return Pcapng(stream)
     for number in numbers & {*MODIFIED}:
-        raise Broken(0, f"{MODIFIED[number]}, which is not read: convert it with editcap -F pcap")
+        raise Broken(0, f"{MODIFIED[number]}, which is not read: convert it with editcap -F pcap", refused=True)
     for start, what in _FOREIGN.items():
         if head.startswith(start):
             raise Broken(0, what, foreign=True)

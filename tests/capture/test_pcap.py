@@ -66,12 +66,19 @@ def test_a_file_cut_at_any_byte_gives_every_whole_packet(save):
         assert [damage.offset for damage in source.damage] == ([] if cut == begins else [begins]), cut
 
 
-@pytest.mark.parametrize("cut", range(24))
-def test_a_file_cut_in_its_header_is_refused_in_one_line(save, cut):
+@pytest.mark.parametrize("cut", range(4))
+def test_a_file_cut_in_its_header_before_its_magic_is_refused_in_one_line(save, cut):
     path = save(pcap(MADE)[:cut])
     with pytest.raises(CaptureError) as caught:
         open_savefiles([str(path)])
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cut", range(4, 24))
+def test_a_file_cut_in_its_header_is_damaged_from_there_on(save, cut):
+    found, source = read(save(pcap(MADE)[:cut]))
+    assert found == []
+    assert [damage.offset for damage in source.damage] == [0]
 
 
 def test_a_file_with_a_header_only_is_an_empty_capture(save):

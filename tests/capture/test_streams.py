@@ -60,9 +60,13 @@ def _cut_everywhere(save, packed, prefix):
     for cut in range(len(packed)):
         plain, is_whole = prefix(packed[:cut])
         assert PLAIN.startswith(plain)
-        if len(plain) < 24:
+        if not packed[:cut].startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
             with pytest.raises(CaptureError):
                 open_savefiles([str(save(packed[:cut]))])
+            continue
+        if len(plain) < 24:
+            found, source = read(save(packed[:cut]))
+            assert found == [] and [damage.offset for damage in source.damage] == [0], cut
             continue
         found, source = read(save(packed[:cut]))
         offset = ([24, *ENDS])[len(found)]
