@@ -1,46 +1,22 @@
 """The lab: hosts reach each other and nothing else, captures hold what tools sent, and nothing is left behind."""
 
-import importlib.util
 import os
-import shutil
 import socket
 from pathlib import Path
 
 import dpkt
 import pytest
 
-pyroute2 = pytest.importorskip("pyroute2")
-
-SPEC = importlib.util.spec_from_file_location("lab", Path(__file__).parents[2] / "tools" / "lab.py")
-lab = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(lab)
+from tests.lab.laboratory import lab, need, pyroute2, why_no_lab
 
 # pyroute2 forks to make a namespace; from Python 3.12 on, that warns where an earlier test has left threads.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-
-
-def why_no_lab():
-    """The reason why no lab can be built here, or None."""
-    if os.geteuid() != 0:
-        return "network namespaces need root"
-    try:
-        with lab.Lab() as trial:
-            trial.host("trial", "192.0.2.1/24")
-    except (OSError, pyroute2.NetlinkError) as error:
-        return f"no network namespaces here: {error}"
-    return None
 
 
 @pytest.fixture(scope="module", autouse=True)
 def possible():
     if reason := why_no_lab():
         pytest.skip(reason)
-
-
-def need(*tools):
-    for tool in tools:
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
 
 
 def namespaces():
