@@ -21,7 +21,7 @@ EVENTS = (
 """The events that can end a probe."""
 
 TCP, UDP = 6, 17
-FIN, ACK, URG = 0x01, 0x10, 0x20
+FIN, SYN, ACK, URG = 0x01, 0x02, 0x10, 0x20
 FIN_SYN_RST_ACK = 0x17
 
 FULL_STACK = 12
@@ -30,9 +30,6 @@ half-open scanners send it, there is no SACK and no window scale. See pcaps/port
 
 TRACEROUTE = (33434, 33534)
 """UDP ports that traceroute counts upwards through (traceroute(8)): not a scan of them."""
-
-HALF_OPEN = (b"ShR", b"^hR")
-"""Histories of a half-open probe of an open port."""
 
 
 class Probe(IntEnum):
@@ -56,7 +53,9 @@ def probe(batch: Batch) -> np.ndarray:
     flags = batch.orig_flags
     is_xmas = (flags & (FIN | URG) == FIN | URG) & (flags & FIN_SYN_RST_ACK == FIN)
     kinds = np.select(
-        [is_xmas, flags == FIN, flags == 0, flags == ACK], [Probe.XMAS, Probe.FIN, Probe.NULL, Probe.ACK], Probe.NONE
+        [flags & FIN_SYN_RST_ACK == SYN, is_xmas, flags == FIN, flags == 0, flags == ACK],
+        [Probe.SYN, Probe.XMAS, Probe.FIN, Probe.NULL, Probe.ACK],
+        Probe.NONE,
     )
     return np.where(batch.proto == UDP, Probe.UDP, np.where(batch.proto == TCP, kinds, Probe.NONE))
 
@@ -75,9 +74,11 @@ def failed(batch: Batch) -> np.ndarray:
 
 
 def unused(batch: Batch) -> np.ndarray:
-    """Rows that failed, or were answered and then closed with no byte of data either way."""
+    """Rows that failed, or were answered and then left or closed with no byte of data either way."""
     if batch.event in ("connection_reset", "connection_finished"):
-        return _is_dataless(batch) & _is_begun(batch)
+        return _is_answered_and_empty(batch)
+    if batch.event == "connection_state_remove":
+        return failed(batch) | _is_answered_and_empty(batch)
     return failed(batch)
 
 
@@ -90,11 +91,9 @@ def answered(batch: Batch) -> np.ndarray:
 
 def full_connect(batch: Batch) -> np.ndarray:
     """1 for each SYN probe that an operating system's connect() made, 0 for one made by hand."""
-    if batch.event in ("icmp_unreachable", "udp_reply", "connection_state_remove"):
+    if batch.event in ("icmp_unreachable", "udp_reply"):
         return np.zeros(len(batch))
-    is_full = batch.orig_options >= FULL_STACK
-    if batch.event in ("connection_reset", "connection_finished"):
-        is_full = is_full | ~np.isin(batch.history, HALF_OPEN)
+    is_full = (batch.orig_options >= FULL_STACK) | np.char.startswith(batch.history, b"ShA")
     return is_full.astype(np.float64)
 
 
@@ -107,8 +106,11 @@ def _is_dataless(batch: Batch) -> np.ndarray:
     return (batch.orig_bytes == 0) & (batch.resp_bytes == 0)
 
 
-def _is_begun(batch: Batch) -> np.ndarray:
-    return np.char.startswith(batch.history, b"Sh")
+def _is_answered_and_empty(batch: Batch) -> np.ndarray:
+    found = (batch.proto == TCP) & _is_dataless(batch)
+    rows = np.flatnonzero(found)  # few: text is slow to compare
+    found[rows] = np.char.startswith(batch.history[rows], b"Sh")
+    return found
 
 
 def _is_udp_probe(batch: Batch) -> np.ndarray:

@@ -174,7 +174,7 @@ class Batch:
         return Batch(self.event, self._events, self.index[rows])
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # what copy and pickle look for
+        if name.startswith("_"):  # what copying looks for
             raise AttributeError(name)
         if name not in self._gathered:
             self._gathered[name] = self._gather(name)

@@ -48,7 +48,8 @@ def test_fourteen_ports_of_one_host_are_no_scan(tmp_path, flags, kind, answered)
     assert facts(replay(write(tmp_path / "scan.pcap", port_scan(flags, 14, answered)))) == []
 
 
-def test_twenty_connections_that_complete_and_carry_nothing_are_a_connect_scan(tmp_path):
+@pytest.mark.parametrize("end", ["RA", "FA", ""])
+def test_twenty_connections_that_complete_and_carry_nothing_are_a_connect_scan(tmp_path, end):
     packets = []
     for n, port in enumerate(range(1000, 1020)):
         t = n * 0.1
@@ -56,8 +57,11 @@ def test_twenty_connections_that_complete_and_carry_nothing_are_a_connect_scan(t
             (t, probe("S", port)),
             (t + 0.01, ETHER / IP(src=VICTIM, dst=SCANNER) / TCP(sport=port, dport=40000, flags="SA", seq=7, ack=2)),
             (t + 0.02, ETHER / IP(src=SCANNER, dst=VICTIM) / TCP(sport=40000, dport=port, flags="A", seq=2, ack=8)),
-            (t + 0.03, ETHER / IP(src=SCANNER, dst=VICTIM) / TCP(sport=40000, dport=port, flags="RA", seq=2, ack=8)),
         ]
+        if end:
+            packets.append(
+                (t + 0.03, ETHER / IP(src=SCANNER, dst=VICTIM) / TCP(sport=40000, dport=port, flags=end, seq=2, ack=8))
+            )
     assert facts(replay(write(tmp_path / "scan.pcap", packets))) == [
         ("port_scan", "connect", SCANNER, VICTIM, None, 15)
     ]
