@@ -10,7 +10,7 @@ from sensor.alerts import AlertRecord
 from sensor.outputs.summary import Summary
 
 _STYLES = {"low": "cyan", "medium": "yellow", "high": "bold red"}
-_ROW = "{:<8} {:<15} {:<60} {:<20} {}"
+_ROW = "{:<8} {:<15} {:<68} {:<20} {}"
 
 
 class Terminal:
