@@ -18,7 +18,7 @@ import numpy as np
 
 try:
     import numba
-except ImportError:
+except (ImportError, OSError):  # OSError: no memory may be made executable, and Numba finds out at once
     COMPILED = False
 else:
     COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")

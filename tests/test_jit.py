@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.replaying import PCAPS, ROOT
 
 RUN = """
@@ -60,3 +62,21 @@ def test_a_whole_run_gives_the_same_alerts_without_compiling():
     for file in (capture, scan):
         compiled, interpreted = run(code, file), run(code, file, NUMBA_DISABLE_JIT="1")
         assert compiled.splitlines()[:-1] == interpreted.splitlines()[:-1]
+
+
+def test_kernels_run_uncompiled_where_memory_may_not_be_made_executable():
+    code = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
+if libc.prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0):
+    raise SystemExit
+"""
+    printed = run(code + RUN).split()
+    if not printed:
+        pytest.skip("this kernel has no PR_SET_MDWE (Linux 6.3)")
+    assert printed[:2] == [run().split()[0], "False"]
+
+
+def test_kernels_run_uncompiled_where_numba_is_missing():
+    assert run("import sys; sys.modules['numba'] = None" + RUN).split()[:2] == [run().split()[0], "False"]
