@@ -16,11 +16,6 @@ SECOND = 1_000_000_000
 _UNITS = {"ms": SECOND // 1000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": 86400 * SECOND}
 
 
-def wall_ns() -> int:
-    """The time of day."""
-    return time.time_ns()
-
-
 def elapsed_s() -> float:
     """A clock that only goes forward, for telling how long a run took."""
     return time.perf_counter()

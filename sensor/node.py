@@ -7,7 +7,7 @@ from sensor import _jit
 from sensor.alerts import AlertRecord
 from sensor.capture import Savefiles
 from sensor.clock import elapsed_s, rfc3339
-from sensor.cluster.bus import InProcessBus
+from sensor.cluster.bus import Bus, InProcessBus
 from sensor.cluster.manager import Manager
 from sensor.cluster.messages import Message
 from sensor.cluster.worker import Worker
@@ -32,7 +32,7 @@ class Standalone:
         self._settings, self._outputs = settings, outputs
         self._worker = Worker("worker-1", settings.make(), settings.flows)
         self._manager = Manager(settings.make())
-        self._bus = InProcessBus()
+        self._bus: Bus = InProcessBus()
         self._stopping = False
 
     def stop(self) -> None:
@@ -83,7 +83,7 @@ class Standalone:
             detection_faults=counts.faults,
             workers=self._manager.workers,
             compiled=_jit.COMPILED,
-            counters=captured | counts.counters,
+            counters=captured | counts.counters | {"incidents_forgotten": self._manager.suppressor.forgotten},
         )
 
 
