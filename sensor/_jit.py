@@ -6,6 +6,7 @@ decoder: 12 -> 10 million packets/s), without the GIL, and cached on disk. Where
 and `COMPILED` says so.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -39,8 +40,9 @@ def _cache_folder() -> Path:
     for source in sorted(package.rglob("*.py")):
         stat = source.stat()
         digest.update(f"{source} {stat.st_mtime_ns} {stat.st_size}".encode())
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sensor"
-    return (Path("/var/cache/sensor") if os.geteuid() == 0 else base) / f"kernels-{digest.hexdigest()[:16]}"
+    is_root = os.geteuid() == 0
+    base = Path("/var/cache") if is_root else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "sensor" / f"kernels-{digest.hexdigest()[:16]}"
 
 
 def _use_cache(folder: Path) -> None:
@@ -48,20 +50,18 @@ def _use_cache(folder: Path) -> None:
     config: Any = numba.config
     if config.CACHE_DIR:
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        os.utime(folder)
-        newest = folder.stat().st_mtime
-        for other in folder.parent.glob("kernels-*"):
-            if newest - other.stat().st_mtime > _OLD_S:
-                shutil.rmtree(other, ignore_errors=True)
-    except OSError:
-        return  # nowhere to write: Numba finds another place, or compiles in each process
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    newest = folder.stat().st_mtime
+    for other in folder.parent.glob("kernels-*"):
+        if newest - other.stat().st_mtime > _OLD_S:
+            shutil.rmtree(other, ignore_errors=True)
     config.CACHE_DIR = str(folder)
 
 
 if COMPILED:
-    _use_cache(_cache_folder())
+    with contextlib.suppress(OSError, RuntimeError):  # no home, or nowhere to write: Numba finds another place or none
+        _use_cache(_cache_folder())
 
 
 def compiled_now() -> int:
