@@ -116,6 +116,8 @@ class Manager:
             if alert is not None:
                 self.alerts += 1
                 yield alert
+            for name in self._faults.take_unreported():
+                yield self._switched_off(DetectionSwitchedOff("manager", name, crossing.ts))
 
     def _alert(self, crossing: _Crossing) -> AlertRecord | None:
         detection, sumstat = crossing.judged.detection, crossing.judged.sumstat
@@ -137,7 +139,7 @@ class Manager:
             detection=message.detection,
             kind="switched_off",
             severity="high",
-            message=f"{message.detection} raised too often on {message.worker} and is switched off",
+            message=f"{message.detection} raised too often on {message.worker} and is switched off there",
             version=self._detections[message.detection].version,
             workers=[message.worker],
         )

@@ -12,9 +12,9 @@ from tests.replaying import PCAPS
 CAPTURES = ["port-scan-connect.pcap", "random-scan.pcap", "address-scan-ipv6.pcap", "port-scan-fragmented.pcap"]
 
 
-def run(path, size):
+def run(path, size, *plugins):
     """The alerts of a capture, and the worker's counts, with at most `size` frames in a block."""
-    detections = configure()
+    detections = configure(plugins=plugins)
     worker, manager = Worker("worker-1", detections.make()), Manager(detections.make())
     alerts = []
     with open_savefiles([str(path)]) as source:
@@ -63,3 +63,34 @@ def test_a_leap_back_in_time_ends_what_was_open(tmp_path):
     assert ran.summary["alerts_suppressed"] == 1
     assert ran.summary["counters"]["clock_jumps"] == 1
     assert ran.summary["packets_read"] == 50
+
+
+RAISING = """
+from sensor.detection import Alert, Detection, Stream, Sum, SumStat, on
+
+class OnWorker(Detection):
+    "Raises. Misses everything."
+    @on("connection_rejected")
+    def look(self, batch):
+        raise ValueError("on purpose")
+
+class OnManager(Detection):
+    "Raises. Misses everything."
+    refusals = Stream("connection_rejected", key=("orig_h", "resp_p"))
+    count = SumStat(epoch="1m", total=Sum(refusals))
+
+    @count.crosses(total=1)
+    def one(self, key, seen):
+        raise ValueError("on purpose")
+"""
+
+
+def test_a_detection_that_keeps_raising_is_switched_off_with_an_alert_wherever_it_raises(tmp_path):
+    plugin = tmp_path / "raising.py"
+    plugin.write_text(RAISING)
+    alerts, counts = run(PCAPS / "port-scan-syn.pcap", 1, str(plugin))
+    off = {(each.detection, *each.workers) for each in alerts if each.kind == "switched_off"}
+    assert off == {("on_manager", "manager"), ("on_worker", "worker-1")}
+    assert len(alerts) == 3
+    assert [each.kind for each in alerts if each.detection == "port_scan"] == ["syn"]
+    assert counts.faults == {"on_worker": 10, "on_manager": 10}
