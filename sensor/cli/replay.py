@@ -31,9 +31,11 @@ def detection_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "assignments",
             multiple=True,
             metavar="NAME.OPTION=VALUE",
-            help="Set an option.",
+            help="Set an option: port_scan.ports=20 (repeatable).",
         ),
-        click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load detections from a file."),
+        click.option(
+            "--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load detections from a file (repeatable)."
+        ),
         click.option(
             "--detection", "names", multiple=True, metavar="NAME", help="Run this detection only (repeatable)."
         ),
@@ -69,7 +71,8 @@ def command(
 
     Several files are merged by time; a directory stands for the captures in it, - for standard input.
 
-    Exit codes: 0 done, 1 an input is damaged (what could be read was processed), 2 usage, 10 alerts with --exit-code.
+    Exit codes: 0 done, 1 an input is missing or damaged (what could be read was processed), 2 usage, 10 alerts with
+    --exit-code, 77 no permission to read.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     settings = configured(names, plugins, assignments)
