@@ -17,7 +17,7 @@ def recorded(tmp_path_factory):
     """A folder with the scenarios recorded anew."""
     if reason := why_no_lab():
         pytest.skip(reason)
-    need("nmap", "tcpdump")
+    need("nmap", "tcpdump", "nginx")
     folder = tmp_path_factory.mktemp("recorded")
     command = [sys.executable, ROOT / "tools" / "record", *SCENARIOS, "--out", folder]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
