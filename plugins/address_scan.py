@@ -22,6 +22,7 @@ class AddressScan(Detection):
     probes = Stream(*EVENTS, "udp_reply", key=("orig_h", "resp_p", probe), value="resp_h", where=failed_or_answered)
     scan = SumStat(
         epoch=epoch,
+        hops=5,
         targets=Unique(probes, where=failed, keep=10),
         answers=Unique(probes, where=answered, max=1000),
         connects=Average(probes, of=full_connect, where=failed),

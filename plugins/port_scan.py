@@ -15,7 +15,7 @@ class PortScan(Detection):
     epoch = Option("5m", help="how long a scanner may take to reach them")
 
     probes = Stream(*EVENTS, key=("orig_h", "resp_h", probe), value="resp_p", where=unused)
-    scan = SumStat(epoch=epoch, targets=Unique(probes, keep=10), connects=Average(probes, of=full_connect))
+    scan = SumStat(epoch=epoch, hops=5, targets=Unique(probes, keep=10), connects=Average(probes, of=full_connect))
 
     @scan.crosses(targets=ports)
     def scanned(self, key, seen):

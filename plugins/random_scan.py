@@ -20,6 +20,7 @@ class RandomScan(Detection):
     probes = Stream(*EVENTS, key="orig_h", value=("resp_h", "resp_p"), where=failed)
     scan = SumStat(
         epoch=epoch,
+        hops=5,
         pairs=Unique(probes, keep=10),
         hosts=Unique(probes, of="resp_h"),
         ports=Unique(probes, of="resp_p"),

@@ -83,9 +83,12 @@ class Suppressor:
     forgotten: int = 0
     _until: OrderedDict[Hashable, int] = field(default_factory=OrderedDict)
 
-    def admits(self, detection: str, alert: Alert, src: str | None, now: int) -> bool:
-        """Whether an alert at packet time `now` is to go out; if so, remember it and all that it covers."""
-        same = ("same", detection, alert.same_as)
+    def admits(self, detection: str, alert: Alert, src: str | None, now: int, level: int = 0) -> bool:
+        """Whether an alert at packet time `now` is to go out; if so, remember it and all that it covers.
+
+        Each level of a series is told once.
+        """
+        same = ("same", detection, alert.same_as, level)
         repeated = alert.same_as is not None and self._lasts(same, now)
         if repeated or self._lasts(("covered", detection, src), now):
             self.suppressed += 1
@@ -95,6 +98,10 @@ class Suppressor:
         for covered in alert.covers:
             self._remember(("covered", covered, src), now)
         return True
+
+    def until(self, detection: str, alert: Alert, level: int = 0) -> int | None:
+        """Until when (ns) repeats of an alert are folded into one that went out; None: they are not."""
+        return self._until.get(("same", detection, alert.same_as, level))
 
     def _lasts(self, incident: Hashable, now: int) -> bool:
         return now < self._until.get(incident, now)

@@ -112,6 +112,11 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
     return close[0] if close else ""
 
 
+def _masks(bits: int) -> tuple[np.uint64, np.uint64]:
+    mask = ((1 << bits) - 1) << (128 - bits)
+    return np.uint64(mask >> 64), np.uint64(mask & (1 << 64) - 1)
+
+
 class AddressColumn:
     """A column of addresses, as two uint64 columns."""
 
@@ -139,6 +144,13 @@ class AddressColumn:
     def in_network(self, cidr: Network | str) -> np.ndarray:
         """Which rows lie in a network: a mask. ValueError where text is not one."""
         return in_network(self.hi, self.lo, cidr)
+
+    def network(self, v4: int, v6: int) -> "AddressColumn":
+        """The first address of the network of so many bits that each lies in: by its kind, `v4` or `v6`."""
+        is_v4 = (self.hi == 0) & (self.lo >> np.uint64(32) == 0xFFFF)
+        v4_hi, v4_lo = _masks(96 + v4)
+        v6_hi, v6_lo = _masks(v6)
+        return AddressColumn(self.hi & np.where(is_v4, v4_hi, v6_hi), self.lo & np.where(is_v4, v4_lo, v6_lo))
 
     @property
     def is_multicast(self) -> np.ndarray:

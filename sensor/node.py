@@ -31,7 +31,7 @@ class Standalone:
     def __init__(self, settings: Settings, outputs: Sequence[Output]) -> None:
         self._settings, self._outputs = settings, outputs
         self._worker = Worker("worker-1", settings.make(), settings.flows)
-        self._manager = Manager(settings.make())
+        self._manager = Manager(settings.make(), members=[self._worker.name])
         self._bus: Bus = InProcessBus()
         self._stopping = False
 
@@ -60,6 +60,8 @@ class Standalone:
         for alert in self._manager.receive(self._bus.receive()):
             for output in self._outputs:
                 output.alert(alert)
+        self._bus.publish(self._manager.take_messages())
+        self._worker.receive(self._bus.subscribe())
 
     def _summarise(self, source: Savefiles, seconds: float) -> Summary:
         counts = self._manager.counts()
@@ -83,7 +85,7 @@ class Standalone:
             detection_faults=counts.faults,
             workers=self._manager.workers,
             compiled=_jit.COMPILED,
-            counters=captured | counts.counters | {"incidents_forgotten": self._manager.suppressor.forgotten},
+            counters=captured | counts.counters | self._manager.counters,
         )
 
 

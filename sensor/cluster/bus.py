@@ -1,10 +1,10 @@
-"""The bus: carries messages from workers to the manager, in order."""
+"""The bus: carries messages between workers and the manager, in order."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from sensor.cluster.messages import Message
+from sensor.cluster.messages import ClusterThresholdCrossed, Message
 
 
 class Bus(Protocol):
@@ -16,18 +16,34 @@ class Bus(Protocol):
     def receive(self) -> Iterator[Message]:
         """Take what has arrived for the manager."""
 
+    def publish(self, messages: Iterable[ClusterThresholdCrossed]) -> None:
+        """Hand over the manager's messages to all workers."""
+
+    def subscribe(self) -> Iterator[ClusterThresholdCrossed]:
+        """Take what has arrived for a worker."""
+
 
 class InProcessBus:
     """Joins a worker and a manager within one process: what is sent is there at once, and the same object."""
 
     def __init__(self) -> None:
-        self._queue: deque[Message] = deque()
+        self._to_manager: deque[Message] = deque()
+        self._to_worker: deque[ClusterThresholdCrossed] = deque()
 
     def send(self, messages: Iterable[Message]) -> None:
         """Hand over a worker's messages."""
-        self._queue.extend(messages)
+        self._to_manager.extend(messages)
 
     def receive(self) -> Iterator[Message]:
         """Take what has arrived for the manager."""
-        while self._queue:
-            yield self._queue.popleft()
+        while self._to_manager:
+            yield self._to_manager.popleft()
+
+    def publish(self, messages: Iterable[ClusterThresholdCrossed]) -> None:
+        """Hand over the manager's messages."""
+        self._to_worker.extend(messages)
+
+    def subscribe(self) -> Iterator[ClusterThresholdCrossed]:
+        """Take what has arrived for the worker."""
+        while self._to_worker:
+            yield self._to_worker.popleft()

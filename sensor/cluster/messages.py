@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sensor.sumstats import Partial
+from sensor.sumstats import EpochEnd, Partial
 
 
 class Counts(msgspec.Struct):
@@ -33,7 +33,7 @@ class Counts(msgspec.Struct):
 
 
 class ClusterKeyIntermediateResponse(msgspec.Struct, frozen=True, tag=True):
-    """Some keys' partial values, because the worker saw them grow enough to matter before the epoch's end."""
+    """What a worker knows of some keys in its open window, because it saw them grow enough to matter."""
 
     worker: str
     sumstat: str
@@ -46,14 +46,10 @@ class ClusterKeyIntermediateResponse(msgspec.Struct, frozen=True, tag=True):
 
 
 class ClusterSsResponse(msgspec.Struct, frozen=True, tag=True):
-    """A worker's partial results of a whole epoch, from `start` to `end` (ns)."""
+    """A worker's partial results of a whole epoch (a pane, where windows hop), once it has entered another."""
 
     worker: str
-    sumstat: str
-    epoch: int
-    start: int
-    end: int
-    partial: Partial
+    ended: EpochEnd
 
 
 class DetectionSwitchedOff(msgspec.Struct, frozen=True, tag=True):
@@ -72,7 +68,17 @@ class Heartbeat(msgspec.Struct, frozen=True, tag=True):
     counts: Counts
 
 
+class ClusterThresholdCrossed(msgspec.Struct, frozen=True, tag=True):
+    """What the manager tells workers: keys whose alert stands until a time (ns), which need no counting."""
+
+    sumstat: str
+    keys: np.ndarray
+    """uint64, (m, key_words)."""
+    until: int
+
+
 Message = ClusterKeyIntermediateResponse | ClusterSsResponse | DetectionSwitchedOff | Heartbeat
+"""From a worker."""
 
 
 def _add(a: Any, b: Any) -> Any:

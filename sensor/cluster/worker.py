@@ -1,7 +1,7 @@
 """The worker: blocks of frames in, messages about what was observed out. It touches no socket and no file."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +10,7 @@ from sensor.clock import PacketClock
 from sensor.cluster.messages import (
     ClusterKeyIntermediateResponse,
     ClusterSsResponse,
+    ClusterThresholdCrossed,
     Counts,
     DetectionSwitchedOff,
     Heartbeat,
@@ -55,6 +56,11 @@ class Worker:
             self._waiting = 0
         return [*self._advance(packets, more=more), self._heartbeat()]
 
+    def receive(self, messages: Iterable[ClusterThresholdCrossed]) -> None:
+        """Take what the manager has to say."""
+        for message in messages:
+            self._sumstats.silence(message.sumstat, message.keys, message.until)
+
     def finish(self) -> list[Message]:
         """Input has ended: no wait goes on, every flow is removed, and the last epoch closes."""
         messages: list[Message] = []
@@ -98,7 +104,7 @@ class Worker:
         starts = [0, *np.flatnonzero(restarts).tolist(), len(now)]
         for start, stop in pairwise(starts):
             if start < len(now) and restarts[start]:
-                yield from self._close()
+                yield from self._end_flows()
             if start == stop:
                 continue
             if not self._started or restarts[start]:
@@ -109,9 +115,12 @@ class Worker:
             if not more:
                 yield from self._ended(self._sumstats.advance(int(now[stop - 1])))
 
-    def _close(self) -> Iterator[Message]:
+    def _end_flows(self) -> Iterator[Message]:
         for events in self._flows.finish():
             yield from self._observe(events)
+
+    def _close(self) -> Iterator[Message]:
+        yield from self._end_flows()
         if self._clock.now is not None:
             yield from self._ended(self._sumstats.finish(self._clock.now))
 
@@ -133,7 +142,7 @@ class Worker:
 
     def _ended(self, ends: list[EpochEnd]) -> Iterator[Message]:
         for each in ends:
-            yield ClusterSsResponse(self.name, each.sumstat, each.epoch, each.start, each.end, each.partial)
+            yield ClusterSsResponse(self.name, each)
 
     def _heartbeat(self) -> Heartbeat:
         return Heartbeat(self.name, self._clock.now, self.counts())

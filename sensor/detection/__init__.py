@@ -1,31 +1,50 @@
 """What a plugin author imports: a detection declares streams, SumStats and what a crossing means.
 
 from sensor.detection import Alert, Detection, Option, Stream, SumStat, Unique, on
+
+Every calculation that there is can be imported from here by the name of its class; one of an author's own becomes a
+reducer by `reduction(MyReducer)`.
 """
 
+from typing import Any
+
+from sensor import sumstats
 from sensor.alerts import Alert
 from sensor.detection.detection import Detection, on
 from sensor.detection.option import Option
-from sensor.detection.stream import DetectionError, Stream
-from sensor.detection.sumstat import Average, Max, Min, StdDev, Sum, SumStat, Unique, Variance
+from sensor.detection.reduction import Reduction, reduction
+from sensor.detection.stream import DetectionError, Stream, address, text
+from sensor.detection.sumstat import Epoch, SumStat
 from sensor.events import AddressColumn, Batch, ConnState
+from sensor.sumstats.scalar import Key, Observation
+
+REDUCTIONS: dict[str, type[Reduction]] = {each.__name__: reduction(each) for each in sumstats.CALCULATIONS}
 
 __all__ = [
+    "REDUCTIONS",
     "AddressColumn",
     "Alert",
-    "Average",
     "Batch",
     "ConnState",
     "Detection",
     "DetectionError",
-    "Max",
-    "Min",
+    "Epoch",
+    "Key",
+    "Observation",
     "Option",
-    "StdDev",
+    "Reduction",
     "Stream",
-    "Sum",
     "SumStat",
-    "Unique",
-    "Variance",
+    "address",
     "on",
+    "reduction",
+    "text",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A calculation's class, as detections use it."""
+    try:
+        return REDUCTIONS[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None

@@ -9,14 +9,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sensor.alerts import Severity
-from sensor.detection.option import Option, Value
-from sensor.detection.stream import DetectionError, Stream, check_event
+from sensor.detection.option import Option, OptionOverride, Value, parse_parts
+from sensor.detection.stream import Columns, DetectionError, ScalarKeys, Stream, check_event
 from sensor.detection.sumstat import SumStat
 from sensor.events import Batch, nearest
 from sensor.sumstats import Definition
+from sensor.sumstats.scalar import Key, Observation
 
 Observed = tuple[Stream, Batch, np.ndarray, Any]
 """A stream that was fed by hand: the batch that gives the rows their times, their keys' words, and their values."""
+
+
+_Scalar = tuple[Stream, Batch, Key, Observation]
 
 
 def on(*events: str) -> Callable[[Any], Any]:
@@ -64,18 +68,38 @@ class Detection:
                 cls.handlers.setdefault(event, []).append(name)
 
     def __init__(self, **settings: Value) -> None:
+        self.settings = {name: option.default for name, option in self.options.items()}
+        self.overrides: list[OptionOverride] = []
         for name, value in settings.items():
-            if name not in self.options:
-                near = nearest(name, self.options)
-                hint = f"did you mean {near!r}?" if near else "it has none"
-                raise DetectionError(f"{self.name} has no option {name!r}; {hint}")
-            try:
-                self.options[name].check(value)
-            except ValueError as error:
-                raise DetectionError(f"{self.name}.{name}: {error}") from None
-        self.settings = {name: option.default for name, option in self.options.items()} | settings
+            self._set(name, value)
+        self._check_overrides()
         self.observed: list[Observed] = []
+        self._scalars: list[_Scalar] = []
         self._batch: Batch | None = None
+
+    def _set(self, whole: str, value: Value) -> None:
+        """Set an option, or (`name@part:value`) what it is for some keys."""
+        name, at, parts = whole.partition("@")
+        if name not in self.options:
+            near = nearest(name, self.options)
+            hint = f"did you mean {near!r}?" if near else "it has none"
+            raise DetectionError(f"{self.name} has no option {name!r}; {hint}")
+        try:
+            self.options[name].check(value)
+            if at:
+                self.overrides.append(OptionOverride(self.options[name], parse_parts(parts), value))
+            else:
+                self.settings[name] = value
+        except ValueError as error:
+            raise DetectionError(f"{self.name}.{whole}: {error}") from None
+
+    def _check_overrides(self) -> None:
+        levels = {id(level) for sumstat in self.sumstats.values() for level in sumstat.levels.values()}
+        for each in self.overrides:
+            if id(each.option) not in levels:
+                raise DetectionError(
+                    f"{self.name}.{each}: only thresholds can differ by key; {each.option.name} is none"
+                )
 
     @classmethod
     def documentation(cls) -> str:
@@ -92,24 +116,50 @@ class Detection:
     def define(self) -> dict[str, Definition]:
         """The engine's form of its SumStats under these settings, by their names on the class."""
         try:
-            return {name: sumstat.define(self.name, self.settings) for name, sumstat in self.sumstats.items()}
+            return {
+                name: sumstat.define(self.name, self.settings, self.overrides)
+                for name, sumstat in self.sumstats.items()
+            }
         except ValueError as error:
             raise DetectionError(str(error)) from None
 
     def run_handlers(self, batch: Batch) -> list[Observed]:
         """Call what is marked `@on` this batch's event; return what it observed."""
-        self.observed, self._batch = [], batch
+        self.observed, self._scalars, self._batch = [], [], batch
         for name in self.handlers.get(batch.event, ()):
             getattr(self, name)(batch)
-        return self.observed
+        return self.observed + _columns(self._scalars, batch)
 
-    def observe(self, stream: Stream, keys: Sequence[Any], values: Any = None, *, rows: Batch | None = None) -> None:
+    def observe(
+        self, stream: Stream, keys: Sequence[Any] | Key, values: Any = None, *, rows: Batch | None = None
+    ) -> None:
         """Feed a stream from within a method marked `@on`.
 
         keys: a column for each part of the stream's key; values: a column, or nothing to count 1 each. Each row is
         observed at the time of that row of the batch, or of `rows`: the part of the batch that they were taken from.
+        Of a stream with `key=Key`, one observation: a Key and an Observation, at the time of the last of the rows.
         """
         batch = rows if rows is not None else self._batch
         if batch is None:
             raise DetectionError("observe() works within a method marked @on")
-        self.observed.append((stream, batch, stream.key.gather(keys, len(batch)), values))
+        if isinstance(stream.key, ScalarKeys) != isinstance(keys, Key):
+            raise DetectionError(
+                f"the stream {stream.name} takes {'a Key' if isinstance(stream.key, ScalarKeys) else 'columns'}"
+            )
+        if isinstance(keys, Key):
+            self._scalars.append((stream, batch, keys, Observation() if values is None else values))
+        elif isinstance(stream.key, Columns):
+            self.observed.append((stream, batch, stream.key.gather(keys, len(batch)), values))
+
+
+def _columns(scalars: list[_Scalar], batch: Batch) -> list[Observed]:
+    """What was observed one by one, as columns: a stream's in the order of the batch's rows."""
+    observed: list[Observed] = []
+    for stream in dict.fromkeys(each[0] for each in scalars):
+        mine = [each for each in scalars if each[0] is stream]
+        last = np.array([each[1].index[-1] for each in mine])
+        order = np.argsort(last, kind="stable")
+        rows = batch[np.searchsorted(batch.index, last[order])]
+        keys = np.array([mine[at][2].words() for at in order], np.uint64)
+        observed.append((stream, rows, keys, [mine[at][3] for at in order]))
+    return observed

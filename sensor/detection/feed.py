@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from sensor.detection.detection import Detection, Observed
-from sensor.detection.stream import DetectionError, Stream
-from sensor.detection.sumstat import Reduction, SumStat
+from sensor.detection.reduction import Reduction, ScalarElements
+from sensor.detection.stream import Columns, DetectionError, Stream
+from sensor.detection.sumstat import SumStat
 from sensor.events import Batch, split
+from sensor.sumstats.scalar import Observation
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ class _Piece:
     batch: Batch
     keys: np.ndarray
     values: Any = None
+    normalize_key: Callable[[Any], Any] | None = None
 
 
 class Feed:
@@ -122,15 +125,14 @@ class Feed:
     def _gather(self, sumstat: SumStat, batches: dict[str, Batch], by_hand: list[Observed]) -> Observations | None:
         pieces = [piece for stream in sumstat.streams for piece in _pieces(stream, batches)]
         pieces += [_Piece(*each) for each in by_hand if each[0] in sumstat.streams]
-        pieces = [piece for piece in pieces if len(piece.batch)]
+        pieces = [of for piece in pieces if len(piece.batch) for of in _normalized(piece, sumstat)]
         if not pieces:
             return None
         index = np.concatenate([piece.batch.index for piece in pieces]).astype(np.int64)
         order = np.argsort(index, kind="stable")
         values, applies = {}, {}
         for name, reducer in sumstat.reducers.items():
-            words = sumstat.elements[name].words if name in sumstat.elements else 0
-            read = [_values(reducer, piece, words) for piece in pieces]
+            read = [_values(reducer, piece) for piece in pieces]
             values[name] = np.ascontiguousarray(np.concatenate(read)[order])
             if sumstat.takes[name] not in applies:
                 applies[sumstat.takes[name]] = np.concatenate([_taken(reducer, piece) for piece in pieces])[order]
@@ -146,7 +148,13 @@ def _pieces(stream: Stream, batches: dict[str, Batch]) -> Iterator[_Piece]:
             if stream.where is not None:
                 batch = batch[_mask(stream.where, batch)]
             if len(batch):
-                yield _Piece(stream, batch, stream.key.read(batch))
+                yield _Piece(stream, batch, _columns(stream).read(batch))
+
+
+def _columns(stream: Stream) -> Columns:
+    """The key of a stream that is not fed one by one."""
+    assert isinstance(stream.key, Columns)
+    return stream.key
 
 
 def _mask(where: Callable[[Batch], np.ndarray], batch: Batch) -> np.ndarray:
@@ -156,28 +164,53 @@ def _mask(where: Callable[[Batch], np.ndarray], batch: Batch) -> np.ndarray:
     return mask
 
 
+def _normalized(piece: _Piece, sumstat: SumStat) -> Iterator[_Piece]:
+    """The piece once for each way in which reducers of its stream make keys of it."""
+    for stream, normalize in sumstat.sources:
+        if stream is piece.stream:
+            keys = piece.keys if normalize is None else stream.key.change(piece.keys, normalize)
+            yield replace(piece, keys=keys, normalize_key=normalize)
+
+
+def _is_of(reducer: Reduction, piece: _Piece) -> bool:
+    return reducer.source == (piece.stream, piece.normalize_key)
+
+
 def _taken(reducer: Reduction, piece: _Piece) -> np.ndarray:
     """Which rows of a piece a reducer takes."""
     n = len(piece.batch)
-    if reducer.stream is not piece.stream:
+    if not _is_of(reducer, piece):
         return np.zeros(n, np.bool_)
     return np.ones(n, np.bool_) if reducer.where is None else _mask(reducer.where, piece.batch)
 
 
-def _values(reducer: Reduction, piece: _Piece, words: int) -> np.ndarray:
+def _values(reducer: Reduction, piece: _Piece) -> np.ndarray:
     """What a reducer is to look at in a piece: uint64 (n, words) for a set, float64 (n,) otherwise."""
-    n = len(piece.batch)
-    if reducer.stream is not piece.stream:
+    n, words = len(piece.batch), reducer.words
+    if not _is_of(reducer, piece):
         return np.zeros((n, words), np.uint64) if words else np.zeros(n)
     given = piece.values if reducer.of is None else None
+    if isinstance(reducer.elements if words else None, ScalarElements):
+        return np.array([each.words() for each in given or ()], np.uint64).reshape(n, words)
     if words:
-        if given is None:
-            return reducer.elements.read(piece.batch)
-        return reducer.elements.gather(given if isinstance(given, tuple | list) else (given,), n)
+        return _elements(reducer, piece, given)
     if given is None:
         part = reducer.parts[0] if reducer.parts else np.ones(n)
         given = getattr(piece.batch, part) if isinstance(part, str) else part(piece.batch) if callable(part) else part
+    if isinstance(given, list) and given and isinstance(given[0], Observation):
+        given = [each.value for each in given]
     numbers = np.ascontiguousarray(given, dtype=np.float64)
     if numbers.shape != (n,):
         raise DetectionError(f"{numbers.shape} values for {n} rows; give one for each row")
     return numbers
+
+
+def _elements(reducer: Reduction, piece: _Piece, given: Any) -> np.ndarray:
+    """The words of a piece's elements, with their weights where the reducer weighs them."""
+    columns = reducer.elements
+    assert not isinstance(columns, ScalarElements)
+    if given is None:
+        words = columns.read(piece.batch)
+    else:
+        words = columns.gather(given if isinstance(given, tuple | list) else (given,), len(piece.batch))
+    return words if reducer.weights is None else np.hstack([words, reducer.weights.read(piece.batch)])

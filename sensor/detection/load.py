@@ -69,7 +69,10 @@ def choose(available: Iterable[type[Detection]], names: Sequence[str]) -> list[t
 def parse_settings(
     assignments: Iterable[str], options: Mapping[str, Mapping[str, Option]]
 ) -> dict[str, dict[str, Value]]:
-    """What `name.option=value` texts set, by name; DetectionError names the nearest of a misspelt one."""
+    """What `name.option=value` texts set, by name; DetectionError names the nearest of a misspelt one.
+
+    `name.option@part:value=value` sets it for some keys alone.
+    """
     settings: dict[str, dict[str, Value]] = {name: {} for name in options}
     for text in assignments:
         target, equals, value = text.partition("=")
@@ -78,12 +81,13 @@ def parse_settings(
             raise DetectionError(f"{text!r}: write NAME.OPTION=VALUE, such as port_scan.ports=20")
         if name not in options:
             raise DetectionError(f"{text}: nothing called {name!r} runs; did you mean {nearest(name, options)!r}?")
+        whole, (option, _, _) = option, option.partition("@")
         if option not in options[name]:
             near = nearest(option, options[name])
             hint = f"did you mean {name}.{near}?" if near else "it has none"
             raise DetectionError(f"{text}: {name} has no option {option!r}; {hint}")
         try:
-            settings[name][option] = options[name][option].parse(value.strip())
+            settings[name][whole] = options[name][option].parse(value.strip())
         except ValueError as error:
             raise DetectionError(f"{text}: {error}") from None
     return settings

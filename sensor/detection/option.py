@@ -1,5 +1,6 @@
 """Options: what whoever runs a detection may set, declared with its default, its range and its meaning."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from sensor.clock import parse_duration
@@ -55,6 +56,27 @@ class Option:
             raise ValueError(f"{value} is too small: must be at least {self.min}")
         if self.max is not None and number > self.max:
             raise ValueError(f"{value} is too large: must be at most {self.max}")
+
+
+@dataclass(frozen=True)
+class OptionOverride:
+    """Another value of an option for some keys: `ports@orig_h:10.0.0.0/8,probe:1`."""
+
+    option: Option
+    parts: dict[str, str]
+    """What the key's parts must be, by name: for an address, a network or a host."""
+    value: Value
+
+    def __str__(self) -> str:
+        return f"{self.option.name}@" + ",".join(f"{name}:{text}" for name, text in self.parts.items())
+
+
+def parse_parts(text: str) -> dict[str, str]:
+    """What follows the @ of an override; ValueError says how it is written."""
+    pairs = [each.partition(":") for each in text.split(",")]
+    if not all(name and colon and value for name, colon, value in pairs):
+        raise ValueError("after @ write PART:VALUE, such as orig_h:10.0.0.0/8")
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _is_duration(text: str) -> bool:

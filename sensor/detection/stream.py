@@ -9,6 +9,8 @@ import numpy as np
 
 from sensor.address import to_address
 from sensor.events import EVENTS, AddressColumn, Batch, nearest
+from sensor.sumstats.scalar import Key
+from sensor.sumstats.text import TEXT_WORDS, text_of, text_words
 
 Part = str | Callable[[Batch], np.ndarray]
 """A column's name, or a function that computes a column of whole numbers from a batch."""
@@ -20,36 +22,55 @@ class DetectionError(Exception):
 
 @dataclass(frozen=True)
 class Column:
-    """One part of a key or of a value: where it comes from and how wide it is."""
+    """One part of a key or of a value: where it comes from, and whether it is an address, a text or a whole number."""
 
     name: str
     source: Part
-    is_address: bool
+    kind: str
 
     @property
     def words(self) -> int:
         """How many uint64 words hold it."""
-        return 2 if self.is_address else 1
+        return {"address": 2, "text": TEXT_WORDS}.get(self.kind, 1)
 
     def read(self, batch: Batch) -> np.ndarray:
         """Its words for each row of a batch: shape (n, words), uint64."""
         column = getattr(batch, self.source) if isinstance(self.source, str) else self.source(batch)
-        return to_words(column, len(batch), self.name)
+        return self.pack(column, len(batch))
 
-
-def to_words(column: Any, n: int, name: str) -> np.ndarray:
-    """A column as uint64 words of shape (n, words); DetectionError where it cannot be one."""
-    if isinstance(column, AddressColumn):
-        words: np.ndarray = column.words
+    def pack(self, column: Any, n: int) -> np.ndarray:
+        """A column of it as words; DetectionError where it cannot be one."""
+        if isinstance(column, AddressColumn):
+            words: np.ndarray = column.words
+        else:
+            values = np.asarray(column)
+            if values.shape != (n,):
+                raise DetectionError(f"{self.name}: {values.shape} values for {n} rows; give one for each row")
+            if values.dtype.kind in "SUO":
+                words = text_words(values if values.dtype.kind == "S" else values.tolist())
+            elif values.dtype.kind in "iub":
+                words = values.astype(np.uint64).reshape(n, 1)
+            else:
+                raise DetectionError(f"{self.name}: a column of {values.dtype} cannot be a key; {_TAKES}")
+        if words.shape[1] != self.words:
+            raise DetectionError(f"{self.name}: it is a column of {self.kind}s; what was given is not. {_HINT}")
         return words
-    values = np.asarray(column)
-    if values.shape != (n,):
-        raise DetectionError(f"{name}: {values.shape} values for {n} rows; give one for each row")
-    if values.dtype.kind not in "iub":
-        raise DetectionError(
-            f"{name}: a column of {values.dtype} cannot be a key; it takes addresses and whole numbers"
-        )
-    return values.astype(np.uint64).reshape(n, 1)
+
+    def unpack(self, words: Sequence[int]) -> Any:
+        """The value of one row's words."""
+        if self.kind == "address":
+            return to_address(words[0], words[1])
+        return text_of(words) if self.kind == "text" else int(np.array(words[0], np.uint64).astype(np.int64))
+
+    def split(self, words: np.ndarray) -> Any:
+        """The column of many rows' words: an AddressColumn, or an array of whole numbers or texts."""
+        if self.kind == "address":
+            return AddressColumn(words[:, 0], words[:, 1])
+        return np.array([text_of(row) for row in words.tolist()]) if self.kind == "text" else words[:, 0].copy()
+
+
+_TAKES = "it takes addresses, whole numbers and text"
+_HINT = "A function that gives text is marked with @text, one that gives addresses with @address"
 
 
 class Columns:
@@ -71,16 +92,39 @@ class Columns:
             names = ", ".join(column.name for column in self.columns)
             raise DetectionError(f"{len(given)} key columns given where the stream has ({names})")
         named = zip(given, self.columns, strict=True)
-        return np.ascontiguousarray(np.hstack([to_words(each, n, column.name) for each, column in named]))
+        return np.ascontiguousarray(np.hstack([column.pack(each, n) for each, column in named]))
+
+    def places(self) -> dict[str, slice]:
+        """Which of the words are whose."""
+        ends = np.cumsum([0, *(column.words for column in self.columns)]).tolist()
+        return {column.name: slice(*ends[at : at + 2]) for at, column in enumerate(self.columns)}
 
     def unpack(self, words: Sequence[int]) -> Any:
-        """One row's words as a named tuple of addresses and whole numbers."""
-        values: list[Any] = []
-        at = 0
-        for column in self.columns:
-            values.append(to_address(words[at], words[at + 1]) if column.is_address else int(words[at]))
-            at += column.words
-        return self.tuple_type(*values)
+        """One row's words as a named tuple of addresses, whole numbers and texts."""
+        places = zip(self.columns, self.places().values(), strict=True)
+        return self.tuple_type(*(column.unpack(words[place]) for column, place in places))
+
+    def change(self, words: np.ndarray, change: Callable[[Any], Any]) -> np.ndarray:
+        """The words that come of a function of the columns, given and taken back as a named tuple."""
+        places = zip(self.columns, self.places().values(), strict=True)
+        return self.gather(
+            change(self.tuple_type(*(each.split(words[:, place]) for each, place in places))), len(words)
+        )
+
+
+class ScalarKeys:
+    """Zeek's `Key{str, host}` in place of columns, for a stream that is fed by hand, one observation at a time."""
+
+    columns: tuple[Column, ...] = ()
+    words = Key.WORDS
+
+    def unpack(self, words: Sequence[int]) -> Key:
+        """One row's words as a key."""
+        return Key.of(words)
+
+    def change(self, words: np.ndarray, change: Callable[[Key], Key]) -> np.ndarray:
+        """The words that come of a function of each key."""
+        return np.array([change(Key.of(row)).words() for row in words.tolist()], np.uint64).reshape(len(words), -1)
 
 
 class Stream:
@@ -89,20 +133,23 @@ class Stream:
     key: names of columns, or functions of the batch that compute whole numbers (the function's name is the part's).
     value: the column (or several) that reducers look at when they name none of their own; without it each counts 1.
     where: a function of the batch that gives a boolean column. `batch.event` tells which event it is.
-    A stream of no events is fed by hand: `self.observe(stream, keys, values)` under `@on`.
+    A stream of no events is fed by hand: `self.observe(stream, keys, values)` under `@on`; with `key=Key`, by
+    `self.observe(stream, Key(host=...), Observation(num=...))`, as in Zeek.
     """
 
     def __init__(
         self,
         *events: str,
-        key: Part | Sequence[Part],
+        key: Part | Sequence[Part] | type[Key],
         value: Part | Sequence[Part] | None = None,
         where: Callable[[Batch], np.ndarray] | None = None,
     ) -> None:
         for event in events:
             check_event(event)
         self.events, self.where = events, where
-        self.key = Columns(parts_of(key), events, "key")
+        if key is Key and (events or value is not None):
+            raise DetectionError("a stream with key=Key is fed by hand: it names neither events nor a value")
+        self.key = ScalarKeys() if key is Key else Columns(parts_of(key), events, "key")  # type: ignore[arg-type]
         self.value = None if value is None else parts_of(value)
         if value is not None:
             Columns(self.value or (), events, "value")
@@ -123,18 +170,28 @@ def check_event(event: str) -> None:
         raise DetectionError(f"there is no event {event!r}; did you mean {nearest(event, EVENTS)!r}?")
 
 
+def text(function: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
+    """Mark a function of the batch that gives a column of text, for use as a key or a value."""
+    function.kind = "text"  # type: ignore[attr-defined]
+    return function
+
+
+def address(function: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
+    """Mark a function of the batch that gives an AddressColumn, for use as a key or a value."""
+    function.kind = "address"  # type: ignore[attr-defined]
+    return function
+
+
 def _column(part: Part, events: Sequence[str], role: str) -> Column:
     if not isinstance(part, str):
-        return Column(part.__name__, part, is_address=False)
+        return Column(part.__name__, part, getattr(part, "kind", "number"))
     for event in events or _all_with(part):
         columns = EVENTS[event].columns
         if part not in columns:
             near = nearest(part, columns)
             raise DetectionError(f"the event {event} has no column {part!r} for a {role}; did you mean {near!r}?")
         kind = columns[part].type
-        if kind == "bytes":
-            raise DetectionError(f"the column {part!r} is text, which cannot be a {role}")
-    return Column(part, part, is_address=kind == "address")
+    return Column(part, part, {"address": "address", "bytes": "text"}.get(kind, "number"))
 
 
 def _all_with(part: str) -> list[str]:

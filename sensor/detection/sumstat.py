@@ -1,109 +1,37 @@
 """SumStats as an author declares them: reducers over streams, an epoch, and what to do when a threshold is crossed."""
 
+import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
+from sensor.address import to_words as address_words
 from sensor.clock import format_duration, parse_duration
-from sensor.detection.option import Option
-from sensor.detection.stream import Columns, DetectionError, Part, Stream, parts_of
-from sensor.events import Batch, nearest
-from sensor.sumstats import Average as _Average
-from sensor.sumstats import Definition, Reducer, Result
-from sensor.sumstats import Max as _Max
-from sensor.sumstats import Min as _Min
-from sensor.sumstats import StdDev as _StdDev
-from sensor.sumstats import Sum as _Sum
-from sensor.sumstats import Unique as _Unique
-from sensor.sumstats import Variance as _Variance
+from sensor.detection.option import Option, OptionOverride
+from sensor.detection.reduction import Reduction
+from sensor.detection.stream import Columns, DetectionError
+from sensor.events import nearest
+from sensor.sumstats import FUNCTION, Definition, Override, Result, Threshold
+from sensor.sumstats.text import text_words
+
+Level = Option | float | Sequence[float]
 
 
-@dataclass(frozen=True, eq=False)
-class Reduction:
-    """One reducer as declared: a calculation over a stream's value, or over `of`, of the rows where `where` holds."""
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch that is over, as `epoch_result` and `epoch_finished` are told of it."""
 
-    stream: Stream
-    of: Part | Sequence[Part] | None = None
-    where: Callable[[Batch], np.ndarray] | None = None
-
-    engine: ClassVar[Callable[..., Reducer]]
-    is_set: ClassVar[bool] = False
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """What it looks at: columns or functions of the batch; none where each observation counts 1."""
-        return (self.stream.value or ()) if self.of is None else parts_of(self.of)
-
-    @cached_property
-    def elements(self) -> Columns:
-        """The columns of a value as words, for a reducer that keeps a set of them."""
-        return Columns(self.parts, self.stream.events, "value")
-
-    @property
-    def takes(self) -> tuple[Stream, Callable[[Batch], np.ndarray] | None]:
-        """Which observations it takes: reducers that take the same ones share their count and times."""
-        return self.stream, self.where
-
-    def declare(self, name: str, stream: str) -> Reducer:
-        """The engine's form of it."""
-        return type(self).engine(name, stream)
-
-
-class Sum(Reduction):
-    """The total of the values, `.sum`; without a value, how many observations there were."""
-
-    engine = _Sum
-
-
-class Average(Reduction):
-    """The mean, `.average`."""
-
-    engine = _Average
-
-
-class Min(Reduction):
-    """The smallest value, `.min`."""
-
-    engine = _Min
-
-
-class Max(Reduction):
-    """The largest value, `.max`."""
-
-    engine = _Max
-
-
-class Variance(Reduction):
-    """The sample variance, `.variance`."""
-
-    engine = _Variance
-
-
-class StdDev(Reduction):
-    """The sample standard deviation, `.std_dev`."""
-
-    engine = _StdDev
-
-
-@dataclass(frozen=True, eq=False)
-class Unique(Reduction):
-    """How many distinct values there were, `.count`; `.sample` holds up to `keep` of them.
-
-    Exact up to `max` for a key (0: no limit of its own); then `.saturated`.
-    """
-
-    max: int = 0
-    keep: int = 0
-
-    engine = _Unique
-    is_set = True
-
-    def declare(self, name: str, stream: str) -> Reducer:
-        """The engine's form of it."""
-        return _Unique(name, stream, words=self.elements.words, max=self.max, keep=self.keep)
+    index: int
+    start: int
+    """ns."""
+    end: int
+    """ns."""
+    complete: bool
+    """Whether all workers delivered, and had room for all that they observed."""
+    missing: tuple[str, ...]
+    """The workers that did not deliver."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +41,10 @@ class Seen:
     begin: int
     end: int
     reducers: dict[str, Any]
+    level: int = 0
+    """Which level of a series was reached."""
+    value: float = float("nan")
+    """What was compared with it."""
 
     @property
     def span(self) -> str:
@@ -130,12 +62,19 @@ class Seen:
 class SumStat:
     """Statistics per key over epochs: `scan = SumStat(epoch="5m", targets=Unique(failures))`.
 
-    epoch: an Option or text, such as "5m". All reducers' streams must have the same key.
+    epoch: an Option or text, such as "5m"; "0s" for one that ends by hand. All streams must have the same key.
+    hops: 0, epochs follow one another; more, they are windows that hop by one part in so many of an epoch, and are one
+    hop longer than it, so that whatever takes no longer than an epoch lies within one of them.
     `@scan.crosses(targets=hosts)` names what runs, once a key and epoch, when every named reducer is at or over its
-    threshold (a number or an Option); the first named is the one that the alert reports.
+    threshold (a number or an Option); the first named is the one that the alert reports. A sequence of ascending
+    numbers is a series, whose levels fire one by one (`seen.level` tells which, from 0). Instead of reducers, a
+    function of their values may be compared: `@scan.crosses(lambda seen: seen.bad / seen.all, at=0.5)`; it is given
+    columns, one number a key, and gives one.
+    `@scan.epoch_result` names what runs for each key when an epoch is over, with the key, what was seen, and the Epoch;
+    `@scan.epoch_finished` what runs after that, once, with the Epoch.
     """
 
-    def __init__(self, *, epoch: Option | str, **reducers: Reduction) -> None:
+    def __init__(self, *, epoch: Option | str, hops: int = 0, **reducers: Reduction) -> None:
         if not reducers:
             raise DetectionError("a SumStat needs at least one reducer, such as targets=Unique(stream)")
         for name, reducer in reducers.items():
@@ -143,71 +82,129 @@ class SumStat:
                 raise DetectionError(f"{name}={reducer!r} is not a reducer; write one such as {name}=Unique(stream)")
         if isinstance(epoch, str):
             parse_duration(epoch)
-        self.epoch, self.reducers = epoch, reducers
+        self.epoch, self.hops, self.reducers = epoch, hops, reducers
+        self.sources = tuple(dict.fromkeys(reducer.source for reducer in reducers.values()))
         self.streams = tuple(dict.fromkeys(reducer.stream for reducer in reducers.values()))
         self.key = self.streams[0].key
-        if any(stream.key.columns != self.key.columns for stream in self.streams):
+        if any((type(each.key), each.key.columns) != (type(self.key), self.key.columns) for each in self.streams):
             raise DetectionError("the streams of one SumStat must have the same key")
         takes = list(dict.fromkeys(reducer.takes for reducer in reducers.values()))
         self.takes = {name: str(takes.index(reducer.takes)) for name, reducer in reducers.items()}
-        self.elements = {name: each.elements for name, each in reducers.items() if each.is_set}
-        self.levels: dict[str, Option | float] = {}
-        self.handler = ""
+        self.levels: dict[str, Level] = {}
+        self.function: Callable[[Any], Any] | None = None
+        self.handler, self.result_handler, self.finished_handler = "", "", ""
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def crosses(self, **levels: Option | float) -> Callable[[Any], Any]:
+    def crosses(self, function: Callable[[Any], Any] | None = None, **levels: Level) -> Callable[[Any], Any]:
         """Mark the method that says what a crossing means: called with the key and what was seen, returns an Alert."""
         if not levels:
             raise DetectionError("crosses() needs a threshold, such as crosses(targets=25)")
-        for name in levels:
+        if function is not None and set(levels) != {"at"}:
+            raise DetectionError("crosses(function) needs the level of what the function gives, and no other: at=0.5")
+        for name in levels if function is None else ():
             if name not in self.reducers:
                 near = nearest(name, self.reducers)
                 raise DetectionError(f"crosses({name}=…): there is no reducer {name!r}; did you mean {near!r}?")
 
         def mark(method: Any) -> Any:
-            self.levels, self.handler = levels, method.__name__
+            self.levels = levels if function is None else {FUNCTION: levels["at"]}
+            self.function, self.handler = function, method.__name__
             return method
 
         return mark
 
-    def level(self, name: str, settings: dict[str, Any]) -> float:
-        """The threshold of one reducer under these settings."""
-        level = self.levels[name]
-        return settings[level.name] if isinstance(level, Option) else level
+    def epoch_result(self, method: Any) -> Any:
+        """Mark the method that is told each key's result when an epoch is over, and may return an Alert."""
+        self.result_handler = method.__name__
+        return method
 
-    def define(self, owner: str, settings: dict[str, Any]) -> Definition:
+    def epoch_finished(self, method: Any) -> Any:
+        """Mark the method that is told, after all results, that an epoch is over."""
+        self.finished_handler = method.__name__
+        return method
+
+    def define(self, owner: str, settings: dict[str, Any], overrides: Sequence[OptionOverride] = ()) -> Definition:
         """The engine's form of it, with options replaced by their settings."""
-        epoch = settings[self.epoch.name] if isinstance(self.epoch, Option) else self.epoch
+        epoch_ns = parse_duration(settings[self.epoch.name] if isinstance(self.epoch, Option) else self.epoch)
+        pane_ns = epoch_ns // self.hops if self.hops else 0
+        if self.hops and not pane_ns:
+            raise DetectionError(f"{owner}.{self.name}: an epoch of {epoch_ns} ns cannot hop {self.hops} times")
         return Definition(
             name=f"{owner}.{self.name}",
             key_words=self.key.words,
-            epoch_ns=parse_duration(epoch),
+            epoch_ns=pane_ns * (self.hops + 1) if self.hops else epoch_ns,
+            hop_ns=pane_ns,
             reducers=tuple(reducer.declare(name, self.takes[name]) for name, reducer in self.reducers.items()),
-            thresholds={name: float(self.level(name, settings)) for name in self.levels},
+            threshold=self._threshold(settings, overrides) if self.levels else None,
+            wants_results=bool(self.result_handler),
         )
 
-    def seen(self, result: Result) -> Seen:
-        """One key's result with the elements of its sets turned back into addresses and numbers."""
+    def _threshold(self, settings: dict[str, Any], overrides: Sequence[OptionOverride]) -> Threshold:
+        levels = {name: settings[each.name] if isinstance(each, Option) else each for name, each in self.levels.items()}
+        own = []
+        for each in overrides:
+            its = [name for name, level in self.levels.items() if level is each.option]
+            if its:
+                own.append(Override(*self._match(each), dict.fromkeys(its, float(each.value))))
+        return Threshold(levels, self.function, tuple(own))
+
+    def _match(self, override: OptionOverride) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The words of a key that an override looks at, and what they must be."""
+        if not isinstance(self.key, Columns):
+            raise DetectionError(f"{override}: the key of {self.name} has no named parts to tell keys apart by")
+        mask, value = np.zeros((2, self.key.words), np.uint64)
+        for name, text in override.parts.items():
+            places = self.key.places()
+            if name not in places:
+                near = nearest(name, places)
+                raise DetectionError(f"{override}: the key of {self.name} has no part {name!r}; did you mean {near!r}?")
+            column = next(each for each in self.key.columns if each.name == name)
+            try:
+                mask[places[name]], value[places[name]] = _matching(column.kind, text)
+            except ValueError as error:
+                raise DetectionError(f"{override}: {error}") from None
+        return tuple(mask.tolist()), tuple(value.tolist())
+
+    def seen(self, result: Result, level: int = 0, value: float = float("nan")) -> Seen:
+        """One key's result with the elements of its sets turned back into addresses, numbers and texts."""
         named: dict[str, Any] = dict(result.values)
-        for name, columns in self.elements.items():
-            named[name] = Elements(named[name], columns)
-        return Seen(result.begin, result.end, named)
+        for name, reducer in self.reducers.items():
+            if reducer.is_set:
+                named[name] = Elements(named[name], reducer.elements)
+        return Seen(result.begin, result.end, named, level, value)
 
 
 class Elements:
-    """A set's result, whose `sample` is in the vocabulary of its columns."""
+    """The result of a reducer that keeps elements, which it shows in the vocabulary of their columns."""
 
-    def __init__(self, result: Any, columns: Columns) -> None:
-        self._result, self._columns = result, columns
-
-    @property
-    def sample(self) -> list[Any]:
-        """The kept elements in order: an address or a number each, or a named tuple where there are several columns."""
-        rows = [self._columns.unpack(words) for words in sorted(self._result.sample)]
-        return [row[0] for row in rows] if len(self._columns.columns) == 1 else rows
+    def __init__(self, result: Any, elements: Any) -> None:
+        self._result, self._elements = result, elements
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._result, name)
+        value = getattr(self._result, name)
+        if name == "sample":  # a set has no order of its own
+            return [self._shown(words) for words in sorted(value)]
+        if name in ("samples", "last_elements", "first_elements"):
+            return [self._shown(words) for words in value]
+        return [(self._shown(words), *rest) for words, *rest in value] if name == "topk" else value
+
+    def _shown(self, words: Sequence[int]) -> Any:
+        row = self._elements.unpack(words)
+        return row[0] if len(self._elements.columns) == 1 else row
+
+
+def _matching(kind: str, text: str) -> tuple[Sequence[int], Sequence[int]]:
+    """The mask and the value of one part's words; ValueError where text is none of its kind."""
+    whole = 2**64 - 1
+    if kind == "text":
+        words = text_words([text])[0].tolist()
+        return [whole] * len(words), words
+    if kind == "number":
+        return [whole], [int(text) & whole]
+    network = ipaddress.ip_network(text)
+    bits = network.prefixlen + (96 if network.version == 4 else 0)
+    mask = ((1 << bits) - 1) << (128 - bits)
+    return [mask >> 64, mask & whole], address_words(network.network_address)

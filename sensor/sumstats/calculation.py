@@ -1,14 +1,60 @@
-"""The contract of a calculation, and all that those with a state of fixed size have in common.
+"""The contract of a calculation, and what those with a state of fixed size have in common.
 
-A calculation is one file with one `Reducer` class: its options, its state, its kernels, its result. What each promises,
-and the tests hold every one to:
+A calculation is one file in `sensor.sumstats.calculations` with one `Reducer` class: its options, its state, its
+kernels, its result. It is found there by itself: there is no list to add it to. What each promises, and the tests hold
+every one to:
 
 - a key that was never observed has the empty state, and merging it changes nothing;
-- merging is commutative and associative, so any split of the observations gives the same result as the whole;
+- merging is commutative and associative, so any split of the observations gives the same result as the whole (a sketch
+  may differ within the bound that it states);
 - `update` applies a batch in order, so the result does not depend on how observations were cut into batches.
 
-A state of fixed size needs a `Scalar`: a dtype, two kernels and two functions (see `sum.py`). Anything else brings a
-`Column` of its own (see `unique.py`).
+A state of fixed size needs a `Scalar`: a record, two kernels and two functions. This is a whole one:
+
+    @njit
+    def _update(state, rows, values, applies, after):
+        watch = after.shape[0] > 0
+        for i in range(rows.shape[0]):
+            row = rows[i]
+            if row < 0:
+                continue
+            if applies[i]:
+                state[row] += values[i] != 0.0
+            if watch:
+                after[i] = state[row]
+
+    @njit
+    def _merge(state, rows, other):
+        for i in range(rows.shape[0]):
+            if rows[i] >= 0:
+                state[rows[i]] += other[i]
+
+    @dataclass(frozen=True, slots=True)
+    class Counted(Value):
+        nonzero: int
+
+    @dataclass(frozen=True)
+    class Nonzero(Scalar):
+        \"\"\"How many of the values were not zero.\"\"\"
+
+        calculation = "NONZERO"
+        empty = np.zeros((), np.int64)
+
+        def update(self, state, batch, values, after):
+            _update(state, batch.rows, values, batch.applies, after)
+
+        def merge(self, state, rows, other):
+            _merge(state, rows, other)
+
+        def values(self, num, states):
+            return states["state"].astype(np.float64)
+
+        def results(self, headers, states):
+            rows = zip(rows_of(headers), states["state"].tolist(), strict=True)
+            return [Counted(*header, count) for header, count in rows]
+
+A state that grows brings a `Column` of its own: see `arena.py` for where its room comes from, and
+`calculations/sample.py` for a short one.
 """
 
 from abc import ABC, abstractmethod
@@ -26,6 +72,18 @@ HEADER = np.dtype([("num", "<i8"), ("begin", "<i8"), ("end", "<i8")])
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """What a column is made for."""
+
+    secret: np.ndarray
+    """Keys the tables of this node (two uint64): no result depends on it."""
+    sketch_key: np.ndarray
+    """Keys what results go by, such as the hash of a sketch (two uint64): the same on all nodes."""
+    max_bytes: int
+    """What the column may hold beside the fields of the rows."""
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Observations in order, as every column of a stream sees them."""
 
@@ -35,6 +93,10 @@ class Batch:
     """The time (int64, (n,))."""
     applies: np.ndarray
     """Whether this stream takes the observation (bool, (n,))."""
+
+    def __getitem__(self, part: slice) -> "Batch":
+        """Some of them, one after the other."""
+        return Batch(self.rows[part], self.ts[part], self.applies[part])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +118,13 @@ class Column(ABC):
     node needs to go on). They differ only where a state is not of fixed size.
     """
 
+    remembers: ClassVar[bool] = False
+    """Whether `view` can go back to what was measured within the last update; if not, the store updates it only up to
+    the observation that is to be viewed."""
+
     @property
     def counters(self) -> Mapping[str, int]:
-        """What was refused, by name."""
+        """What was refused for lack of room, by name."""
         return {}
 
     @property
@@ -73,7 +139,7 @@ class Column(ABC):
 
     @abstractmethod
     def attach(self, state: np.ndarray) -> None:
-        """Take the fields of all rows, from now on these; the store makes room and fills them with `empty`."""
+        """Take the fields of all rows, from now on these; the store makes room and fills new ones with `empty`."""
 
     @abstractmethod
     def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
@@ -85,7 +151,7 @@ class Column(ABC):
 
     @abstractmethod
     def view(self, rows: np.ndarray, measured: Arrays) -> Arrays:
-        """Complete what was measured now or during the last update; before `settle`, that is."""
+        """Complete what was measured now, or (if it `remembers`) during the last update and before `settle`."""
 
     @abstractmethod
     def merge(self, rows: np.ndarray, states: Arrays) -> None:
@@ -96,6 +162,12 @@ class Column(ABC):
 
     def settle(self, rows: np.ndarray) -> None:  # noqa: B027 - most hold nothing beside their fields
         """Tidy up the rows of the last update or merge."""
+
+    def renumber(self, numbers: np.ndarray) -> None:  # noqa: B027 - as above
+        """Rows get other numbers: `numbers` (int64) has the new one of each, -1 where the row is forgotten.
+
+        Called while the fields still lie where they were; the store moves them afterwards.
+        """
 
 
 @dataclass(frozen=True)
@@ -109,6 +181,10 @@ class Reducer(ABC):
 
     calculation: ClassVar[str]
     """Zeek's name for it."""
+    flat: ClassVar[tuple[str, ...]] = ()
+    """Those arrays of its states that have no row a key: the items of all keys one after the other, `count` of each."""
+    is_judged: ClassVar[bool] = True
+    """Whether it has a number that a threshold can be compared with."""
 
     @property
     def element_words(self) -> int:
@@ -121,8 +197,8 @@ class Reducer(ABC):
             raise ValueError(f"a reducer's name must be an identifier, not {self.name!r}")
 
     @abstractmethod
-    def column(self, secret: np.ndarray, max_elements: int) -> Column:
-        """An empty column; `secret` keys its tables and `max_elements` bounds what its rows hold together."""
+    def column(self, setting: Setting) -> Column:
+        """An empty column."""
 
     @abstractmethod
     def values(self, num: np.ndarray, states: Arrays) -> np.ndarray:
@@ -147,13 +223,15 @@ class Scalar(Reducer):
     def merge(self, state: np.ndarray, rows: np.ndarray, other: np.ndarray) -> None:
         """Merge each of `other` into its row of `state`; -1 is passed over."""
 
-    def column(self, secret: np.ndarray, max_elements: int) -> Column:
+    def column(self, setting: Setting) -> Column:
         """An empty column of such records."""
         return Scalars(self)
 
 
 class Scalars(Column):
     """The states of a `Scalar`: one array."""
+
+    remembers: ClassVar[bool] = True
 
     def __init__(self, reducer: Scalar) -> None:
         self._reducer = reducer
@@ -208,3 +286,12 @@ def checked(states: Arrays, name: str, dtype: np.dtype[Any], rows: int) -> np.nd
     if array is None or array.dtype != dtype or array.shape[:1] != (rows,):
         raise ValueError(f"a state needs {name!r} as {rows} of {dtype}")
     return np.ascontiguousarray(array)
+
+
+def checked_counts(states: Arrays, items: str, rows: int) -> np.ndarray:
+    """The array `count` (int64) of a merge: how many of `items` each row has; ValueError where they do not add up."""
+    counts = checked(states, "count", np.dtype(np.int64), rows)
+    have = len(states.get(items, ()))
+    if (counts < 0).any() or counts.max(initial=0) > have or int(counts.sum()) != have:
+        raise ValueError(f"a state's counts do not add up to its {have} {items}")
+    return counts

@@ -2,15 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from sensor.sumstats.calculation import Reducer
+from sensor.sumstats.threshold import FUNCTION, Threshold
 
 _MOST_ROWS = 2**30  # slots hold int32
 
-_TAKEN = frozenset({"key", "num", "begin", "end", "span"})  # what a Result says itself
+_TAKEN = frozenset({"key", "num", "begin", "end", "span", "values"})  # what a Result says itself
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,17 @@ class Definition:
     epoch_ns: int
     """Length of an epoch; 0: epochs end when they are told to."""
     reducers: tuple[Reducer, ...]
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    """The least value of each reducer named, for a key to cross: all of them at once. None named: no key ever does."""
+    threshold: Threshold | None = None
+    hop_ns: int = 0
+    """How far a window of the length of an epoch hops, so that windows overlap; 0: by its length, so they do not."""
+    wants_results: bool = True
+    """Whether results at an epoch's end are of use; if not, a key that has fired all its levels is counted no more."""
     max_keys: int = 1_000_000
-    """Keys held in one epoch; an observation of a key beyond them is dropped (`keys_refused`)."""
-    max_elements: int = 16_000_000
-    """Elements that the keys of one reducer hold together; one beyond them is dropped (`elements_refused`)."""
+    """Keys held at once; the lightest make room for others beyond them (`keys_evicted`)."""
+    max_bytes: int = 1 << 30
+    """Memory of all keys; the lightest make room where it is short, and what does not fit (`elements_refused`)."""
+    sketch_key: tuple[int, int] = (0x73756D7374617473, 0x736B657463686573)
+    """Keys the hashes that sketches and samples go by: the same on all nodes, and in a cluster its secret."""
 
     def __post_init__(self) -> None:
         for reducer in self.reducers:
@@ -36,16 +41,43 @@ class Definition:
         names = [reducer.name for reducer in self.reducers]
         if not names or len(set(names)) < len(names) or _TAKEN & set(names):
             raise ValueError(f"{self.name}: reducers need names of their own, not {names}")
-        if unknown := set(self.thresholds) - set(names):
-            raise ValueError(f"{self.name}: there is no reducer {sorted(unknown)[0]!r} to have a threshold")
         if self.key_words < 1 or self.epoch_ns < 0:
             raise ValueError(f"{self.name}: a key needs at least one word and an epoch a length of 0 or more")
-        if not (0 < self.max_keys <= _MOST_ROWS and 0 < self.max_elements <= _MOST_ROWS):
-            raise ValueError(f"{self.name}: max_keys and max_elements must be from 1 to {_MOST_ROWS}")
-        for name, least in self.thresholds.items():
-            most = getattr(self.reducer(name), "max", 0)
-            if most and least > most:
+        if self.hop_ns < 0 or (self.hop_ns and (self.epoch_ns < self.hop_ns or self.epoch_ns % self.hop_ns)):
+            raise ValueError(f"{self.name}: an epoch must be a whole number of hops long")
+        if not (0 < self.max_keys <= _MOST_ROWS and self.max_bytes > 0):
+            raise ValueError(f"{self.name}: max_keys must be from 1 to {_MOST_ROWS}, and max_bytes above 0")
+        if self.threshold is not None:
+            self._check_threshold(self.threshold)
+
+    def _check_threshold(self, threshold: Threshold) -> None:
+        names = {reducer.name for reducer in self.reducers}
+        if unknown := set(threshold.names) - names - {FUNCTION}:
+            raise ValueError(f"{self.name}: there is no reducer {sorted(unknown)[0]!r} to have a threshold")
+        if any({len(each.mask), len(each.value)} != {self.key_words} for each in threshold.overrides):
+            raise ValueError(f"{self.name}: an override's mask and value must be of {self.key_words} words")
+        for at, name in enumerate(threshold.names):
+            reducer = next((each for each in self.reducers if each.name == name), None)
+            if reducer is not None and not reducer.is_judged:
+                raise ValueError(f"{self.name}: {reducer.calculation} has no number that a threshold could be of")
+            most, least = getattr(reducer, "max", 0), max(rule[-1][at] for rule in threshold.rules)
+            if most and reducer is not None and reducer.calculation == "UNIQUE" and least > most:
                 raise ValueError(f"{self.name}: {name} holds {most} elements at most and can never reach {least}")
+
+    @property
+    def panes(self) -> int:
+        """How many panes a window is made of."""
+        return self.epoch_ns // self.hop_ns if self.hop_ns else 1
+
+    @property
+    def pane_ns(self) -> int:
+        """The length of a pane."""
+        return self.hop_ns or self.epoch_ns
+
+    @property
+    def levels(self) -> int:
+        """The most levels that a key can fire."""
+        return int(self.threshold.counts.max()) if self.threshold else 0
 
     def reducer(self, name: str) -> Reducer:
         """The reducer of that name."""
@@ -61,6 +93,8 @@ class Definition:
     def digest(self) -> str:
         """Equal for definitions whose results may be merged: the same in every process."""
         reducers = [{"calculation": reducer.calculation, **asdict(reducer)} for reducer in self.reducers]
-        own = {name: getattr(self, name) for name in ("name", "key_words", "epoch_ns", "max_keys", "max_elements")}
-        text = json.dumps({**own, "reducers": reducers, "thresholds": dict(self.thresholds)}, sort_keys=True)
+        plain = ("name", "key_words", "epoch_ns", "hop_ns", "wants_results", "max_keys", "max_bytes", "sketch_key")
+        own = {name: getattr(self, name) for name in plain}
+        threshold = self.threshold and self.threshold.describe()
+        text = json.dumps({**own, "reducers": reducers, "threshold": threshold}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

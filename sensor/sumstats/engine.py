@@ -5,7 +5,7 @@ on how they were cut into batches, as long as `advance` is called after the obse
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,63 +14,77 @@ from sensor.hash import new_key
 from sensor.sumstats.definition import Definition
 from sensor.sumstats.epochs import Epochs
 from sensor.sumstats.partial import Partial
-from sensor.sumstats.store import Store
+from sensor.sumstats.query import Selection
+from sensor.sumstats.window import Window
 
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """Keys that crossed the thresholds in one epoch, in order of time."""
+    """Keys that reached levels of the threshold in one epoch, in order of time."""
 
     sumstat: str
     epoch: int
     at: np.ndarray
-    """Which observation of the batch did it, key by key (int64, ascending)."""
+    """Which observation of the batch did it, level by level (int64, ascending)."""
     ts: np.ndarray
     """Its time (int64)."""
+    level: np.ndarray
+    """Which level it reached (int64, from 0)."""
+    value: np.ndarray
+    """By which value (float64)."""
     partial: Partial
-    """Each key as it was right after that observation."""
+    """Each key as it was in the window right after that observation."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpochEnd:
-    """An epoch in which anything was observed is over on this worker; there is one a SumStat an epoch."""
+    """An epoch (where windows hop, a pane) is over on this worker: one each time that it enters another."""
 
     sumstat: str
     epoch: int
+    following: int
+    """The epoch that it has entered: nothing was observed in those between."""
     start: int
     end: int
     """Where it ended: its full length, or where input ended or the epoch was ended by hand."""
     partial: Partial
-    """All its keys."""
+    """All its keys; none where nothing was observed."""
+    lost: int = 0
+    """Observations that are not in it, or not wholly, for want of room."""
+    restarts: bool = False
+    """The clock begins anew: what follows has nothing to do with what was before."""
 
 
 Happening = Crossing | EpochEnd
 
 
-class _Window:
+class _Open:
     """The open epoch of one definition."""
 
     def __init__(self, definition: Definition, secret: np.ndarray) -> None:
         self._definition = definition
         self._late = 0
-        self._store = Store(definition, secret)
-        self._epochs = Epochs(definition.epoch_ns, 0)
-        self._index, self._start, self._now = -1, 0, 0
+        self.window = Window(definition, secret)
+        self._epochs = Epochs(definition.pane_ns, 0)
+        self.index, self._start, self._now = -1, 0, 0
+        self._is_open = False
 
     @property
     def counters(self) -> dict[str, int]:
-        return {**self._store.counters, "late": self._late}
+        return {**self.window.counters, "late": self._late}
 
     def start(self, now: int, origin: int | None) -> list[EpochEnd]:
         """End what is open where the clock was last, and begin again at `now`, in epochs cut from `origin` or there."""
-        ended = self.close(self._now)
-        self._now = self._start = now
-        if not self._definition.epoch_ns:
-            return ended
-        self._epochs = Epochs(self._definition.epoch_ns, now, self._index)
-        if origin is not None:
-            self._epochs = Epochs(self._definition.epoch_ns, origin)
-            self._enter(self._epochs.index(now))
+        following = self.index + 1
+        epochs = Epochs(self._definition.pane_ns, now, following)
+        if origin is not None and self._definition.pane_ns:
+            epochs = Epochs(self._definition.pane_ns, origin)
+            following = epochs.index(now)
+        ended = [replace(end, restarts=True) for end in self.close(self._now, following)]
+        self.window.enter(following)
+        self._epochs, self._now = epochs, now
+        self.index, self._is_open = following, True
+        self._start = epochs.start(following) if self._definition.pane_ns else now
         return ended
 
     def observe(
@@ -86,19 +100,20 @@ class _Window:
             happened += self.advance(int(ts[part.start]))
             own = {name: array if array is None else array[part] for name, array in values.items()}
             masks = {name: mask if mask is None else mask[part] for name, mask in applies.items()}
-            crossed = self._store.observe(keys[part], seen[part], own, masks)
+            crossed = self.window.observe(keys[part], seen[part], own, masks)
             self._now = max(self._now, int(ts[part.stop - 1]))
             if len(crossed.at):
                 at = part.start + crossed.at
-                happened.append(Crossing(self._definition.name, self._index, at, ts[at], crossed.partial))
+                name = self._definition.name
+                happened.append(Crossing(name, self.index, at, ts[at], crossed.level, crossed.value, crossed.partial))
         return happened
 
     def _parts(self, ts: np.ndarray) -> list[slice]:
         """The runs of observations of one epoch; what is late for the open epoch is counted in that."""
-        if not self._definition.epoch_ns or not len(ts):
+        if not self._definition.pane_ns or not len(ts):
             return [slice(0, len(ts))] if len(ts) else []
         indices = self._epochs.indices(ts)
-        open_then = np.maximum(np.maximum.accumulate(indices), self._index)
+        open_then = np.maximum(np.maximum.accumulate(indices), self.index)
         self._late += int(np.count_nonzero(indices < open_then))
         edges = [0, *(np.flatnonzero(np.diff(open_then)) + 1).tolist(), len(ts)]
         return [slice(start, end) for start, end in pairwise(edges)]
@@ -106,28 +121,36 @@ class _Window:
     def advance(self, now: int) -> list[EpochEnd]:
         """End the epoch if `now` is past it, and enter the one that `now` lies in."""
         self._now = max(self._now, now)
-        if not self._definition.epoch_ns or self._epochs.index(now) <= self._index:
+        if not self._definition.pane_ns or self._epochs.index(now) <= self.index:
             return []
-        ended = self.close(self._epochs.start(self._index + 1))
-        self._enter(self._epochs.index(now))
+        following = self._epochs.index(now)
+        ended = self.close(self._epochs.start(self.index + 1), following)
+        self.index, self._start, self._is_open = following, self._epochs.start(following), True
         return ended
 
-    def close(self, end: int) -> list[EpochEnd]:
-        """End the epoch, in silence if nothing was observed in it; the next begins there."""
-        ended = []
-        if len(self._store):
-            ended = [EpochEnd(self._definition.name, self._index, self._start, end, self._store.partial())]
-        self._store.clear()
-        self._index, self._start = self._index + 1, end
-        return ended
+    def close(self, end: int, following: int) -> list[EpochEnd]:
+        """End the epoch that is open, if any."""
+        if not self._is_open:
+            return []
+        self._is_open = False
+        partial, lost = self.window.hop(following)
+        return [EpochEnd(self._definition.name, self.index, following, self._start, end, partial, lost)]
 
     def next(self, now: int) -> list[EpochEnd]:
         if self._definition.epoch_ns:
             raise ValueError(f"the epochs of {self._definition.name} end by the clock, not by hand")
-        return self.close(now)
+        ended = self.close(now, self.index + 1)
+        self.index, self._start, self._is_open = self.index + 1, now, True
+        return ended
 
-    def _enter(self, index: int) -> None:
-        self._index, self._start = index, self._epochs.start(index)
+    def finish(self, now: int) -> list[EpochEnd]:
+        """End what is open, for good: at the end of its full length at most."""
+        return [*self.advance(now), *self.close(now, self.index + 1)]
+
+    def silence(self, keys: np.ndarray, until: int) -> None:
+        """Count these keys no more until the first epoch that begins after `until` (ns)."""
+        since = self._epochs.index(until) if self._definition.pane_ns else self.index
+        self.window.silence(keys, since + 1)
 
 
 class SumStats:
@@ -141,16 +164,16 @@ class SumStats:
     ) -> None:
         secret = new_key() if secret is None else secret
         self._origin = origin
-        self._windows = {definition.name: _Window(definition, secret) for definition in definitions}
+        self._open = {definition.name: _Open(definition, secret) for definition in definitions}
 
     @property
     def counters(self) -> dict[str, dict[str, int]]:
         """Of each SumStat: those of its `Store`, and `late`, observations from before the open epoch."""
-        return {name: window.counters for name, window in self._windows.items()}
+        return {name: each.counters for name, each in self._open.items()}
 
     def start(self, now: int) -> list[EpochEnd]:
         """Begin at the first time of the packet clock, and again where it restarts: what is open is over."""
-        return [end for window in self._windows.values() for end in window.start(now, self._origin)]
+        return [end for each in self._open.values() for end in each.start(now, self._origin)]
 
     def observe(
         self,
@@ -166,16 +189,31 @@ class SumStats:
 
         seen: what results give as begin and end, where that is another time than the one that epochs go by.
         """
-        return self._windows[sumstat].observe(keys, ts, values, applies or {}, ts if seen is None else seen)
+        return self._open[sumstat].observe(keys, ts, values, applies or {}, ts if seen is None else seen)
 
     def advance(self, now: int) -> list[EpochEnd]:
         """End the epochs that the packet clock has passed, after all observations up to `now` were given."""
-        return [end for window in self._windows.values() for end in window.advance(now)]
+        return [end for each in self._open.values() for end in each.advance(now)]
 
     def next_epoch(self, sumstat: str, now: int) -> list[EpochEnd]:
         """End the epoch of a SumStat whose epochs end by hand; ValueError if they do not."""
-        return self._windows[sumstat].next(now)
+        return self._open[sumstat].next(now)
 
     def finish(self, now: int) -> list[EpochEnd]:
         """End what is open: there is no more input."""
-        return self.advance(now) + [end for window in self._windows.values() for end in window.close(now)]
+        return [end for each in self._open.values() for end in each.finish(now)]
+
+    def epoch(self, sumstat: str) -> int:
+        """Which epoch (where windows hop, pane) of a SumStat is open."""
+        return self._open[sumstat].index
+
+    def answer(self, sumstat: str, selection: Selection) -> Partial:
+        """What is known of some keys in the open window."""
+        return self._open[sumstat].window.answer(selection)
+
+    def silence(self, sumstat: str, keys: np.ndarray, until: int) -> None:
+        """Count keys (uint64, (m, key_words)) no more until the first epoch that begins after a time (int64 ns).
+
+        For those whose alert is suppressed until then: they cost no more than a look-up.
+        """
+        self._open[sumstat].silence(keys, until)

@@ -20,11 +20,31 @@ class Partial:
     headers: Mapping[str, np.ndarray]
     """HEADER, (m,), for each stream."""
     states: Mapping[str, Arrays]
-    """Named arrays for each reducer: `state` (m,) if of fixed size; `count`, `saturated` and `elements` for UNIQUE."""
+    """Named arrays for each reducer: `state` (m,) if of fixed size; if not, with `count`, the items of each key."""
 
     def __len__(self) -> int:
         """How many keys."""
         return len(self.keys)
+
+    def take(self, definition: Definition, keys: np.ndarray) -> "Partial":
+        """Some of the keys, by number (int64)."""
+        states = {}
+        for reducer in definition.reducers:
+            arrays = self.states[reducer.name]
+            items = _items(arrays["count"], keys) if reducer.flat else keys
+            states[reducer.name] = {
+                name: array[items if name in reducer.flat else keys] for name, array in arrays.items()
+            }
+        return Partial(self.keys[keys], {name: each[keys] for name, each in self.headers.items()}, states)
+
+    def rounds(self) -> list[np.ndarray]:
+        """The numbers of the keys, those that come for the first time, then those for the second time, and so on."""
+        _, number = np.unique(self.keys, axis=0, return_inverse=True)
+        order = np.argsort(number, kind="stable")
+        first = np.flatnonzero(np.diff(number[order], prepend=-1))
+        times = np.empty(len(self), np.int64)
+        times[order] = np.arange(len(self)) - np.repeat(first, np.diff(first, append=len(self)))
+        return [np.flatnonzero(times == time) for time in range(int(times.max(initial=-1)) + 1)]
 
     @staticmethod
     def join(parts: Sequence["Partial"]) -> "Partial":
@@ -35,10 +55,7 @@ class Partial:
         return Partial(
             np.concatenate([part.keys for part in parts]),
             {name: np.concatenate([part.headers[name] for part in parts]) for name in first.headers},
-            {
-                name: {array: np.concatenate([part.states[name][array] for part in parts]) for array in arrays}
-                for name, arrays in first.states.items()
-            },
+            {name: joined([part.states[name] for part in parts]) for name in first.states},
         )
 
 
@@ -71,6 +88,21 @@ class Result:
             return self.values[name]
         except KeyError:
             raise AttributeError(f"there is no reducer {name!r}; there are {sorted(self.values)}") from None
+
+
+def _items(counts: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """The places of the items of some keys."""
+    own = counts[keys]
+    starts = (np.cumsum(counts) - counts)[keys]
+    places: np.ndarray = np.repeat(starts - (np.cumsum(own) - own), own) + np.arange(int(own.sum()))
+    return places
+
+
+def joined(states: Sequence[Arrays]) -> Arrays:
+    """The states of one reducer for some keys, then for others, and so on; at least one."""
+    if len(states) == 1:
+        return states[0]
+    return {name: np.concatenate([each[name] for each in states]) for name in states[0]}
 
 
 def results(definition: Definition, partial: Partial) -> list[Result]:

@@ -1,7 +1,12 @@
 """One epoch of one SumStat on one node: the state of every key, fed by observations or by merging what others know.
 
 Observations are applied in order, kernel by kernel, a chunk at a time. Each kernel notes the state right after every
-observation, so the crossings, and the state of the key at that very observation, do not depend on the batches.
+observation, so the crossings, and the state of the key at that very observation, do not depend on the batches. A
+column that cannot go back to what it noted is rehearsed on a copy of the rows that the chunk touches, and then applied
+up to each crossing in turn.
+
+When there is no room for another key, the lightest quarter of the keys makes it: those furthest from their first level,
+or, where there is no threshold, those least observed.
 """
 
 from collections import Counter
@@ -11,14 +16,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from sensor._jit import njit
-from sensor.sumstats.calculation import HEADER, Arrays, Batch, checked, extended
+from sensor.sumstats.calculation import HEADER, Arrays, Batch, Column, Setting, checked
 from sensor.sumstats.definition import Definition
-from sensor.sumstats.partial import Partial, Result, results
+from sensor.sumstats.judge import Judge, Welcome
+from sensor.sumstats.partial import Partial, Result, joined, results
+from sensor.sumstats.query import Selection
 from sensor.sumstats.table import Field, Table
 
 _EARLIEST, _LATEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 _NO_HEADER = np.array((0, _LATEST, _EARLIEST), HEADER)
-_CHUNK = 1 << 13  # observations whose intermediate arrays stay in the second-level cache
+_CHUNK = 1 << 13
+"""Observations whose intermediate arrays stay in the second-level cache. A chunk ends at a multiple of it, counted from
+the first observation: what is done between chunks happens at the same observation however batches are cut."""
+
+_ROWS_SHARE = 4
+"""Of the memory, one part in so many is for rows at most, where some column holds more beside them."""
 
 
 @njit
@@ -48,45 +60,69 @@ def _merge_headers(headers, rows, other):
             into["end"] = max(into["end"], other[i]["end"])
 
 
-@njit
-def _first(rows, reached, crossed, at):
-    """Note the first place at which each row has reached its thresholds, unless it had before; return how many."""
-    n = 0
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        if row >= 0 and reached[i] and not crossed[row]:
-            crossed[row] = True
-            at[n] = i
-            n += 1
-    return n
+@dataclass(frozen=True, slots=True)
+class Crossed:
+    """The levels that fired, in order of the observations, and the lower before the higher."""
+
+    at: np.ndarray
+    """Which observation (or row, where rows were judged) fired it (int64, ascending)."""
+    level: np.ndarray
+    """Which level (int64)."""
+    value: np.ndarray
+    """What was compared with it (float64); where several reducers must reach theirs, the first one's."""
+    partial: Partial
+    """The key as it was right after that observation."""
 
 
 @dataclass(frozen=True, slots=True)
-class Crossed:
-    """The crossings of one batch, in order: a key each, once in an epoch."""
+class _Chunk:
+    """Some observations, with what was noted of them."""
 
-    at: np.ndarray
-    """Which observation made it (int64, ascending)."""
-    partial: Partial
-    """The key as it was right after that observation."""
+    rows: np.ndarray
+    batches: Mapping[str, Batch]
+    values: Mapping[str, np.ndarray]
+    headers: Mapping[str, np.ndarray]
+    states: dict[str, Arrays]
 
 
 class Store:
     """The states of all keys, in rows, in order of their first observation.
 
-    `secret` keys the tables; no result depends on it.
+    `secret` keys the tables; no result depends on it. `welcome` tells what is known of new keys from before. One that
+    does not judge never fires a level.
     """
 
-    def __init__(self, definition: Definition, secret: np.ndarray) -> None:
+    def __init__(
+        self,
+        definition: Definition,
+        secret: np.ndarray,
+        *,
+        judges: bool = True,
+        welcome: Welcome | None = None,
+    ) -> None:
         self.definition = definition
-        self._columns = {each.name: each.column(secret, definition.max_elements) for each in definition.reducers}
-        headers: list[Field] = [(f"stream {name}", HEADER, _NO_HEADER) for name in definition.streams]
-        states: list[Field] = [(name, each.empty.dtype, each.empty) for name, each in self._columns.items()]
-        self._table = Table(definition.key_words, definition.max_keys, secret, headers + states)
+        self._judge = Judge(definition, definition.threshold if judges else None, welcome)
+        self._setting = Setting(secret, np.array(definition.sketch_key, np.uint64), definition.max_bytes)
+        self._table, self._columns = self._make(definition)
         self._headers: dict[str, np.ndarray] = {}
-        self._crossed = np.empty(0, np.bool_)
-        self._observations = 0
-        self._resize()
+        self._observations, self._keys_evicted, self._observations_evicted = 0, 0, 0
+        self._relieved, self._known_lost = 0, 0
+        self._resize(0)
+
+    def _make(self, definition: Definition) -> tuple[Table, dict[str, Column]]:
+        """The table of keys and the columns, each with its share of the memory."""
+        probe = {each.name: each.column(self._setting) for each in definition.reducers}
+        headers: list[Field] = [(f"stream {name}", HEADER, _NO_HEADER) for name in definition.streams]
+        states: list[Field] = [(name, each.empty.dtype, each.empty) for name, each in probe.items()]
+        secret = self._setting.secret
+        row_bytes = Table(definition.key_words, 1, secret, headers + states).row_bytes
+        growing = [name for name, column in probe.items() if column.nbytes]
+        for_rows = definition.max_bytes // (_ROWS_SHARE if growing else 1)
+        rows = max(1, min(definition.max_keys, for_rows // row_bytes))
+        rest = (definition.max_bytes - rows * row_bytes) // max(len(growing), 1)
+        self._setting = Setting(secret, self._setting.sketch_key, max(rest, 1))
+        columns = {each.name: each.column(self._setting) for each in definition.reducers}
+        return Table(definition.key_words, rows, secret, headers + states, stops=True), columns
 
     def __len__(self) -> int:
         """How many keys."""
@@ -95,12 +131,23 @@ class Store:
     @property
     def nbytes(self) -> int:
         """Memory held."""
-        return self._crossed.nbytes + self._table.nbytes + sum(column.nbytes for column in self._columns.values())
+        own = len(self) * self._judge.row_bytes
+        return own + self._table.nbytes + sum(column.nbytes for column in self._columns.values())
 
     @property
     def counters(self) -> Counter[str]:
-        """`observations` given; `keys_refused`, those dropped (or keys not merged) at the cap; those of the columns."""
-        counts = Counter(observations=self._observations, keys_refused=self._table.refused)
+        """What was given, and what became of what is not in the results.
+
+        `observations`; `keys_evicted` for want of room and the `observations_evicted` with them; `passed_over`,
+        observations of keys with nothing more to say; `threshold_faults`; and those of the columns.
+        """
+        counts = Counter(
+            observations=self._observations,
+            keys_evicted=self._keys_evicted,
+            observations_evicted=self._observations_evicted,
+            passed_over=self._judge.passed_over,
+            threshold_faults=self._judge.faults,
+        )
         for column in self._columns.values():
             counts.update(column.counters)
         return counts
@@ -119,33 +166,47 @@ class Store:
         where false, the observation leaves its reducers as they are. ValueError says what does not fit.
         """
         given = self._given(keys, ts, values, applies or {})
-        parts = [self._apply(given, start) for start in range(0, len(ts), _CHUNK)]
-        parts = [part for part in parts if len(part.at)]
+        parts, start = [], 0
+        while start < len(ts):
+            done, crossed = self._apply(given, start)
+            parts += [crossed] if len(crossed.at) else []
+            start += done
         if not parts:
-            nothing = np.empty(0, np.int64)
-            return Crossed(nothing, self.partial(nothing))
-        return Crossed(np.concatenate([part.at for part in parts]), Partial.join([part.partial for part in parts]))
+            return self._nothing()
+        return Crossed(
+            np.concatenate([part.at for part in parts]),
+            np.concatenate([part.level for part in parts]),
+            np.concatenate([part.value for part in parts]),
+            Partial.join([part.partial for part in parts]),
+        )
 
-    def merge(self, partial: Partial) -> np.ndarray:
-        """Merge what another node knows; give the rows that thereby reached all thresholds for the first time.
+    def merge(self, partial: Partial, wanted: np.ndarray | None = None) -> None:
+        """Merge what another node knows, of all keys or of those `wanted` (bool, (m,)). ValueError: it is malformed."""
+        keys = checked({"keys": partial.keys}, "keys", np.dtype(np.uint64), len(partial))
+        if keys.shape[1:] != (self.definition.key_words,):
+            raise ValueError(f"{self.definition.name}: keys of {keys.shape[1:]} words")
+        headers = {name: checked(partial.headers, name, HEADER, len(keys)) for name in self.definition.streams}
+        left = np.ones(len(keys), np.bool_) if wanted is None else wanted
+        while left.any():
+            rows, done = self._find(keys, left)
+            for name, header in headers.items():
+                _merge_headers(self._headers[name], rows, header)
+            for name, column in self._columns.items():
+                column.merge(rows, partial.states.get(name, {}))
+                column.settle(rows)
+            left = left & (np.arange(len(keys)) >= done)
+            if done < len(keys):
+                self._evict()
 
-        ValueError says what is malformed; what was merged before that stays.
-        """
-        keys = np.ascontiguousarray(_shaped(partial.keys, np.uint64, (len(partial), self.definition.key_words), "keys"))
-        headers = {name: checked(partial.headers, name, HEADER, len(keys)) for name in self._headers}
-        rows = self._table.find(keys, np.ones(len(keys), np.bool_))
-        self._resize()
-        for name, header in headers.items():
-            _merge_headers(self._headers[name], rows, header)
-        for name, column in self._columns.items():
-            column.merge(rows, partial.states.get(name, {}))
-            column.settle(rows)
-        crossed: np.ndarray = rows[self._first(rows, self._judged(rows))]
-        return crossed
+    def judge(self, rows: np.ndarray | None = None) -> Crossed:
+        """Fire what some keys, or all, have reached by now and not fired; `at` tells which of the rows."""
+        rows = np.arange(len(self)) if rows is None else rows
+        at, level, value = self._crossings(rows.copy(), _Chunk(rows, {}, {}, {}, {}))
+        return Crossed(at, level, value, self.partial(rows[at]))
 
     def partial(self, rows: np.ndarray | None = None) -> Partial:
-        """What is known of some keys, or of all, by row: a copy."""
-        rows = np.arange(len(self)) if rows is None else rows
+        """The states of some keys, by row, or of all that still have something to say: a copy."""
+        rows = np.flatnonzero(~self._judge.is_done[: len(self)]) if rows is None else rows
         headers = {name: header[rows] for name, header in self._headers.items()}
         states = {name: column.view(rows, column.measure(rows)) for name, column in self._columns.items()}
         return Partial(self._table.words[rows], headers, states)
@@ -154,19 +215,43 @@ class Store:
         """The results of some keys, or of all, by row."""
         return results(self.definition, self.partial(rows))
 
-    def reached(self, rows: np.ndarray | None = None) -> np.ndarray:
-        """The rows, of some or of all, that are at or over all thresholds now."""
-        rows = np.arange(len(self)) if rows is None else rows
-        reached: np.ndarray = rows[self._judged(rows)]
-        return reached
+    def lookup(self, keys: np.ndarray) -> np.ndarray:
+        """The rows of keys (uint64, (m, key_words)); -1 where there is none."""
+        return self._table.lookup(np.ascontiguousarray(keys))
+
+    def select(self, selection: Selection) -> np.ndarray:
+        """The rows that a query asks for (int64)."""
+        if selection.is_key:
+            rows = self.lookup(np.array([selection.value], np.uint64))
+            return rows[rows >= 0]
+        rows = np.flatnonzero(selection.matches(self._table.words) & ~self._judge.is_done[: len(self)])
+        if not selection.top:
+            return rows
+        values = self._value(selection.by, rows, _Chunk(rows, {}, {}, {}, {}))
+        top: np.ndarray = rows[selection.first(values, self._table.words[rows])]
+        return top
+
+    @property
+    def lost(self) -> int:
+        """Observations since the last `clear` that are not in the results, or not wholly, for want of room."""
+        return self._lost_ever - self._known_lost
+
+    @property
+    def _lost_ever(self) -> int:
+        return self._observations_evicted + self._refused
+
+    @property
+    def _refused(self) -> int:
+        return sum(sum(column.counters.values()) for column in self._columns.values())
 
     def clear(self) -> None:
         """Forget all keys, and go on counting in the same room: the next epoch is likely to need as much."""
+        self._known_lost = self._lost_ever
+        self._judge.clear()
         self._table.clear()
-        self._crossed = np.empty(0, np.bool_)
         for column in self._columns.values():
             column.clear()
-        self._resize()
+        self._resize(0)
 
     def _given(
         self,
@@ -188,65 +273,154 @@ class Store:
             {name: _mask(applies.get(name), n) for name in streams},
         )
 
-    def _apply(self, given: "_Given", start: int) -> Crossed:
-        part = slice(start, start + _CHUNK)
-        watch = bool(self.definition.thresholds)
-        masks = {name: mask[part] for name, mask in given.applies.items()}
-        rows = self._table.find(given.keys[part], np.logical_or.reduce(list(masks.values())))
-        self._observations += len(rows)
-        self._resize()
-        headers, states = {}, {}
-        for stream, mask in masks.items():
-            batch = Batch(rows, given.ts[part], mask)
+    def _apply(self, given: "_Given", start: int) -> tuple[int, Crossed]:
+        """Apply observations from `start` on, up to the end of the chunk or where there is no room; and how many."""
+        end = start + _CHUNK - self._observations % _CHUNK
+        masks = {name: mask[start:end] for name, mask in given.applies.items()}
+        rows, done = self._find(given.keys[start:end], np.logical_or.reduce(list(masks.values())))
+        part = slice(start, start + done)
+        rows = rows[:done]
+        self._observations += done
+        self._judge.pass_over(rows)
+        crossed = self._take(rows, given.ts[part], {name: mask[:done] for name, mask in masks.items()}, given, part)
+        if start + done < min(end, len(given.ts)):
+            self._evict()
+        elif self._observations % _CHUNK == 0:
+            self._relieve()
+        return done, crossed
+
+    def _take(
+        self, rows: np.ndarray, ts: np.ndarray, masks: Mapping[str, np.ndarray], given: "_Given", part: slice
+    ) -> Crossed:
+        """Apply the observations whose rows were found."""
+        watch = self._judge.threshold is not None
+        batches = {stream: Batch(rows, ts, mask) for stream, mask in masks.items()}
+        values = {name: array[part] for name, array in given.values.items()}
+        chunk = _Chunk(rows, batches, values, {}, {})
+        headers = dict(chunk.headers)
+        later = []
+        for stream, batch in batches.items():
             headers[stream] = np.zeros(len(rows) * watch, HEADER)
-            _tally(self._headers[stream], rows, batch.ts, mask, headers[stream])
+            _tally(self._headers[stream], rows, ts, batch.applies, headers[stream])
             for reducer in self.definition.streams[stream]:
-                values = given.values[reducer.name][part]
-                states[reducer.name] = self._columns[reducer.name].update(batch, values, watch=watch)
-        at = self._first(rows, self._judged(rows, headers, states))
-        crossed = Crossed(start + at, self._view(rows[at], at, headers, states))
+                column = self._columns[reducer.name]
+                if column.remembers:
+                    chunk.states[reducer.name] = column.update(batch, values[reducer.name], watch=watch)
+                else:
+                    later.append(reducer.name)
+        chunk = _Chunk(rows, batches, values, headers, chunk.states)
+        if watch:
+            chunk.states.update({name: self._rehearse(name, chunk) for name in later if self._judge.is_judged(name)})
+        at, level, value = self._crossings(rows, chunk)
+        viewed = self._update_later(later, chunk, at)
+        crossed = Crossed(part.start + at, level, value, self._view(rows[at], at, chunk, viewed))
         for column in self._columns.values():
             column.settle(rows)
         return crossed
 
-    def _judged(
-        self, rows: np.ndarray, headers: Mapping[str, np.ndarray] = {}, states: Mapping[str, Arrays] = {}
-    ) -> np.ndarray:
-        """Whether each row (-1: no) reaches all thresholds, by the states given or else as they are now."""
-        thresholds = self.definition.thresholds
-        reached = (rows >= 0) & bool(thresholds)
-        for name, least in thresholds.items():
-            reducer = self.definition.reducer(name)
-            header = headers[reducer.stream] if name in states else self._headers[reducer.stream][rows]
-            measured = states[name] if name in states else self._columns[name].measure(rows)
-            reached &= reducer.values(header["num"], measured) >= least
-        return reached
+    def _rehearse(self, name: str, chunk: _Chunk) -> Arrays:
+        """What a column that does not remember measures after each observation, found out on a copy of its rows."""
+        reducer, column = self.definition.reducer(name), self._columns[name]
+        batch = chunk.batches[reducer.stream]
+        own, local = np.unique(batch.rows, return_inverse=True)
+        dropped = int(len(own) > 0 and own[0] < 0)
+        own = own[dropped:]
+        copy = reducer.column(self._setting)
+        copy.attach(np.full(len(own), column.empty))
+        copy.merge(np.arange(len(own)), column.view(own, column.measure(own)))
+        rows = (local - dropped).astype(np.int64)
+        return copy.update(Batch(rows, batch.ts, batch.applies), chunk.values[name], watch=True)
 
-    def _first(self, rows: np.ndarray, reached: np.ndarray) -> np.ndarray:
-        at = np.empty(np.count_nonzero(reached), np.int64)
-        return at[: _first(rows, reached, self._crossed, at)]
+    def _update_later(self, names: list[str], chunk: _Chunk, at: np.ndarray) -> dict[str, Arrays]:
+        """Update the columns that do not remember, crossing by crossing; their views at each."""
+        views: dict[str, list[Arrays]] = {name: [] for name in names}
+        done = 0
+        for stop in [*(at + 1).tolist(), len(chunk.rows)] if names else []:
+            for name in names:
+                column = self._columns[name]
+                if stop > done:
+                    batch = chunk.batches[self.definition.reducer(name).stream]
+                    column.update(batch[done:stop], chunk.values[name][done:stop], watch=False)
+                if len(views[name]) < len(at):
+                    row = chunk.rows[stop - 1 : stop]
+                    views[name].append(column.view(row, column.measure(row)))
+            done = max(done, stop)
+        return {name: joined(each) for name, each in views.items() if each}
 
-    def _view(
-        self, rows: np.ndarray, at: np.ndarray, headers: Mapping[str, np.ndarray], states: Mapping[str, Arrays]
-    ) -> Partial:
+    def _crossings(self, rows: np.ndarray, chunk: _Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Fire what was reached, as noted in the chunk or else as it is now; see `Judge.fire`."""
+        kept = rows[rows >= 0]
+        if not self._judge.threshold or not len(kept):
+            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+        valid = np.where(rows < 0, kept[0], rows)
+        nums = [
+            chunk.headers[name]["num"] if name in chunk.headers else header["num"][valid]
+            for name, header in self._headers.items()
+        ]
+        return self._judge.fire(rows, np.sum(nums, axis=0), lambda name: self._value(name, valid, chunk))
+
+    def _value(self, name: str, rows: np.ndarray, chunk: _Chunk) -> np.ndarray:
+        """The value of a reducer for some rows, as noted in the chunk or else as it is now."""
+        reducer = self.definition.reducer(name)
+        if name in chunk.states:
+            return reducer.values(chunk.headers[reducer.stream]["num"], chunk.states[name])
+        return reducer.values(self._headers[reducer.stream]["num"][rows], self._columns[name].measure(rows))
+
+    def _view(self, rows: np.ndarray, at: np.ndarray, chunk: _Chunk, viewed: Mapping[str, Arrays]) -> Partial:
         """Rows as they were right after the observations `at` of the chunk that was just applied."""
-        viewed = {}
+        states = dict(viewed)
         for name, column in self._columns.items():
-            measured = column.measure(rows)
-            if name in states:
-                measured = {array: after[at] for array, after in states[name].items()}
-            viewed[name] = column.view(rows, measured)
-        tallied = {name: headers[name][at] if name in headers else now[rows] for name, now in self._headers.items()}
-        return Partial(self._table.words[rows], tallied, viewed)
+            if name not in states:
+                measured = column.measure(rows)
+                if name in chunk.states and column.remembers:
+                    measured = {array: after[at] for array, after in chunk.states[name].items()}
+                states[name] = column.view(rows, measured)
+        now = self._headers.items()
+        headers = {name: chunk.headers[name][at] if name in chunk.headers else each[rows] for name, each in now}
+        return Partial(self._table.words[rows], headers, {name: states[name] for name in self._columns})
 
-    def _resize(self) -> None:
-        rows = self._table.capacity
-        if len(self._crossed) == rows:
-            return
-        self._crossed = extended(self._crossed, rows, False)
-        self._headers = {name: self._table.field(f"stream {name}") for name in self.definition.streams}
-        for name, column in self._columns.items():
-            column.attach(self._table.field(name))
+    def _nothing(self) -> Crossed:
+        nothing = np.empty(0, np.int64)
+        return Crossed(nothing, nothing, np.empty(0), self.partial(nothing))
+
+    def _find(self, keys: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, int]:
+        """The rows of keys, and how many were found or added before there was no room; -1 for the others."""
+        before = len(self)
+        rows, done = self._table.find(keys, wanted)
+        rows[done:] = -1
+        self._resize(before)
+        return rows, done
+
+    def _resize(self, before: int) -> None:
+        """Follow the table, whose rows from `before` on are new."""
+        capacity = self._table.capacity
+        if len(self._judge.is_done) != capacity:
+            self._headers = {name: self._table.field(f"stream {name}") for name in self.definition.streams}
+            for name, column in self._columns.items():
+                column.attach(self._table.field(name))
+        self._judge.add(self._table.words[before:], before, capacity)
+
+    def _relieve(self) -> None:
+        """Make room where a column had none since the last time."""
+        if self._refused > self._relieved and len(self) > 1:
+            self._evict()
+        self._relieved = self._refused
+
+    def _evict(self) -> None:
+        """Forget the lightest quarter of the keys, the older of those that are equally light first."""
+        rows = np.arange(len(self))
+        nums = np.sum([header["num"][rows] for header in self._headers.values()], axis=0)
+        near = self._judge.nearness(rows, lambda name: self._value(name, rows, _Chunk(rows, {}, {}, {}, {})))
+        order = np.lexsort((np.where(np.isinf(near), 0, nums), near))
+        stays = np.ones(len(rows), np.bool_)
+        stays[order[: max(len(rows) // 4, 1)]] = False
+        self._keys_evicted += int(np.count_nonzero(~stays))
+        self._observations_evicted += int(nums[~stays].sum())
+        numbers = np.where(stays, np.cumsum(stays) - 1, -1)
+        for column in self._columns.values():
+            column.renumber(numbers)
+        self._judge.keep(stays)
+        self._table.keep(stays)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ SumStats use it twice: keys to rows, and (row, element) to the entries of UNIQUE
 words in one record, so that a key that is not in the cache costs two misses, its slot and its record, whatever is
 reduced. A slot is the number of a row and, in the bits left over, a tag from its hash, so that a record is hardly ever
 read in vain. Nothing that is read out follows the secret order of the slots.
+
+Records are filled in when their row is added, so room that was never used is never touched and costs no memory.
 """
 
 from collections.abc import Sequence
@@ -19,14 +21,25 @@ Field = tuple[str, np.dtype[Any], Any]
 
 _FIRST = 64  # rows of a new table: most detections see few keys
 _LOOK = -2  # in place of a row: not where it would be first, look further
+_LARGE = 1 << 16
 _CACHE_LINE = 8  # in words of 8 bytes
-_ONE, _TWO, _32 = np.uint64(1), np.uint64(2), np.uint64(32)
+_LOW = np.uint64(2**32 - 1)
+_ONE, _32 = np.uint64(1), np.uint64(32)
+_SLOTS_OF_TWO = 3  # slots for every two rows: an unknown key reads 5 on average, a known one 2
+_WRAP = 2  # slots that stand a second time past the end
+_REFUSE, _STOP = 1, 2  # what a table does that is full and may not grow
 
 
 @njit
 def _hash(secret, words, hashes):
     for i in range(words.shape[0]):
         hashes[i] = hash_words(secret, words[i])
+
+
+@njit
+def _first_slot(hashed, slots):
+    """The low half of a hash, spread over any number of slots (Lemire, 2016: no division)."""
+    return np.int64(((hashed & _LOW) * np.uint64(slots - _WRAP)) >> _32)
 
 
 @njit
@@ -37,12 +50,10 @@ def _guess(slots, bits, records, words, wanted, hashes, rows):
     (measured at a million keys: 73 ns instead of 217). The second reads the records for the third, and for the
     kernels that reduce; its sum is of no interest.
     """
-    mask, row_mask = np.uint64(slots.shape[0] - 1), (_ONE << bits) - _ONE
+    row_mask = (_ONE << bits) - _ONE
     for i in range(rows.shape[0]):
-        tag, slot = hashes[i] >> (_32 + bits), hashes[i] & mask
-        first = np.uint64(slots[np.int64(slot)])
-        second = np.uint64(slots[np.int64((slot + _ONE) & mask)])
-        third = np.uint64(slots[np.int64((slot + _TWO) & mask)])
+        tag, slot = hashes[i] >> (_32 + bits), _first_slot(hashes[i], slots.shape[0])
+        first, second, third = np.uint64(slots[slot]), np.uint64(slots[slot + 1]), np.uint64(slots[slot + 2])
         later = second if second >> bits == tag else third
         rows[i] = np.int64((first if first >> bits == tag else later) & row_mask) - 1
     read = np.uint64(0)
@@ -59,64 +70,101 @@ def _guess(slots, bits, records, words, wanted, hashes, rows):
 
 
 @njit
-def _look(slots, bits, records, state, words, hashes, start, rows):
+def _place(slots, bits, records, words, tag, slot):
+    """The slot of a row of words, or the free one where it belongs, and the row (-1: free)."""
+    row_mask, width = (_ONE << bits) - _ONE, words.shape[0]
+    while True:
+        entry = np.uint64(slots[slot])
+        row = np.int64(entry & row_mask) - 1
+        if row < 0:
+            return slot, row
+        if entry >> bits == tag:
+            w = 0
+            while w < width and records[row, w] == words[w]:
+                w += 1
+            if w == width:
+                return slot, row
+        slot += 1
+        if slot >= slots.shape[0] - _WRAP:
+            slot = 0
+
+
+@njit
+def _enter(slots, slot, entry):
+    """Write a slot, and its double past the end, which spares `_guess` from wrapping around."""
+    slots[slot] = entry
+    if slot < _WRAP:
+        slots[slots.shape[0] - _WRAP + slot] = entry
+
+
+@njit
+def _look(slots, bits, records, empty, state, words, hashes, start, rows):
     """Fill in the rows that are still to be looked for, adding new ones; return how far it came.
 
-    It stops where there is no room but may be. `state` is the rows in use, those refused, and whether the table has
-    its final size.
+    It stops where there is no room. `state` is the rows in use, those refused, and what to do when full: 0, stop (to
+    grow), `_REFUSE` or `_STOP`.
     """
-    mask, row_mask = np.uint64(slots.shape[0] - 1), (_ONE << bits) - _ONE
-    width = words.shape[1]
     for i in range(start, rows.shape[0]):
         if rows[i] != _LOOK:
             continue
-        tag, slot = hashes[i] >> (_32 + bits), hashes[i] & mask
-        while True:
-            entry = np.uint64(slots[np.int64(slot)])
-            row = np.int64(entry & row_mask) - 1
-            if row < 0:
-                break
-            if entry >> bits == tag:
-                w = 0
-                while w < width and records[row, w] == words[i, w]:
-                    w += 1
-                if w == width:
-                    break
-            slot = (slot + _ONE) & mask
+        tag, slot = hashes[i] >> (_32 + bits), _first_slot(hashes[i], slots.shape[0])
+        slot, row = _place(slots, bits, records, words[i], tag, slot)
         if row < 0 and state[0] == records.shape[0]:
-            if not state[2]:
+            if state[2] != _REFUSE:
                 return i
             state[1] += 1
         elif row < 0:
             row = state[0]
-            for w in range(width):
+            for w in range(empty.shape[0]):
+                records[row, w] = empty[w]
+            for w in range(words.shape[1]):
                 records[row, w] = words[i, w]
             state[0] = row + 1
-            slots[np.int64(slot)] = np.uint32((tag << bits) | np.uint64(row + 1))
+            _enter(slots, slot, np.uint32((tag << bits) | np.uint64(row + 1)))
         rows[i] = row
     return rows.shape[0]
 
 
 @njit
+def _find(slots, bits, records, words, hashes, rows):
+    """Fill in the rows of those that are there, and -1 for others."""
+    for i in range(rows.shape[0]):
+        tag, slot = hashes[i] >> (_32 + bits), _first_slot(hashes[i], slots.shape[0])
+        _, rows[i] = _place(slots, bits, records, words[i], tag, slot)
+
+
+@njit
 def _index(slots, bits, hashes):
     """Enter rows, all distinct, into empty slots."""
-    mask = np.uint64(slots.shape[0] - 1)
     for row in range(hashes.shape[0]):
-        slot = hashes[row] & mask
-        while slots[np.int64(slot)] > 0:
-            slot = (slot + _ONE) & mask
-        slots[np.int64(slot)] = np.uint32(((hashes[row] >> (_32 + bits)) << bits) | np.uint64(row + 1))
+        slot = _first_slot(hashes[row], slots.shape[0])
+        while slots[slot] > 0:
+            slot += 1
+            if slot >= slots.shape[0] - _WRAP:
+                slot = 0
+        _enter(slots, slot, np.uint32(((hashes[row] >> (_32 + bits)) << bits) | np.uint64(row + 1)))
+
+
+def _more(rows: int) -> int:
+    """The next size: twice as large while small, then a quarter more, so that a large table is never half empty."""
+    return 2 * rows if rows < _LARGE else rows + rows // 4
 
 
 class Table:
-    """Distinct rows of uint64 words, numbered from 0; at most `limit` of them (2**30), and later ones are refused."""
+    """Distinct rows of uint64 words, numbered from 0; at most `limit` of them (2**30).
 
-    def __init__(self, width: int, limit: int, secret: np.ndarray, fields: Sequence[Field] = ()) -> None:
+    When it is full, later ones are refused and counted, or, if it `stops`, `find` comes back for room to be made.
+    """
+
+    def __init__(
+        self, width: int, limit: int, secret: np.ndarray, fields: Sequence[Field] = (), *, stops: bool = False
+    ) -> None:
         self._limit = limit
+        self._when_full = _STOP if stops else _REFUSE
         self._secret = secret
         self._state = np.zeros(3, np.int64)
         layout = [("words", np.uint64, (width,)), *((name, dtype) for name, dtype, _ in fields)]
-        self._empty = np.zeros((), np.dtype(layout, align=True))
+        self._empty = np.zeros(1, np.dtype(layout, align=True))
         for name, _, value in fields:
             self._empty[name] = value
         self._records = np.empty(0, self._empty.dtype)
@@ -143,37 +191,50 @@ class Table:
         return len(self._records)
 
     @property
+    def row_bytes(self) -> int:
+        """What a row costs: its record and its share of the slots."""
+        return self._empty.itemsize + 4 * _SLOTS_OF_TWO // 2
+
+    @property
     def nbytes(self) -> int:
-        """Memory held."""
-        return self._records.nbytes + self._slots.nbytes
+        """Memory held by rows and slots."""
+        return self.used * self._empty.itemsize + self._slots.nbytes
 
     def field(self, name: str) -> np.ndarray:
         """A field of every row, to read and write; another array once `capacity` has changed."""
         return self._records[name]
 
-    def find(self, words: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        """The row of each of `words` (uint64, (n, width)), new ones added; -1 where not wanted or refused."""
+    def find(self, words: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, int]:
+        """The row of each of `words` (uint64, (n, width)), new ones added; -1 where not wanted or refused.
+
+        And how many were looked for: fewer than n if the table is full and stops, just before the first new one.
+        """
         rows = np.empty(len(words), np.int64)
         hashes = self._hashes(words)
         _guess(self._slots, self._bits, self._all_words, words, wanted, hashes, rows)
         done = 0
         while True:
-            done = _look(self._slots, self._bits, self._all_words, self._state, words, hashes, done, rows)
-            if done == len(words):
-                return rows
-            self._reserve(min(2 * self.capacity, self._limit))
+            empty = self._empty.view(np.uint64)
+            done = _look(self._slots, self._bits, self._all_words, empty, self._state, words, hashes, done, rows)
+            if done == len(words) or self._state[2] == _STOP:
+                return rows, done
+            self._reserve(min(_more(self.capacity), self._limit))
+
+    def lookup(self, words: np.ndarray) -> np.ndarray:
+        """The row of each of `words`, none added; -1 where it is not there."""
+        rows = np.empty(len(words), np.int64)
+        _find(self._slots, self._bits, self._all_words, words, self._hashes(words), rows)
+        return rows
 
     def keep(self, rows: np.ndarray) -> None:
         """Forget all others; those kept (bool, (used,)) are numbered anew, in the same order."""
         kept = self._records[: self.used][rows]
         self._records[: len(kept)] = kept
-        self._records[len(kept) : self.used] = self._empty
         self._state[0] = len(kept)
         self._reserve(self.capacity)
 
     def clear(self) -> None:
         """Forget all rows. The room stays, or half of it where not a quarter was used."""
-        self._records[: self.used] = self._empty
         spare = 4 * self.used < self.capacity
         self._state[0] = 0
         self._reserve(max(self.capacity // 2, min(_FIRST, self._limit)) if spare else self.capacity)
@@ -182,9 +243,9 @@ class Table:
         if rows != self.capacity:
             self._records = self._resized(rows)
             self._all_words = self._records.view(np.uint64).reshape(rows, -1)
-        self._state[2] = rows == self._limit
+        self._state[2] = self._when_full if rows == self._limit else 0
         self._bits = np.uint64(rows.bit_length())
-        self._slots = np.empty(1 << (2 * rows - 1).bit_length(), np.uint32)
+        self._slots = np.empty(max(_SLOTS_OF_TWO * rows // 2, 2 * _WRAP) + _WRAP, np.uint32)
         self._slots.fill(0)  # not np.zeros, whose pages are small: 7 ns a read more
         _index(self._slots, self._bits, self._hashes(np.ascontiguousarray(self.words)))
 
@@ -195,7 +256,6 @@ class Table:
         start = -room.ctypes.data % line
         records = room[start : start + size].view(self._empty.dtype)
         records[: self.used] = self._records[: self.used]
-        records[self.used :] = self._empty
         return records
 
     def _hashes(self, words: np.ndarray) -> np.ndarray:

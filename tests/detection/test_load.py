@@ -89,8 +89,8 @@ def test_settings_reach_the_instance_and_the_definition():
     [detection] = configure(["port_scan"], assignments=["port_scan.ports=20", "port_scan.epoch=1m"]).make()
     assert detection.ports == 20
     definition = detection.sumstats["scan"].define("port_scan", detection.settings)
-    assert definition.thresholds == {"targets": 20.0}
-    assert definition.epoch_ns == 60_000_000_000
+    assert definition.threshold.levels == {"targets": 20}
+    assert (definition.epoch_ns, definition.hop_ns) == (72_000_000_000, 12_000_000_000)
 
 
 def test_the_waits_of_flows_are_set_like_options():

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensor.sumstats import Crossing, Definition, EpochEnd, Sum, SumStats, Unique
+from sensor.sumstats import Crossing, Definition, EpochEnd, Sum, SumStats, Threshold, Unique
 from tests.sumstats.reference import SECRET, arrays, words
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)
-COUNT = Definition("count", 1, 10, (Sum("x"),), {"x": 3.0})
+COUNT = Definition("count", 1, 10, (Sum("x"),), Threshold({"x": 3.0}))
 
 
 def engine(*definitions, start=100, origin=None):
@@ -111,7 +111,7 @@ def test_an_epoch_of_length_zero_ends_by_hand():
     observe(sumstats, [105, 900])
     assert sumstats.advance(10**15) == []
     assert told(sumstats.next_epoch("count", 950)) == [("ended", 0, 100, 950, [2])]
-    assert sumstats.next_epoch("count", 960) == []
+    assert told(sumstats.next_epoch("count", 960)) == [("ended", 1, 950, 960, [])]
     observe(sumstats, [970])
     assert told(sumstats.finish(980)) == [("ended", 2, 960, 980, [1])]
     with pytest.raises(ValueError):
@@ -129,7 +129,13 @@ def test_each_sumstat_keeps_its_own_epochs():
 def test_counters_last_longer_than_an_epoch():
     sumstats = engine(Definition("count", 1, 10, (Sum("x"),), max_keys=1))
     observe(sumstats, [101, 102, 111, 112], [1, 2, 3, 4])
-    assert sumstats.counters == {"count": {"observations": 4, "keys_refused": 2, "late": 0}}
+    counts = sumstats.counters["count"]
+    assert (counts["observations"], counts["keys_evicted"], counts["observations_evicted"], counts["late"]) == (
+        4,
+        2,
+        2,
+        0,
+    )
 
 
 @laws
@@ -164,7 +170,7 @@ def test_batches_do_not_change_what_happens(steps, sizes):
 def test_a_result_tells_when_things_were_seen_and_the_epoch_when_they_happened():
     sumstats = engine()
     ts, seen = np.array([111, 112], np.int64), np.array([104, 109], np.int64)
-    assert sumstats.observe("count", words([1, 1]), ts, {"x": None}, seen=seen) == []
+    assert told(sumstats.observe("count", words([1, 1]), ts, {"x": None}, seen=seen)) == [("ended", 0, 100, 110, [])]
     (end,) = sumstats.finish(112)
     assert (end.epoch, end.partial.headers[""]["begin"].tolist(), end.partial.headers[""]["end"].tolist()) == (
         1,
@@ -175,7 +181,7 @@ def test_a_result_tells_when_things_were_seen_and_the_epoch_when_they_happened()
 
 @pytest.mark.parametrize("keys", [1, 100, 1000, 5000])
 def test_an_epoch_of_many_keys_and_one_of_few_are_alike(keys):
-    definition = Definition("count", 1, 10, (Sum("x"), Unique("u", "u")), {"x": 3.0})
+    definition = Definition("count", 1, 10, (Sum("x"), Unique("u", "u")), Threshold({"x": 3.0}))
     sumstats = engine(definition)
     for epoch, count in enumerate([keys, 1, 1, keys, 2]):
         who = np.tile(np.arange(count), 3)

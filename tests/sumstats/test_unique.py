@@ -5,16 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensor.sumstats import Definition, Store, Unique
-from sensor.sumstats.unique import lowest, priorities
+from sensor.sumstats import Definition, Store, Threshold, Unique
+from sensor.sumstats.calculations.unique import bytes_per_element, lowest, priorities
 from tests.sumstats.reference import arrays, words
 
 laws = settings(max_examples=80, deadline=None, derandomize=True)
 pairs = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 60)), max_size=300)
 
 
-def fed(observations, *, secret=1, batch=10_000, thresholds=None, max_elements=1_000_000, **options):
-    definition = Definition("t", 1, 0, (Unique("x", **options),), thresholds or {}, max_elements=max_elements)
+def fed(observations, *, secret=1, batch=10_000, least=None, max_keys=10**6, max_bytes=1 << 30, **options):
+    threshold = Threshold({"x": least}) if least else None
+    definition = Definition("t", 1, 0, (Unique("x", **options),), threshold, max_keys=max_keys, max_bytes=max_bytes)
     store = Store(definition, np.array([secret, secret], np.uint64))
     crossed = []
     for start in range(0, len(observations), batch):
@@ -76,7 +77,7 @@ def test_the_elements_kept_do_not_depend_on_the_split(observations, limit, parts
 )
 def test_neither_batches_nor_the_secret_change_anything(observations, limit, batch, least):
     """Not the crossings, not the elements at the crossing, not their order."""
-    options = {"max": limit, "keep": 2, "thresholds": {"x": float(least)}}
+    options = {"max": limit, "keep": 2, "least": float(least)}
     whole, whole_crossed = fed(observations, **options)
     cut, cut_crossed = fed(observations, **options, batch=batch, secret=77)
     assert cut_crossed == whole_crossed
@@ -85,7 +86,7 @@ def test_neither_batches_nor_the_secret_change_anything(observations, limit, bat
 
 
 def test_the_view_at_a_crossing_holds_the_elements_seen_until_then():
-    definition = Definition("t", 1, 0, (Unique("x", max=4, keep=4),), {"x": 3.0})
+    definition = Definition("t", 1, 0, (Unique("x", max=4, keep=4),), Threshold({"x": 3.0}))
     store = Store(definition, np.array([1, 2], np.uint64))
     elements = [5, 5, 6, 7, *range(100, 200)]
     crossed = store.observe(words([0] * len(elements)), np.arange(len(elements)), {"x": words(elements)})
@@ -97,7 +98,7 @@ def test_the_view_at_a_crossing_holds_the_elements_seen_until_then():
 def test_a_key_that_meets_many_elements_holds_few_of_them():
     """Elements that are cut make room again, so a heavy key does not crowd out the others."""
     heavy = [(0, element) for element in range(60_000)]
-    store, _ = fed([*heavy, *((1, element) for element in range(30))], max=10, keep=3, max_elements=20_000, batch=500)
+    store, _ = fed([*heavy, *((1, element) for element in range(30))], max=10, keep=3, max_bytes=800_000, batch=500)
     first, second = (result.x for result in store.results())
     assert (first.count, first.saturated, first.sample) == (10, True, kept(range(60_000), 3))
     assert (second.count, second.saturated) == (10, True)
@@ -106,7 +107,9 @@ def test_a_key_that_meets_many_elements_holds_few_of_them():
 
 @pytest.mark.parametrize(("seen", "refused"), [(99, 0), (100, 0), (101, 1)])
 def test_elements_beyond_the_cap_are_refused_counted_and_flagged(seen, refused):
-    store, _ = fed([(element % 3, element) for element in range(seen)], max_elements=100)
+    for_rows = 3 * 64  # more than the rows of three keys take, less than they and one element do
+    observations = [(element % 3, element) for element in range(seen)]
+    store, _ = fed(observations, max_keys=3, max_bytes=for_rows + 100 * bytes_per_element(1))
     results = [result.x for result in store.results()]
     assert sum(result.count for result in results) == seen - refused
     assert sum(result.saturated for result in results) == store.counters["elements_refused"] == refused

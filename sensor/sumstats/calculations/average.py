@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from sensor.sumstats.calculation import Arrays, Batch, Scalar, Value, rows_of
-from sensor.sumstats.sum import TOTAL, merge_totals, update_totals
+from sensor.sumstats.calculations.sum import TOTAL, merge_totals, update_totals
 
 
 @dataclass(frozen=True, slots=True)

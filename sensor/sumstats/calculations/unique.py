@@ -16,7 +16,18 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.hash import hash_words
-from sensor.sumstats.calculation import Arrays, Batch, Column, Reducer, Value, checked, extended, rows_of
+from sensor.sumstats.calculation import (
+    Arrays,
+    Batch,
+    Column,
+    Reducer,
+    Setting,
+    Value,
+    checked,
+    checked_counts,
+    extended,
+    rows_of,
+)
 from sensor.sumstats.table import Table
 
 _NO_BAR = np.uint64(2**64 - 1)
@@ -27,6 +38,8 @@ _DEAD = np.uint64(2**64 - 1)  # the row of an entry that was cut
 _PRIORITY_KEY = np.array([0x756E697175650001, 0x6B65657020746865], np.uint64)
 # Fixed, so that every worker and every run keeps the same elements. Who chooses elements of low priority chooses what
 # is shown of his own traffic, no more; the table is keyed by the secret.
+
+_MOST_ELEMENTS = 1 << 30  # links are int32
 
 _SLACK = 8  # below this many over twice `max`, cutting a key back costs more than the room it holds
 _CHUNK = 1 << 14
@@ -95,6 +108,11 @@ def _walk(rows, counts, state, older, out):
             entry = older[entry]
 
 
+def bytes_per_element(words: int) -> int:
+    """What an element of so many words costs: its entry with the row's number, its slots, and its link."""
+    return 8 * (1 + words) + 8 + 4
+
+
 def priorities(elements: np.ndarray) -> np.ndarray:
     """The priority of each element (uint64, (n, words)): uint64, the same in every run."""
     out = np.empty(len(elements), np.uint64)
@@ -115,12 +133,15 @@ def lowest(counts: np.ndarray, elements: np.ndarray, limit: int) -> np.ndarray:
 
 
 class Elements(Column):
-    """The distinct elements of every key of one reducer, at most `max_elements` together."""
+    """The distinct elements of every key of one reducer."""
 
-    def __init__(self, reducer: "Unique", secret: np.ndarray, max_elements: int) -> None:
+    remembers: ClassVar[bool] = True
+
+    def __init__(self, reducer: "Unique", setting: Setting) -> None:
         self._max = reducer.max
         self._words = reducer.words
-        self._entries = Table(1 + reducer.words, max_elements, secret)
+        limit = min(max(setting.max_bytes // bytes_per_element(reducer.words), 1), _MOST_ELEMENTS)
+        self._entries = Table(1 + reducer.words, limit, setting.secret)
         self._older = np.empty(0, np.int32)
         self._state = np.empty(0, _ELEMENTS)
         self._dead, self._greatest = 0, 0
@@ -169,10 +190,8 @@ class Elements(Column):
 
     def merge(self, rows: np.ndarray, states: Arrays) -> None:
         """Add the elements of others."""
-        counts = checked(states, "count", np.dtype(np.int64), len(rows))
+        counts = checked_counts(states, "elements", len(rows))
         flags = checked(states, "saturated", np.dtype(np.bool_), len(rows))
-        if (counts < 0).any() or counts.max(initial=0) > len(states.get("elements", ())):
-            raise ValueError("a state of UNIQUE has a count that its elements do not bear out")
         elements = checked(states, "elements", np.dtype(np.uint64), int(counts.sum()))
         if elements.shape[1:] != (self._words,):
             raise ValueError(f"elements of UNIQUE must be of {self._words} words, not {elements.shape[1:]}")
@@ -197,7 +216,7 @@ class Elements(Column):
         rows = rows[rows >= 0]
         self._cut(np.unique(rows[self._state["count"][rows] >= too_many]))
         if self._dead > 1024 and 2 * self._dead > self._entries.used:
-            self._compact()
+            self._compact(self._entries.words[:, 0] != _DEAD)
 
     def _add(
         self, rows: np.ndarray, applies: np.ndarray, elements: np.ndarray, counts: np.ndarray, flags: np.ndarray
@@ -206,7 +225,7 @@ class Elements(Column):
         wanted = np.empty(len(rows), np.bool_)
         _compose(_PRIORITY_KEY, rows, applies, elements, self._state, entries, wanted)
         fresh = self._entries.used
-        found = self._entries.find(entries, wanted)
+        found, _ = self._entries.find(entries, wanted)
         if len(self._older) != self._entries.capacity:
             self._older = extended(self._older, self._entries.capacity, -1)
         limit = self._max or np.iinfo(np.int32).max
@@ -235,12 +254,22 @@ class Elements(Column):
         self._state["newest"][rows] = lives[:, -1]
         self._state["count"][rows] = self._max
 
-    def _compact(self) -> None:
-        """Give back the room of the dead."""
-        lives = self._entries.words[:, 0] != _DEAD
+    def renumber(self, numbers: np.ndarray) -> None:
+        """Give up the elements of rows that are forgotten; those of the others belong to their new number."""
+        owners = self._entries.words[:, 0]
+        lives = owners != _DEAD
+        lives[lives] = numbers[owners[lives].astype(np.int64)] >= 0
+        self._compact(lives)
+        owners = self._entries.words[:, 0]
+        owners[:] = numbers[owners.astype(np.int64)].astype(np.uint64)
+        self._entries.keep(np.ones(len(owners), np.bool_))
+
+    def _compact(self, lives: np.ndarray) -> None:
+        """Give back the room of other elements."""
         number = np.append(np.cumsum(lives, dtype=np.int32) - np.int32(1), np.int32(-1))  # that of -1 stays -1
         self._older[: int(lives.sum())] = number[self._older[: len(lives)][lives]]
-        self._state["newest"] = number[self._state["newest"]]
+        owners = np.unique(self._entries.words[lives, 0]).astype(np.int64)
+        self._state["newest"][owners] = number[self._state["newest"][owners]]
         self._entries.keep(lives)
         self._dead = 0
 
@@ -274,6 +303,7 @@ class Unique(Reducer):
     """How many of them a result shows."""
 
     calculation: ClassVar[str] = "UNIQUE"
+    flat: ClassVar[tuple[str, ...]] = ("elements",)
 
     @property
     def element_words(self) -> int:
@@ -286,9 +316,9 @@ class Unique(Reducer):
         if self.words < 1 or self.max < 0 or self.keep < 0:
             raise ValueError(f"{self.name}: words must be at least 1, max and keep at least 0")
 
-    def column(self, secret: np.ndarray, max_elements: int) -> Column:
+    def column(self, setting: Setting) -> Column:
         """An empty column."""
-        return Elements(self, secret, max_elements)
+        return Elements(self, setting)
 
     def values(self, num: np.ndarray, states: Arrays) -> np.ndarray:
         """The count."""

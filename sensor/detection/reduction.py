@@ -1,0 +1,110 @@
+"""Reductions: what a detection's SumStat makes of a stream, one calculation each."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sensor.detection.stream import Columns, DetectionError, Part, ScalarKeys, Stream, parts_of
+from sensor.events import Batch, nearest
+from sensor.sumstats import Reducer
+from sensor.sumstats.scalar import Observation
+
+_NOT_OPTIONS = {"name", "stream", "words", "is_weighted"}  # what the framework fills in itself
+
+
+class ScalarElements:
+    """Zeek's Observations in place of a value's columns."""
+
+    columns: tuple[Any, ...] = ()
+    words = Observation.WORDS
+
+    def unpack(self, words: Sequence[int]) -> Any:
+        """One element's words as what was observed."""
+        seen = Observation.of(words)
+        return next((each for each in (seen.num, seen.dbl, seen.str) if each is not None), None)
+
+
+class Reduction:
+    """One reducer as declared: a calculation over a stream's value, or over `of`, of the rows where `where` holds.
+
+    of: columns, or functions of the batch; where nothing is named, each observation counts 1.
+    where: a function of the batch that gives a boolean column (Zeek's `pred`).
+    normalize_key: a function of the key's columns, as a named tuple, that gives them back as another key for this
+    reducer alone: `lambda key: key._replace(orig_h=key.orig_h.network(24, 64))`.
+    weight (TopK alone): a column of whole numbers, how much an observation counts.
+    Other options are those of the calculation.
+    """
+
+    engine: ClassVar[type[Reducer]]
+
+    def __init__(
+        self,
+        stream: Stream,
+        of: Part | Sequence[Part] | None = None,
+        *,
+        where: Callable[[Batch], np.ndarray] | None = None,
+        normalize_key: Callable[[Any], Any] | None = None,
+        weight: Part | None = None,
+        **options: Any,
+    ) -> None:
+        self.stream, self.of, self.where, self.normalize_key, self.weight = stream, of, where, normalize_key, weight
+        self.options = options
+        known = {each.name for each in fields(self.engine)}
+        if unknown := set(options) - (known - _NOT_OPTIONS):
+            name, near = sorted(unknown)[0], nearest(sorted(unknown)[0], known - _NOT_OPTIONS)
+            hint = f"did you mean {near!r}?" if near else "it has none"
+            raise DetectionError(f"{type(self).__name__} has no option {name!r}; {hint}")
+        if weight is not None and "is_weighted" not in known:
+            raise DetectionError(f"{type(self).__name__} takes no weight")
+        self.is_set = "words" in known
+        if self.is_set and not self.parts and not isinstance(stream.key, ScalarKeys):
+            raise DetectionError(f"{type(self).__name__} needs a value to look at: give the stream a value, or `of`")
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What it looks at: columns or functions of the batch; none where each observation counts 1."""
+        return (self.stream.value or ()) if self.of is None else parts_of(self.of)
+
+    @cached_property
+    def elements(self) -> Columns | ScalarElements:
+        """The columns of a value as words, for a reducer that keeps elements."""
+        if isinstance(self.stream.key, ScalarKeys):
+            return ScalarElements()
+        return Columns(self.parts, self.stream.events, "value")
+
+    @cached_property
+    def weights(self) -> Columns | None:
+        """The column of weights."""
+        return None if self.weight is None else Columns(parts_of(self.weight), self.stream.events, "weight")
+
+    @property
+    def source(self) -> tuple[Stream, Callable[[Any], Any] | None]:
+        """Where its keys come from."""
+        return self.stream, self.normalize_key
+
+    @property
+    def takes(self) -> tuple[Any, ...]:
+        """Which observations it takes: reducers that take the same ones share their count and times."""
+        return *self.source, self.where
+
+    @property
+    def words(self) -> int:
+        """Words of what it takes of an observation; 0: a number."""
+        return self.elements.words + (self.weights is not None) if self.is_set else 0
+
+    def declare(self, name: str, stream: str) -> Reducer:
+        """The engine's form of it."""
+        options = dict(self.options)
+        if self.is_set:
+            options["words"] = self.elements.words
+        if self.weights is not None:
+            options["is_weighted"] = True
+        return self.engine(name, stream, **options)
+
+
+def reduction(engine: type[Reducer]) -> type[Reduction]:
+    """The form in which detections use a calculation: `Mine = reduction(MyReducer)`."""
+    return type(engine.__name__, (Reduction,), {"engine": engine, "__doc__": engine.__doc__})

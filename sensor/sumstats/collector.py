@@ -1,0 +1,224 @@
+"""The collector: what all workers know of one SumStat, merged, judged and told, on the manager.
+
+It is a state machine: workers' answers and the ends of their epochs go in; crossings, and the results of each epoch
+once every member has delivered, come out. A crossing comes as soon as views of a key from all members are at hand
+(`look`), or else when the epoch is over: then every key of every member is judged.
+
+An epoch is over when all members, by name, have ended it; `close` ends it without those that are missing, and its
+result says so. Where windows hop, what members deliver are panes, each merged once, and an epoch's results are those of
+the window that ends with its pane.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sensor.hash import new_key
+from sensor.sumstats.definition import Definition
+from sensor.sumstats.engine import EpochEnd
+from sensor.sumstats.partial import Partial
+from sensor.sumstats.query import Request, Selection
+from sensor.sumstats.quiet import Quiet
+from sensor.sumstats.store import Crossed, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Levels that keys reached by the merged value of all members."""
+
+    sumstat: str
+    epoch: int
+    level: np.ndarray
+    """Which level (int64, (m,))."""
+    value: np.ndarray
+    """By which value (float64)."""
+    partial: Partial
+    """The key's merged window, for each level."""
+    members: tuple[str, ...]
+    """Whose values are in it."""
+    missing: tuple[str, ...] = ()
+    """Whose values should be, where it was found only when the epoch was over."""
+    end: int = 0
+    """When that was (ns)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """An epoch is over, after all its crossings: Zeek's `epoch_result` of each key, then `epoch_finished` once."""
+
+    sumstat: str
+    epoch: int
+    start: int
+    """Where its window begins (ns)."""
+    end: int
+    partial: Partial
+    """Every key of the window; none where nobody wants results."""
+    members: tuple[str, ...]
+    """Who has delivered."""
+    missing: tuple[str, ...]
+    """Who has not."""
+    lost: int
+    """Observations that members had no room for."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it holds all that there was to know."""
+        return not self.missing and not self.lost
+
+
+Told = Merged | EpochResult
+
+
+@dataclass(slots=True)
+class _Pane:
+    """What members have delivered of one pane."""
+
+    start: int
+    end: int
+    partials: dict[str, Partial] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    lost: int = 0
+
+
+class Collector:
+    """Merges what `members` know of one SumStat."""
+
+    def __init__(self, definition: Definition, members: Iterable[str], secret: np.ndarray | None = None) -> None:
+        self.definition = definition
+        self._secret = new_key() if secret is None else secret
+        self._entered: dict[str, int | None] = dict.fromkeys(sorted(members))
+        self._quiet = Quiet(definition, self._secret)
+        self._panes: dict[int, _Pane] = {}
+        self._closed = -1
+        self._late = 0
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """`epochs_late`: what came after its epoch had been closed without it; `quiet_refused`: see `Window`."""
+        return {"epochs_late": self._late, "quiet_refused": self._quiet.refused}
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Who is expected to deliver."""
+        return tuple(self._entered)
+
+    def look(self, epoch: int, views: Mapping[str, Partial]) -> list[Merged]:
+        """Judge some keys by what each member knows of them in its open window: each key once in a view at most."""
+        if epoch <= self._closed or not any(len(view) for view in views.values()):
+            return []
+        window = self._window(epoch)
+        for view in views.values():
+            window.merge(view)
+        return self._fired(window.judge(), epoch, tuple(sorted(views)))
+
+    def deliver(self, member: str, end: EpochEnd) -> list[Told]:
+        """Take the end of a member's epoch; one that was closed without it is past mending, and says so."""
+        if member not in self._entered:
+            raise ValueError(f"{member} is no member: {', '.join(self._entered)} are")
+        if end.epoch > self._closed:
+            pane = self._panes.setdefault(end.epoch, _Pane(end.start, end.end))
+            pane.partials[member] = end.partial
+            pane.lost += end.lost
+        else:
+            self._late += 1
+        self._entered[member] = end.following
+        told = self._advance()
+        if end.restarts:
+            self._quiet.clear()
+            self._panes.clear()
+            self._closed = end.following - 1
+        return told
+
+    def close(self, epoch: int) -> list[Told]:
+        """End an epoch, and those before it, though some members have not delivered: a deadline has passed."""
+        told: list[Told] = []
+        for index in sorted(each for each in self._panes if self._closed < each <= epoch):
+            late = {name for name, entered in self._entered.items() if entered is None or entered <= index}
+            told += self._end(index, late)
+        self._closed = max(self._closed, epoch)
+        return told
+
+    def silence(self, keys: np.ndarray, since: int) -> None:
+        """Count keys no more before an epoch: their alert is suppressed until then."""
+        self._quiet.silence(keys, since)
+
+    def request(self, selection: Selection) -> Request:
+        """Begin to ask all members about some keys; `answer` of the request takes what they say."""
+        return Request(selection, self._entered)
+
+    def merged(self, request: Request) -> Partial:
+        """What has been answered so far, merged; with `top`, the top of that."""
+        window = Store(self.definition, self._secret)
+        for partial in request.partials.values():
+            window.merge(partial)
+        return window.partial(window.select(request.selection))
+
+    def _advance(self) -> list[Told]:
+        """End, in order, the epochs that every member has ended."""
+        entered = [each for each in self._entered.values() if each is not None]
+        if len(entered) < len(self._entered):
+            return []
+        told: list[Told] = []
+        for index in sorted(each for each in self._panes if self._closed < each < min(entered)):
+            told += self._end(index, set())
+        return told
+
+    def _end(self, index: int, missing: set[str]) -> list[Told]:
+        pane = self._panes[index]
+        pane.missing = missing
+        self._closed = index
+        self._quiet.expire(index)
+        told: list[Told] = []
+        threshold = self.definition.threshold
+        if threshold and not threshold.one_a_check and len(self._entered) > 1:  # one alone has judged it all itself
+            told += self._judge(index, pane)
+        told.append(self._result(index, pane))
+        for old in [each for each in self._panes if each <= index + 1 - self.definition.panes]:
+            del self._panes[old]
+        return told
+
+    def _judge(self, index: int, pane: _Pane) -> list[Merged]:
+        """Judge every key of the pane by its window."""
+        window = self._compose(index)
+        keys = np.concatenate([partial.keys for partial in pane.partials.values()])
+        rows = window.lookup(keys)
+        crossed = window.judge(np.unique(rows[rows >= 0]))
+        return self._fired(crossed, index, tuple(sorted(pane.partials)), tuple(sorted(pane.missing)), pane.end)
+
+    def _result(self, index: int, pane: _Pane) -> EpochResult:
+        held = [each for at, each in self._panes.items() if index - self.definition.panes < at <= index]
+        start = pane.end - self.definition.epoch_ns if self.definition.panes > 1 else pane.start
+        nothing = np.empty(0, np.int64)
+        window = self._compose(index) if self.definition.wants_results else Store(self.definition, self._secret)
+        partial = window.partial() if self.definition.wants_results else window.partial(nothing)
+        members = tuple(sorted({name for each in held for name in each.partials}))
+        missing = tuple(sorted({name for each in held for name in each.missing}))
+        lost = sum(each.lost for each in held)
+        return EpochResult(self.definition.name, index, start, pane.end, partial, members, missing, lost)
+
+    def _compose(self, index: int) -> Store:
+        """The window that ends with a pane, put together from what members delivered."""
+        window = self._window(index)
+        for at in sorted(each for each in self._panes if index - self.definition.panes < each <= index):
+            for _, partial in sorted(self._panes[at].partials.items()):
+                window.merge(partial, self._quiet.counts(partial.keys, at) if len(self._quiet) else None)
+        return window
+
+    def _window(self, index: int) -> Store:
+        """An empty store for the window that ends with a pane, which knows what has fired in it."""
+
+        def welcome(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return self._quiet.fired(keys, index), self._quiet.counts(keys, index)
+
+        return Store(self.definition, self._secret, welcome=welcome)
+
+    def _fired(
+        self, crossed: Crossed, epoch: int, members: tuple[str, ...], missing: tuple[str, ...] = (), end: int = 0
+    ) -> list[Merged]:
+        if not len(crossed.at):
+            return []
+        keys = crossed.partial.keys
+        self._quiet.fire(keys, crossed.level, epoch)
+        of = (self.definition.name, epoch, crossed.level, crossed.value, crossed.partial)
+        return [Merged(*of, members, missing, end)]

@@ -1,0 +1,93 @@
+"""The window: what an epoch's values are taken over, made of panes where it hops.
+
+A window of one pane is the epoch itself. One of several hops by a pane at a time, so that what straddles a boundary is
+seen whole by some window: observations go both into the open pane, which is what other nodes are sent, once, and into
+the window, which the thresholds are judged on and which each hop puts together anew from the panes that it still holds.
+
+A level that fired in a pane may fire again in the first window without that pane. A key that has fired all, and whose
+results nobody wants, starts from nothing there: what it does until then is not counted, on any node.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+
+import numpy as np
+
+from sensor.sumstats.definition import Definition
+from sensor.sumstats.partial import Partial
+from sensor.sumstats.query import Selection
+from sensor.sumstats.quiet import Quiet
+from sensor.sumstats.store import Crossed, Store
+
+
+class Window:
+    """The open window of one definition on a worker."""
+
+    def __init__(self, definition: Definition, secret: np.ndarray) -> None:
+        self._definition = definition
+        self._quiet = Quiet(definition, secret)
+        self._store = Store(definition, secret, welcome=self._welcome)
+        self._pane = self._store
+        if definition.panes > 1:
+            self._pane = Store(definition, secret, judges=False, welcome=self._welcome)
+        self._closed: deque[tuple[int, Partial]] = deque()
+        self._index = 0
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Those of the store that is judged, and `quiet_refused`, keys that found no room to be remembered."""
+        return {**self._store.counters, "quiet_refused": self._quiet.refused}
+
+    def observe(
+        self,
+        keys: np.ndarray,
+        ts: np.ndarray,
+        values: Mapping[str, np.ndarray | None],
+        applies: Mapping[str, np.ndarray | None],
+    ) -> Crossed:
+        """Apply observations of the open pane, in order; see `Store.observe`."""
+        crossed = self._store.observe(keys, ts, values, applies)
+        if self._definition.panes > 1:
+            self._pane.observe(keys, ts, values, applies)
+            if len(crossed.at):
+                self._quiet.fire(crossed.partial.keys, crossed.level, self._index)
+        return crossed
+
+    def enter(self, index: int) -> None:
+        """Begin at a pane, with nothing known of any before."""
+        self._closed.clear()
+        self._quiet.clear()
+        self._store.clear()
+        self._pane.clear()
+        self._index = index
+
+    def hop(self, following: int) -> tuple[Partial, int]:
+        """End the open pane and go on to another; give what was observed in it, and how many observations it lost."""
+        partial, lost = self._pane.partial(), self._pane.lost
+        self._store.clear()
+        if self._definition.panes > 1:
+            self._pane.clear()
+            self._closed.append((self._index, partial))
+        self._index = following
+        self._quiet.expire(following)
+        while self._closed and self._closed[0][0] <= following - self._definition.panes:
+            self._closed.popleft()
+        for index, closed in self._closed:
+            self._store.merge(closed, self._quiet.counts(closed.keys, index) if len(self._quiet) else None)
+        return partial, lost
+
+    def silence(self, keys: np.ndarray, since: int) -> None:
+        """Count keys no more from the next pane on until that one; in this one they have fired and do not count anyway.
+
+        When exactly in this pane it is said, which no two runs agree on, makes no difference.
+        """
+        self._quiet.silence(keys, since)
+
+    def answer(self, selection: Selection) -> Partial:
+        """What is known of some keys."""
+        return self._store.partial(self._store.select(selection))
+
+    def _welcome(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if not len(self._quiet):
+            return np.zeros((len(keys), 1), np.bool_), np.ones(len(keys), np.bool_)
+        return self._quiet.fired(keys, self._index), self._quiet.counts(keys, self._index)
