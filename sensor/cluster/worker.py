@@ -29,13 +29,23 @@ cost as much for a thousand events as for one (measured: a fifth less CPU time f
 
 
 class Worker:
-    """Decodes, tracks flows, runs the detections' streams and reduces their observations, for one share of traffic."""
+    """Decodes, tracks flows, runs the detections' streams and reduces their observations, for one share of traffic.
 
-    def __init__(self, name: str, detections: Sequence[Detection], flow_options: FlowOptions | None = None) -> None:
+    `origin` (ns) is where epochs are cut from; None: from the first packet.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        detections: Sequence[Detection],
+        flow_options: FlowOptions | None = None,
+        origin: int | None = None,
+    ) -> None:
         self.name = name
         self._faults = Faults()
         self._feed = Feed(detections, self._faults)
-        self._sumstats = SumStats([definition for each in detections for definition in each.define().values()])
+        definitions = [definition for each in detections for definition in each.define().values()]
+        self._sumstats = SumStats(definitions, origin=origin)
         self._decoder, self._clock = Decoder(), PacketClock()
         self._flows = FlowTable(
             flow_options or FlowOptions(), wanted=[Event[name.upper()] for name in self._feed.wanted]
