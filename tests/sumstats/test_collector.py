@@ -1,0 +1,253 @@
+"""The collector: what several workers know, merged and judged once, whoever is late or missing."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sensor.sumstats import (
+    CALCULATIONS,
+    FUNCTION,
+    Collector,
+    Definition,
+    EpochEnd,
+    EpochResult,
+    Merged,
+    Selection,
+    Store,
+    Sum,
+    SumStats,
+    Threshold,
+    results,
+)
+from tests.sumstats.reference import SECRET, assert_same, fed, observed, words
+
+laws = settings(max_examples=60, deadline=None, derandomize=True)
+
+NAME, EPOCH = "t", 10
+ALL = tuple(calculation(calculation.calculation.lower()) for calculation in CALCULATIONS)
+
+
+def definition(*reducers, threshold=None, **options):
+    return Definition(NAME, 1, EPOCH, reducers or (Sum("sum"),), threshold, **options)
+
+
+def end(of, observations, epoch=0, following=None, **options):
+    """The end of an epoch in which these (key, value) were observed."""
+    partial = fed(of, observations).partial()
+    following = epoch + 1 if following is None else following
+    return EpochEnd(NAME, epoch, following, epoch * EPOCH, (epoch + 1) * EPOCH, partial, **options)
+
+
+def sums(told):
+    return {result.key[0]: result.sum.sum for result in results(definition(), told.partial)}
+
+
+def crossed(told):
+    return [
+        (int(key), level, value)
+        for each in told
+        if isinstance(each, Merged)
+        for key, level, value in zip(each.partial.keys[:, 0], each.level.tolist(), each.value.tolist(), strict=True)
+    ]
+
+
+def test_an_epoch_is_over_when_every_member_by_name_has_ended_it():
+    collector = Collector(definition(), ["a", "b", "c"], SECRET)
+    assert collector.deliver("a", end(definition(), [(1, 2.0)])) == []
+    assert collector.deliver("a", end(definition(), [(1, 7.0)], epoch=1)) == []  # as often as it likes
+    assert collector.deliver("b", end(definition(), [(1, 3.0), (2, 1.0)])) == []
+    [told] = collector.deliver("c", end(definition(), []))
+    assert (told.epoch, told.start, told.end, told.complete, told.missing) == (0, 0, 10, True, ())
+    assert told.members == ("a", "b", "c")
+    assert sums(told) == {1: 5.0, 2: 1.0}
+
+
+def test_several_epochs_are_in_flight_and_end_in_order():
+    collector = Collector(definition(), ["a", "b"], SECRET)
+    for epoch in range(3):
+        assert collector.deliver("a", end(definition(), [(1, 1.0)], epoch=epoch)) == []
+    assert [each.epoch for each in collector.deliver("b", end(definition(), [], epoch=0, following=5))] == [0, 1, 2]
+
+
+def test_a_member_that_leaps_over_epochs_has_nothing_to_say_of_them():
+    collector = Collector(definition(), ["a", "b"], SECRET)
+    collector.deliver("a", end(definition(), [(1, 1.0)], epoch=0, following=4))
+    told = collector.deliver("b", end(definition(), [(1, 1.0)], epoch=2, following=4))
+    assert [(each.epoch, sums(each)) for each in told] == [(0, {1: 1.0}), (2, {1: 1.0})]
+
+
+def test_an_epoch_closed_at_its_deadline_names_who_is_missing_and_what_comes_later_is_counted():
+    collector = Collector(definition(), ["a", "b", "c"], SECRET)
+    collector.deliver("a", end(definition(), [(1, 2.0)]))
+    [told] = collector.close(0)
+    assert (told.complete, told.members, told.missing, sums(told)) == (False, ("a",), ("b", "c"), {1: 2.0})
+    assert collector.deliver("b", end(definition(), [(1, 3.0)])) == []
+    assert collector.counters["epochs_late"] == 1
+    assert collector.close(0) == []
+    assert [each.epoch for each in collector.close(7)] == []
+
+
+def test_only_members_deliver():
+    with pytest.raises(ValueError, match="stranger"):
+        Collector(definition(), ["a"], SECRET).deliver("stranger", end(definition(), []))
+
+
+def test_every_key_of_every_member_is_judged_when_the_epoch_is_over():
+    """A known fault of the original: it judged the keys of the last group of the last worker only."""
+    of = definition(threshold=Threshold({"sum": 5.0}))
+    collector = Collector(of, ["a", "b"], SECRET)
+    collector.deliver("a", end(of, [(key, 3.0) for key in range(200)]))
+    told = collector.deliver("b", end(of, [(key, 3.0) for key in range(0, 200, 2)]))
+    assert sorted(crossed(told)) == [(key, 0, 6.0) for key in range(0, 200, 2)]
+    assert isinstance(told[-1], EpochResult)  # after all crossings, once
+    assert sum(isinstance(each, EpochResult) for each in told) == 1
+    assert (told[0].members, told[0].missing, told[0].end) == (("a", "b"), (), 10)
+
+
+def test_a_crossing_found_without_all_members_says_so():
+    of = definition(threshold=Threshold({"sum": 5.0}))
+    collector = Collector(of, ["a", "b"], SECRET)
+    collector.deliver("a", end(of, [(1, 9.0)]))
+    merged, result = collector.close(0)
+    assert (merged.missing, result.missing) == (("b",), ("b",))
+
+
+def views(of, **observations):
+    return {member: fed(of, each).partial() for member, each in observations.items()}
+
+
+def test_a_joint_crossing_is_known_at_the_first_look_and_told_once():
+    """Before the epoch is over; and neither a second look nor the end repeats it, nor levels passed before."""
+    of = definition(threshold=Threshold({"sum": (5.0, 50.0)}))
+    collector = Collector(of, ["a", "b"], SECRET)
+    assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 1.0)]))) == []
+    assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 3.0)]))) == [(1, 0, 6.0)]
+    assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 4.0)]))) == []
+    collector.deliver("a", end(of, [(1, 3.0)]))
+    assert crossed(collector.deliver("b", end(of, [(1, 60.0)]))) == [(1, 1, 63.0)]
+    assert crossed(collector.look(0, views(of, a=[(1, 99.0)]))) == []  # a view of an epoch that is over
+    assert crossed(collector.look(1, views(of, a=[(1, 5.0)]))) == [(1, 0, 5.0)]  # the next epoch
+
+
+def test_streams_that_only_one_member_saw_are_in_the_union():
+    """A known fault of the original: a stream that was present in the other side only was lost."""
+    reducers = Sum("x", stream="x"), Sum("y", stream="y")
+    of = definition(*reducers, threshold=Threshold({FUNCTION: 0.5}, lambda seen: seen.x / seen.y))
+    parts = {}
+    for member, stream, value in (("a", "x", 6.0), ("b", "y", 10.0)):
+        store = Store(of, SECRET)
+        store.observe(words([1]), np.arange(1), {stream: np.array([value])})
+        parts[member] = store.partial()
+    collector = Collector(of, ["a", "b"], SECRET)
+    [merged] = collector.look(0, parts)
+    [result] = results(of, merged.partial)
+    assert (result.x.sum, result.y.sum, merged.value.tolist()) == (6.0, 10.0, [0.6])
+
+
+steps = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 6).map(float)), max_size=60)
+
+
+@laws
+@given(steps=steps, order=st.permutations(range(4)), members=st.integers(1, 4))
+def test_results_and_crossings_do_not_depend_on_how_many_share_the_work_or_who_is_first(steps, order, members):
+    of = definition(*ALL, threshold=Threshold({"sum": (4.0, 9.0)}))
+
+    def run(members, order):
+        names = [f"w{i}" for i in range(members)]
+        collector, told = Collector(of, names, SECRET), []
+        for i in [each for each in order if each < members]:
+            mine = [at for at, (home, _, _) in enumerate(steps) if home % members == i]
+            store = fed(of, [steps[at][1:] for at in mine], ts=mine)
+            told += collector.deliver(names[i], EpochEnd(NAME, 0, 1, 0, EPOCH, store.partial()))
+        return {(key, level) for key, level, _ in crossed(told)}, results(of, told[-1].partial)
+
+    together = run(members, order)
+    alone = fed(of, [each[1:] for each in steps])
+    assert_same(together[1], alone.results())
+    judged = Store(of, SECRET)
+    judged.merge(alone.partial())
+    again = judged.judge()
+    expected = set(zip(again.partial.keys[:, 0].tolist(), again.level.tolist(), strict=True))
+    assert together[0] == (expected if members > 1 else set())  # one alone has told of its own
+
+
+def test_a_key_that_fired_all_its_levels_starts_from_nothing_on_every_member():
+    """What members still sent of it, before they knew, does not count: not twice for one scan, with any of them."""
+    of = Definition(NAME, 1, 30, (Sum("sum"),), Threshold({"sum": 4.0}), hop_ns=10, wants_results=False)
+    collector = Collector(of, ["a", "b"], SECRET)
+    told = collector.look(0, views(of, a=[(1, 2.0)], b=[(1, 2.0)]))
+    for epoch in range(6):
+        for member in ("a", "b"):
+            told += collector.deliver(member, end(of, [(1, 2.0)], epoch=epoch))
+    assert [(each.epoch, *row) for each in told if isinstance(each, Merged) for row in crossed([each])] == [
+        (0, 1, 0, 4.0),
+        (3, 1, 0, 4.0),
+    ]
+
+
+def test_a_silenced_key_counts_again_from_the_epoch_that_was_named():
+    of = definition(threshold=Threshold({"sum": 4.0}), wants_results=False)
+    collector = Collector(of, ["a", "b"], SECRET)
+    collector.silence(words([1]), 2)
+    plain = definition()  # a worker that judges by itself would have nothing more to say of it
+    assert [len(collector.look(epoch, views(plain, a=[(1, 9.0)]))) for epoch in (0, 1, 2)] == [0, 0, 1]
+
+
+@pytest.fixture
+def asked():
+    """Two workers' engines and a collector, with a few keys each."""
+    of = definition(Sum("sum"))
+    engines = {name: SumStats([of], origin=0, secret=SECRET) for name in ("a", "b")}
+    shares = {"a": [(0x11, 5.0), (0x12, 4.0), (0x21, 6.0)], "b": [(0x12, 4.0), (0x22, 5.5)]}
+    for name, engine in engines.items():
+        engine.start(0)
+        engine.observe(NAME, words([key for key, _ in shares[name]]), np.arange(len(shares[name])),
+                       observed(of, [value for _, value in shares[name]]))  # fmt: skip
+    return engines, Collector(of, engines, SECRET)
+
+
+def answer(asked, selection):
+    engines, collector = asked
+    request = collector.request(selection)
+    for member in request.missing:
+        assert request.answer(member, engines[member].answer(NAME, request.question))
+    assert request.missing == ()
+    return [(result.key[0], result.sum.sum) for result in results(collector.definition, collector.merged(request))]
+
+
+def test_a_key_a_prefix_the_top_and_all_can_be_asked_for(asked):
+    assert answer(asked, Selection.key([0x12])) == [(0x12, 8.0)]
+    assert answer(asked, Selection.key([0x99])) == []
+    assert answer(asked, Selection((0xF0,), (0x20,))) == [(0x21, 6.0), (0x22, 5.5)]
+    assert answer(asked, Selection(top=2, by="sum")) == [(0x12, 8.0), (0x21, 6.0)]
+    assert answer(asked, Selection((0xF0,), (0x10,), top=1, by="sum")) == [(0x12, 8.0)]
+    assert sorted(answer(asked, Selection())) == [(0x11, 5.0), (0x12, 8.0), (0x21, 6.0), (0x22, 5.5)]
+
+
+def test_equal_values_at_the_top_go_by_key(asked):
+    engines, _ = asked
+    engines["b"].observe(NAME, words([0x21, 0x11]), np.array([5, 6]), {"sum": np.array([2.0, 3.0])})
+    assert answer(asked, Selection(top=3, by="sum")) == [(0x11, 8.0), (0x12, 8.0), (0x21, 8.0)]
+
+
+def test_a_request_waits_for_all_that_it_asked_and_takes_each_answer_once(asked):
+    engines, collector = asked
+    request = collector.request(Selection.key([0x12]))
+    assert request.missing == ("a", "b")
+    part = engines["b"].answer(NAME, request.question)
+    assert request.answer("b", part)
+    assert not request.answer("b", part)
+    assert not request.answer("stranger", part)
+    assert request.missing == ("a",)
+    [result] = results(collector.definition, collector.merged(request))  # what is known so far
+    assert result.sum.sum == 4.0
+
+
+def test_a_query_changes_nothing(asked):
+    engines, _ = asked
+    before = answer(asked, Selection())
+    answer(asked, Selection(top=1, by="sum"))
+    assert answer(asked, Selection()) == before
+    [last] = engines["a"].finish(9)
+    assert len(last.partial) == 3
