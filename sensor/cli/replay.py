@@ -31,7 +31,7 @@ def detection_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "assignments",
             multiple=True,
             metavar="NAME.OPTION=VALUE",
-            help="Set an option: port_scan.ports=20 (repeatable).",
+            help="Set an option: port_scan.ports=20, for some keys port_scan.ports@orig_h:10.0.0.0/8=40 (repeatable).",
         ),
         click.option(
             "--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load detections from a file (repeatable)."

@@ -10,6 +10,13 @@ from sensor.alerts import AlertRecord
 from sensor.outputs.summary import Summary
 
 _STYLES = {"low": "cyan", "medium": "yellow", "high": "bold red"}
+_SHORTFALLS = {
+    "sumstats_keys_evicted": "SumStats had no room for {:,} keys: the lightest were given up, heavy ones were kept",
+    "sumstats_elements_refused": "SumStats had no room for {:,} elements: results that lack some are flagged saturated",
+    "sumstats_threshold_faults": "threshold functions raised {:,} times: such keys did not cross",
+}
+"""Counters that say that a result may be less than the truth, and how to say it."""
+
 _ROW = "{:<8} {:<15} {:<68} {:<20} {}"
 
 
@@ -52,10 +59,13 @@ def printable(text: str) -> str:
 
 def _sentences(record: Summary) -> list[str]:
     refused = sum(record.refused.values())
+    passed = record.counters.get("sumstats_passed_over", 0)
     lines = [
         f"{record.packets_read:,} packets read ({_bytes(record.bytes)}): "
         f"{record.packets_decoded:,} decoded, {refused:,} refused{_reasons(record.refused)}",
-        f"{record.flows:,} flows, {record.observations:,} observations, {_count(record.alerts, 'alert')}"
+        f"{record.flows:,} flows, {record.observations:,} observations"
+        + (f" ({passed:,} of what an alert stands for)" if passed else "")
+        + f", {_count(record.alerts, 'alert')}"
         + (f" ({record.alerts_suppressed:,} repeats folded in)" if record.alerts_suppressed else "")
         + f" from {_count(len(record.detections), 'detection')}",
         f"{record.seconds:.2f} seconds, {record.packets_per_second:,.0f} packets/s",
@@ -66,7 +76,9 @@ def _sentences(record: Summary) -> list[str]:
         f"detection {name} raised {count} times: its result is not to be relied on"
         for name, count in record.detection_faults.items()
     ]
-    return lines
+    return lines + [
+        text.format(record.counters[name]) for name, text in _SHORTFALLS.items() if record.counters.get(name)
+    ]
 
 
 def _reasons(counts: dict[str, int]) -> str:

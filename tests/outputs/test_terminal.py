@@ -86,5 +86,14 @@ def test_the_summary_accounts_for_every_packet_by_reason():
     assert "2,468 packets/s" in text
 
 
+def test_what_there_was_no_room_for_is_said_only_if_there_was_such():
+    assert "no room" not in written(summary=SUMMARY)
+    counters = {"sumstats_keys_evicted": 1234, "sumstats_elements_refused": 5, "sumstats_passed_over": 7}
+    text = written(summary=msgspec.structs.replace(SUMMARY, counters=counters))
+    assert "SumStats had no room for 1,234 keys: the lightest were given up" in text
+    assert "no room for 5 elements" in text
+    assert "6 observations (7 of what an alert stands for), 1 alert" in text
+
+
 def test_a_run_without_alerts_says_so():
     assert written(summary=SUMMARY).startswith("No alerts.")

@@ -1,6 +1,9 @@
 """Laws that every calculation keeps, from one list; a new one is held to them by being in it."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sensor.sumstats import CALCULATIONS, Average, Definition, Max, Min, Store, Sum, Threshold, Unique, Variance
+from tests.replaying import ROOT
 from tests.sumstats.reference import FIELDS, assert_close, assert_same, by_key, expected, fed, observed, words
 
 numbers = st.one_of(
@@ -168,3 +172,77 @@ def test_two_elements_that_differ_in_their_last_word_are_two():
     store.observe(words([0, 0, 0]), np.arange(3), {"x": elements})
     assert store.results()[0].x.count == 2
     assert set(store.results()[0].x.sample) == {(1, 2, 3), (1, 2, 4)}
+
+
+def _shannon(values):
+    counts = np.unique(values, return_counts=True)[1] / len(values)
+    return -(counts * np.log2(counts)).sum()
+
+
+NUMPY = {
+    "SUM": lambda values: {"sum": values.sum()},
+    "AVERAGE": lambda values: {"average": values.mean()},
+    "MIN": lambda values: {"min": values.min()},
+    "MAX": lambda values: {"max": values.max()},
+    "VARIANCE": lambda values: {"variance": values.var(ddof=1)},
+    "STD_DEV": lambda values: {"std_dev": values.std(ddof=1)},
+    "UNIQUE": lambda values: {"unique": len(np.unique(values))},
+    "ENTROPY": lambda values: {"entropy": _shannon(values), "unique": len(np.unique(values))},
+    "FIRST": lambda values: {"first_elements": ((int(values[:1].view(np.uint64)[0]),),)},
+    "LAST": lambda values: {"last_elements": ((int(values[-1:].view(np.uint64)[0]),),)},
+    "SAMPLE": lambda values: {"sample_elements": len(values)},
+}
+BOUNDS = {
+    "HLL_UNIQUE": (lambda result: result.hll_unique, lambda values: len(np.unique(values)), 0.02),
+    "QUANTILE": (lambda result: result.quantile, lambda values: np.quantile(values, 0.5, method="lower"), 0.0101),
+    "TOPK": (lambda result: result.topk[0][1], lambda values: np.unique(values, return_counts=True)[1].max(), 0.0),
+}
+"""What is within a bound: the estimate, the truth, and the relative bound (HLL_UNIQUE: twice its margin)."""
+
+
+@each_calculation
+def test_a_hundred_thousand_observations_split_over_sixteen_nodes_are_what_numpy_says(calculation):
+    rng = np.random.default_rng(11)
+    keys = rng.integers(0, 20, 100_000)
+    values = np.round(rng.lognormal(3.0, 1.0, 100_000))
+    definition = one(calculation)
+    merged = Store(definition, np.array([3, 4], np.uint64))
+    for part in range(16):
+        own = np.arange(part, 100_000, 16)
+        store = Store(definition, np.array([part, 5], np.uint64))
+        store.observe(words(keys[own].tolist()), own, observed(definition, values[own]))
+        merged.merge(store.partial())
+    for (key,), result in by_key(merged.results()).items():
+        mine = values[keys == key]
+        if calculation.calculation in NUMPY:
+            for name, want in NUMPY[calculation.calculation](mine).items():
+                got = getattr(result.x, name)
+                assert got == want or math.isclose(got, want, rel_tol=1e-9), (key, name)
+        else:
+            estimate, truth, bound = BOUNDS[calculation.calculation]
+            assert abs(estimate(result.x) - truth(mine)) <= bound * truth(mine), key
+
+
+def test_every_process_gives_the_same_bytes_whatever_its_hash_seed():
+    code = (
+        "import numpy as np, hashlib\n"
+        "from sensor.sumstats import CALCULATIONS, Definition, Store\n"
+        "from tests.sumstats.reference import arrays, observed, words\n"
+        "definition = Definition('t', 1, 0, tuple(each(each.calculation.lower()) for each in CALCULATIONS))\n"
+        "store = Store(definition, np.frombuffer(__import__('os').urandom(16), np.uint64))\n"
+        "rng = np.random.default_rng(7)\n"
+        "values = rng.integers(0, 900, 5000).astype(float)\n"
+        "store.observe(words((values % 7).tolist()), np.arange(5000), observed(definition, values))\n"
+        "print(definition.digest, hashlib.sha256(repr(arrays(store.partial())).encode()).hexdigest())\n"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1
