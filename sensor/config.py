@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sensor.clock import SECOND, parse_duration
-from sensor.detection import Detection, Option
+from sensor.detection import Detection, DetectionError, Option
 from sensor.detection.load import choose, instantiate, load_file, load_installed, parse_settings
 from sensor.detection.option import Value
 from sensor.flows import FlowOptions
@@ -56,5 +56,7 @@ def configure(names: Sequence[str] = (), plugins: Sequence[str] = (), assignment
 
 
 def _flow_options(values: dict[str, Value]) -> FlowOptions:
+    if overrides := [name for name in values if "@" in name]:
+        raise DetectionError(f"flows.{overrides[0]}: only thresholds of detections can differ by key")
     given = {name: parse_duration(text) if isinstance(text, str) else int(text) for name, text in values.items()}
     return FlowOptions(**given)

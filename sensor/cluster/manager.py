@@ -46,6 +46,7 @@ class _Crossing:
     value: float
     members: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    complete: bool = True
 
 
 class Manager:
@@ -97,7 +98,7 @@ class Manager:
                     ended += [(judged, told) for told in judged.collector.deliver(message.worker, message.ended)]
         crossings.sort(key=lambda each: each.order)
         for judged, told in sorted(ended, key=lambda each: each[1].end):
-            before = next((i for i, each in enumerate(crossings) if each.ts >= told.end), len(crossings))
+            before = _before(crossings, judged, told)
             yield from self._report(crossings[:before])
             del crossings[:before]
             yield from self._tell(judged, told)
@@ -136,12 +137,16 @@ class Manager:
         epoch = Epoch(told.epoch, told.start, told.end, told.complete, told.missing)
         definition = judged.collector.definition
         found = zip(told.partial.keys, results(definition, told.partial), strict=True)
-        for words, result in found if sumstat.result_handler and self._faults.allows(detection) else ():
-            crossing = _Crossing(judged, told.epoch, -1, told.end, 0, words, result, np.nan, told.members, told.missing)
+        for words, result in found if sumstat.result_handler else ():
+            if not self._faults.allows(detection):
+                return
+            who = told.members, told.missing, told.complete
+            crossing = _Crossing(judged, told.epoch, -1, told.end, 0, words, result, np.nan, *who)
             yield from self._call(crossing, sumstat.result_handler, epoch)
         if sumstat.finished_handler and self._faults.allows(detection):
             handler = getattr(detection, sumstat.finished_handler)
             self._faults.call(detection, sumstat.finished_handler, handler, epoch)
+            yield from self._newly_switched_off(told.end)
 
     def _report(self, crossings: Iterable[_Crossing]) -> Iterator[AlertRecord]:
         for crossing in crossings:
@@ -155,8 +160,11 @@ class Manager:
         if alert is not None:
             self.alerts += 1
             yield alert
+        yield from self._newly_switched_off(crossing.ts)
+
+    def _newly_switched_off(self, ts: int) -> Iterator[AlertRecord]:
         for name in self._faults.take_unreported():
-            yield self._switched_off(DetectionSwitchedOff("manager", name, crossing.ts))
+            yield self._switched_off(DetectionSwitchedOff("manager", name, ts))
 
     def _alert(self, crossing: _Crossing, handler: str, *epoch: Epoch) -> AlertRecord | None:
         detection, sumstat = crossing.judged.detection, crossing.judged.sumstat
@@ -174,11 +182,13 @@ class Manager:
     def _silence(self, crossing: _Crossing, key: Any, alert: Alert) -> None:
         """Tell workers that a key need not be counted while all that it could bring about is folded into this alert."""
         definition = crossing.judged.collector.definition
-        until = self.suppressor.until(crossing.judged.detection.name, alert, crossing.level)
-        is_last = crossing.level + 1 == _levels(crossing).shape[0]
-        if definition.wants_results or alert.same_as != key or until is None or not is_last:
+        levels = range(len(_levels(crossing)))
+        if definition.wants_results or alert.same_as != key or crossing.level + 1 < len(levels):
             return
-        self._messages.append(ClusterThresholdCrossed(definition.name, crossing.words[np.newaxis], until))
+        until = [self.suppressor.until(crossing.judged.detection.name, alert, level) for level in levels]
+        known = [each for each in until if each is not None]
+        if len(known) == len(levels):
+            self._messages.append(ClusterThresholdCrossed(definition.name, crossing.words[np.newaxis], min(known)))
 
     def _switched_off(self, message: DetectionSwitchedOff) -> AlertRecord:
         self.alerts += 1
@@ -197,12 +207,22 @@ class Manager:
         )
 
 
+def _before(crossings: Sequence[_Crossing], judged: _Judged, told: Told) -> int:
+    """How many of the crossings stand before what comes of an epoch's end.
+
+    Input may end at the very time of a crossing, and with it the epoch: the crossing is of that epoch all the same.
+    """
+    count = next((i for i, each in enumerate(crossings) if each.ts >= told.end), len(crossings))
+    own = [i for i, each in enumerate(crossings) if each.judged is judged and each.epoch <= told.epoch]
+    return max([count, *(each + 1 for each in own)])
+
+
 def _crossings(judged: _Judged, merged: Merged, ts: np.ndarray, order: np.ndarray) -> list[_Crossing]:
     definition, partial = judged.collector.definition, merged.partial
     found = zip(partial.keys, results(definition, partial), merged.value.tolist(), strict=True)
     when = zip(merged.level.tolist(), ts.tolist(), order.tolist(), strict=True)
     return [
-        _Crossing(judged, merged.epoch, *at, *key, merged.members, merged.missing)
+        _Crossing(judged, merged.epoch, *at, *key, merged.members, merged.missing, not merged.missing)
         for at, key in zip(when, found, strict=True)
     ]
 
@@ -237,7 +257,7 @@ def _record(crossing: _Crossing, key: Any, alert: Alert) -> AlertRecord:
         threshold=_number(float(_levels(crossing)[crossing.level])) if is_crossing else None,
         sample=[each if isinstance(each, int | float) else str(each) for each in alert.sample],
         epoch=crossing.epoch,
-        complete=not crossing.missing,
+        complete=crossing.complete,
         missing=list(crossing.missing),
         attack=detection.attack,
         version=detection.version,

@@ -18,7 +18,7 @@ from sensor.cluster.messages import (
 )
 from sensor.decode import Decoder
 from sensor.detection import Detection
-from sensor.detection.feed import Faults, Feed
+from sensor.detection.feed import EpochEnded, Faults, Feed
 from sensor.flows import Event, FlowOptions, FlowTable
 from sensor.packet import FULL_BLOCK, Block
 from sensor.sumstats import EpochEnd, SumStats
@@ -136,6 +136,9 @@ class Worker:
 
     def _observe(self, events: np.ndarray) -> Iterator[Message]:
         for given in self._feed.observe(events):
+            if isinstance(given, EpochEnded):
+                yield from self._ended(self._sumstats.next_epoch(given.name, given.ts))
+                continue
             for each in self._sumstats.observe(
                 given.name, given.keys, given.ts, given.values, given.applies, seen=given.seen
             ):

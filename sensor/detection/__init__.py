@@ -6,9 +6,9 @@ Every calculation that there is can be imported from here by the name of its cla
 reducer by `reduction(MyReducer)`.
 """
 
+import contextlib
 from typing import Any
 
-from sensor import sumstats
 from sensor.alerts import Alert
 from sensor.detection.detection import Detection, on
 from sensor.detection.option import Option
@@ -16,12 +16,10 @@ from sensor.detection.reduction import Reduction, reduction
 from sensor.detection.stream import DetectionError, Stream, address, text
 from sensor.detection.sumstat import Epoch, SumStat
 from sensor.events import AddressColumn, Batch, ConnState
+from sensor.sumstats.calculations import find
 from sensor.sumstats.scalar import Key, Observation
 
-REDUCTIONS: dict[str, type[Reduction]] = {each.__name__: reduction(each) for each in sumstats.CALCULATIONS}
-
 __all__ = [
-    "REDUCTIONS",
     "AddressColumn",
     "Alert",
     "Batch",
@@ -43,8 +41,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """A calculation's class, as detections use it."""
-    try:
-        return REDUCTIONS[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    """A calculation's class, as detections use it, which is imported only now."""
+    if not name.startswith("_"):  # what importing and copying look for
+        with contextlib.suppress(KeyError):
+            return reduction(find(name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sensor.alerts import Severity
+from sensor.clock import parse_duration
 from sensor.detection.option import Option, OptionOverride, Value, parse_parts
 from sensor.detection.stream import Columns, DetectionError, ScalarKeys, Stream, check_event
 from sensor.detection.sumstat import SumStat
@@ -74,6 +75,7 @@ class Detection:
             self._set(name, value)
         self._check_overrides()
         self.observed: list[Observed] = []
+        self.ended: list[tuple[SumStat, int]] = []
         self._scalars: list[_Scalar] = []
         self._batch: Batch | None = None
 
@@ -94,9 +96,10 @@ class Detection:
             raise DetectionError(f"{self.name}.{whole}: {error}") from None
 
     def _check_overrides(self) -> None:
-        levels = {id(level) for sumstat in self.sumstats.values() for level in sumstat.levels.values()}
+        levels = [level for sumstat in self.sumstats.values() for level in sumstat.levels.values()]
+        names = {level.name for level in levels if isinstance(level, Option)}
         for each in self.overrides:
-            if id(each.option) not in levels:
+            if each.option.name not in names:
                 raise DetectionError(
                     f"{self.name}.{each}: only thresholds can differ by key; {each.option.name} is none"
                 )
@@ -125,7 +128,7 @@ class Detection:
 
     def run_handlers(self, batch: Batch) -> list[Observed]:
         """Call what is marked `@on` this batch's event; return what it observed."""
-        self.observed, self._scalars, self._batch = [], [], batch
+        self.observed, self.ended, self._scalars, self._batch = [], [], [], batch
         for name in self.handlers.get(batch.event, ()):
             getattr(self, name)(batch)
         return self.observed + _columns(self._scalars, batch)
@@ -147,9 +150,32 @@ class Detection:
                 f"the stream {stream.name} takes {'a Key' if isinstance(stream.key, ScalarKeys) else 'columns'}"
             )
         if isinstance(keys, Key):
-            self._scalars.append((stream, batch, keys, Observation() if values is None else values))
+            observation = Observation() if values is None else values
+            if not isinstance(observation, Observation):
+                raise DetectionError(f"the stream {stream.name} takes an Observation, not {values!r}")
+            if not len(batch):
+                raise DetectionError(f"an observation of the stream {stream.name} needs rows to take its time from")
+            self._scalars.append((stream, batch, keys, observation))
         elif isinstance(stream.key, Columns):
             self.observed.append((stream, batch, stream.key.gather(keys, len(batch)), values))
+
+    def next_epoch(self, sumstat: SumStat, *, rows: Batch | None = None) -> None:
+        """End the epoch of a SumStat with `epoch="0s"`, from within a method marked `@on`.
+
+        What was observed of the events up to the last of the batch, or of `rows`, belongs to the epoch that ends.
+        """
+        batch = rows if rows is not None else self._batch
+        if batch is None or not len(batch):
+            raise DetectionError("next_epoch() works within a method marked @on, and needs a row to say when")
+        if self._epoch_ns(sumstat):
+            raise DetectionError(
+                f'the epochs of {sumstat.name} end by the clock: give it epoch="0s" to end them by hand'
+            )
+        self.ended.append((sumstat, int(batch.index[-1])))
+
+    def _epoch_ns(self, sumstat: SumStat) -> int:
+        epoch = sumstat.epoch
+        return parse_duration(str(self.settings[epoch.name] if isinstance(epoch, Option) else epoch))
 
 
 def _columns(scalars: list[_Scalar], batch: Batch) -> list[Observed]:

@@ -73,6 +73,22 @@ class Observations:
     applies: dict[str, np.ndarray]
     """By the engine's name of what reducers take: bool (n,), which rows those are."""
 
+    def __getitem__(self, part: slice) -> "Observations":
+        """Some of them, one after the other."""
+        values = {name: array[part] for name, array in self.values.items()}
+        applies = {name: mask[part] for name, mask in self.applies.items()}
+        return Observations(
+            self.name, self.index[part], self.ts[part], self.seen[part], self.keys[part], values, applies
+        )
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """A detection ends the epoch of one of its SumStats by hand, after what was observed before."""
+
+    name: str
+    ts: int
+
 
 @dataclass(frozen=True)
 class _Piece:
@@ -100,27 +116,32 @@ class Feed:
         streams = {event for _, sumstat in self._sumstats for stream in sumstat.streams for event in stream.events}
         return streams | {event for each in self.detections for event in each.handlers}
 
-    def observe(self, events: np.ndarray) -> Iterator[Observations]:
-        """Give what each SumStat is to observe of an EVENT array."""
+    def observe(self, events: np.ndarray) -> Iterator[Observations | EpochEnded]:
+        """Give what each SumStat is to observe of an EVENT array, and where its epoch ends by hand."""
         batches = dict(split(events))
         by_hand = {id(each): self._run_handlers(each, batches) for each in self.detections}
         for detection, sumstat in self._sumstats:
             if not self.faults.allows(detection):
                 continue
-            mine = by_hand[id(detection)]
+            mine, ended = by_hand[id(detection)]
             found = self.faults.call(detection, f"the streams of {sumstat.name}", self._gather, sumstat, batches, mine)
             if found is not None:
                 self.observations += len(found.ts)
-                yield found
+            rows = [row for each, row in ended if each is sumstat]
+            yield from _cut(self._names[id(sumstat)], found, events, sorted(rows))
 
-    def _run_handlers(self, detection: Detection, batches: dict[str, Batch]) -> list[Observed]:
+    def _run_handlers(
+        self, detection: Detection, batches: dict[str, Batch]
+    ) -> tuple[list[Observed], list[tuple[SumStat, int]]]:
+        """What a detection's handlers observe, and which epochs they end, after which row of the events."""
         observed: list[Observed] = []
+        ended: list[tuple[SumStat, int]] = []
         for event in detection.handlers:
             if event in batches and self.faults.allows(detection):
-                observed += (
-                    self.faults.call(detection, f"its handler of {event}", detection.run_handlers, batches[event]) or []
-                )
-        return observed
+                what = f"its handler of {event}"
+                observed += self.faults.call(detection, what, detection.run_handlers, batches[event]) or []
+                ended += detection.ended
+        return observed, ended
 
     def _gather(self, sumstat: SumStat, batches: dict[str, Batch], by_hand: list[Observed]) -> Observations | None:
         pieces = [piece for stream in sumstat.streams for piece in _pieces(stream, batches)]
@@ -139,6 +160,21 @@ class Feed:
         ts, seen = (np.concatenate([getattr(piece.batch, name) for piece in pieces])[order] for name in ("ts", "seen"))
         keys = np.ascontiguousarray(np.concatenate([piece.keys for piece in pieces])[order])
         return Observations(self._names[id(sumstat)], index[order], ts, seen, keys, values, applies)
+
+
+def _cut(
+    name: str, found: Observations | None, events: np.ndarray, rows: list[int]
+) -> Iterator[Observations | EpochEnded]:
+    """Observations up to each of the rows after which an epoch ends, and its end; then the rest."""
+    start = 0
+    for row in rows:
+        stop = start if found is None else int(np.searchsorted(found.index, row, side="right"))
+        if found is not None and stop > start:
+            yield found[start:stop]
+        yield EpochEnded(name, int(events["ts"][row]))
+        start = stop
+    if found is not None and start < len(found.ts):
+        yield found[start:] if start else found
 
 
 def _pieces(stream: Stream, batches: dict[str, Batch]) -> Iterator[_Piece]:
@@ -190,8 +226,6 @@ def _values(reducer: Reduction, piece: _Piece) -> np.ndarray:
     if not _is_of(reducer, piece):
         return np.zeros((n, words), np.uint64) if words else np.zeros(n)
     given = piece.values if reducer.of is None else None
-    if isinstance(reducer.elements if words else None, ScalarElements):
-        return np.array([each.words() for each in given or ()], np.uint64).reshape(n, words)
     if words:
         return _elements(reducer, piece, given)
     if given is None:
@@ -208,8 +242,9 @@ def _values(reducer: Reduction, piece: _Piece) -> np.ndarray:
 def _elements(reducer: Reduction, piece: _Piece, given: Any) -> np.ndarray:
     """The words of a piece's elements, with their weights where the reducer weighs them."""
     columns = reducer.elements
-    assert not isinstance(columns, ScalarElements)
-    if given is None:
+    if isinstance(columns, ScalarElements):
+        words = np.array([each.words() for each in given], np.uint64).reshape(-1, columns.words)
+    elif given is None:
         words = columns.read(piece.batch)
     else:
         words = columns.gather(given if isinstance(given, tuple | list) else (given,), len(piece.batch))

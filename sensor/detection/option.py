@@ -76,7 +76,10 @@ def parse_parts(text: str) -> dict[str, str]:
     pairs = [each.partition(":") for each in text.split(",")]
     if not all(name and colon and value for name, colon, value in pairs):
         raise ValueError("after @ write PART:VALUE, such as orig_h:10.0.0.0/8")
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    parts = {name.strip(): value.strip() for name, _, value in pairs}
+    if len(parts) < len(pairs):
+        raise ValueError("after @ write each part once")
+    return parts
 
 
 def _is_duration(text: str) -> bool:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
-from sensor.detection.stream import Columns, DetectionError, Part, ScalarKeys, Stream, parts_of
+from sensor.detection.stream import Column, Columns, DetectionError, Part, ScalarKeys, Stream, column_of, parts_of
 from sensor.events import Batch, nearest
 from sensor.sumstats import Reducer
 from sensor.sumstats.scalar import Observation
@@ -62,6 +62,21 @@ class Reduction:
         self.is_set = "words" in known
         if self.is_set and not self.parts and not isinstance(stream.key, ScalarKeys):
             raise DetectionError(f"{type(self).__name__} needs a value to look at: give the stream a value, or `of`")
+        self._check_columns()
+
+    def _check_columns(self) -> None:
+        """DetectionError where a column is misspelt, or is none that the calculation could take."""
+        looked_at = [column_of(each, self.stream.events, "value") for each in self.parts]
+        if not self.is_set and (self.stream.events or self.of is not None):
+            self._check_numbers(looked_at[:1])
+        if self.weight is not None:
+            self._check_numbers([column_of(each, self.stream.events, "weight") for each in parts_of(self.weight)])
+
+    def _check_numbers(self, columns: Sequence[Column]) -> None:
+        for each in columns:
+            if each.kind != "number":
+                name = type(self).__name__
+                raise DetectionError(f"{name} takes numbers, and {each.name} is of kind {each.kind}")
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -71,7 +86,7 @@ class Reduction:
     @cached_property
     def elements(self) -> Columns | ScalarElements:
         """The columns of a value as words, for a reducer that keeps elements."""
-        if isinstance(self.stream.key, ScalarKeys):
+        if isinstance(self.stream.key, ScalarKeys) and self.of is None:
             return ScalarElements()
         return Columns(self.parts, self.stream.events, "value")
 
@@ -105,6 +120,7 @@ class Reduction:
         return self.engine(name, stream, **options)
 
 
+@cache
 def reduction(engine: type[Reducer]) -> type[Reduction]:
     """The form in which detections use a calculation: `Mine = reduction(MyReducer)`."""
     return type(engine.__name__, (Reduction,), {"engine": engine, "__doc__": engine.__doc__})

@@ -41,19 +41,21 @@ class Column:
     def pack(self, column: Any, n: int) -> np.ndarray:
         """A column of it as words; DetectionError where it cannot be one."""
         if isinstance(column, AddressColumn):
+            if len(column) != n:
+                raise DetectionError(f"{self.name}: {len(column)} addresses for {n} rows; give one for each row")
             words: np.ndarray = column.words
         else:
             values = np.asarray(column)
             if values.shape != (n,):
                 raise DetectionError(f"{self.name}: {values.shape} values for {n} rows; give one for each row")
-            if values.dtype.kind in "SUO":
+            if values.dtype.kind in "SU" or (values.dtype.kind == "O" and _are_texts(values)):
                 words = text_words(values if values.dtype.kind == "S" else values.tolist())
             elif values.dtype.kind in "iub":
                 words = values.astype(np.uint64).reshape(n, 1)
             else:
                 raise DetectionError(f"{self.name}: a column of {values.dtype} cannot be a key; {_TAKES}")
         if words.shape[1] != self.words:
-            raise DetectionError(f"{self.name}: it is a column of {self.kind}s; what was given is not. {_HINT}")
+            raise DetectionError(f"{self.name}: it is of kind {self.kind}; what was given is not. {_HINT}")
         return words
 
     def unpack(self, words: Sequence[int]) -> Any:
@@ -66,7 +68,13 @@ class Column:
         """The column of many rows' words: an AddressColumn, or an array of whole numbers or texts."""
         if self.kind == "address":
             return AddressColumn(words[:, 0], words[:, 1])
-        return np.array([text_of(row) for row in words.tolist()]) if self.kind == "text" else words[:, 0].copy()
+        if self.kind == "text":
+            return np.array([text_of(row) for row in words.tolist()])
+        return words[:, 0].astype(np.int64)
+
+
+def _are_texts(values: np.ndarray) -> bool:
+    return all(isinstance(each, str | bytes) for each in values)
 
 
 _TAKES = "it takes addresses, whole numbers and text"
@@ -77,7 +85,7 @@ class Columns:
     """Some columns side by side, such as a key, and the names to give their values back under."""
 
     def __init__(self, parts: Sequence[Part], events: Sequence[str], role: str) -> None:
-        self.columns = tuple(_column(part, events, role) for part in parts)
+        self.columns = tuple(column_of(part, events, role) for part in parts)
         self.words = sum(column.words for column in self.columns)
         names = [column.name for column in self.columns]
         self.tuple_type: Any = namedtuple(role.title(), names)  # type: ignore[misc]  # made at run time
@@ -90,7 +98,7 @@ class Columns:
         """The words of columns that a detection computed by itself, in the order of this key's parts."""
         if len(given) != len(self.columns):
             names = ", ".join(column.name for column in self.columns)
-            raise DetectionError(f"{len(given)} key columns given where the stream has ({names})")
+            raise DetectionError(f"{len(given)} columns given where it takes ({names})")
         named = zip(given, self.columns, strict=True)
         return np.ascontiguousarray(np.hstack([column.pack(each, n) for each, column in named]))
 
@@ -105,11 +113,18 @@ class Columns:
         return self.tuple_type(*(column.unpack(words[place]) for column, place in places))
 
     def change(self, words: np.ndarray, change: Callable[[Any], Any]) -> np.ndarray:
-        """The words that come of a function of the columns, given and taken back as a named tuple."""
-        places = zip(self.columns, self.places().values(), strict=True)
-        return self.gather(
-            change(self.tuple_type(*(each.split(words[:, place]) for each, place in places))), len(words)
-        )
+        """The words that come of a function of the columns, given and taken back as a named tuple.
+
+        A column that comes back as it was given keeps its words, which say more than a text that was cut.
+        """
+        places = list(self.places().values())
+        given = self.tuple_type(*(each.split(words[:, at]) for each, at in zip(self.columns, places, strict=True)))
+        changed = change(given)
+        if len(changed) != len(places):
+            return self.gather(changed, len(words))  # which says what is wrong
+        parts = zip(self.columns, places, given, changed, strict=True)
+        columns = [words[:, at] if new is old else each.pack(new, len(words)) for each, at, old, new in parts]
+        return np.ascontiguousarray(np.hstack(columns))
 
 
 class ScalarKeys:
@@ -182,7 +197,8 @@ def address(function: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
     return function
 
 
-def _column(part: Part, events: Sequence[str], role: str) -> Column:
+def column_of(part: Part, events: Sequence[str], role: str) -> Column:
+    """The column that a part names or computes; DetectionError names the nearest of a misspelt one."""
     if not isinstance(part, str):
         return Column(part.__name__, part, getattr(part, "kind", "number"))
     for event in events or _all_with(part):

@@ -2,7 +2,8 @@
 
 import ipaddress
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sensor.detection.option import Option, OptionOverride
 from sensor.detection.reduction import Reduction
 from sensor.detection.stream import Columns, DetectionError
 from sensor.events import nearest
-from sensor.sumstats import FUNCTION, Definition, Override, Result, Threshold
+from sensor.sumstats import FUNCTION, Definition, Judged, Override, Result, Threshold, UnknownReducer
 from sensor.sumstats.text import text_words
 
 Level = Option | float | Sequence[float]
@@ -52,11 +53,16 @@ class Seen:
         return format_duration(self.end - self.begin)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what copying looks for
+            raise AttributeError(name)
         try:
             return self.reducers[name]
         except KeyError:
             near = nearest(name, self.reducers)
             raise AttributeError(f"the SumStat has no reducer {name!r}; did you mean {near!r}?") from None
+
+
+_TAKEN = {each.name for each in fields(Seen)} | {"span", "num"}
 
 
 class SumStat:
@@ -80,6 +86,8 @@ class SumStat:
         for name, reducer in reducers.items():
             if not isinstance(reducer, Reduction):
                 raise DetectionError(f"{name}={reducer!r} is not a reducer; write one such as {name}=Unique(stream)")
+            if name in _TAKEN:
+                raise DetectionError(f"a reducer cannot be called {name!r}, which is what else was seen of the key")
         if isinstance(epoch, str):
             parse_duration(epoch)
         self.epoch, self.hops, self.reducers = epoch, hops, reducers
@@ -108,6 +116,12 @@ class SumStat:
             if name not in self.reducers:
                 near = nearest(name, self.reducers)
                 raise DetectionError(f"crosses({name}=…): there is no reducer {name!r}; did you mean {near!r}?")
+        for name, level in levels.items():
+            if not (isinstance(level, Option) or _are_numbers(level)):
+                raise DetectionError(
+                    f"crosses({name}={level!r}): a level is a number, an Option, or a series of numbers"
+                )
+        self._check_unmarked("crosses", self.handler)
 
         def mark(method: Any) -> Any:
             self.levels = levels if function is None else {FUNCTION: levels["at"]}
@@ -118,13 +132,19 @@ class SumStat:
 
     def epoch_result(self, method: Any) -> Any:
         """Mark the method that is told each key's result when an epoch is over, and may return an Alert."""
+        self._check_unmarked("epoch_result", self.result_handler)
         self.result_handler = method.__name__
         return method
 
     def epoch_finished(self, method: Any) -> Any:
         """Mark the method that is told, after all results, that an epoch is over."""
+        self._check_unmarked("epoch_finished", self.finished_handler)
         self.finished_handler = method.__name__
         return method
+
+    def _check_unmarked(self, mark: str, handler: str) -> None:
+        if handler:
+            raise DetectionError(f"{mark} marks {handler} already: a SumStat has one such method")
 
     def define(self, owner: str, settings: dict[str, Any], overrides: Sequence[OptionOverride] = ()) -> Definition:
         """The engine's form of it, with options replaced by their settings."""
@@ -146,10 +166,23 @@ class SumStat:
         levels = {name: settings[each.name] if isinstance(each, Option) else each for name, each in self.levels.items()}
         own = []
         for each in overrides:
-            its = [name for name, level in self.levels.items() if level is each.option]
+            own_name = each.option.name
+            its = [name for name, level in self.levels.items() if isinstance(level, Option) and level.name == own_name]
             if its:
                 own.append(Override(*self._match(each), dict.fromkeys(its, float(each.value))))
+        if self.function is not None:
+            self._try(self.function)
         return Threshold(levels, self.function, tuple(own))
+
+    def _try(self, function: Callable[[Any], Any]) -> None:
+        """Call a threshold function with no rows, to find a misspelt reducer before any packet does."""
+        nothing = np.empty(0)
+        try:
+            function(Judged(nothing, dict.fromkeys(self.reducers, nothing)))
+        except UnknownReducer as error:
+            raise DetectionError(f"{self.name}: in the function of crosses(): {error}") from None
+        except Exception:
+            return  # on no rows it may raise what it likes
 
     def _match(self, override: OptionOverride) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The words of a key that an override looks at, and what they must be."""
@@ -184,6 +217,8 @@ class Elements:
         self._result, self._elements = result, elements
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what copying looks for
+            raise AttributeError(name)
         value = getattr(self._result, name)
         if name == "sample":  # a set has no order of its own
             return [self._shown(words) for words in sorted(value)]
@@ -196,6 +231,10 @@ class Elements:
         return row[0] if len(self._elements.columns) == 1 else row
 
 
+def _are_numbers(level: Any) -> bool:
+    return all(isinstance(each, Real) for each in (level if isinstance(level, Sequence) else (level,)))
+
+
 def _matching(kind: str, text: str) -> tuple[Sequence[int], Sequence[int]]:
     """The mask and the value of one part's words; ValueError where text is none of its kind."""
     whole = 2**64 - 1
@@ -203,6 +242,8 @@ def _matching(kind: str, text: str) -> tuple[Sequence[int], Sequence[int]]:
         words = text_words([text])[0].tolist()
         return [whole] * len(words), words
     if kind == "number":
+        if not text.removeprefix("-").isdecimal() or not -(2**63) <= int(text) <= whole:
+            raise ValueError(f"{text!r} is not a whole number of 64 bits")
         return [whole], [int(text) & whole]
     network = ipaddress.ip_network(text)
     bits = network.prefixlen + (96 if network.version == 4 else 0)
