@@ -11,6 +11,11 @@ every one to:
 
 A state of fixed size needs a `Scalar`: a record, two kernels and two functions. This is a whole one:
 
+    import numpy as np
+    from dataclasses import dataclass
+    from sensor._jit import njit
+    from sensor.sumstats.calculation import Scalar, Value, rows_of
+
     @njit
     def _update(state, rows, values, applies, after):
         watch = after.shape[0] > 0

@@ -188,7 +188,7 @@ class Collector:
 
     def _result(self, index: int, pane: _Pane) -> EpochResult:
         held = [each for at, each in self._panes.items() if index - self.definition.panes < at <= index]
-        start = pane.end - self.definition.epoch_ns if self.definition.panes > 1 else pane.start
+        start = pane.start - (self.definition.panes - 1) * self.definition.hop_ns
         nothing = np.empty(0, np.int64)
         window = self._compose(index) if self.definition.wants_results else Store(self.definition, self._secret)
         partial = window.partial() if self.definition.wants_results else window.partial(nothing)

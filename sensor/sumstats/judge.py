@@ -70,14 +70,19 @@ class Judge:
         self._definition, self.threshold, self._welcome = definition, threshold, welcome
         self._fired = np.empty((0, definition.levels if threshold else 0), np.bool_)
         self._rules = np.empty(0, np.int16)
-        self.is_done = np.empty(0, np.bool_)
+        self._is_done = np.empty(0, np.bool_)
+        self._tells = threshold is not None or welcome is not None
         self._any_done = False
         self.passed_over, self.faults = 0, 0
 
     @property
     def row_bytes(self) -> int:
         """Memory a row."""
-        return 1 + (self._fired.shape[1] + self._rules.itemsize if self.threshold else 0)
+        return self._tells + (self._fired.shape[1] + self._rules.itemsize if self.threshold else 0)
+
+    def done(self, n: int) -> np.ndarray:
+        """Which of the first `n` rows have nothing more to say (bool)."""
+        return self._is_done[:n] if self._tells else np.zeros(n, np.bool_)
 
     def is_judged(self, name: str) -> bool:
         """Whether a reducer's value has a say, as all that have one do in a function."""
@@ -87,33 +92,37 @@ class Judge:
 
     def add(self, keys: np.ndarray, before: int, capacity: int) -> None:
         """Make room for `capacity` rows, and begin those of new keys, which are numbered from `before` on."""
-        if len(self.is_done) != capacity:
-            self.is_done = extended(self.is_done[:before], capacity, False)
+        if not self._tells:
+            return
+        if len(self._is_done) != capacity:
+            self._is_done = extended(self._is_done[:before], capacity, False)
             if self.threshold:
                 self._fired = extended(self._fired[:before], capacity, False)
                 self._rules = extended(self._rules[:before], capacity, 0)
         if not len(keys):
             return
         new = slice(before, before + len(keys))
-        self.is_done[new] = False
+        self._is_done[new] = False
         if self.threshold:
             self._fired[new] = False
             if self.threshold.overrides:
                 self._rules[new] = self.threshold.rule_of(keys)
         if self._welcome:
-            self._greet(keys, new, self._welcome)
+            self.refresh(np.arange(new.start, new.stop), keys)
 
-    def _greet(self, keys: np.ndarray, new: slice, welcome: Welcome) -> None:
-        fired, counts = welcome(keys)
-        self.is_done[new] = ~counts
+    def refresh(self, rows: np.ndarray, keys: np.ndarray) -> None:
+        """Ask again what is known of the keys of some rows."""
+        assert self._welcome is not None
+        fired, counts = self._welcome(keys)
+        self._is_done[rows] = ~counts
         self._any_done |= not counts.all()
         if self.threshold:
-            self._fired[new] = fired
+            self._fired[rows] = fired
 
     def keep(self, stays: np.ndarray) -> None:
         """Forget the other rows; those that stay (bool) move up."""
         kept = int(stays.sum())
-        for own in (self._fired, self._rules, self.is_done) if self.threshold else (self.is_done,):
+        for own in (self._is_done,) * self._tells + (self._fired, self._rules) * bool(self.threshold):
             own[:kept] = own[: len(stays)][stays]
 
     def clear(self) -> None:
@@ -121,9 +130,9 @@ class Judge:
         self._any_done = False
 
     def pass_over(self, rows: np.ndarray) -> None:
-        """Put -1 in place of rows that have nothing more to say."""
+        """Put -1 in place of rows that have nothing more to say, and count them."""
         if self._any_done:
-            self.passed_over += _pass_over(rows, self.is_done)
+            self.passed_over += _pass_over(rows, self._is_done)
 
     def fire(self, rows: np.ndarray, num: np.ndarray, values: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fire what was reached, observation by observation: which (int64, ascending), which level, and the value.
@@ -141,7 +150,7 @@ class Judge:
         most = int(reached[rows >= 0].sum())
         at, level = np.empty(most, np.int64), np.empty(most, np.int64)
         stays, levels = self._definition.wants_results, threshold.counts[rules]
-        n, passed = _fire(rows, reached, levels, threshold.one_a_check, stays, self._fired, self.is_done, at, level)
+        n, passed = _fire(rows, reached, levels, threshold.one_a_check, stays, self._fired, self._is_done, at, level)
         self.passed_over += passed
         self._any_done |= n > 0
         return at[:n], level[:n], compared[0][at[:n]]
@@ -155,7 +164,7 @@ class Judge:
             with np.errstate(all="ignore"):
                 shares = [np.nan_to_num(values(name)) / first[:, at] for at, name in enumerate(threshold.names)]
             near = np.where((first > 0).all(axis=1), np.nan_to_num(np.min(shares, axis=0)), 0.0)
-        near[self.is_done[rows]] = np.inf
+        near[self.done(len(rows))] = np.inf
         return near
 
     def _compared(self, threshold: Threshold, num: np.ndarray, values: Values) -> list[np.ndarray]:

@@ -1,6 +1,6 @@
 """What one node knows of some keys, as columns to send and to merge, and the results to be read from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,18 @@ class Partial:
                 name: array[items if name in reducer.flat else keys] for name, array in arrays.items()
             }
         return Partial(self.keys[keys], {name: each[keys] for name, each in self.headers.items()}, states)
+
+    def parts(self, definition: Definition, size: int) -> Iterator["Partial"]:
+        """So many keys at a time, as views."""
+        flat = {each.name: each.flat for each in definition.reducers}
+        ends = {name: np.cumsum(self.states[name]["count"]) for name, arrays in flat.items() if arrays}
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            states = {}
+            for name, arrays in self.states.items():
+                items = _between(ends[name], part) if flat[name] else part
+                states[name] = {each: array[items if each in flat[name] else part] for each, array in arrays.items()}
+            yield Partial(self.keys[part], {name: each[part] for name, each in self.headers.items()}, states)
 
     def rounds(self) -> list[np.ndarray]:
         """The numbers of the keys, those that come for the first time, then those for the second time, and so on."""
@@ -88,6 +100,11 @@ class Result:
             return self.values[name]
         except KeyError:
             raise AttributeError(f"there is no reducer {name!r}; there are {sorted(self.values)}") from None
+
+
+def _between(ends: np.ndarray, part: slice) -> slice:
+    """The places of the items of the keys of a slice."""
+    return slice(int(ends[part.start - 1]) if part.start else 0, int(ends[: part.stop][-1]))
 
 
 def _items(counts: np.ndarray, keys: np.ndarray) -> np.ndarray:

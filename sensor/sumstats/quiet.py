@@ -27,6 +27,11 @@ class Quiet:
         return self._table.used
 
     @property
+    def keys(self) -> np.ndarray:
+        """Them (uint64, (m, words))."""
+        return self._table.words.copy()
+
+    @property
     def refused(self) -> int:
         """Keys that found no room."""
         return self._table.refused
@@ -52,6 +57,8 @@ class Quiet:
 
     def counts(self, keys: np.ndarray, pane: int) -> np.ndarray:
         """Whether what is observed of each key in a pane counts (bool, (m,))."""
+        if not len(self):
+            return np.ones(len(keys), np.bool_)
         rows = self._table.lookup(keys)
         counted: np.ndarray = (rows < 0) | (self._table.field("since")[rows] <= pane)
         return counted

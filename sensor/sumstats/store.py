@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sensor._jit import njit
-from sensor.sumstats.calculation import HEADER, Arrays, Batch, Column, Setting, checked
+from sensor.sumstats.calculation import HEADER, Arrays, Batch, Column, Setting, checked, checked_counts
 from sensor.sumstats.definition import Definition
 from sensor.sumstats.judge import Judge, Welcome
 from sensor.sumstats.partial import Partial, Result, joined, results
@@ -106,7 +106,7 @@ class Store:
         self._table, self._columns = self._make(definition)
         self._headers: dict[str, np.ndarray] = {}
         self._observations, self._keys_evicted, self._observations_evicted = 0, 0, 0
-        self._relieved, self._known_lost = 0, 0
+        self._relieved, self._known_lost, self._capacity = 0, 0, 0
         self._resize(0)
 
     def _make(self, definition: Definition) -> tuple[Table, dict[str, Column]]:
@@ -182,15 +182,31 @@ class Store:
 
     def merge(self, partial: Partial, wanted: np.ndarray | None = None) -> None:
         """Merge what another node knows, of all keys or of those `wanted` (bool, (m,)). ValueError: it is malformed."""
+        self._check(partial)
+        if wanted is not None and not wanted.all():
+            partial = partial.take(self.definition, np.flatnonzero(wanted))
+        for part in partial.parts(self.definition, _CHUNK):
+            self._merge(part)
+
+    def _check(self, partial: Partial) -> None:
+        """What must be right before a partial can be cut into parts; the columns check their own."""
         keys = checked({"keys": partial.keys}, "keys", np.dtype(np.uint64), len(partial))
         if keys.shape[1:] != (self.definition.key_words,):
             raise ValueError(f"{self.definition.name}: keys of {keys.shape[1:]} words")
-        headers = {name: checked(partial.headers, name, HEADER, len(keys)) for name in self.definition.streams}
-        left = np.ones(len(keys), np.bool_) if wanted is None else wanted
+        for name in self.definition.streams:
+            checked(partial.headers, name, HEADER, len(keys))
+        for reducer in self.definition.reducers:
+            states = partial.states.get(reducer.name, {})
+            for name in reducer.flat:
+                checked_counts(states, name, len(keys))
+
+    def _merge(self, partial: Partial) -> None:
+        keys = np.ascontiguousarray(partial.keys)
+        left = np.ones(len(keys), np.bool_)
         while left.any():
             rows, done = self._find(keys, left)
-            for name, header in headers.items():
-                _merge_headers(self._headers[name], rows, header)
+            for name in self.definition.streams:
+                _merge_headers(self._headers[name], rows, partial.headers[name])
             for name, column in self._columns.items():
                 column.merge(rows, partial.states.get(name, {}))
                 column.settle(rows)
@@ -206,7 +222,7 @@ class Store:
 
     def partial(self, rows: np.ndarray | None = None) -> Partial:
         """The states of some keys, by row, or of all that still have something to say: a copy."""
-        rows = np.flatnonzero(~self._judge.is_done[: len(self)]) if rows is None else rows
+        rows = np.flatnonzero(~self._judge.done(len(self))) if rows is None else rows
         headers = {name: header[rows] for name, header in self._headers.items()}
         states = {name: column.view(rows, column.measure(rows)) for name, column in self._columns.items()}
         return Partial(self._table.words[rows], headers, states)
@@ -224,12 +240,25 @@ class Store:
         if selection.is_key:
             rows = self.lookup(np.array([selection.value], np.uint64))
             return rows[rows >= 0]
-        rows = np.flatnonzero(selection.matches(self._table.words) & ~self._judge.is_done[: len(self)])
+        rows = np.flatnonzero(selection.matches(self._table.words) & ~self._judge.done(len(self)))
         if not selection.top:
             return rows
         values = self._value(selection.by, rows, _Chunk(rows, {}, {}, {}, {}))
         top: np.ndarray = rows[selection.first(values, self._table.words[rows])]
         return top
+
+    def drop(self, keys: np.ndarray) -> None:
+        """Forget some keys (uint64, (m, key_words)), not for want of room."""
+        stays = np.ones(len(self), np.bool_)
+        rows = self.lookup(keys)
+        stays[rows[rows >= 0]] = False
+        if not stays.all():
+            self._keep(stays)
+
+    def refresh(self, keys: np.ndarray) -> None:
+        """Ask again what is known of some keys from before."""
+        rows = self.lookup(keys)
+        self._judge.refresh(rows[rows >= 0], keys[rows >= 0])
 
     @property
     def lost(self) -> int:
@@ -282,7 +311,9 @@ class Store:
         rows = rows[:done]
         self._observations += done
         self._judge.pass_over(rows)
-        crossed = self._take(rows, given.ts[part], {name: mask[:done] for name, mask in masks.items()}, given, part)
+        crossed = self._nothing()
+        if (rows >= 0).any():
+            crossed = self._take(rows, given.ts[part], {name: mask[:done] for name, mask in masks.items()}, given, part)
         if start + done < min(end, len(given.ts)):
             self._evict()
         elif self._observations % _CHUNK == 0:
@@ -394,7 +425,8 @@ class Store:
     def _resize(self, before: int) -> None:
         """Follow the table, whose rows from `before` on are new."""
         capacity = self._table.capacity
-        if len(self._judge.is_done) != capacity:
+        if capacity != self._capacity:
+            self._capacity = capacity
             self._headers = {name: self._table.field(f"stream {name}") for name in self.definition.streams}
             for name, column in self._columns.items():
                 column.attach(self._table.field(name))
@@ -409,13 +441,15 @@ class Store:
     def _evict(self) -> None:
         """Forget the lightest quarter of the keys, the older of those that are equally light first."""
         rows = np.arange(len(self))
-        nums = np.sum([header["num"][rows] for header in self._headers.values()], axis=0)
+        nums = np.sum([header["num"][: len(self)] for header in self._headers.values()], axis=0)
         near = self._judge.nearness(rows, lambda name: self._value(name, rows, _Chunk(rows, {}, {}, {}, {})))
-        order = np.lexsort((np.where(np.isinf(near), 0, nums), near))
-        stays = np.ones(len(rows), np.bool_)
-        stays[order[: max(len(rows) // 4, 1)]] = False
+        stays = ~_lightest(near, np.where(np.isinf(near), 0, nums), max(len(rows) // 4, 1))
         self._keys_evicted += int(np.count_nonzero(~stays))
         self._observations_evicted += int(nums[~stays].sum())
+        self._keep(stays)
+
+    def _keep(self, stays: np.ndarray) -> None:
+        """Forget the other rows; those that stay (bool) are numbered anew."""
         numbers = np.where(stays, np.cumsum(stays) - 1, -1)
         for column in self._columns.values():
             column.renumber(numbers)
@@ -429,6 +463,20 @@ class _Given:
     ts: np.ndarray
     values: Mapping[str, np.ndarray]
     applies: Mapping[str, np.ndarray]
+
+
+def _lightest(near: np.ndarray, nums: np.ndarray, n: int) -> np.ndarray:
+    """Which `n` come first by (near, num, number): bool. By selection, as sorting a million takes ten times as long."""
+    chosen, among, left = np.zeros(len(near), np.bool_), np.arange(len(near)), n
+    for weights in (near, nums):
+        own = weights[among]
+        limit = own.min()
+        if np.count_nonzero(own == limit) < left:  # in a flood all are equally light, which selection is slow on
+            limit = np.partition(own, left - 1)[left - 1]
+        chosen[among[own < limit]] = True
+        among, left = among[own == limit], left - int(np.count_nonzero(own < limit))
+    chosen[among[:left]] = True
+    return chosen
 
 
 def _shaped(array: np.ndarray, dtype: type, shape: tuple[int, ...], what: str) -> np.ndarray:

@@ -21,12 +21,11 @@ Field = tuple[str, np.dtype[Any], Any]
 
 _FIRST = 64  # rows of a new table: most detections see few keys
 _LOOK = -2  # in place of a row: not where it would be first, look further
-_LARGE = 1 << 16
 _CACHE_LINE = 8  # in words of 8 bytes
 _LOW = np.uint64(2**32 - 1)
 _ONE, _32 = np.uint64(1), np.uint64(32)
 _SLOTS_OF_TWO = 3  # slots for every two rows: an unknown key reads 5 on average, a known one 2
-_WRAP = 2  # slots that stand a second time past the end
+_WRAP = 3  # slots that stand a second time past the end
 _REFUSE, _STOP = 1, 2  # what a table does that is full and may not grow
 
 
@@ -44,7 +43,7 @@ def _first_slot(hashed, slots):
 
 @njit
 def _guess(slots, bits, records, words, wanted, hashes, rows):
-    """Fill in the rows that are found at their first slot or the next two: nearly all, if they are known.
+    """Fill in the rows that are found at their first slot or the next three: nearly all, if they are known.
 
     One loop after the other, because the processor waits for many reads at once only while a loop does little else
     (measured at a million keys: 73 ns instead of 217). The second reads the records for the third, and for the
@@ -53,13 +52,18 @@ def _guess(slots, bits, records, words, wanted, hashes, rows):
     row_mask = (_ONE << bits) - _ONE
     for i in range(rows.shape[0]):
         tag, slot = hashes[i] >> (_32 + bits), _first_slot(hashes[i], slots.shape[0])
-        first, second, third = np.uint64(slots[slot]), np.uint64(slots[slot + 1]), np.uint64(slots[slot + 2])
-        later = second if second >> bits == tag else third
+        first, second = np.uint64(slots[slot]), np.uint64(slots[slot + 1])
+        third, fourth = np.uint64(slots[slot + 2]), np.uint64(slots[slot + 3])
+        later = third if third >> bits == tag else fourth
+        later = second if second >> bits == tag else later
         rows[i] = np.int64((first if first >> bits == tag else later) & row_mask) - 1
     read = np.uint64(0)
     for line in range(0, records.shape[1], _CACHE_LINE):
         for i in range(rows.shape[0]):
             read ^= records[max(rows[i], 0), line]
+    if records.shape[1] % _CACHE_LINE > 1:
+        for i in range(rows.shape[0]):
+            read ^= records[max(rows[i], 0), records.shape[1] - 1]
     for i in range(rows.shape[0]):
         at, same = max(rows[i], 0), rows[i] >= 0
         for w in range(words.shape[1]):
@@ -145,11 +149,6 @@ def _index(slots, bits, hashes):
         _enter(slots, slot, np.uint32(((hashes[row] >> (_32 + bits)) << bits) | np.uint64(row + 1)))
 
 
-def _more(rows: int) -> int:
-    """The next size: twice as large while small, then a quarter more, so that a large table is never half empty."""
-    return 2 * rows if rows < _LARGE else rows + rows // 4
-
-
 class Table:
     """Distinct rows of uint64 words, numbered from 0; at most `limit` of them (2**30).
 
@@ -218,7 +217,7 @@ class Table:
             done = _look(self._slots, self._bits, self._all_words, empty, self._state, words, hashes, done, rows)
             if done == len(words) or self._state[2] == _STOP:
                 return rows, done
-            self._reserve(min(_more(self.capacity), self._limit))
+            self._reserve(min(2 * self.capacity, self._limit))
 
     def lookup(self, words: np.ndarray) -> np.ndarray:
         """The row of each of `words`, none added; -1 where it is not there."""
@@ -262,3 +261,21 @@ class Table:
         hashes = np.empty(len(words), np.uint64)
         _hash(self._secret, words, hashes)
         return hashes
+
+
+class Keys:
+    """A set of rows of words."""
+
+    def __init__(self, words: np.ndarray, secret: np.ndarray) -> None:
+        self._table = Table(words.shape[1], len(words), secret)
+        self._table.find(np.ascontiguousarray(words), np.ones(len(words), np.bool_))
+
+    @property
+    def words(self) -> np.ndarray:
+        """Each of them once (uint64, (m, width))."""
+        return np.ascontiguousarray(self._table.words)
+
+    def has(self, words: np.ndarray) -> np.ndarray:
+        """Which of some rows of words (uint64, (n, width)) are among them (bool)."""
+        found: np.ndarray = self._table.lookup(words) >= 0
+        return found

@@ -20,9 +20,9 @@ _ELLIPSIS = "…"
 
 
 def text_words(texts: np.ndarray | Sequence[str | bytes], words: int = TEXT_WORDS) -> np.ndarray:
-    """Texts (an array of bytes or str, or a sequence) as uint64 (n, words); str as UTF-8, what is none reversibly."""
+    """Texts (an array of bytes or str, or a sequence of them) as uint64 (n, words); str as UTF-8."""
     size = 8 * words
-    if isinstance(texts, np.ndarray) and texts.dtype.kind == "S" and texts.dtype.itemsize < size:
+    if isinstance(texts, np.ndarray) and texts.dtype.kind == "S" and texts.dtype.itemsize < min(size, _CUT):
         return _short(np.ascontiguousarray(texts), size)
     rows = [_packed(each, size) for each in texts]
     return np.frombuffer(b"".join(rows), np.uint64).reshape(len(rows), words).copy()
@@ -47,7 +47,7 @@ def _short(texts: np.ndarray, size: int) -> np.ndarray:
 
 
 def _packed(text: str | bytes, size: int) -> bytes:
-    data = text.encode(errors="surrogateescape") if isinstance(text, str) else bytes(text)
+    data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
     if len(data) < min(size, _CUT):
         return data.ljust(size - 1, b"\0") + bytes([len(data)])
     digest = hashlib.blake2b(data, digest_size=_DIGEST).digest()

@@ -19,6 +19,10 @@ FUNCTION = ""
 """The name under which a function's levels stand, in place of a reducer's."""
 
 
+class UnknownReducer(AttributeError):
+    """A threshold function names a reducer that there is not."""
+
+
 class Judged:
     """What a threshold function is given: under each reducer's name, its values as a float64 column.
 
@@ -35,7 +39,7 @@ class Judged:
         try:
             return self._values[name]
         except KeyError:
-            raise AttributeError(f"there is no reducer {name!r}; there are {sorted(self._values)}") from None
+            raise UnknownReducer(f"there is no reducer {name!r}; there are {sorted(self._values)}") from None
 
     def __getitem__(self, rows: slice) -> "Judged":
         """Some of the rows."""

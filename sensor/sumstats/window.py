@@ -2,7 +2,8 @@
 
 A window of one pane is the epoch itself. One of several hops by a pane at a time, so that what straddles a boundary is
 seen whole by some window: observations go both into the open pane, which is what other nodes are sent, once, and into
-the window, which the thresholds are judged on and which each hop puts together anew from the panes that it still holds.
+the window, which the thresholds are judged on. A hop puts together anew, from the panes that the window still holds,
+just the keys of the pane that it leaves behind.
 
 A level that fired in a pane may fire again in the first window without that pane. A key that has fired all, and whose
 results nobody wants, starts from nothing there: what it does until then is not counted, on any node.
@@ -18,13 +19,14 @@ from sensor.sumstats.partial import Partial
 from sensor.sumstats.query import Selection
 from sensor.sumstats.quiet import Quiet
 from sensor.sumstats.store import Crossed, Store
+from sensor.sumstats.table import Keys
 
 
 class Window:
     """The open window of one definition on a worker."""
 
     def __init__(self, definition: Definition, secret: np.ndarray) -> None:
-        self._definition = definition
+        self._definition, self._secret = definition, secret
         self._quiet = Quiet(definition, secret)
         self._store = Store(definition, secret, welcome=self._welcome)
         self._pane = self._store
@@ -64,17 +66,27 @@ class Window:
     def hop(self, following: int) -> tuple[Partial, int]:
         """End the open pane and go on to another; give what was observed in it, and how many observations it lost."""
         partial, lost = self._pane.partial(), self._pane.lost
-        self._store.clear()
+        ended, self._index = self._index, following
+        self._pane.clear()
         if self._definition.panes > 1:
-            self._pane.clear()
-            self._closed.append((self._index, partial))
-        self._index = following
+            self._closed.append((ended, partial))
+            self._move()
+            self._store.refresh(self._quiet.keys)
         self._quiet.expire(following)
-        while self._closed and self._closed[0][0] <= following - self._definition.panes:
-            self._closed.popleft()
-        for index, closed in self._closed:
-            self._store.merge(closed, self._quiet.counts(closed.keys, index) if len(self._quiet) else None)
         return partial, lost
+
+    def _move(self) -> None:
+        """Let the window go of the panes that it has left: what they and others have of a key is put together anew."""
+        first = self._index - self._definition.panes + 1
+        gone = [partial.keys for index, partial in self._closed if index < first and len(partial)]
+        self._closed = deque(each for each in self._closed if each[0] >= first)
+        if not self._closed:
+            self._store.clear()
+        elif gone:
+            left = Keys(np.concatenate(gone), self._secret)
+            self._store.drop(left.words)
+            for index, closed in self._closed:
+                self._store.merge(closed, left.has(closed.keys) & self._quiet.counts(closed.keys, index))
 
     def silence(self, keys: np.ndarray, since: int) -> None:
         """Count keys no more from the next pane on until that one; in this one they have fired and do not count anyway.

@@ -84,7 +84,7 @@ def distance(keys, secret):
     table = Table(1, 1024, secret)
     found(table, keys)
     assert table.capacity == 1024
-    slots = len(table._slots) - 2  # the last two stand there twice
+    slots = 3 * table.capacity // 2
     rows = (table._slots[:slots].astype(np.uint64) & ((np.uint64(1) << table._bits) - np.uint64(1))).astype(int) - 1
     at = np.empty(len(keys), np.int64)
     at[rows[rows >= 0]] = np.flatnonzero(rows >= 0)

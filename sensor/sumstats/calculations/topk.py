@@ -43,7 +43,7 @@ from sensor.sumstats.calculation import (
 
 _MOST = np.int64(1 << 62)
 _MOST_WORDS = 1 << 10
-_MOST_SIZE = 1 << 15  # slots of an index have 16 bits for the hash and 16 for the number of an entry
+_MOST_SIZE = 1 << 15  # slots of an index have 16 bits for a tag and 16 for the number of an entry
 
 _SUMMARY = np.dtype(
     [
@@ -62,7 +62,7 @@ _EMPTY = np.array((NO_BLOCK, 0, 0, 0, 0, False, False, False), _SUMMARY)
 
 # A block has entries, numbered from 0: the words of an element, its count, its epsilon. A small block has nothing else
 # and is searched from end to end. From class _INDEXED on there are three parts:
-# - the index, an eighth of the block: open addressing in slots of 32 bits, 16 of the hash over 1 + the entry's number;
+# - the index, an eighth of the block: open addressing in slots of 32 bits, 16 of a tag over 1 + the entry's number;
 # - the entries;
 # - the heap, two words an entry, at the end: used once the block is full and will not grow. Each node has four
 #   children and is (count, 48 bits of the hash over 16 of the entry's number), least on top. As counts only rise, a
@@ -72,7 +72,7 @@ _INDEXED = 7
 _FIRST_ENTRIES = 4
 _CLASSES = 40
 _NUMBER, _HASH = np.uint64(0xFFFF), np.uint64(0xFFFF_FFFF_FFFF_0000)
-_48 = np.uint64(48)
+_32, _48 = np.uint64(32), np.uint64(48)
 
 _INT64 = np.dtype(np.int64)
 _Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -86,6 +86,12 @@ def capacities(words: int, size: int) -> np.ndarray:
     fits = blocks // (words + _BESIDE)
     indexed = (blocks - blocks // 8) // (words + _BESIDE + 2)
     return np.minimum(np.where(np.arange(_CLASSES) < _INDEXED, fits, indexed), size)
+
+
+@njit
+def _tag(hashed, spread):
+    """What the index goes by: 16 bits of a hash times a secret, as a sender may know the key of the hashes."""
+    return np.int64(((hashed & _HASH) * spread) >> _48)
 
 
 @njit
@@ -108,7 +114,7 @@ def _is_at(words, entry, element, width):
 
 
 @njit
-def _find(words, slots, field, element, width, hashed):
+def _find(words, slots, spread, field, element, width, hashed):
     """Where the entry of an element starts, or -1."""
     block, size_class, step = field["block"], np.int64(field["size_class"]), width + _BESIDE
     entries = _entries(block, size_class)
@@ -117,7 +123,7 @@ def _find(words, slots, field, element, width, hashed):
             if _is_at(words, entries + number * step, element, width):
                 return entries + number * step
         return np.int64(-1)
-    mask, tag = (np.int64(1) << size_class >> 2) - 1, np.int64(hashed >> _48)
+    mask, tag = (np.int64(1) << size_class >> 2) - 1, _tag(hashed, spread)
     slot = tag & mask
     while True:
         held = np.int64(slots[2 * block + slot])
@@ -130,9 +136,9 @@ def _find(words, slots, field, element, width, hashed):
 
 
 @njit
-def _enter(slots, block, size_class, number, hashed):
+def _enter(slots, spread, block, size_class, number, hashed):
     """Enter a new entry into the index."""
-    mask, tag = (np.int64(1) << size_class >> 2) - 1, np.int64(hashed >> _48)
+    mask, tag = (np.int64(1) << size_class >> 2) - 1, _tag(hashed, spread)
     slot = tag & mask
     while slots[2 * block + slot] != 0:
         slot = (slot + 1) & mask
@@ -140,10 +146,10 @@ def _enter(slots, block, size_class, number, hashed):
 
 
 @njit
-def _leave(slots, block, size_class, number, hashed):
+def _leave(slots, spread, block, size_class, number, hashed):
     """Take an entry out of the index; others move up, so that no search ends at the gap (Knuth, 6.4, algorithm R)."""
     mask = (np.int64(1) << size_class >> 2) - 1
-    gap = np.int64(hashed >> _48) & mask
+    gap = _tag(hashed, spread) & mask
     while np.int64(slots[2 * block + gap]) & 0xFFFF != number + 1:
         gap = (gap + 1) & mask
     slot = gap
@@ -169,7 +175,7 @@ def _index(key, words, slots, field, width):
     words[block:entries] = 0
     for number in range(field["count"]):
         entry = entries + number * (width + _BESIDE)
-        _enter(slots, block, size_class, number, hash_words(key, words[entry : entry + width]))
+        _enter(slots, key[2], block, size_class, number, hash_words(key, words[entry : entry + width]))
 
 
 @njit
@@ -234,8 +240,8 @@ def _evict(key, words, slots, field, width, hashed, weight):
             break
         words[heap] = count
         _sink(words, heap, 0, n)
-    _leave(slots, block, size_class, number, words[heap + 1])
-    _enter(slots, block, size_class, number, hashed)
+    _leave(slots, key[2], block, size_class, number, words[heap + 1])
+    _enter(slots, key[2], block, size_class, number, hashed)
     words[heap] = np.uint64(_sum(np.int64(count), weight))
     words[heap + 1] = (hashed & _HASH) | np.uint64(number)
     _sink(words, heap, 0, n)
@@ -307,7 +313,7 @@ def _take_in(key, words, slots, book, field, width, capacities, element, hashed,
     if number < capacities[size_class]:
         field["count"] += 1
         if size_class >= _INDEXED:
-            _enter(slots, block, size_class, number, hashed)
+            _enter(slots, key[2], block, size_class, number, hashed)
     else:
         number = _evict(key, words, slots, field, width, hashed, weight)
         field["floor"] = np.int64(words[entries + number * (width + _BESIDE) + width])
@@ -324,7 +330,7 @@ def _hash(key, values, width, hashes):
 
 
 @njit
-def _read_ahead(slots, state, rows, hashes):
+def _read_ahead(slots, spread, state, rows, hashes):
     """Read what `_update` is going to; the sum is of no interest.
 
     One loop after the other, because the processor waits for many reads at once only while a loop does little else.
@@ -335,7 +341,7 @@ def _read_ahead(slots, state, rows, hashes):
     for i in range(rows.shape[0]):
         field = state[max(rows[i], 0)]
         block, size_class = max(field["block"], 0), np.int64(field["size_class"])
-        slot = np.int64(hashes[i] >> _48) & ((np.int64(1) << size_class >> 2) - 1) if size_class >= _INDEXED else 0
+        slot = _tag(hashes[i], spread) & ((np.int64(1) << size_class >> 2) - 1) if size_class >= _INDEXED else 0
         read += np.int64(slots[2 * block + slot])
     return read
 
@@ -351,7 +357,7 @@ def _update(key, words, slots, book, state, capacities, rows, applies, values, w
         field = state[rows[i]]
         weight = np.int64(min(values[i, width], np.uint64(_MOST))) if is_weighted else np.int64(1)
         if applies[i] and weight > 0:
-            entry = _find(words, slots, field, values[i], width, hashes[i])
+            entry = _find(words, slots, key[2], field, values[i], width, hashes[i])
             if entry >= 0:
                 count = _sum(np.int64(words[entry + width]), weight)
                 words[entry + width] = np.uint64(count)
@@ -422,7 +428,7 @@ def _view(words, state, rows, ends, order, elements, counts, epsilons):
 
 
 @njit
-def _has_twins(ends, elements, hashes, table):
+def _has_twins(ends, elements, hashes, spread, table):
     """Whether an element comes twice in a row's entries. `table`: zeros, a power of two, over twice what a row has.
 
     What earlier rows leave in it is told by its number.
@@ -430,7 +436,7 @@ def _has_twins(ends, elements, hashes, table):
     mask, first = table.shape[0] - 1, 0
     for i in range(ends.shape[0]):
         for entry in range(first, ends[i]):
-            slot = np.int64(hashes[entry] >> _48) & mask
+            slot = np.int64((hashes[entry] * spread) >> _32) & mask
             while table[slot] > first:
                 if _is_at(elements[table[slot] - 1], 0, elements[entry], elements.shape[1]):
                     return True
@@ -441,7 +447,7 @@ def _has_twins(ends, elements, hashes, table):
 
 
 @njit
-def _unite(words, slots, field, floor, elements, counts, epsilons, hashes, union, union_counts, union_epsilons):
+def _unite(words, slots, spread, field, floor, elements, counts, epsilons, hashes, union, union_counts, union_epsilons):
     """Fill in the entries of a row united with those of another summary of that floor; return how many."""
     width, n, own_floor = elements.shape[1], np.int64(field["count"]), field["floor"]
     entries = _entries(field["block"], np.int64(field["size_class"]))
@@ -450,7 +456,7 @@ def _unite(words, slots, field, floor, elements, counts, epsilons, hashes, union
         union_counts[at] = _sum(union_counts[at], floor)
         union_epsilons[at] = _sum(union_epsilons[at], floor)
     for i in range(counts.shape[0]):
-        entry = _find(words, slots, field, elements[i], width, hashes[i])
+        entry = _find(words, slots, spread, field, elements[i], width, hashes[i])
         if entry >= 0:
             at = (entry - entries) // (width + _BESIDE)
             count, epsilon = np.int64(words[entry + width]), np.int64(words[entry + width + 1])
@@ -493,7 +499,7 @@ def _merge(key, words, slots, book, state, capacities, rows, floors, ends, entri
             continue
         field, its = state[rows[i]], slice(first, end)
         n = _unite(
-            words, slots, field, floors[i], elements[its], counts[its], epsilons[its], hashes[its],
+            words, slots, key[2], field, floors[i], elements[its], counts[its], epsilons[its], hashes[its],
             united, united_counts, united_epsilons,
         )  # fmt: skip
         if not _make_room(words, book, field, n, capacities):
@@ -523,7 +529,7 @@ class Summaries(ArenaColumn):
     def __init__(self, reducer: "TopK", setting: Setting) -> None:
         super().__init__(setting)
         self._reducer = reducer
-        self._key = setting.sketch_key
+        self._key = np.append(setting.sketch_key, setting.secret[0] | np.uint64(1))
         self._capacities = capacities(reducer.words, reducer.size)
 
     def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
@@ -560,7 +566,7 @@ class Summaries(ArenaColumn):
         count, floors, saturated, entries = self._summaries(states, len(rows))
         ends, hashes = np.cumsum(count), self._hashes(entries[0])
         most = int(count.max(initial=0))
-        if _has_twins(ends, entries[0], hashes, np.zeros(2 << most.bit_length(), np.int64)):
+        if _has_twins(ends, entries[0], hashes, self._key[2], np.zeros(2 << most.bit_length(), np.int64)):
             raise ValueError("a summary of TOPK has an element twice")
         self.state["saturated"][rows[saturated & (rows >= 0)]] = True
         room = self._reducer.size + most
@@ -569,7 +575,7 @@ class Summaries(ArenaColumn):
 
     def _take(self, batch: Batch, values: np.ndarray, after: np.ndarray) -> None:
         hashes = self._hashes(values)
-        _read_ahead(self.arena.words.view(np.uint32), self.state, batch.rows, hashes)
+        _read_ahead(self.arena.words.view(np.uint32), self._key[2], self.state, batch.rows, hashes)
         self._run(_update, batch.rows, batch.applies, values, self._reducer.words, hashes, after)
 
     def _hashes(self, elements: np.ndarray) -> np.ndarray:

@@ -108,6 +108,26 @@ def _walk(rows, counts, state, older, out):
             entry = older[entry]
 
 
+@njit
+def _move(owners, numbers, as_they_are, older, state, stays, moved):
+    """Number entries anew without the dead and those of rows without a number, and write the rows' new numbers.
+
+    The newest of a row is the last of its entries, as entries are numbered in order of arrival.
+    """
+    n = 0
+    for entry in range(owners.shape[0]):
+        stays[entry] = owners[entry] != _DEAD and (as_they_are or numbers[np.int64(owners[entry])] >= 0)
+        if not stays[entry]:
+            continue
+        row = np.int64(owners[entry])
+        moved[entry] = n
+        older[n] = moved[older[entry]] if older[entry] >= 0 else -1
+        state[row]["newest"] = n
+        if not as_they_are:
+            owners[entry] = np.uint64(numbers[row])
+        n += 1
+
+
 def bytes_per_element(words: int) -> int:
     """What an element of so many words costs: its entry with the row's number, its slots, and its link."""
     return 8 * (1 + words) + 8 + 4
@@ -173,8 +193,7 @@ class Elements(Column):
 
     def measure(self, rows: np.ndarray) -> Arrays:
         """How many elements each row holds, `max` and more, and whether it refused any."""
-        state = self._state[rows]
-        return {"count": state["count"].astype(np.int64), "saturated": state["saturated"].copy()}
+        return {"count": self._state["count"][rows].astype(np.int64), "saturated": self._state["saturated"][rows]}
 
     def view(self, rows: np.ndarray, measured: Arrays) -> Arrays:
         """With `elements` (uint64, (sum of count, words)): each row's, oldest first, `max` at most."""
@@ -216,7 +235,7 @@ class Elements(Column):
         rows = rows[rows >= 0]
         self._cut(np.unique(rows[self._state["count"][rows] >= too_many]))
         if self._dead > 1024 and 2 * self._dead > self._entries.used:
-            self._compact(self._entries.words[:, 0] != _DEAD)
+            self._compact()
 
     def _add(
         self, rows: np.ndarray, applies: np.ndarray, elements: np.ndarray, counts: np.ndarray, flags: np.ndarray
@@ -256,21 +275,15 @@ class Elements(Column):
 
     def renumber(self, numbers: np.ndarray) -> None:
         """Give up the elements of rows that are forgotten; those of the others belong to their new number."""
-        owners = self._entries.words[:, 0]
-        lives = owners != _DEAD
-        lives[lives] = numbers[owners[lives].astype(np.int64)] >= 0
-        self._compact(lives)
-        owners = self._entries.words[:, 0]
-        owners[:] = numbers[owners.astype(np.int64)].astype(np.uint64)
-        self._entries.keep(np.ones(len(owners), np.bool_))
+        self._compact(numbers)
 
-    def _compact(self, lives: np.ndarray) -> None:
-        """Give back the room of other elements."""
-        number = np.append(np.cumsum(lives, dtype=np.int32) - np.int32(1), np.int32(-1))  # that of -1 stays -1
-        self._older[: int(lives.sum())] = number[self._older[: len(lives)][lives]]
-        owners = np.unique(self._entries.words[lives, 0]).astype(np.int64)
-        self._state["newest"][owners] = number[self._state["newest"][owners]]
-        self._entries.keep(lives)
+    def _compact(self, numbers: np.ndarray | None = None) -> None:
+        """Give back the room of the dead, and of rows that get no number (none: they all keep theirs)."""
+        owners = self._entries.words[:, 0]
+        stays, moved = np.empty(len(owners), np.bool_), np.empty(len(owners), np.int32)
+        own = np.arange(0) if numbers is None else numbers
+        _move(owners, own, numbers is None, self._older, self._state, stays, moved)
+        self._entries.keep(stays)
         self._dead = 0
 
 
