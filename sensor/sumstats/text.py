@@ -47,8 +47,16 @@ def _short(texts: np.ndarray, size: int) -> np.ndarray:
 
 
 def _packed(text: str | bytes, size: int) -> bytes:
-    data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    data = _encoded(text) if isinstance(text, str) else text
     if len(data) < min(size, _CUT):
         return data.ljust(size - 1, b"\0") + bytes([len(data)])
     digest = hashlib.blake2b(data, digest_size=_DIGEST).digest()
     return data[: size - 1 - _DIGEST].ljust(size - 1 - _DIGEST, b"\0") + digest + bytes([_CUT])
+
+
+def _encoded(text: str) -> bytes:
+    """As UTF-8; what stands for a byte that was none (PEP 383) is that byte again."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")

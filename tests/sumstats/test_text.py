@@ -97,6 +97,21 @@ def test_bytes_that_are_no_utf8_are_kept_apart_and_readable():
     assert words(b"\xff".decode(errors="surrogateescape")).tolist() == words(b"\xff").tolist()
 
 
+def test_a_lone_half_of_a_character_is_a_text_like_any_other():
+    assert words("\ud800").tolist() != words("\udbff").tolist()
+    assert back("a\ud800") == "a\\xed\\xa0\\x80"
+
+
+@pytest.mark.parametrize("count", [32, 40])
+def test_a_text_of_any_length_is_told_from_one_that_was_cut(count):
+    texts = ["x" * 254, "x" * 255, "x" * 256]
+    shown = [text_of(words(text, count).tolist()) for text in texts]
+    assert shown[0] == texts[0]
+    assert len(set(shown)) == 3
+    column = np.array([text.encode() for text in texts[:2]])
+    assert text_words(column, count).tolist() == [words(text, count).tolist() for text in texts[:2]]
+
+
 @pytest.mark.parametrize("count", [4, 8, 16])
 def test_more_words_hold_more(count):
     limit = 8 * count - 1

@@ -221,7 +221,7 @@ def test_the_final_window_ends_with_the_input():
         told += collector.deliver("w", end)
     assert [(each.epoch, each.start, each.end) for each in told if isinstance(each, EpochResult)] == [
         (0, -20, 10),
-        (1, -15, 15),
+        (1, -10, 15),
     ]
     assert [r.sum.sum for r in results(definition, told[-1].partial)] == [3.0]
 
