@@ -18,6 +18,7 @@ import numpy as np
 from sensor._jit import njit
 from sensor.sumstats.calculation import HEADER, Arrays, Batch, Column, Setting, checked, checked_counts
 from sensor.sumstats.definition import Definition
+from sensor.sumstats.given import Given
 from sensor.sumstats.judge import Judge, Welcome
 from sensor.sumstats.partial import Partial, Result, joined, results
 from sensor.sumstats.query import Selection
@@ -81,7 +82,7 @@ class _Chunk:
     rows: np.ndarray
     batches: Mapping[str, Batch]
     values: Mapping[str, np.ndarray]
-    headers: Mapping[str, np.ndarray]
+    headers: dict[str, np.ndarray]
     states: dict[str, Arrays]
 
 
@@ -165,7 +166,7 @@ class Store:
         it takes: float64 (n,), where None counts each as 1, or uint64 (n, words). `applies` masks a stream (bool (n,)):
         where false, the observation leaves its reducers as they are. ValueError says what does not fit.
         """
-        given = self._given(keys, ts, values, applies or {})
+        given = Given.check(self.definition, keys, ts, values, applies or {})
         parts, start = [], 0
         while start < len(ts):
             done, crossed = self._apply(given, start)
@@ -282,27 +283,7 @@ class Store:
             column.clear()
         self._resize(0)
 
-    def _given(
-        self,
-        keys: np.ndarray,
-        ts: np.ndarray,
-        values: Mapping[str, np.ndarray | None],
-        applies: Mapping[str, np.ndarray | None],
-    ) -> "_Given":
-        n = len(ts)
-        streams = {self.definition.reducer(name).stream for name in values if name in self._columns}
-        expected = {each.name for each in self.definition.reducers if each.stream in streams}
-        if set(values) != expected or not set(applies) <= streams:
-            raise ValueError(f"{self.definition.name}: values for {sorted(values)}, expected {sorted(expected)}")
-        words = {each.name: each.element_words for each in self.definition.reducers}
-        return _Given(
-            np.ascontiguousarray(_shaped(keys, np.uint64, (n, self.definition.key_words), "keys")),
-            np.ascontiguousarray(_shaped(ts, np.int64, (n,), "ts")),
-            {name: _observed(name, array, n, words[name]) for name, array in values.items()},
-            {name: _mask(applies.get(name), n) for name in streams},
-        )
-
-    def _apply(self, given: "_Given", start: int) -> tuple[int, Crossed]:
+    def _apply(self, given: Given, start: int) -> tuple[int, Crossed]:
         """Apply observations from `start` on, up to the end of the chunk or where there is no room; and how many."""
         end = start + _CHUNK - self._observations % _CHUNK
         masks = {name: mask[start:end] for name, mask in given.applies.items()}
@@ -321,27 +302,25 @@ class Store:
         return done, crossed
 
     def _take(
-        self, rows: np.ndarray, ts: np.ndarray, masks: Mapping[str, np.ndarray], given: "_Given", part: slice
+        self, rows: np.ndarray, ts: np.ndarray, masks: Mapping[str, np.ndarray], given: Given, part: slice
     ) -> Crossed:
         """Apply the observations whose rows were found."""
         watch = self._judge.threshold is not None
         batches = {stream: Batch(rows, ts, mask) for stream, mask in masks.items()}
         values = {name: array[part] for name, array in given.values.items()}
-        chunk = _Chunk(rows, batches, values, {}, {})
-        headers = dict(chunk.headers)
-        later = []
+        chunk, later = _Chunk(rows, batches, values, {}, {}), []
         for stream, batch in batches.items():
-            headers[stream] = np.zeros(len(rows) * watch, HEADER)
-            _tally(self._headers[stream], rows, ts, batch.applies, headers[stream])
+            chunk.headers[stream] = np.zeros(len(rows) * watch, HEADER)
+            _tally(self._headers[stream], rows, ts, batch.applies, chunk.headers[stream])
             for reducer in self.definition.streams[stream]:
                 column = self._columns[reducer.name]
                 if column.remembers:
                     chunk.states[reducer.name] = column.update(batch, values[reducer.name], watch=watch)
                 else:
                     later.append(reducer.name)
-        chunk = _Chunk(rows, batches, values, headers, chunk.states)
-        if watch:
-            chunk.states.update({name: self._rehearse(name, chunk) for name in later if self._judge.is_judged(name)})
+        for name in later:
+            if watch and self._judge.is_judged(name):
+                chunk.states[name] = self._rehearse(name, chunk)
         at, level, value = self._crossings(rows, chunk)
         viewed = self._update_later(later, chunk, at)
         crossed = Crossed(part.start + at, level, value, self._view(rows[at], at, chunk, viewed))
@@ -457,14 +436,6 @@ class Store:
         self._table.keep(stays)
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    keys: np.ndarray
-    ts: np.ndarray
-    values: Mapping[str, np.ndarray]
-    applies: Mapping[str, np.ndarray]
-
-
 def _lightest(near: np.ndarray, nums: np.ndarray, n: int) -> np.ndarray:
     """Which `n` come first by (near, num, number): bool. By selection, as sorting a million takes ten times as long."""
     chosen, among, left = np.zeros(len(near), np.bool_), np.arange(len(near)), n
@@ -477,25 +448,3 @@ def _lightest(near: np.ndarray, nums: np.ndarray, n: int) -> np.ndarray:
         among, left = among[own == limit], left - int(np.count_nonzero(own < limit))
     chosen[among[:left]] = True
     return chosen
-
-
-def _shaped(array: np.ndarray, dtype: type, shape: tuple[int, ...], what: str) -> np.ndarray:
-    array = np.asarray(array)
-    if array.dtype != dtype or array.shape != shape:
-        raise ValueError(f"{what} must be {dtype.__name__} {shape}, not {array.dtype} {array.shape}")
-    return array
-
-
-def _observed(name: str, values: np.ndarray | None, n: int, words: int) -> np.ndarray:
-    if words:
-        elements = np.asarray(values)
-        columns = elements[:, np.newaxis] if elements.ndim == 1 else elements
-        return np.ascontiguousarray(_shaped(columns, np.uint64, (n, words), name))
-    floats = np.ones(n) if values is None else np.ascontiguousarray(values, np.float64)
-    return _shaped(floats, np.float64, (n,), name)
-
-
-def _mask(applies: np.ndarray | None, n: int) -> np.ndarray:
-    if applies is None:
-        return np.ones(n, np.bool_)
-    return np.ascontiguousarray(_shaped(applies, np.bool_, (n,), "applies"))
