@@ -53,12 +53,19 @@ def _release(state, numbers, words, book):
             give(words, book, np.int64(state[row]["size_class"]), state[row]["block"])
 
 
+def _aligned(words: int) -> np.ndarray:
+    """Room for so many words that starts at a cache line."""
+    room = np.empty(words + 8, np.uint64)
+    start = -room.ctypes.data % 64 // 8
+    return room[start : start + words]
+
+
 class Arena:
     """Blocks of words, `max_bytes` of them at most. `words` and `book` are what kernels are given."""
 
     def __init__(self, max_bytes: int) -> None:
         self._limit = max(max_bytes // 8, 1)
-        self.words = np.empty(min(_FIRST_WORDS, self._limit), np.uint64)
+        self.words = _aligned(min(_FIRST_WORDS, self._limit))
         self.book = np.empty(_FREE + _CLASSES, np.int64)
         self.clear()
         self.book[REFUSED] = 0
@@ -87,7 +94,7 @@ class Arena:
             done = kernel(done)
 
     def _grow(self) -> None:
-        words = np.empty(min(2 * len(self.words), self._limit), np.uint64)
+        words = _aligned(min(2 * len(self.words), self._limit))
         words[: len(self.words)] = self.words
         self.words = words
         self.book[_IS_FINAL] = len(words) == self._limit

@@ -186,6 +186,14 @@ def test_the_state_is_that_of_the_set_on_and_beside_every_limit(bits, seen):
     assert_is(rows, 0, [])
 
 
+@pytest.mark.parametrize("seen", [8, 9, 10, 20, 31, 32, 33])
+def test_hashes_that_all_belong_in_one_line_are_found_in_the_others(seen):
+    """Bits 3 and 4 of a hash say which of the four."""
+    elements = [e for e in range(400) if int(hash_words(KEY, np.array([e], np.uint64))) >> 3 & 3 == 3][:seen]
+    rows = Rows(9, rows=2).feed([(1, element) for element in elements + elements])
+    assert_is(rows, 1, elements)
+
+
 @laws
 @given(
     pairs=observations, bits=st.sampled_from([4, 9, 11]), batch=st.sampled_from([1, 7, 8192]), secret=st.integers(1, 9)
@@ -329,6 +337,13 @@ def test_elements_beyond_the_cap_are_refused_counted_and_flagged(seen, refused):
     assert frozen(Rows().merge(rows).view()) == frozen(rows.view())
 
 
+@pytest.mark.parametrize("max_bytes", [1, 63])
+def test_with_no_room_for_a_block_a_row_still_holds_two(max_bytes):
+    rows = Rows(rows=2, max_bytes=max_bytes).feed([(0, element) for element in range(3)])
+    assert rows.estimates().tolist() == [2.0, 0.0]
+    assert rows.column.counters == {"elements_refused": 1}
+
+
 @pytest.mark.parametrize(("bits", "words"), [(9, 63), (9, 127), (11, 200), (4, 31), (8, 60)])
 @pytest.mark.parametrize("seen", [40, 150, 3000])
 def test_a_refused_upgrade_leaves_a_sound_state_alone_and_merged(bits, words, seen):
@@ -413,6 +428,26 @@ def test_of_two_entries_with_one_index_the_greater_rank_stays():
     high["cells"][3] = high["cells"][3] & ~np.uint64(63) | np.uint64(39)
     for first, second in ((low, high), (high, low)):
         assert frozen(Rows(rows=1).merge(first, second).view()) == frozen(high)
+
+
+def test_an_element_of_greater_rank_than_its_entry_raises_it():
+    elements = distinct(40).tolist()
+    whole = Rows(rows=1).feed([(0, element) for element in elements]).view()
+    ranks = np.uint64(63 << 32 | 63)
+    low = {**whole, "cells": whole["cells"] & ~ranks | np.uint64(1 << 32 | 1)}
+    rows = Rows(rows=1).merge(low)
+    assert frozen(rows.view()) == frozen(low)
+    assert_is(rows.feed([(0, element) for element in elements]), 0, elements)
+
+
+def test_the_block_of_a_row_that_is_forgotten_serves_another():
+    """There is room for one."""
+    rows = Rows(rows=2, max_bytes=8 * 8).feed([(0, element) for element in range(8)])
+    rows.column.renumber(np.array([-1, 0]))
+    rows.state[:] = rows.column.empty
+    rows.feed([(0, element) for element in range(8)])
+    assert rows.estimates().tolist() == [8.0, 0.0]
+    assert rows.column.counters == {"elements_refused": 0}
 
 
 def test_blocks_that_a_row_has_outgrown_are_used_again():
