@@ -31,7 +31,7 @@ class Standalone:
     def __init__(self, settings: Settings, outputs: Sequence[Output]) -> None:
         self._settings, self._outputs = settings, outputs
         self._worker = Worker("worker-1", settings.make(), settings.flows)
-        self._manager = Manager(settings.make(), members=[self._worker.name])
+        self._manager = Manager(settings.make(), self._worker.name)
         self._bus: Bus = InProcessBus()
         self._stopping = False
 

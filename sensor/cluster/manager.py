@@ -50,9 +50,12 @@ class _Crossing:
 
 
 class Manager:
-    """Judges every key of every epoch once a level, on the merged value, and folds repeats into incidents."""
+    """Judges every key of every epoch once a level, on the merged value, and folds repeats into incidents.
 
-    def __init__(self, detections: Sequence[Detection], members: Iterable[str] = ("worker-1",)) -> None:
+    It knows one worker: what several know of a key would have to be asked of all before it can be judged.
+    """
+
+    def __init__(self, detections: Sequence[Detection], worker: str = "worker-1") -> None:
         self.alerts = 0
         self.suppressor = Suppressor()
         self._faults = Faults()
@@ -60,7 +63,7 @@ class Manager:
         self._judged: dict[str, _Judged] = {}
         for each in detections:
             for name, definition in each.define().items():
-                self._judged[definition.name] = _Judged(each, each.sumstats[name], Collector(definition, members))
+                self._judged[definition.name] = _Judged(each, each.sumstats[name], Collector(definition, [worker]))
         self._counts: dict[str, Counts] = {}
         self._messages: list[ClusterThresholdCrossed] = []
 
@@ -96,6 +99,12 @@ class Manager:
                 case ClusterSsResponse():
                     judged = self._judged[message.ended.sumstat]
                     ended += [(judged, told) for told in judged.collector.deliver(message.worker, message.ended)]
+                    if message.ended.restarts:  # what comes next is earlier by the clock, and later all the same
+                        yield from self._in_order(crossings, ended)
+                        crossings, ended = [], []
+        yield from self._in_order(crossings, ended)
+
+    def _in_order(self, crossings: list[_Crossing], ended: list[tuple[_Judged, Told]]) -> Iterator[AlertRecord]:
         crossings.sort(key=lambda each: each.order)
         for judged, told in sorted(ended, key=lambda each: each[1].end):
             before = _before(crossings, judged, told)

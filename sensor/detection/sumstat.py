@@ -178,7 +178,7 @@ class SumStat:
         """Call a threshold function with no rows, to find a misspelt reducer before any packet does."""
         nothing = np.empty(0)
         try:
-            function(Judged(nothing, dict.fromkeys(self.reducers, nothing)))
+            function(Judged(nothing, self.reducers, lambda name: nothing))
         except UnknownReducer as error:
             raise DetectionError(f"{self.name}: in the function of crosses(): {error}") from None
         except Exception:

@@ -213,6 +213,17 @@ class Reducer(ABC):
     def results(self, headers: np.ndarray, states: Arrays) -> list[Value]:
         """The result of each key, from viewed states."""
 
+    def weights(self, values: np.ndarray) -> np.ndarray:
+        """How much each of some observed values adds (float64), where `ceiling` goes by that."""
+        return np.ones(len(values))
+
+    def ceiling(self, num: np.ndarray, states: Arrays, added: np.ndarray) -> np.ndarray:
+        """What the value of each key can come to at any time while so much is added (float64); infinite: anything.
+
+        For columns that do not remember: a key that cannot reach a level need not be looked at closely.
+        """
+        return np.full(len(num), np.inf)
+
 
 class Scalar(Reducer):
     """A reducer whose state is one record of fixed size."""

@@ -10,7 +10,7 @@ the window that ends with its pane.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -81,6 +81,22 @@ class _Pane:
     lost: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What is known of keys in the window that ends with a pane."""
+
+    quiet: Quiet
+    pane: int
+
+    def recall(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which levels keys have fired, and whether they count."""
+        return self.quiet.fired(keys, self.pane), self.quiet.counts(keys, self.pane)
+
+    def note(self, keys: np.ndarray, levels: np.ndarray) -> None:
+        """Keys have fired levels."""
+        self.quiet.fire(keys, levels, self.pane)
+
+
 class Collector:
     """Merges what `members` know of one SumStat."""
 
@@ -90,13 +106,21 @@ class Collector:
         self._entered: dict[str, int | None] = dict.fromkeys(sorted(members))
         self._quiet = Quiet(definition, self._secret)
         self._panes: dict[int, _Pane] = {}
+        room = len(self._entered) * definition.panes  # so that merging need not give up what members had room for
+        self._merging = replace(
+            definition, max_keys=min(definition.max_keys * room, 1 << 30), max_bytes=definition.max_bytes * room
+        )
         self._closed = -1
-        self._late = 0
+        self._late, self._repeated = 0, 0
 
     @property
     def counters(self) -> dict[str, int]:
-        """`epochs_late`: what came after its epoch had been closed without it; `quiet_refused`: see `Window`."""
-        return {"epochs_late": self._late, "quiet_refused": self._quiet.refused}
+        """`epochs_late` came after they had been closed, `epochs_repeated` twice; `quiet_refused`: see `Window`."""
+        return {
+            "epochs_late": self._late,
+            "epochs_repeated": self._repeated,
+            "quiet_refused": self._quiet.refused,
+        }
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -116,15 +140,19 @@ class Collector:
         """Take the end of a member's epoch; one that was closed without it is past mending, and says so."""
         if member not in self._entered:
             raise ValueError(f"{member} is no member: {', '.join(self._entered)} are")
-        if end.epoch > self._closed:
+        pane = self._panes.get(end.epoch)
+        if end.epoch <= self._closed:
+            self._late += 1
+        elif pane and member in pane.partials:
+            self._repeated += 1
+        else:
             pane = self._panes.setdefault(end.epoch, _Pane(end.start, end.end))
             pane.partials[member] = end.partial
             pane.lost += end.lost
-        else:
-            self._late += 1
         self._entered[member] = end.following
         told = self._advance()
         if end.restarts:
+            told += self.close(max(self._panes, default=self._closed))
             self._quiet.clear()
             self._panes.clear()
             self._closed = end.following - 1
@@ -139,17 +167,13 @@ class Collector:
         self._closed = max(self._closed, epoch)
         return told
 
-    def silence(self, keys: np.ndarray, since: int) -> None:
-        """Count keys no more before an epoch: their alert is suppressed until then."""
-        self._quiet.silence(keys, since)
-
     def request(self, selection: Selection) -> Request:
         """Begin to ask all members about some keys; `answer` of the request takes what they say."""
         return Request(selection, self._entered)
 
     def merged(self, request: Request) -> Partial:
         """What has been answered so far, merged; with `top`, the top of that."""
-        window = Store(self.definition, self._secret)
+        window = Store(self._merging, self._secret)
         for partial in request.partials.values():
             window.merge(partial)
         return window.partial(window.select(request.selection))
@@ -170,8 +194,7 @@ class Collector:
         self._closed = index
         self._quiet.expire(index)
         told: list[Told] = []
-        threshold = self.definition.threshold
-        if threshold and not threshold.one_a_check and len(self._entered) > 1:  # one alone has judged it all itself
+        if self.definition.threshold and len(self._entered) > 1:  # one alone has judged it all itself
             told += self._judge(index, pane)
         told.append(self._result(index, pane))
         for old in [each for each in self._panes if each <= index + 1 - self.definition.panes]:
@@ -182,6 +205,8 @@ class Collector:
         """Judge every key of the pane by its window."""
         window = self._compose(index)
         keys = np.concatenate([partial.keys for partial in pane.partials.values()])
+        if self.definition.threshold and self.definition.threshold.one_a_check:
+            keys = keys[~self._quiet.fired(keys, index).any(axis=1)]  # others had the one look that Zeek gives a key
         rows = window.lookup(keys)
         crossed = window.judge(np.unique(rows[rows >= 0]))
         return self._fired(crossed, index, tuple(sorted(pane.partials)), tuple(sorted(pane.missing)), pane.end)
@@ -190,11 +215,11 @@ class Collector:
         held = [each for at, each in self._panes.items() if index - self.definition.panes < at <= index]
         start = pane.start - (self.definition.panes - 1) * self.definition.hop_ns
         nothing = np.empty(0, np.int64)
-        window = self._compose(index) if self.definition.wants_results else Store(self.definition, self._secret)
+        window = self._compose(index) if self.definition.wants_results else self._window(index)
         partial = window.partial() if self.definition.wants_results else window.partial(nothing)
         members = tuple(sorted({name for each in held for name in each.partials}))
         missing = tuple(sorted({name for each in held for name in each.missing}))
-        lost = sum(each.lost for each in held)
+        lost = sum(each.lost for each in held) + window.lost
         return EpochResult(self.definition.name, index, start, pane.end, partial, members, missing, lost)
 
     def _compose(self, index: int) -> Store:
@@ -202,23 +227,17 @@ class Collector:
         window = self._window(index)
         for at in sorted(each for each in self._panes if index - self.definition.panes < each <= index):
             for _, partial in sorted(self._panes[at].partials.items()):
-                window.merge(partial, self._quiet.counts(partial.keys, at) if len(self._quiet) else None)
+                window.merge(partial, self._quiet.counts(partial.keys, at))
         return window
 
     def _window(self, index: int) -> Store:
         """An empty store for the window that ends with a pane, which knows what has fired in it."""
-
-        def welcome(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return self._quiet.fired(keys, index), self._quiet.counts(keys, index)
-
-        return Store(self.definition, self._secret, welcome=welcome)
+        return Store(self._merging, self._secret, memory=_Memory(self._quiet, index))
 
     def _fired(
         self, crossed: Crossed, epoch: int, members: tuple[str, ...], missing: tuple[str, ...] = (), end: int = 0
     ) -> list[Merged]:
         if not len(crossed.at):
             return []
-        keys = crossed.partial.keys
-        self._quiet.fire(keys, crossed.level, epoch)
         of = (self.definition.name, epoch, crossed.level, crossed.value, crossed.partial)
         return [Merged(*of, members, missing, end)]

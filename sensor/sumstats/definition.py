@@ -31,7 +31,8 @@ class Definition:
     max_keys: int = 1_000_000
     """Keys held at once; the lightest make room for others beyond them (`keys_evicted`)."""
     max_bytes: int = 1 << 30
-    """Memory of all keys; the lightest make room where it is short, and what does not fit (`elements_refused`)."""
+    """Memory of the keys of a window, and of a pane; where it is short, the lightest make room, and what still does not
+    fit is refused (`elements_refused`)."""
     sketch_key: tuple[int, int] = (0x73756D7374617473, 0x736B657463686573)
     """Keys the hashes that sketches and samples go by: the same on all nodes, and in a cluster its secret."""
 
@@ -80,8 +81,11 @@ class Definition:
         return int(self.threshold.counts.max()) if self.threshold else 0
 
     def reducer(self, name: str) -> Reducer:
-        """The reducer of that name."""
-        return next(reducer for reducer in self.reducers if reducer.name == name)
+        """The reducer of that name; ValueError where there is none."""
+        for reducer in self.reducers:
+            if reducer.name == name:
+                return reducer
+        raise ValueError(f"{self.name}: there is no reducer {name!r}")
 
     @cached_property
     def streams(self) -> dict[str, tuple[Reducer, ...]]:

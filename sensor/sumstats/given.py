@@ -35,7 +35,7 @@ class Given:
         words = {each.name: each.element_words for each in definition.reducers}
         streams = {definition.reducer(name).stream for name in values if name in words}
         expected = {each.name for each in definition.reducers if each.stream in streams}
-        if set(values) != expected or not set(applies) <= streams:
+        if not values or set(values) != expected or not set(applies) <= streams:
             raise ValueError(f"{definition.name}: values for {sorted(values)}, expected {sorted(expected)}")
         return cls(
             np.ascontiguousarray(_shaped(keys, np.uint64, (n, definition.key_words), "keys")),

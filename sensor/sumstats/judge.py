@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
@@ -12,8 +13,16 @@ from sensor.sumstats.threshold import Judged, Threshold
 
 log = logging.getLogger(__name__)
 
-Welcome = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Which levels each new key has fired already (bool, (m, levels)), and whether it counts (bool, (m,))."""
+
+class Memory(Protocol):
+    """What is known of keys from before and beyond the store: it may forget them, or be one of several."""
+
+    def recall(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which levels each key has fired already (bool, (m, levels)), and whether it counts (bool, (m,))."""
+
+    def note(self, keys: np.ndarray, levels: np.ndarray) -> None:
+        """Each key has fired a level."""
+
 
 Values = Callable[[str], np.ndarray]
 """The value of a reducer for each of the rows that are judged (float64)."""
@@ -63,15 +72,15 @@ def _fire(rows, reached, levels, one_a_check, stays, fired, is_done, out_at, out
 class Judge:
     """Judges the rows of one store; without a threshold, nothing ever fires, but keys may still be silenced.
 
-    `welcome` tells what is known of new keys from before.
+    `memory` tells what is known of new keys from before.
     """
 
-    def __init__(self, definition: Definition, threshold: Threshold | None, welcome: Welcome | None) -> None:
-        self._definition, self.threshold, self._welcome = definition, threshold, welcome
+    def __init__(self, definition: Definition, threshold: Threshold | None, memory: Memory | None) -> None:
+        self._definition, self.threshold, self._memory = definition, threshold, memory
         self._fired = np.empty((0, definition.levels if threshold else 0), np.bool_)
         self._rules = np.empty(0, np.int16)
         self._is_done = np.empty(0, np.bool_)
-        self._tells = threshold is not None or welcome is not None
+        self._tells = threshold is not None or memory is not None
         self._any_done = False
         self.passed_over, self.faults = 0, 0
 
@@ -84,11 +93,15 @@ class Judge:
         """Which of the first `n` rows have nothing more to say (bool)."""
         return self._is_done[:n] if self._tells else np.zeros(n, np.bool_)
 
-    def is_judged(self, name: str) -> bool:
-        """Whether a reducer's value has a say, as all that have one do in a function."""
-        if not self.threshold or not self._definition.reducer(name).is_judged:
-            return False
-        return name in self.threshold.names or self.threshold.function is not None
+    def may_fire(self, rows: np.ndarray, name: str, most: np.ndarray) -> np.ndarray:
+        """Whether each row may yet fire a level, if the value of a reducer comes to `most` at most (bool)."""
+        threshold = self.threshold
+        if threshold is None or threshold.function is not None:
+            return np.ones(len(rows), np.bool_)
+        levels = threshold.table[self._rules[rows], :, threshold.names.index(name)]
+        least = np.where(self._fired[rows], np.inf, levels).min(axis=1)
+        may: np.ndarray = ~(most < least)
+        return may
 
     def add(self, keys: np.ndarray, before: int, capacity: int) -> None:
         """Make room for `capacity` rows, and begin those of new keys, which are numbered from `before` on."""
@@ -107,13 +120,13 @@ class Judge:
             self._fired[new] = False
             if self.threshold.overrides:
                 self._rules[new] = self.threshold.rule_of(keys)
-        if self._welcome:
+        if self._memory:
             self.refresh(np.arange(new.start, new.stop), keys)
 
     def refresh(self, rows: np.ndarray, keys: np.ndarray) -> None:
         """Ask again what is known of the keys of some rows."""
-        assert self._welcome is not None
-        fired, counts = self._welcome(keys)
+        assert self._memory is not None
+        fired, counts = self._memory.recall(keys)
         self._is_done[rows] = ~counts
         self._any_done |= not counts.all()
         if self.threshold:
@@ -137,17 +150,15 @@ class Judge:
     def fire(self, rows: np.ndarray, num: np.ndarray, values: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fire what was reached, observation by observation: which (int64, ascending), which level, and the value.
 
-        Of several reducers, the value is the first one's. `rows` is -1 where there is nothing to judge, and becomes so
-        for observations of rows that were done by then.
+        Of several reducers, the value is the first one's. `rows` becomes -1 where a row was done by then.
         """
         threshold = self.threshold
-        if not threshold or not (rows >= 0).any():
-            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
-        rules = np.zeros(len(rows), np.int16) if not threshold.overrides else self._rules[np.maximum(rows, 0)]
+        assert threshold is not None
+        rules = self._rules[rows]
         with np.errstate(all="ignore"):  # what comes of no observations, and of infinite ones
             compared = self._compared(threshold, num, values)
             reached = threshold.reached(compared, rules)
-        most = int(reached[rows >= 0].sum())
+        most = int(reached.sum())
         at, level = np.empty(most, np.int64), np.empty(most, np.int64)
         stays, levels = self._definition.wants_results, threshold.counts[rules]
         n, passed = _fire(rows, reached, levels, threshold.one_a_check, stays, self._fired, self._is_done, at, level)
@@ -172,7 +183,7 @@ class Judge:
         if threshold.function is None:
             return [values(name) for name in threshold.names]
         names = [each.name for each in self._definition.reducers if each.is_judged]
-        return [self._call(threshold, Judged(num, {name: values(name) for name in names}))]
+        return [self._call(threshold, Judged(num, names, values))]
 
     def _call(self, threshold: Threshold, judged: Judged) -> np.ndarray:
         values, faults = threshold.call(judged)

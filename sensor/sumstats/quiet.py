@@ -1,8 +1,8 @@
 """Quiet keys: those whose levels have fired, or whose alert is suppressed, and when they count again.
 
-A window that hops sees the same observations several times over, and an alert may stand for an hour: what is remembered
-here is what keeps a level from firing twice an epoch, and a key that has nothing more to say from costing more than a
-look-up. Time is counted in panes (in epochs, where they do not hop).
+A window that hops sees the same observations several times over, a key may be evicted and come back, and an alert may
+stand for an hour: what is remembered here is what keeps a level from firing twice an epoch, and a key that has nothing
+more to say from costing more than a look-up. Time is counted in panes (in epochs, where they do not hop).
 """
 
 import numpy as np
@@ -11,77 +11,93 @@ from sensor.sumstats.definition import Definition
 from sensor.sumstats.table import Table
 
 _NEVER = np.iinfo(np.int64).min
+_LEAST_ROOM = 1 << 12  # keys, however few are held at once: many may come and go within an epoch
 
 
 class Quiet:
-    """What is remembered of a definition's keys: as many as it holds, and one beyond them may fire in each window."""
+    """What is remembered of a definition's keys: as many as it holds, and one beyond them may fire once more."""
 
     def __init__(self, definition: Definition, secret: np.ndarray) -> None:
-        self._definition = definition
-        levels = np.dtype((np.int64, (max(definition.levels, 1),)))
-        fields = [("since", np.dtype(np.int64), _NEVER), ("fired", levels, _NEVER)]
-        self._table = Table(definition.key_words, definition.max_keys, secret, fields)
+        self._definition, self._secret = definition, secret
+        self._room = max(definition.max_keys, _LEAST_ROOM)
+        span = [("start", np.dtype(np.int64), _NEVER), ("since", np.dtype(np.int64), _NEVER)]
+        self._spans = Table(definition.key_words, self._room, secret, span)
+        self._fired: dict[int, Table] = {}
+        self._refused = 0
 
-    def __len__(self) -> int:
-        """How many keys."""
-        return self._table.used
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is remembered."""
+        return not self._fired and not self._spans.used
 
     @property
     def keys(self) -> np.ndarray:
-        """Them (uint64, (m, words))."""
-        return self._table.words.copy()
+        """The keys of which something is remembered, some more than once (uint64, (m, words))."""
+        return np.concatenate([self._spans.words, *(table.words for table in self._fired.values())])
 
     @property
     def refused(self) -> int:
         """Keys that found no room."""
-        return self._table.refused
+        return self._refused + self._spans.refused + sum(table.refused for table in self._fired.values())
 
     def fire(self, keys: np.ndarray, levels: np.ndarray, pane: int) -> None:
         """Note that each key (uint64, (m, words)) fired a level in a pane.
 
         One that has fired all, and whose results nobody wants, does not count again before a window without that pane.
         """
-        rows = self._rows(keys)
-        self._table.field("fired")[rows[rows >= 0], levels[rows >= 0]] = pane
+        if pane not in self._fired:
+            flags = np.dtype((np.bool_, (max(self._definition.levels, 1),)))
+            fired = [("fired", flags, False)]
+            self._fired[pane] = Table(self._definition.key_words, self._room, self._secret, fired)
+        rows = _rows(self._fired[pane], keys)
+        self._fired[pane].field("fired")[rows[rows >= 0], levels[rows >= 0]] = True
         threshold = self._definition.threshold
         if threshold and not self._definition.wants_results:
             is_done = self.fired(keys, pane).sum(axis=1) >= threshold.counts[threshold.rule_of(keys)]
-            self.silence(keys[is_done], pane + self._definition.panes)
+            self.silence(keys[is_done], pane, pane + self._definition.panes)
 
-    def silence(self, keys: np.ndarray, since: int) -> None:
-        """Note that what is observed of these keys before the pane `since` does not count."""
-        rows = self._rows(keys)
+    def silence(self, keys: np.ndarray, start: int, since: int) -> None:
+        """Note that what is observed of these keys in the panes from `start` up to `since` does not count."""
+        rows = _rows(self._spans, keys)
         rows = rows[rows >= 0]
-        known = self._table.field("since")
-        known[rows] = np.maximum(known[rows], since)
+        starts, ends = self._spans.field("start"), self._spans.field("since")
+        starts[rows] = np.where(ends[rows] >= start, np.minimum(starts[rows], start), start)
+        ends[rows] = np.maximum(ends[rows], since)
 
-    def counts(self, keys: np.ndarray, pane: int) -> np.ndarray:
-        """Whether what is observed of each key in a pane counts (bool, (m,))."""
-        if not len(self):
+    def counts(self, keys: np.ndarray, pane: int, *, at_start: bool = False) -> np.ndarray:
+        """Whether what is observed of keys in a pane counts (bool, (m,)); `at_start`: before they fell quiet in it."""
+        if not self._spans.used:
             return np.ones(len(keys), np.bool_)
-        rows = self._table.lookup(keys)
-        counted: np.ndarray = (rows < 0) | (self._table.field("since")[rows] <= pane)
+        rows = self._spans.lookup(keys)
+        starts, ends = self._spans.field("start")[rows], self._spans.field("since")[rows]
+        counted: np.ndarray = (rows < 0) | (pane < starts + at_start) | (pane >= ends)
         return counted
 
     def fired(self, keys: np.ndarray, pane: int) -> np.ndarray:
-        """Which levels each key has fired in the window that ends with a pane (bool, (m, levels))."""
-        rows = self._table.lookup(keys)
-        within = self._table.field("fired")[rows] > pane - self._definition.panes
-        fired: np.ndarray = within & (rows >= 0)[:, np.newaxis]
+        """Which levels each key has fired within an epoch's length of a pane (bool, (m, levels))."""
+        fired = np.zeros((len(keys), max(self._definition.levels, 1)), np.bool_)
+        for other, table in self._fired.items():
+            if abs(other - pane) < self._definition.panes:
+                rows = table.lookup(keys)
+                fired |= table.field("fired")[rows] & (rows >= 0)[:, np.newaxis]
         return fired
 
     def expire(self, pane: int) -> None:
-        """Forget the keys that are as good as new in this pane."""
-        used, first = slice(0, len(self)), pane - self._definition.panes
+        """Forget what no longer matters in this pane and those to come."""
+        first = pane - self._definition.panes
+        for old in [each for each in self._fired if each <= first]:
+            self._refused += self._fired.pop(old).refused
         # What counts from `since` on must not count in the panes before it that are still part of the window.
-        lasts = (self._table.field("fired")[used] > first).any(axis=1) | (self._table.field("since")[used] > first)
+        lasts = self._spans.field("since")[: self._spans.used] > first
         if not lasts.all():
-            self._table.keep(lasts)
+            self._spans.keep(lasts)
 
     def clear(self) -> None:
         """Forget all keys."""
-        self._table.clear()
+        self._spans.clear()
+        self._fired.clear()
 
-    def _rows(self, keys: np.ndarray) -> np.ndarray:
-        rows, _ = self._table.find(np.ascontiguousarray(keys), np.ones(len(keys), np.bool_))
-        return rows
+
+def _rows(table: Table, keys: np.ndarray) -> np.ndarray:
+    rows, _ = table.find(np.ascontiguousarray(keys), np.ones(len(keys), np.bool_))
+    return rows

@@ -14,7 +14,7 @@ from sensor.address import Address, to_address, to_words
 from sensor.sumstats.text import TEXT_WORDS, text_of, text_words
 
 _HAS_HOST, _HAS_STR = 1, 2
-_HAS_NUM, _HAS_DBL, _HAS_TEXT = 1, 2, 4
+_HAS_NUM, _HAS_DBL, _HAS_TEXT, _IS_NEGATIVE = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Observation:
         num = (self.num or 0) & (1 << 64) - 1
         (dbl,) = struct.unpack("<Q", struct.pack("<d", 0.0 if self.dbl is None else self.dbl + 0.0))
         flags = _HAS_NUM * (self.num is not None) | _HAS_DBL * (self.dbl is not None)
-        flags |= _HAS_TEXT * (self.str is not None)
+        flags |= _HAS_TEXT * (self.str is not None) | _IS_NEGATIVE * ((self.num or 0) < 0)
         return np.concatenate([np.array([flags, num, dbl], np.uint64), text_words([self.str or ""])[0]])
 
     @staticmethod
@@ -72,7 +72,7 @@ class Observation:
         flags, num, bits = (int(word) for word in words[:3])
         (dbl,) = struct.unpack("<d", struct.pack("<Q", bits))
         return Observation(
-            num - (num >> 63 << 64) if flags & _HAS_NUM else None,
+            num - (1 << 64) * bool(flags & _IS_NEGATIVE) if flags & _HAS_NUM else None,
             dbl if flags & _HAS_DBL else None,
             text_of(words[3:]) if flags & _HAS_TEXT else None,
         )

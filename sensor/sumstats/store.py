@@ -9,6 +9,7 @@ When there is no room for another key, the lightest quarter of the keys makes it
 or, where there is no threshold, those least observed.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from sensor._jit import njit
 from sensor.sumstats.calculation import HEADER, Arrays, Batch, Column, Setting, checked, checked_counts
 from sensor.sumstats.definition import Definition
 from sensor.sumstats.given import Given
-from sensor.sumstats.judge import Judge, Welcome
+from sensor.sumstats.judge import Judge, Memory
 from sensor.sumstats.partial import Partial, Result, joined, results
 from sensor.sumstats.query import Selection
 from sensor.sumstats.table import Field, Table
@@ -84,12 +85,24 @@ class _Chunk:
     values: Mapping[str, np.ndarray]
     headers: dict[str, np.ndarray]
     states: dict[str, Arrays]
+    later: list[str]
+    """The reducers whose columns do not remember, and are updated once it is known what crosses."""
+
+    @classmethod
+    def now(cls, rows: np.ndarray) -> "_Chunk":
+        """No observations: some rows, each once, as they are."""
+        return cls(rows, {}, {}, {}, {}, [])
+
+    @property
+    def is_now(self) -> bool:
+        """Whether it is that."""
+        return not self.batches
 
 
 class Store:
     """The states of all keys, in rows, in order of their first observation.
 
-    `secret` keys the tables; no result depends on it. `welcome` tells what is known of new keys from before. One that
+    `secret` keys the tables; no result depends on it. `memory` tells what is known of new keys from before. One that
     does not judge never fires a level.
     """
 
@@ -99,15 +112,17 @@ class Store:
         secret: np.ndarray,
         *,
         judges: bool = True,
-        welcome: Welcome | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.definition = definition
-        self._judge = Judge(definition, definition.threshold if judges else None, welcome)
+        self._judge = Judge(definition, definition.threshold if judges else None, memory)
+        self._memory = memory
         self._setting = Setting(secret, np.array(definition.sketch_key, np.uint64), definition.max_bytes)
         self._table, self._columns = self._make(definition)
         self._headers: dict[str, np.ndarray] = {}
         self._observations, self._keys_evicted, self._observations_evicted = 0, 0, 0
         self._relieved, self._known_lost, self._capacity = 0, 0, 0
+        self._unsettled: list[np.ndarray] = []
         self._resize(0)
 
     def _make(self, definition: Definition) -> tuple[Table, dict[str, Column]]:
@@ -170,7 +185,7 @@ class Store:
         parts, start = [], 0
         while start < len(ts):
             done, crossed = self._apply(given, start)
-            parts += [crossed] if len(crossed.at) else []
+            parts += [crossed] if crossed else []
             start += done
         if not parts:
             return self._nothing()
@@ -218,8 +233,11 @@ class Store:
     def judge(self, rows: np.ndarray | None = None) -> Crossed:
         """Fire what some keys, or all, have reached by now and not fired; `at` tells which of the rows."""
         rows = np.arange(len(self)) if rows is None else rows
-        at, level, value = self._crossings(rows.copy(), _Chunk(rows, {}, {}, {}, {}))
-        return Crossed(at, level, value, self.partial(rows[at]))
+        at, level, value = self._crossings(rows.copy(), _Chunk.now(rows))
+        crossed = Crossed(at, level, value, self.partial(rows[at]))
+        if self._memory and len(at):
+            self._memory.note(crossed.partial.keys, level)
+        return crossed
 
     def partial(self, rows: np.ndarray | None = None) -> Partial:
         """The states of some keys, by row, or of all that still have something to say: a copy."""
@@ -244,7 +262,7 @@ class Store:
         rows = np.flatnonzero(selection.matches(self._table.words) & ~self._judge.done(len(self)))
         if not selection.top:
             return rows
-        values = self._value(selection.by, rows, _Chunk(rows, {}, {}, {}, {}))
+        values = self._value(selection.by, rows, _Chunk.now(rows))
         top: np.ndarray = rows[selection.first(values, self._table.words[rows])]
         return top
 
@@ -254,7 +272,13 @@ class Store:
         rows = self.lookup(keys)
         stays[rows[rows >= 0]] = False
         if not stays.all():
+            self._settle()
             self._keep(stays)
+
+    @property
+    def evicted(self) -> int:
+        """Keys that had to make room for others, ever."""
+        return self._keys_evicted
 
     def refresh(self, keys: np.ndarray) -> None:
         """Ask again what is known of some keys from before."""
@@ -277,13 +301,14 @@ class Store:
     def clear(self) -> None:
         """Forget all keys, and go on counting in the same room: the next epoch is likely to need as much."""
         self._known_lost = self._lost_ever
+        self._unsettled.clear()
         self._judge.clear()
         self._table.clear()
         for column in self._columns.values():
             column.clear()
         self._resize(0)
 
-    def _apply(self, given: Given, start: int) -> tuple[int, Crossed]:
+    def _apply(self, given: Given, start: int) -> tuple[int, Crossed | None]:
         """Apply observations from `start` on, up to the end of the chunk or where there is no room; and how many."""
         end = start + _CHUNK - self._observations % _CHUNK
         masks = {name: mask[start:end] for name, mask in given.applies.items()}
@@ -292,23 +317,24 @@ class Store:
         rows = rows[:done]
         self._observations += done
         self._judge.pass_over(rows)
-        crossed = self._nothing()
+        crossed = None
         if (rows >= 0).any():
             crossed = self._take(rows, given.ts[part], {name: mask[:done] for name, mask in masks.items()}, given, part)
         if start + done < min(end, len(given.ts)):
             self._evict()
         elif self._observations % _CHUNK == 0:
+            self._settle()
             self._relieve()
         return done, crossed
 
     def _take(
         self, rows: np.ndarray, ts: np.ndarray, masks: Mapping[str, np.ndarray], given: Given, part: slice
-    ) -> Crossed:
-        """Apply the observations whose rows were found."""
+    ) -> Crossed | None:
+        """Apply the observations whose rows were found; the crossings, if any."""
         watch = self._judge.threshold is not None
         batches = {stream: Batch(rows, ts, mask) for stream, mask in masks.items()}
         values = {name: array[part] for name, array in given.values.items()}
-        chunk, later = _Chunk(rows, batches, values, {}, {}), []
+        chunk, later = _Chunk(rows, batches, values, {}, {}, []), []
         for stream, batch in batches.items():
             chunk.headers[stream] = np.zeros(len(rows) * watch, HEADER)
             _tally(self._headers[stream], rows, ts, batch.applies, chunk.headers[stream])
@@ -318,28 +344,44 @@ class Store:
                     chunk.states[reducer.name] = column.update(batch, values[reducer.name], watch=watch)
                 else:
                     later.append(reducer.name)
-        for name in later:
-            if watch and self._judge.is_judged(name):
-                chunk.states[name] = self._rehearse(name, chunk)
+        chunk.later.extend(later)
         at, level, value = self._crossings(rows, chunk)
         viewed = self._update_later(later, chunk, at)
-        crossed = Crossed(part.start + at, level, value, self._view(rows[at], at, chunk, viewed))
-        for column in self._columns.values():
-            column.settle(rows)
+        crossed = None
+        if len(at):
+            crossed = Crossed(part.start + at, level, value, self._view(rows[at], at, chunk, viewed))
+            if self._memory:
+                self._memory.note(crossed.partial.keys, level)
+        self._unsettled.append(rows)
         return crossed
 
-    def _rehearse(self, name: str, chunk: _Chunk) -> Arrays:
-        """What a column that does not remember measures after each observation, found out on a copy of its rows."""
+    def _settle(self) -> None:
+        """Tidy up what was touched; at the ends of chunks, or else it would depend on how batches are cut."""
+        rows = np.concatenate([np.empty(0, np.int64), *self._unsettled])
+        self._unsettled.clear()
+        for column in self._columns.values():
+            column.settle(rows)
+
+    def _rehearse(self, name: str, rows: np.ndarray, chunk: _Chunk) -> np.ndarray:
+        """The values of a column that does not remember, before it is updated: after each observation of the chunk.
+
+        Found out on a copy of the rows that may reach their next level within the chunk; NaN for the others.
+        """
         reducer, column = self.definition.reducer(name), self._columns[name]
-        batch = chunk.batches[reducer.stream]
-        own, local = np.unique(batch.rows, return_inverse=True)
-        dropped = int(len(own) > 0 and own[0] < 0)
-        own = own[dropped:]
+        batch, taken = chunk.batches[reducer.stream], chunk.values[name]
+        own, local = np.unique(rows, return_inverse=True)
+        added = np.bincount(local, weights=np.where(batch.applies & (chunk.rows >= 0), reducer.weights(taken), 0.0))
+        num = self._headers[reducer.stream]["num"][own]
+        may = self._judge.may_fire(own, name, reducer.ceiling(num, column.measure(own), added))
+        if not may.any():
+            return np.full(len(rows), np.nan)
+        copied = np.where(may, np.cumsum(may) - 1, -1)
         copy = reducer.column(self._setting)
-        copy.attach(np.full(len(own), column.empty))
-        copy.merge(np.arange(len(own)), column.view(own, column.measure(own)))
-        rows = (local - dropped).astype(np.int64)
-        return copy.update(Batch(rows, batch.ts, batch.applies), chunk.values[name], watch=True)
+        copy.attach(np.full(int(may.sum()), column.empty))
+        copy.merge(np.arange(int(may.sum())), column.view(own[may], column.measure(own[may])))
+        batch = Batch(np.where(chunk.rows >= 0, copied[local], -1), batch.ts, batch.applies)
+        values = reducer.values(chunk.headers[reducer.stream]["num"], copy.update(batch, taken, watch=True))
+        return np.where(may[local], values, np.nan)
 
     def _update_later(self, names: list[str], chunk: _Chunk, at: np.ndarray) -> dict[str, Arrays]:
         """Update the columns that do not remember, crossing by crossing; their views at each."""
@@ -359,22 +401,31 @@ class Store:
 
     def _crossings(self, rows: np.ndarray, chunk: _Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fire what was reached, as noted in the chunk or else as it is now; see `Judge.fire`."""
-        kept = rows[rows >= 0]
+        kept = np.flatnonzero(rows >= 0)
         if not self._judge.threshold or not len(kept):
             return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
-        valid = np.where(rows < 0, kept[0], rows)
+        own = rows[kept]
         nums = [
-            chunk.headers[name]["num"] if name in chunk.headers else header["num"][valid]
+            chunk.headers[name]["num"][kept] if name in chunk.headers else header["num"][own]
             for name, header in self._headers.items()
         ]
-        return self._judge.fire(rows, np.sum(nums, axis=0), lambda name: self._value(name, valid, chunk))
+        valid = np.where(rows < 0, own[0], rows)
+        values = functools.cache(lambda name: self._value(name, valid, chunk)[kept])
+        at, level, value = self._judge.fire(own, np.sum(nums, axis=0), values)
+        rows[kept] = own
+        return kept[at], level, value
 
     def _value(self, name: str, rows: np.ndarray, chunk: _Chunk) -> np.ndarray:
         """The value of a reducer for some rows, as noted in the chunk or else as it is now."""
         reducer = self.definition.reducer(name)
-        if name in chunk.states:
-            return reducer.values(chunk.headers[reducer.stream]["num"], chunk.states[name])
-        return reducer.values(self._headers[reducer.stream]["num"][rows], self._columns[name].measure(rows))
+        with np.errstate(all="ignore"):  # what comes of no observations, and of infinite ones
+            if name in chunk.states:
+                return reducer.values(chunk.headers[reducer.stream]["num"], chunk.states[name])
+            if name in chunk.later:
+                return self._rehearse(name, rows, chunk)
+            own, local = (rows, slice(None)) if chunk.is_now else np.unique(rows, return_inverse=True)
+            now = reducer.values(self._headers[reducer.stream]["num"][own], self._columns[name].measure(own))
+            return now[local]
 
     def _view(self, rows: np.ndarray, at: np.ndarray, chunk: _Chunk, viewed: Mapping[str, Arrays]) -> Partial:
         """Rows as they were right after the observations `at` of the chunk that was just applied."""
@@ -418,13 +469,18 @@ class Store:
         self._relieved = self._refused
 
     def _evict(self) -> None:
-        """Forget the lightest quarter of the keys, the older of those that are equally light first."""
+        """Forget the lightest quarter of the keys, the older of those that are equally light first.
+
+        A key that has nothing more to say is no loss: the judge's memory has what matters of it.
+        """
+        self._settle()
         rows = np.arange(len(self))
         nums = np.sum([header["num"][: len(self)] for header in self._headers.values()], axis=0)
-        near = self._judge.nearness(rows, lambda name: self._value(name, rows, _Chunk(rows, {}, {}, {}, {})))
+        near = self._judge.nearness(rows, lambda name: self._value(name, rows, _Chunk.now(rows)))
         stays = ~_lightest(near, np.where(np.isinf(near), 0, nums), max(len(rows) // 4, 1))
-        self._keys_evicted += int(np.count_nonzero(~stays))
-        self._observations_evicted += int(nums[~stays].sum())
+        lost = ~stays & ~self._judge.done(len(rows))
+        self._keys_evicted += int(np.count_nonzero(lost))
+        self._observations_evicted += int(nums[lost].sum())
         self._keep(stays)
 
     def _keep(self, stays: np.ndarray) -> None:

@@ -16,11 +16,14 @@ TEXT_WORDS = 8
 
 _DIGEST = 16
 _CUT = 255
+_LEAST_WORDS = 3
 _ELLIPSIS = "…"
 
 
 def text_words(texts: np.ndarray | Sequence[str | bytes], words: int = TEXT_WORDS) -> np.ndarray:
     """Texts (an array of bytes or str, or a sequence of them) as uint64 (n, words); str as UTF-8."""
+    if words < _LEAST_WORDS:
+        raise ValueError(f"a text needs {_LEAST_WORDS} words at least, for the digest of a long one")
     size = 8 * words
     if isinstance(texts, np.ndarray) and texts.dtype.kind == "S" and texts.dtype.itemsize < min(size, _CUT):
         return _short(np.ascontiguousarray(texts), size)

@@ -30,20 +30,19 @@ class Judged:
     calculation makes of nothing: 0 for a sum or a count, NaN for an average, a minimum or a maximum.
     """
 
-    def __init__(self, num: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
-        self.num, self._values = num, values
+    def __init__(self, num: np.ndarray, names: Iterable[str], values: Callable[[str], np.ndarray]) -> None:
+        self.num, self._names, self._values = num, tuple(names), values
 
     def __getattr__(self, name: str) -> np.ndarray:
         if name.startswith("_"):  # what copying looks for
             raise AttributeError(name)
-        try:
-            return self._values[name]
-        except KeyError:
-            raise UnknownReducer(f"there is no reducer {name!r}; there are {sorted(self._values)}") from None
+        if name not in self._names:
+            raise UnknownReducer(f"there is no reducer {name!r}; there are {sorted(self._names)}")
+        return self._values(name)
 
     def __getitem__(self, rows: slice) -> "Judged":
         """Some of the rows."""
-        return Judged(self.num[rows], {name: values[rows] for name, values in self._values.items()})
+        return Judged(self.num[rows], self._names, lambda name: self._values(name)[rows])
 
 
 Function = Callable[[Judged], np.ndarray]

@@ -10,7 +10,8 @@ results nobody wants, starts from nothing there: what it does until then is not 
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,18 +23,34 @@ from sensor.sumstats.store import Crossed, Store
 from sensor.sumstats.table import Keys
 
 
+@dataclass(frozen=True)
+class _OpenPane:
+    """What the open pane needs to know of keys: whether they count at its start, whatever they fire in it."""
+
+    quiet: Quiet
+    index: Callable[[], int]
+
+    def recall(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """No levels, and whether each key counts."""
+        counts = self.quiet.counts(keys, self.index(), at_start=True)
+        return np.zeros((len(keys), 1), np.bool_), counts
+
+    def note(self, keys: np.ndarray, levels: np.ndarray) -> None:
+        """Nothing fires: a pane is not judged."""
+
+
 class Window:
     """The open window of one definition on a worker."""
 
     def __init__(self, definition: Definition, secret: np.ndarray) -> None:
         self._definition, self._secret = definition, secret
         self._quiet = Quiet(definition, secret)
-        self._store = Store(definition, secret, welcome=self._welcome)
+        self._store = Store(definition, secret, memory=self)
         self._pane = self._store
         if definition.panes > 1:
-            self._pane = Store(definition, secret, judges=False, welcome=self._welcome)
+            self._pane = Store(definition, secret, judges=False, memory=_OpenPane(self._quiet, lambda: self._index))
         self._closed: deque[tuple[int, Partial]] = deque()
-        self._index = 0
+        self._index, self._evicted = 0, 0
 
     @property
     def counters(self) -> dict[str, int]:
@@ -48,12 +65,9 @@ class Window:
         applies: Mapping[str, np.ndarray | None],
     ) -> Crossed:
         """Apply observations of the open pane, in order; see `Store.observe`."""
-        crossed = self._store.observe(keys, ts, values, applies)
         if self._definition.panes > 1:
             self._pane.observe(keys, ts, values, applies)
-            if len(crossed.at):
-                self._quiet.fire(crossed.partial.keys, crossed.level, self._index)
-        return crossed
+        return self._store.observe(keys, ts, values, applies)
 
     def enter(self, index: int) -> None:
         """Begin at a pane, with nothing known of any before."""
@@ -71,6 +85,7 @@ class Window:
         if self._definition.panes > 1:
             self._closed.append((ended, partial))
             self._move()
+            self._evicted = self._pane.evicted
             self._store.refresh(self._quiet.keys)
         self._quiet.expire(following)
         return partial, lost
@@ -82,6 +97,10 @@ class Window:
         self._closed = deque(each for each in self._closed if each[0] >= first)
         if not self._closed:
             self._store.clear()
+        elif self._pane.evicted > self._evicted:  # what a pane gave up may still be in the window
+            self._store.clear()
+            for index, closed in self._closed:
+                self._store.merge(closed, self._quiet.counts(closed.keys, index))
         elif gone:
             left = Keys(np.concatenate(gone), self._secret)
             self._store.drop(left.words)
@@ -93,13 +112,16 @@ class Window:
 
         When exactly in this pane it is said, which no two runs agree on, makes no difference.
         """
-        self._quiet.silence(keys, since)
+        self._quiet.silence(keys, self._index, since)
 
     def answer(self, selection: Selection) -> Partial:
         """What is known of some keys."""
         return self._store.partial(self._store.select(selection))
 
-    def _welcome(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if not len(self._quiet):
-            return np.zeros((len(keys), 1), np.bool_), np.ones(len(keys), np.bool_)
+    def recall(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which levels keys have fired in the window, and whether they count."""
         return self._quiet.fired(keys, self._index), self._quiet.counts(keys, self._index)
+
+    def note(self, keys: np.ndarray, levels: np.ndarray) -> None:
+        """Keys have fired levels in the open pane."""
+        self._quiet.fire(keys, levels, self._index)

@@ -113,6 +113,53 @@ def test_a_crossing_found_without_all_members_says_so():
     assert (merged.missing, result.missing) == (("b",), ("b",))
 
 
+@pytest.mark.parametrize("wants_results", [True, False])
+def test_a_slow_member_loses_nothing_to_a_fast_one_that_fires_the_same_key_in_a_later_epoch(wants_results):
+    of = definition(threshold=Threshold({"sum": 10.0}), wants_results=wants_results)
+    collector = Collector(of, ["a", "b"], SECRET)
+    collector.deliver("a", end(of, [(1, 6.0)], epoch=0))
+    assert crossed(collector.look(1, views(of, a=[(1, 6.0)], b=[(1, 6.0)]))) == [(1, 0, 12.0)]
+    told = collector.deliver("b", end(of, [(1, 6.0)], epoch=0))
+    assert crossed(told) == [(1, 0, 12.0)]
+    told += collector.deliver("a", end(of, [(1, 6.0)], epoch=1)) + collector.deliver("b", end(of, [(1, 6.0)], epoch=1))
+    assert [each.epoch for each in told if isinstance(each, Merged)] == [0]
+
+
+def test_merging_gives_up_nothing_that_members_had_room_for():
+    of = definition(threshold=Threshold({"sum": 10.0}), max_keys=4)
+    collector = Collector(of, ["a", "b"], SECRET)
+    collector.deliver("a", end(of, [(0, 5.0), (1, 1.0), (2, 1.0), (3, 1.0)]))
+    told = collector.deliver("b", end(of, [(0, 6.0), (11, 1.0), (12, 1.0), (13, 1.0)]))
+    assert crossed(told) == [(0, 0, 11.0)]
+    assert (len(told[-1].partial), told[-1].complete) == (7, True)
+
+
+def test_an_epoch_that_is_delivered_twice_counts_once():
+    collector = Collector(definition(), ["a", "b"], SECRET)
+    for _ in range(2):
+        collector.deliver("a", end(definition(), [(1, 6.0)], lost=3))
+    [told] = collector.deliver("b", end(definition(), [(1, 1.0)]))
+    assert (sums(told), told.lost, collector.counters["epochs_repeated"]) == ({1: 7.0}, 3, 1)
+
+
+def test_a_restart_of_one_member_ends_what_is_open_and_says_who_is_missing():
+    collector = Collector(definition(), ["a", "b"], SECRET)
+    collector.deliver("a", end(definition(), [(1, 6.0)], epoch=0))
+    told = collector.deliver("b", end(definition(), [(1, 1.0)], epoch=0, following=1, restarts=True))
+    assert [(each.epoch, sums(each), each.missing) for each in told] == [(0, {1: 7.0}, ())]
+    collector.deliver("a", end(definition(), [(1, 6.0)], epoch=1))
+    told = collector.deliver("a", end(definition(), [], epoch=2, restarts=True))
+    assert [(each.epoch, sums(each), each.missing) for each in told] == [(1, {1: 6.0}, ("b",)), (2, {}, ("b",))]
+
+
+def test_one_look_at_the_end_is_had_by_keys_that_had_none_where_that_is_all_that_zeek_gives():
+    of = definition(threshold=Threshold({"sum": (3.0, 6.0)}, one_a_check=True))
+    collector = Collector(of, ["a", "b"], SECRET)
+    assert crossed(collector.look(0, views(of, a=[(1, 1.0)], b=[(1, 9.0)]))) == [(1, 0, 10.0)]
+    collector.deliver("a", end(of, [(1, 1.0), (2, 2.0)]))
+    assert crossed(collector.deliver("b", end(of, [(1, 9.0), (2, 9.0)]))) == [(2, 0, 11.0)]
+
+
 def views(of, **observations):
     return {member: fed(of, each).partial() for member, each in observations.items()}
 
@@ -184,14 +231,6 @@ def test_a_key_that_fired_all_its_levels_starts_from_nothing_on_every_member():
         (0, 1, 0, 4.0),
         (3, 1, 0, 4.0),
     ]
-
-
-def test_a_silenced_key_counts_again_from_the_epoch_that_was_named():
-    of = definition(threshold=Threshold({"sum": 4.0}), wants_results=False)
-    collector = Collector(of, ["a", "b"], SECRET)
-    collector.silence(words([1]), 2)
-    plain = definition()  # a worker that judges by itself would have nothing more to say of it
-    assert [len(collector.look(epoch, views(plain, a=[(1, 9.0)]))) for epoch in (0, 1, 2)] == [0, 0, 1]
 
 
 @pytest.fixture

@@ -130,6 +130,36 @@ def test_the_results_of_every_window_are_those_of_its_observations_however_worke
         assert_same(results(definition, window.partial), whole.results())
 
 
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 5), st.integers(1, 4)), max_size=80),
+    batch=st.integers(2, 30),
+    max_keys=st.integers(1, 4),
+    wants_results=st.booleans(),
+)
+def test_where_keys_are_evicted_batches_change_nothing_and_nothing_old_is_counted(
+    steps, batch, max_keys, wants_results
+):
+    observations = in_time(steps)
+    threshold = Threshold({"sum": (4.0, 9.0)})
+    definition = hopping(Sum("sum"), threshold=threshold, max_keys=max_keys, wants_results=wants_results)
+
+    def told(batch):
+        happened, engine = run(definition, observations, batch)
+        sent = [(each.epoch, each.lost, arrays(each.partial)) for each in happened if isinstance(each, EpochEnd)]
+        return crossings(happened), sent, engine.counters
+
+    found = told(batch)
+    assert found == told(1)
+    for epoch, ts, key, _, value in found[0]:
+        own = [each for at, same, each in observations if same == key and epoch - PANES < at // HOP and at <= ts]
+        assert value <= sum(own)
+    fired = [(epoch, key, level) for epoch, _, key, level, _ in found[0]]
+    for epoch, key, level in fired:
+        again = [e for e, k, n in fired if (k, n) == (key, level) and epoch <= e < epoch + PANES]
+        assert again == [epoch]
+
+
 def test_what_straddles_a_boundary_is_seen_whole():
     three = [(8, 1, 1.0), (9, 1, 1.0), (11, 1, 1.0)]
     threshold = Threshold({"sum": 3.0})

@@ -77,7 +77,7 @@ def _layout(reducer: "Entropy", setting: Setting) -> _Layout:
     stride = 1 + reducer.words
     slots_of = (1 << np.arange(_CLASSES, dtype=np.int64)) // (stride + (reducer.max > 0))
     first_class = int(np.argmax(slots_of >= 2))
-    most, spread = reducer.max or _MOST_UNIQUE, setting.secret[0] | _ONE
+    most, spread = reducer.max or _MOST_UNIQUE, np.uint64(hash_words(setting.secret, np.empty(0, np.uint64))) | _ONE
     return _Layout(stride, slots_of, first_class, most, setting.sketch_key, spread)
 
 
@@ -460,6 +460,19 @@ class Entropy(Reducer):
         bits = np.maximum(np.log2(total) - states["high"] / total, 0.0)
         rounded: np.ndarray = np.rint(bits / _UNIT) * _UNIT
         return rounded
+
+    def ceiling(self, num: np.ndarray, states: Arrays, added: np.ndarray) -> np.ndarray:
+        """Mixing in a part p of something else adds no more than p of its entropy, and that of the choice between both.
+
+        Where elements are given up for others (`max`), what is left may be anything.
+        """
+        if self.max:
+            return np.full(len(num), np.inf)
+        part = np.minimum(added / np.maximum(states["total"] + added, 1), 0.5)
+        choice = -(part * np.log2(np.maximum(part, _UNIT)) + (1 - part) * np.log2(1 - part))
+        mixed = choice + np.log2(np.maximum(added, 1)) * 2 * part
+        ceiling: np.ndarray = np.nan_to_num(self.values(num, states)) + mixed
+        return ceiling
 
     def results(self, headers: np.ndarray, states: Arrays) -> list[Value]:
         """A `Spread` a key."""

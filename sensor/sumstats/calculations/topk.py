@@ -659,6 +659,15 @@ class TopK(Reducer):
         greatest = states["greatest"]
         return np.where(greatest > 0, greatest, np.nan)
 
+    def weights(self, values: np.ndarray) -> np.ndarray:
+        """The weight of each observation."""
+        return values[:, -1].astype(np.float64) if self.is_weighted else np.ones(len(values))
+
+    def ceiling(self, num: np.ndarray, states: Arrays, added: np.ndarray) -> np.ndarray:
+        """As much more as is added: a new element inherits the floor, which is no more than the heaviest has."""
+        ceiling: np.ndarray = states["greatest"] + added
+        return ceiling
+
     def results(self, headers: np.ndarray, states: Arrays) -> list[Value]:
         """A `Heaviest` a key."""
         elements = map(tuple, states["elements"].tolist())
