@@ -71,6 +71,7 @@ class SumStat:
     epoch: an Option or text, such as "5m"; "0s" for one that ends by hand. All streams must have the same key.
     hops: 0, epochs follow one another; more, they are windows that hop by one part in so many of an epoch, and are one
     hop longer than it, so that whatever takes no longer than an epoch lies within one of them.
+    compat: "zeek", a value that passes several levels of a series at once fires one of them at each observation.
     `@scan.crosses(targets=hosts)` names what runs, once a key and epoch, when every named reducer is at or over its
     threshold (a number or an Option); the first named is the one that the alert reports. A sequence of ascending
     numbers is a series, whose levels fire one by one (`seen.level` tells which, from 0). Instead of reducers, a
@@ -80,7 +81,7 @@ class SumStat:
     `@scan.epoch_finished` what runs after that, once, with the Epoch.
     """
 
-    def __init__(self, *, epoch: Option | str, hops: int = 0, **reducers: Reduction) -> None:
+    def __init__(self, *, epoch: Option | str, hops: int = 0, compat: str | None = None, **reducers: Reduction) -> None:
         if not reducers:
             raise DetectionError("a SumStat needs at least one reducer, such as targets=Unique(stream)")
         for name, reducer in reducers.items():
@@ -90,7 +91,9 @@ class SumStat:
                 raise DetectionError(f"a reducer cannot be called {name!r}, which is what else was seen of the key")
         if isinstance(epoch, str):
             parse_duration(epoch)
-        self.epoch, self.hops, self.reducers = epoch, hops, reducers
+        if compat not in (None, "zeek"):
+            raise DetectionError(f'compat={compat!r} is not known; it may be "zeek"')
+        self.epoch, self.hops, self.compat, self.reducers = epoch, hops, compat, reducers
         self.sources = tuple(dict.fromkeys(reducer.source for reducer in reducers.values()))
         self.streams = tuple(dict.fromkeys(reducer.stream for reducer in reducers.values()))
         self.key = self.streams[0].key
@@ -172,7 +175,7 @@ class SumStat:
                 own.append(Override(*self._match(each), dict.fromkeys(its, float(each.value))))
         if self.function is not None:
             self._try(self.function)
-        return Threshold(levels, self.function, tuple(own))
+        return Threshold(levels, self.function, tuple(own), one_a_check=self.compat == "zeek")
 
     def _try(self, function: Callable[[Any], Any]) -> None:
         """Call a threshold function with no rows, to find a misspelt reducer before any packet does."""

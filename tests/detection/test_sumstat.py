@@ -373,6 +373,22 @@ def test_each_level_of_a_series_is_an_alert_of_its_own_in_order(tmp_path, size):
     assert len({each.id for each in ran.alerts}) == 3
 
 
+@pytest.mark.parametrize(("compat", "levels"), [(None, [0, 1, 2]), ("zeek", [0, 1])])
+def test_as_in_zeek_a_leap_tells_one_level_an_observation_where_that_is_asked_for(tmp_path, compat, levels):
+    told = []
+
+    class Leap(Detection):
+        requests = Stream("udp_request", key="orig_h")
+        s = SumStat(epoch="1m", compat=compat, total=Sum(requests, of="orig_bytes"))
+
+        @s.crosses(total=(3, 6, 800))
+        def crossed(self, key, seen):
+            told.append(seen.level)
+
+    detect(Leap, capture(tmp_path, [Sent(0, size=1001), Sent(1, size=1)]))
+    assert told == levels
+
+
 @pytest.mark.parametrize("size", [WHOLE, 1])
 def test_a_leap_past_several_levels_tells_each_of_them(tmp_path, size):
     ran = detect(Series, capture(tmp_path, [Sent(0, B), Sent(1, size=900), Sent(2, B, size=5)]), size)
