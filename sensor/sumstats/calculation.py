@@ -225,6 +225,25 @@ class Reducer(ABC):
         return np.full(len(num), np.inf)
 
 
+@dataclass(frozen=True)
+class ElementReducer(Reducer):
+    """A reducer whose values are elements: rows of words that are equal or not."""
+
+    words: int = 1
+    """Words of an element: 2 for an address."""
+
+    @property
+    def element_words(self) -> int:
+        """uint64 words of an element."""
+        return self.words
+
+    def check(self) -> None:
+        """Raise ValueError naming an option that is out of range."""
+        super().check()
+        if self.words < 1:
+            raise ValueError(f"{self.name}: words must be at least 1")
+
+
 class Scalar(Reducer):
     """A reducer whose state is one record of fixed size."""
 

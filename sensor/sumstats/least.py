@@ -16,7 +16,7 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.sumstats.arena import GROW, NO_BLOCK, REFUSED, ArenaColumn, give, take
-from sensor.sumstats.calculation import Arrays, Reducer, Setting, checked, checked_counts
+from sensor.sumstats.calculation import Arrays, ElementReducer, Setting, checked, checked_counts
 
 MOST_ORDER = 2**31 - 1
 """The greatest number that `arrived` gives: later observations all have it."""
@@ -239,26 +239,19 @@ class LeastColumn(ArenaColumn):
 
 
 @dataclass(frozen=True)
-class Least(Reducer):
+class Least(ElementReducer):
     """A reducer that keeps some of the elements observed."""
 
-    words: int = 1
-    """Words of an element: 2 for an address."""
     size: int = 1
     """Most elements that a key keeps."""
 
     is_judged: ClassVar[bool] = False
 
-    @property
-    def element_words(self) -> int:
-        """uint64 words of an element."""
-        return self.words
-
     def check(self) -> None:
         """Raise ValueError naming an option that is out of range."""
         super().check()
-        if self.words < 1 or not 1 <= self.size <= _MOST_ENTRIES:
-            raise ValueError(f"{self.name}: words must be at least 1, and size from 1 to {_MOST_ENTRIES}")
+        if not 1 <= self.size <= _MOST_ENTRIES:
+            raise ValueError(f"{self.name}: size must be from 1 to {_MOST_ENTRIES}")
 
     def values(self, num: np.ndarray, states: Arrays) -> np.ndarray:
         """Nothing to compare with a threshold."""

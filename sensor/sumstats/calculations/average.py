@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from sensor.sumstats.calculation import Arrays, Batch, Scalar, Value, rows_of
-from sensor.sumstats.calculations.sum import TOTAL, merge_totals, update_totals
+from sensor.sumstats.calculation import Arrays, Value, rows_of
+from sensor.sumstats.calculations.sum import Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,19 +18,10 @@ class Mean(Value):
 
 
 @dataclass(frozen=True)
-class Average(Scalar):
+class Average(Totals):
     """The mean: the exact total over `num`, so that merging weighs nothing and loses nothing."""
 
     calculation: ClassVar[str] = "AVERAGE"
-    empty: ClassVar[np.ndarray] = np.zeros((), TOTAL)
-
-    def update(self, state: np.ndarray, batch: Batch, values: np.ndarray, after: np.ndarray) -> None:
-        """Add the values."""
-        update_totals(state, batch.rows, values, batch.applies, after)
-
-    def merge(self, state: np.ndarray, rows: np.ndarray, other: np.ndarray) -> None:
-        """Add the other totals."""
-        merge_totals(state, rows, other)
 
     def values(self, num: np.ndarray, states: Arrays) -> np.ndarray:
         """The mean, or NaN."""

@@ -24,7 +24,7 @@ from sensor.sumstats.calculation import (
     Arrays,
     Batch,
     Column,
-    Reducer,
+    ElementReducer,
     Setting,
     Value,
     checked,
@@ -426,27 +426,20 @@ class Spread(Value):
 
 
 @dataclass(frozen=True)
-class Entropy(Reducer):
+class Entropy(ElementReducer):
     """The entropy, in bits, of the distribution of the elements, each of `words` uint64 words."""
 
-    words: int = 1
-    """Words of an element: 2 for an address."""
     max: int = 0
     """Most distinct elements that a key counts; 0: as many as there is room for."""
 
     calculation: ClassVar[str] = "ENTROPY"
     flat: ClassVar[tuple[str, ...]] = ("elements", "counts")
 
-    @property
-    def element_words(self) -> int:
-        """uint64 words of an element."""
-        return self.words
-
     def check(self) -> None:
         """Raise ValueError naming an option that is out of range."""
         super().check()
-        if self.words < 1 or not 0 <= self.max < _MOST_UNIQUE:
-            raise ValueError(f"{self.name}: words must be at least 1, and max from 0 to {_MOST_UNIQUE - 1}")
+        if not 0 <= self.max < _MOST_UNIQUE:
+            raise ValueError(f"{self.name}: max must be from 0 to {_MOST_UNIQUE - 1}")
 
     def column(self, setting: Setting) -> Column:
         """An empty column."""

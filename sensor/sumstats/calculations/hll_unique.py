@@ -28,7 +28,7 @@ from sensor.sumstats.calculation import (
     Arrays,
     Batch,
     Column,
-    Reducer,
+    ElementReducer,
     Setting,
     Value,
     checked,
@@ -751,11 +751,9 @@ class Cardinality(Value):
 
 
 @dataclass(frozen=True)
-class HllUnique(Reducer):
+class HllUnique(ElementReducer):
     """The number of distinct elements, each of `words` uint64 words, estimated."""
 
-    words: int = 1
-    """Words of an element: 2 for an address."""
     error_margin: float = 0.01
     """The relative error of most estimates is at most this."""
     confidence: float = 0.95
@@ -763,11 +761,6 @@ class HllUnique(Reducer):
 
     calculation: ClassVar[str] = "HLL_UNIQUE"
     flat: ClassVar[tuple[str, ...]] = ("cells",)
-
-    @property
-    def element_words(self) -> int:
-        """uint64 words of an element."""
-        return self.words
 
     @cached_property
     def bits(self) -> int:
@@ -777,8 +770,6 @@ class HllUnique(Reducer):
     def check(self) -> None:
         """Raise ValueError naming an option that is out of range."""
         super().check()
-        if self.words < 1:
-            raise ValueError(f"{self.name}: words must be at least 1")
         if not (0 < self.error_margin < 1 and 0 < self.confidence < 1):
             raise ValueError(f"{self.name}: error_margin and confidence must lie between 0 and 1")
         if not LEAST_BITS <= self.bits <= MOST_BITS:

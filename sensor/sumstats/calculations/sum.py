@@ -16,7 +16,7 @@ _FLOAT_IS_INTEGER = 2.0**53  # from here on every float is one, and not every in
 
 
 @njit
-def update_totals(state, rows, values, applies, after):
+def _update(state, rows, values, applies, after):
     """Add each value to its row's total."""
     watch = after.shape[0] > 0
     for i in range(rows.shape[0]):
@@ -33,7 +33,7 @@ def update_totals(state, rows, values, applies, after):
 
 
 @njit
-def merge_totals(state, rows, other):
+def _merge(state, rows, other):
     """Add each other total to its row's."""
     for i in range(rows.shape[0]):
         row = rows[i]
@@ -51,20 +51,25 @@ class Total(Value):
     """0.0 with no observation; an int where a float cannot hold the whole number, beyond 2**53."""
 
 
-@dataclass(frozen=True)
-class Sum(Scalar):
-    """The total of the values: integers without rounding (to 2**106), others as if rounded once."""
+class Totals(Scalar):
+    """A reducer whose state is the total of the values."""
 
-    calculation: ClassVar[str] = "SUM"
     empty: ClassVar[np.ndarray] = np.zeros((), TOTAL)
 
     def update(self, state: np.ndarray, batch: Batch, values: np.ndarray, after: np.ndarray) -> None:
         """Add the values."""
-        update_totals(state, batch.rows, values, batch.applies, after)
+        _update(state, batch.rows, values, batch.applies, after)
 
     def merge(self, state: np.ndarray, rows: np.ndarray, other: np.ndarray) -> None:
         """Add the other totals."""
-        merge_totals(state, rows, other)
+        _merge(state, rows, other)
+
+
+@dataclass(frozen=True)
+class Sum(Totals):
+    """The total of the values: integers without rounding (to 2**106), others as if rounded once."""
+
+    calculation: ClassVar[str] = "SUM"
 
     def values(self, num: np.ndarray, states: Arrays) -> np.ndarray:
         """The sum, as the nearest float."""

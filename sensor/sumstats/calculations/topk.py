@@ -33,7 +33,7 @@ from sensor.sumstats.calculation import (
     Arrays,
     Batch,
     Column,
-    Reducer,
+    ElementReducer,
     Setting,
     Value,
     checked,
@@ -626,11 +626,9 @@ class Heaviest(Value):
 
 
 @dataclass(frozen=True)
-class TopK(Reducer):
+class TopK(ElementReducer):
     """The heaviest elements, each of `words` uint64 words."""
 
-    words: int = 1
-    """Words of an element: 2 for an address."""
     size: int = 500
     """Most elements that a key keeps: no count is off by more than all observations' weight divided by this."""
     is_weighted: bool = False
@@ -647,7 +645,7 @@ class TopK(Reducer):
     def check(self) -> None:
         """Raise ValueError naming an option that is out of range."""
         super().check()
-        if not (1 <= self.words <= _MOST_WORDS and 1 <= self.size <= _MOST_SIZE):
+        if not (self.words <= _MOST_WORDS and 1 <= self.size <= _MOST_SIZE):
             raise ValueError(f"{self.name}: words must be from 1 to {_MOST_WORDS}, size from 1 to {_MOST_SIZE}")
 
     def column(self, setting: Setting) -> Column:

@@ -20,7 +20,7 @@ from sensor.sumstats.calculation import (
     Arrays,
     Batch,
     Column,
-    Reducer,
+    ElementReducer,
     Setting,
     Value,
     checked,
@@ -305,11 +305,9 @@ class Distinct(Value):
 
 
 @dataclass(frozen=True)
-class Unique(Reducer):
+class Unique(ElementReducer):
     """The number of distinct elements, each of `words` uint64 words."""
 
-    words: int = 1
-    """Words of an element: 2 for an address."""
     max: int = 0
     """Most elements that a key holds and counts; 0: as many as all keys may hold together."""
     keep: int = 0
@@ -318,16 +316,11 @@ class Unique(Reducer):
     calculation: ClassVar[str] = "UNIQUE"
     flat: ClassVar[tuple[str, ...]] = ("elements",)
 
-    @property
-    def element_words(self) -> int:
-        """uint64 words of an element."""
-        return self.words
-
     def check(self) -> None:
         """Raise ValueError naming an option that is out of range."""
         super().check()
-        if self.words < 1 or self.max < 0 or self.keep < 0:
-            raise ValueError(f"{self.name}: words must be at least 1, max and keep at least 0")
+        if self.max < 0 or self.keep < 0:
+            raise ValueError(f"{self.name}: max and keep must be at least 0")
 
     def column(self, setting: Setting) -> Column:
         """An empty column."""
