@@ -88,6 +88,21 @@ def test_an_epoch_closed_at_its_deadline_names_who_is_missing_and_what_comes_lat
     assert [each.epoch for each in collector.close(7)] == []
 
 
+def test_neither_a_worker_nor_the_collector_remembers_keys_for_ever():
+    of = definition(threshold=Threshold({"sum": 1.0}))
+    engine, collector = SumStats([of], origin=0, secret=SECRET), Collector(of, ["a"], SECRET)
+    engine.start(0)
+    for epoch in range(40):
+        for each in engine.observe(NAME, words([epoch]), np.array([epoch * EPOCH]), {"sum": None}):
+            if isinstance(each, EpochEnd):
+                collector.deliver("a", each)
+            else:
+                collector.look(each.epoch, {"a": each.partial})
+    assert len(engine._open[NAME].window._quiet.keys) <= 2
+    assert len(collector._quiet.keys) <= 2
+    assert len(collector._panes) <= 1
+
+
 def test_only_members_deliver():
     with pytest.raises(ValueError, match="stranger"):
         Collector(definition(), ["a"], SECRET).deliver("stranger", end(definition(), []))

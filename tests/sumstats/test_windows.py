@@ -19,6 +19,7 @@ from sensor.sumstats import (
     Unique,
     results,
 )
+from sensor.sumstats.quiet import Quiet
 from tests.sumstats.reference import SECRET, arrays, assert_same, fed, observed, words
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)
@@ -214,6 +215,29 @@ def test_a_key_that_has_fired_is_not_sent_where_nobody_wants_its_result():
     happened, _ = run(definition, [(1, 1, 2.0), (2, 2, 1.0), (3, 1, 1.0)], end=9)
     [end] = [each for each in happened if isinstance(each, EpochEnd)]
     assert end.partial.keys.ravel().tolist() == [2]
+
+
+def test_a_query_for_many_leaves_out_keys_that_are_counted_no_more_and_one_for_a_key_does_not():
+    definition = hopping(threshold=Threshold({"sum": 5.0}), wants_results=False)
+    _, engine = run(definition, [(1, 1, 9.0), (2, 2, 1.0)])
+
+    def asked(selection):
+        return engine.answer(NAME, selection).keys.ravel().tolist()
+
+    assert asked(Selection()) == asked(Selection(top=5, by="sum")) == [2]
+    assert asked(Selection.key([1])) == [1]
+
+
+@pytest.mark.parametrize("wants_results", [True, False])
+def test_what_is_remembered_of_keys_that_fired_is_forgotten_once_it_no_longer_matters(wants_results):
+    definition = hopping(threshold=Threshold({"sum": 1.0}), wants_results=wants_results)
+    quiet = Quiet(definition, SECRET)
+    for pane in range(50):
+        quiet.expire(pane)
+        quiet.fire(words(list(range(pane * 100, pane * 100 + 100))), np.zeros(100, np.int64), pane)
+        assert len(quiet.keys) <= 2 * 100 * 2 * PANES
+    quiet.expire(50 + 2 * PANES)
+    assert quiet.is_empty
 
 
 def test_several_lengths_over_one_stream_at_once():

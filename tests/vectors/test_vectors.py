@@ -77,7 +77,8 @@ def test_a_case_that_cannot_be_run_fails_and_the_next_is_run_all_the_same(tmp_pa
 
 def test_a_file_that_is_none_is_a_usage_error(tmp_path):
     (tmp_path / "broken.json").write_text("[")
-    for path in (tmp_path / "broken.json", tmp_path / "absent.json"):
+    (tmp_path / "other.json").write_text('{"cases": []}')
+    for path in (tmp_path / "broken.json", tmp_path / "other.json", tmp_path / "absent.json"):
         ran = vectors(path)
         assert (ran.returncode, ran.stdout) == (2, "")
         assert str(path) in ran.stderr
