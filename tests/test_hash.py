@@ -1,10 +1,11 @@
 """SipHash-1-3 over words, against a slow one over bytes, and its being keyed."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensor.hash import hash_five, hash_words, new_key
+from sensor.hash import hash_five, hash_rows, hash_words, new_key
 
 WORD = st.integers(0, 2**64 - 1)
 MASK = 2**64 - 1
@@ -52,6 +53,16 @@ def test_the_kernels_agree_with_the_algorithm_on_paper(key, words):
     expected = siphash_1_3(key, words)
     assert int(hash_words(key_words, np.array(words, np.uint64))) == expected
     assert int(hash_five(key_words, *np.array(words, np.uint64))) == expected
+
+
+@pytest.mark.parametrize("n", [0, 1, 63, 64, 65, 200])
+@pytest.mark.parametrize("width", [0, 1, 2, 9])
+def test_rows_hashed_together_are_hashed_as_each_alone(n, width):
+    rng = np.random.default_rng(n)
+    key, hashes = rng.integers(0, 2**64, 2, np.uint64), np.zeros(n, np.uint64)
+    words = rng.integers(0, 2**64, (n, 2 * width), np.uint64)[:, ::2]
+    hash_rows(key, words, hashes)
+    assert hashes.tolist() == [siphash_1_3(tuple(key.tolist()), row) for row in words.tolist()]
 
 
 def test_another_key_gives_another_hash():

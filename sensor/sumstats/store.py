@@ -401,9 +401,9 @@ class Store:
 
     def _crossings(self, rows: np.ndarray, chunk: _Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fire what was reached, as noted in the chunk or else as it is now; see `Judge.fire`."""
-        kept = np.flatnonzero(rows >= 0)
-        if not self._judge.threshold or not len(kept):
-            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+        kept = np.flatnonzero(rows >= 0) if self._judge.threshold else np.empty(0, np.int64)
+        if not len(kept):
+            return kept, kept, np.empty(0)
         own = rows[kept]
         nums = [
             chunk.headers[name]["num"][kept] if name in chunk.headers else header["num"][own]

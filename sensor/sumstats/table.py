@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sensor._jit import njit
-from sensor.hash import hash_words
+from sensor.hash import hash_rows
 
 Field = tuple[str, np.dtype[Any], Any]
 """A field of the records: its name, its dtype, and its value in a new row."""
@@ -27,12 +27,6 @@ _ONE, _32 = np.uint64(1), np.uint64(32)
 _SLOTS_OF_TWO = 3  # slots for every two rows: an unknown key reads 5 on average, a known one 2
 _WRAP = 3  # slots that stand a second time past the end
 _REFUSE, _STOP = 1, 2  # what a table does that is full and may not grow
-
-
-@njit
-def _hash(secret, words, hashes):
-    for i in range(words.shape[0]):
-        hashes[i] = hash_words(secret, words[i])
 
 
 @njit
@@ -259,7 +253,7 @@ class Table:
 
     def _hashes(self, words: np.ndarray) -> np.ndarray:
         hashes = np.empty(len(words), np.uint64)
-        _hash(self._secret, words, hashes)
+        hash_rows(self._secret, words, hashes)
         return hashes
 
 

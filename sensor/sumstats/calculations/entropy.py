@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from sensor._jit import njit
-from sensor.hash import hash_words
+from sensor.hash import hash_rows, hash_words
 from sensor.sumstats.arena import GROW, REFUSED, ArenaColumn, give, take
 from sensor.sumstats.calculation import (
     Arrays,
@@ -328,12 +328,6 @@ def _gather(state, rows, words, key, elements, counts, priorities):
 
 
 @njit
-def _hash(key, elements, priorities):
-    for i in range(elements.shape[0]):
-        priorities[i] = hash_words(key, elements[i])
-
-
-@njit
 def _tally(lengths, counts, out):
     """What the counts of each key, `lengths` of them one after the other, come to."""
     start = 0
@@ -398,7 +392,7 @@ class Counts(ArenaColumn):
     def _ascend(self, owners: np.ndarray, elements: np.ndarray) -> bool:
         """Whether the elements of each owner come by priority and then by themselves, no two of them equal."""
         priorities = np.empty(len(elements), np.uint64)
-        _hash(self._layout.key, elements, priorities)
+        hash_rows(self._layout.key, elements, priorities)
         ranks = np.column_stack([owners.astype(np.uint64), priorities, elements])
         before, after = ranks[:-1], ranks[1:]
         differs = np.argmax(before != after, axis=1)[:, np.newaxis]
@@ -408,7 +402,7 @@ class Counts(ArenaColumn):
         self, rows: np.ndarray, applies: np.ndarray, elements: np.ndarray, counts: np.ndarray, after: np.ndarray
     ) -> None:
         arena, layout, priorities = self.arena, self._layout, np.empty(len(rows), np.uint64)
-        _hash(layout.key, elements, priorities)
+        hash_rows(layout.key, elements, priorities)
         given = self.state, rows, applies, elements, priorities, counts
         arena.run(lambda start: _add(*given, start, layout, arena.words, arena.book, after)[0], len(rows))
 

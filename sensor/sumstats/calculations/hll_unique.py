@@ -22,7 +22,7 @@ from typing import ClassVar
 import numpy as np
 
 from sensor._jit import borrow, njit
-from sensor.hash import hash_words
+from sensor.hash import hash_rows, hash_words
 from sensor.sumstats.arena import NO_BLOCK, REFUSED, ArenaColumn, give, take
 from sensor.sumstats.calculation import (
     Arrays,
@@ -75,9 +75,9 @@ _BYTE, _RANK, _HALF = np.uint64(0xFF), np.uint64(0x3F), np.uint64(0xFFFFFFFF)
 
 @njit
 def _hash(key, elements, hashes):
-    key, elements = borrow(key), borrow(elements)
-    for i in range(elements.shape[0]):
-        hashes[i] = max(hash_words(key, elements[i]), _ONE)  # 0 is an empty word
+    hash_rows(key, elements, hashes)
+    for i in range(hashes.shape[0]):
+        hashes[i] = max(hashes[i], _ONE)  # 0 is an empty word
 
 
 @njit
@@ -153,7 +153,7 @@ def _first_word(field, value, bits, spread):
 
 @njit
 def _touch(rows, hashes, state, words, bits, spread, places):
-    """Read each row's field, then its block where the hash may be: a line, which may lie across two of the cache.
+    """Read each row's field, then its block where the hash may be: blocks start at a line of the cache.
 
     The processor waits for many reads at once only while a loop does little else: see `sensor.sumstats.table`. What was
     read is noted, so that no compiler leaves it out.
@@ -161,9 +161,9 @@ def _touch(rows, hashes, state, words, bits, spread, places):
     for i in range(rows.shape[0]):
         has_block = rows[i] >= 0 and state[rows[i]]["block"] >= 0
         places[i] = _first_word(state[rows[i]], hashes[i], bits, spread) if has_block else 0
-    read, last = _ZERO, words.shape[0] - 1
+    read = _ZERO
     for i in range(rows.shape[0]):
-        read ^= words[places[i]] ^ words[min(places[i] | (_LINE - 1), last)]
+        read ^= words[places[i]]
     places[0] = np.int64(read & _BYTE)
 
 
@@ -448,6 +448,21 @@ def _add(field, value, words, book, bits, spread):
 
 
 @njit
+def _take_line(field, value, words, book):
+    """Let a row of two hashes hold a third, in a block; False: it has yet to be made, and nothing has changed."""
+    block = take(words, book, _FIRST_EXACT)
+    line = words[block : block + _LINE]
+    if block < 0 or line.shape[0] != _LINE:
+        return False
+    for k in range(_LINE):
+        line[k] = value if k == 0 else _ZERO
+    field["block"] = block >> _LINE_BITS
+    field["kind"] = EXACT << 4 | _FIRST_EXACT
+    field["number"] = 3
+    return True
+
+
+@njit
 def _add_all(rows, applies, hashes, state, words, book, bits, spread, after):
     """Add hashes to their rows; return how many were added before there was no room.
 
@@ -463,13 +478,13 @@ def _add_all(rows, applies, hashes, state, words, book, bits, spread, after):
             is_done |= (field["first"] == value) | (field["second"] == value)
             start, number = _block(field), np.int64(field["number"])
             if not is_done and number < 2:
-                if number == 0:
-                    field["first"] = value
-                else:
-                    field["second"] = value
+                field["first"] = value if number == 0 else field["first"]  # no branch, which would often be mistaken
+                field["second"] = value if number == 1 else field["second"]
                 field["number"] = number + 1
                 is_done = True
-            elif not is_done and start >= 0:
+            elif not is_done and start < 0:
+                is_done = _take_line(field, value, words, book)
+            elif not is_done:
                 start += _own_line(value, _size_class(field))
                 line, used, same = words[start : start + _LINE], 0, 0
                 if line.shape[0] == _LINE:  # always; so the compiler need not check each word: 14 ns instead of 32

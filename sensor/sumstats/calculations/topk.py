@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sensor._jit import borrow, njit
-from sensor.hash import hash_words
+from sensor.hash import hash_rows, hash_words
 from sensor.sumstats.arena import GROW, NO_BLOCK, REFUSED, ArenaColumn, give, take
 from sensor.sumstats.calculation import (
     Arrays,
@@ -324,12 +324,6 @@ def _take_in(key, words, slots, book, field, width, capacities, element, hashed,
 
 
 @njit
-def _hash(key, values, width, hashes):
-    for i in range(values.shape[0]):
-        hashes[i] = hash_words(key, values[i, :width])
-
-
-@njit
 def _read_ahead(slots, spread, state, rows, hashes):
     """Read what `_update` is going to; the sum is of no interest.
 
@@ -580,7 +574,7 @@ class Summaries(ArenaColumn):
 
     def _hashes(self, elements: np.ndarray) -> np.ndarray:
         hashes = np.empty(len(elements), np.uint64)
-        _hash(self._key, elements, self._reducer.words, hashes)
+        hash_rows(self._key, elements[:, : self._reducer.words], hashes)
         return hashes
 
     def _run(self, kernel: Callable[..., int], rows: np.ndarray, *more: Any) -> None:

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from sensor._jit import njit
-from sensor.hash import hash_words
+from sensor.hash import hash_rows, hash_words
 from sensor.sumstats.calculation import (
     Arrays,
     Batch,
@@ -43,12 +43,6 @@ _MOST_ELEMENTS = 1 << 30  # links are int32
 
 _SLACK = 8  # below this many over twice `max`, cutting a key back costs more than the room it holds
 _CHUNK = 1 << 14
-
-
-@njit
-def _priorities(key, words, out):
-    for i in range(words.shape[0]):
-        out[i] = hash_words(key, words[i])
 
 
 @njit
@@ -136,7 +130,7 @@ def bytes_per_element(words: int) -> int:
 def priorities(elements: np.ndarray) -> np.ndarray:
     """The priority of each element (uint64, (n, words)): uint64, the same in every run."""
     out = np.empty(len(elements), np.uint64)
-    _priorities(_PRIORITY_KEY, np.ascontiguousarray(elements), out)
+    hash_rows(_PRIORITY_KEY, np.ascontiguousarray(elements), out)
     return out
 
 
