@@ -18,7 +18,8 @@ class Alert:
     """What a detection returns: a sentence, and whatever the key and the result do not already say.
 
     src, dst, port and proto are taken from the key's orig_h, resp_h, resp_p and proto where they are not given.
-    same_as: alerts of one detection with an equal value are one incident, repeated at most once in `suppress_for`.
+    same_as: alerts of one detection with an equal value (that is written alike, too) are one incident, repeated at most
+    once in `suppress_for`.
     covers: names of detections whose alerts about the same src are folded into this one while it lasts.
     """
 
@@ -73,6 +74,23 @@ def alert_id(detection: str, sumstat: str, key: bytes, epoch: int, level: int) -
     return digest.hexdigest()
 
 
+class AlertUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type", tag="alert_update"):
+    """What became of an alert that went out before its epoch was over: its final figures."""
+
+    id: str
+    """The alert's."""
+    ts: str
+    """When the epoch was over."""
+    first_seen: str
+    last_seen: str
+    value: float | None
+    complete: bool
+    missing: list[str]
+    workers: list[str]
+    folded_into: str | None = None
+    """The id of the alert that this one turned out to be part of."""
+
+
 @dataclass
 class Suppressor:
     """Folds repeats of an alert into the first for `suppress_for`; remembers `capacity` incidents, oldest out first."""
@@ -81,34 +99,54 @@ class Suppressor:
     capacity: int = 65536
     suppressed: int = 0
     forgotten: int = 0
-    _until: OrderedDict[Hashable, int] = field(default_factory=OrderedDict)
+    incidents: OrderedDict[str, tuple[int, str]] = field(default_factory=OrderedDict)
+    """Until when (ns) each is folded, and into which alert, by its id."""
 
-    def admits(self, detection: str, alert: Alert, src: str | None, now: int, level: int = 0) -> bool:
+    def admits(self, detection: str, alert: Alert, src: str | None, now: int, level: int = 0, *, id: str = "") -> bool:
         """Whether an alert at packet time `now` is to go out; if so, remember it and all that it covers.
 
         Each level of a series is told once.
         """
-        same = ("same", detection, alert.same_as, level)
-        repeated = alert.same_as is not None and self._lasts(same, now)
-        if repeated or self._lasts(("covered", detection, src), now):
+        if self.folded_into(detection, alert, src, now, level) is not None:
             self.suppressed += 1
             return False
         if alert.same_as is not None:
-            self._remember(same, now)
+            self._remember(_same(detection, alert, level), now, id)
         for covered in alert.covers:
-            self._remember(("covered", covered, src), now)
+            self._remember(_covered(covered, src), now, id)
         return True
+
+    def folded_into(self, detection: str, alert: Alert, src: str | None, now: int, level: int = 0) -> str | None:
+        """The id of the alert that this one is a repeat or a part of; None: it stands for itself."""
+        same = [] if alert.same_as is None else [_same(detection, alert, level)]
+        for incident in [*same, _covered(detection, src)]:
+            until, id = self.incidents.get(incident, (now, ""))
+            if now < until:
+                return id
+        return None
 
     def until(self, detection: str, alert: Alert, level: int = 0) -> int | None:
         """Until when (ns) repeats of an alert are folded into one that went out; None: they are not."""
-        return self._until.get(("same", detection, alert.same_as, level))
+        until, _ = self.incidents.get(_same(detection, alert, level), (None, ""))
+        return until
 
-    def _lasts(self, incident: Hashable, now: int) -> bool:
-        return now < self._until.get(incident, now)
-
-    def _remember(self, incident: Hashable, now: int) -> None:
-        self._until[incident] = now + self.suppress_for
-        self._until.move_to_end(incident)
-        if len(self._until) > self.capacity:
-            self._until.popitem(last=False)
+    def _remember(self, incident: str, now: int, id: str) -> None:
+        self.incidents[incident] = (now + self.suppress_for, id)
+        self.incidents.move_to_end(incident)
+        if len(self.incidents) > self.capacity:
+            self.incidents.popitem(last=False)
             self.forgotten += 1
+
+
+def _same(detection: str, alert: Alert, level: int) -> str:
+    """An incident by what is told again, as a digest that is the same in every process."""
+    return _digest(("same", detection, alert.same_as, level))
+
+
+def _covered(detection: str, src: str | None) -> str:
+    """An incident by what is part of it."""
+    return _digest(("covered", detection, src))
+
+
+def _digest(incident: tuple[Hashable, ...]) -> str:
+    return hashlib.blake2b(repr(incident).encode(), digest_size=10).hexdigest()

@@ -103,7 +103,8 @@ class PacketClock:
         now, restarts = np.empty(len(ts), np.int64), np.zeros(len(ts), np.bool_)
         if not len(ts):
             return now, restarts
-        settled, self.now = _advance(ts, int(ts[0]) if self.now is None else self.now, now, restarts, self._counts)
+        settled, last = _advance(ts, int(ts[0]) if self.now is None else self.now, now, restarts, self._counts)
+        self.now = int(last)
         if final and settled < len(ts):
             self._counts[2] += 1
             now[settled] = ts[settled]

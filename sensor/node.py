@@ -1,15 +1,14 @@
 """Nodes: a capture source, a worker, a manager and outputs, put together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from sensor import _jit
-from sensor.alerts import AlertRecord
+from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.capture import Savefiles
 from sensor.clock import elapsed_s, rfc3339
-from sensor.cluster.bus import Bus, InProcessBus
+from sensor.cluster.bus import InProcessBus
 from sensor.cluster.manager import Manager
-from sensor.cluster.messages import Message
 from sensor.cluster.worker import Worker
 from sensor.config import Settings
 from sensor.outputs.summary import Summary
@@ -21,18 +20,34 @@ class Output(Protocol):
     def alert(self, record: AlertRecord) -> None:
         """Write an alert."""
 
+    def update(self, record: AlertUpdate) -> None:
+        """Write what became of an alert that was written before its epoch was over."""
+
     def summary(self, record: Summary) -> None:
         """Write the closing record."""
 
 
-class Standalone:
-    """One worker and one manager joined by an in-process bus."""
+def tell(told: Iterable[AlertRecord | AlertUpdate], outputs: Sequence[Output]) -> None:
+    """Write alerts, and what became of earlier ones, to all outputs."""
+    for each in told:
+        for output in outputs:
+            if isinstance(each, AlertRecord):
+                output.alert(each)
+            else:
+                output.update(each)
 
-    def __init__(self, settings: Settings, outputs: Sequence[Output]) -> None:
+
+class Standalone:
+    """One worker and one manager joined by an in-process bus.
+
+    `early`: alerts go out at once, and are updated when their epoch is over; otherwise they go out then.
+    """
+
+    def __init__(self, settings: Settings, outputs: Sequence[Output], *, early: bool = False) -> None:
         self._settings, self._outputs = settings, outputs
-        self._worker = Worker("worker-1", settings.make(), settings.flows)
-        self._manager = Manager(settings.make(), self._worker.name)
-        self._bus: Bus = InProcessBus()
+        self._worker = Worker("worker-1", settings.make(), settings.flows, members=int(early), replays=True)
+        self._manager = Manager(settings.make(), [self._worker.name], early=early, is_local=True)
+        self._bus = InProcessBus(self._worker, self._manager)
         self._stopping = False
 
     def stop(self) -> None:
@@ -40,28 +55,22 @@ class Standalone:
         self._stopping = True
 
     def run(self, source: Savefiles, progress: Callable[[int, int], None]) -> Summary:
-        """Run a source to its end, telling `progress` (bytes, packets) after each block; alerts go out at once."""
+        """Run a source to its end, telling `progress` (bytes, packets) after each block."""
         started = elapsed_s()
         packets = 0
         for block in source.blocks():
-            self._exchange(self._worker.process(block))
+            self._worker.process(block)
+            tell(self._bus.exchange(), self._outputs)
             packets += len(block.frames)
             progress(source.progress[0], packets)
             if self._stopping:
                 break
-        self._exchange(self._worker.finish())
+        self._worker.finish()
+        tell(self._bus.exchange(), self._outputs)
         summary = self._summarise(source, elapsed_s() - started)
         for output in self._outputs:
             output.summary(summary)
         return summary
-
-    def _exchange(self, messages: list[Message]) -> None:
-        self._bus.send(messages)
-        for alert in self._manager.receive(self._bus.receive()):
-            for output in self._outputs:
-                output.alert(alert)
-        self._bus.publish(self._manager.take_messages())
-        self._worker.receive(self._bus.subscribe())
 
     def _summarise(self, source: Savefiles, seconds: float) -> Summary:
         counts = self._manager.counts()
@@ -74,7 +83,7 @@ class Standalone:
             flows=counts.flows,
             observations=counts.observations,
             alerts=self._manager.alerts,
-            alerts_suppressed=self._manager.suppressor.suppressed,
+            alerts_suppressed=self._manager.suppressed,
             bytes=counts.bytes,
             first_ts=None if counts.first_ts is None else rfc3339(counts.first_ts),
             last_ts=None if counts.last_ts is None else rfc3339(counts.last_ts),

@@ -28,5 +28,5 @@ def test_the_detection_in_the_readme_finds_the_refusals_of_a_port_scan(tmp_path)
     ran = CliRunner().invoke(group, [*arguments, str(ROOT / "pcaps" / "port-scan-syn.pcap")])
     assert ran.exit_code == 0, ran.output
     *alerts, summary = [msgspec.json.decode(line) for line in ran.stdout.splitlines()]
-    assert [(each["detection"], each["value"], each["threshold"]) for each in alerts] == [("refused_often", 20, 20)]
+    assert [(each["detection"], each["value"], each["threshold"]) for each in alerts] == [("refused_often", 117, 20)]
     assert summary["detections"] == ["refused_often"]

@@ -5,9 +5,8 @@ from scapy.layers.inet import IP, TCP
 
 from sensor.capture import open_savefiles
 from sensor.clock import SECOND
-from sensor.cluster.manager import Manager
-from sensor.cluster.worker import Worker
 from sensor.config import configure
+from tests.cluster.clusters import Cluster
 from tests.replaying import ETHER, PCAPS, write
 from tests.test_pcaps import NAMES, expected, key_facts
 
@@ -26,12 +25,11 @@ def times(blocks):
 
 def alerts(blocks, origin, detections):
     """What a capture raises where epochs are cut from `origin`."""
-    worker, manager = Worker("worker-1", detections.make(), origin=origin), Manager(detections.make())
-    found = []
+    cluster = Cluster(detections.make, origin=origin)
     for block in blocks:
-        found += manager.receive(worker.process(block))
-    found += manager.receive(worker.finish())
-    return found
+        cluster.workers[0].process(block)
+        cluster.exchange()
+    return cluster.finish().alerts
 
 
 def facts(found):

@@ -103,7 +103,7 @@ def _run(source: "Savefiles", settings: Settings, as_json: bool, quiet: bool) ->
     if not COMPILED:
         click.echo("sensor: kernels are not compiled (no Numba, or NUMBA_DISABLE_JIT is set): right but slow", err=True)
     terminal = Terminal(sys.stdout)
-    node = Standalone(settings, [JsonLines(sys.stdout) if as_json else terminal])
+    node = Standalone(settings, [JsonLines(sys.stdout) if as_json else terminal], early=source.progress[1] is None)
     on_stdout = sys.stdout.isatty()
     with contextlib.ExitStack() as stack:
         stack.callback(_stop_on_signals(node))

@@ -1,49 +1,29 @@
-"""The bus: carries messages between workers and the manager, in order."""
+"""The bus: carries messages between workers and the manager."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Protocol
-
-from sensor.cluster.messages import ClusterThresholdCrossed, Message
-
-
-class Bus(Protocol):
-    """What a node needs of any bus."""
-
-    def send(self, messages: Iterable[Message]) -> None:
-        """Hand over a worker's messages."""
-
-    def receive(self) -> Iterator[Message]:
-        """Take what has arrived for the manager."""
-
-    def publish(self, messages: Iterable[ClusterThresholdCrossed]) -> None:
-        """Hand over the manager's messages to all workers."""
-
-    def subscribe(self) -> Iterator[ClusterThresholdCrossed]:
-        """Take what has arrived for a worker."""
+from sensor import __version__
+from sensor.cluster.alerter import Told
+from sensor.cluster.manager import Manager
+from sensor.cluster.messages import Message, Welcome
+from sensor.cluster.worker import Worker
 
 
 class InProcessBus:
-    """Joins a worker and a manager within one process: what is sent is there at once, and the same object."""
+    """Joins a worker and a manager within one process: what is sent is there at once, and time stands still."""
 
-    def __init__(self) -> None:
-        self._to_manager: deque[Message] = deque()
-        self._to_worker: deque[ClusterThresholdCrossed] = deque()
+    def __init__(self, worker: Worker, manager: Manager) -> None:
+        self._worker, self._manager = worker, manager
+        welcome = manager.hello(worker.hello(__version__, manager.digest), 0.0)
+        assert isinstance(welcome, Welcome)
+        worker.receive([welcome], 0.0)
 
-    def send(self, messages: Iterable[Message]) -> None:
-        """Hand over a worker's messages."""
-        self._to_manager.extend(messages)
-
-    def receive(self) -> Iterator[Message]:
-        """Take what has arrived for the manager."""
-        while self._to_manager:
-            yield self._to_manager.popleft()
-
-    def publish(self, messages: Iterable[ClusterThresholdCrossed]) -> None:
-        """Hand over the manager's messages."""
-        self._to_worker.extend(messages)
-
-    def subscribe(self) -> Iterator[ClusterThresholdCrossed]:
-        """Take what has arrived for the worker."""
-        while self._to_worker:
-            yield self._to_worker.popleft()
+    def exchange(self) -> list[Told]:
+        """Carry messages until there are no more; the alerts that came of them."""
+        told: list[Told] = []
+        while messages := self._worker.take(0.0):
+            for message in messages:
+                self._manager.receive(self._worker.name, message, 0.0)
+            output = self._manager.take()
+            told += output.alerts
+            answers: list[Message] = [message for _, message in output.messages]
+            self._worker.receive(answers, 0.0)
+        return told

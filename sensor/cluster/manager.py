@@ -1,283 +1,593 @@
-"""The manager: merges what workers report, judges it against the thresholds, and raises alerts."""
+"""The manager: merges what workers report, judges it against the thresholds, and raises alerts.
 
+It is a state machine that touches no socket and no file: messages and time (s, of any clock) go in; what is to be made
+durable, told and sent comes out, in this order (`take`). Numbered messages are applied once and in order for each
+worker and incarnation, and acknowledged when that is durable. An epoch is over when every member, by name, has come
+past it, or has not been heard of for the deadline, which its results and alerts then say.
+"""
+
+import hashlib
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
+import msgspec
 import numpy as np
 
-from sensor.alerts import Alert, AlertRecord, Suppressor, alert_id
-from sensor.clock import rfc3339
+from sensor import __version__
+from sensor.cluster import record, snapshot
+from sensor.cluster.alerter import Alerter, Crossing, Judged, Told, crossings
+from sensor.cluster.columns import Packing, pack, unpack_numbers
+from sensor.cluster.membership import NOWHERE, THE_END, Member, Membership
 from sensor.cluster.messages import (
+    Ack,
     ClusterKeyIntermediateResponse,
+    ClusterKeyResponse,
+    ClusterShare,
+    ClusterSsRequest,
     ClusterSsResponse,
     ClusterThresholdCrossed,
+    Columns,
     Counts,
     DetectionSwitchedOff,
     Heartbeat,
+    Hello,
     Message,
+    NodeStatus,
+    Numbered,
+    Refused,
+    Status,
+    ThresholdsReset,
+    Welcome,
 )
-from sensor.detection import Detection, Epoch, SumStat
-from sensor.detection.feed import Faults
-from sensor.sumstats import Collector, EpochResult, Merged, Result, Told, results
+from sensor.cluster.settings import ClusterSettings
+from sensor.cluster.views import Seen, Views
+from sensor.detection import Detection
+from sensor.sumstats import Collector, Definition, EpochEnd, EpochResult, Merged, Partial
+
+EVERYBODY = ""
+"""In place of a name: all workers."""
+
+_ROOM = 64  # members' worth of keys that a merge has room for
+
+
+@dataclass
+class Output:
+    """What comes of the messages since the last call, to be dealt with in this order."""
+
+    records: list[bytes] = field(default_factory=list)
+    """For the journal: durable before anything else is done."""
+    alerts: list[Told] = field(default_factory=list)
+    messages: list[tuple[str, Message]] = field(default_factory=list)
+    """To whom, and what."""
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """A SumStat, the detection that says what crossing its threshold means, and all that is known of it."""
+class _Stat:
+    """A SumStat, and all that is known of it."""
 
-    detection: Detection
-    sumstat: SumStat
+    judged: Judged
     collector: Collector
+    packing: Packing
+    views: Views
+
+    @property
+    def definition(self) -> Definition:
+        return self.judged.definition
 
 
-@dataclass(frozen=True)
-class _Crossing:
-    """A key's merged result that has reached a level."""
-
-    judged: _Judged
-    epoch: int
-    level: int
-    ts: int
-    order: int
-    words: np.ndarray
-    result: Result
-    value: float
-    members: tuple[str, ...]
-    missing: tuple[str, ...] = ()
-    complete: bool = True
+def digest_of(definitions: Iterable[Definition]) -> str:
+    """Equal for nodes whose results may be merged."""
+    return hashlib.sha256("".join(each.digest for each in definitions).encode()).hexdigest()
 
 
 class Manager:
     """Judges every key of every epoch once a level, on the merged value, and folds repeats into incidents.
 
-    It knows one worker: what several know of a key would have to be asked of all before it can be judged.
+    `members` are the workers that are waited for from the start; without any, those that say hello are. `early`: alerts
+    go out as soon as they are known, and are updated when their epochs are over; otherwise they go out then, with their
+    final figures. `is_local`: there is one worker, in the same process, which judges by itself and is not checked.
     """
 
-    def __init__(self, detections: Sequence[Detection], worker: str = "worker-1") -> None:
-        self.alerts = 0
-        self.suppressor = Suppressor()
-        self._faults = Faults()
-        self._detections = {each.name: each for each in detections}
-        self._judged: dict[str, _Judged] = {}
+    def __init__(
+        self,
+        detections: Sequence[Detection],
+        members: Iterable[str] = (),
+        *,
+        early: bool = False,
+        settings: ClusterSettings | None = None,
+        is_local: bool = False,
+    ) -> None:
+        self._settings = settings or ClusterSettings()
+        self._early, self._is_local = early and self._settings.enable_intermediate_updates, is_local
+        self._alerter = Alerter(detections)
+        self._membership = Membership(members, self._settings.deadline_s)
+        self._stats: dict[str, _Stat] = {}
+        numbers = itertools.count(1)
         for each in detections:
             for name, definition in each.define().items():
-                self._judged[definition.name] = _Judged(each, each.sumstats[name], Collector(definition, [worker]))
-        self._counts: dict[str, Counts] = {}
-        self._messages: list[ClusterThresholdCrossed] = []
+                judged = Judged(each, each.sumstats[name], definition)
+                collector = Collector(definition, room=_ROOM)
+                views = Views(definition, self._settings, numbers)
+                self._stats[definition.name] = _Stat(judged, collector, Packing(definition), views)
+        self.digest = digest_of(stat.definition for stat in self._stats.values())
+        self._groups: dict[tuple[str, str], tuple[int, list[Partial]]] = {}
+        self._broken: set[tuple[str, int, str]] = set()
+        self._told_early: dict[tuple[str, int], list[bytes]] = {}
+        self._run, self._later = 0, list[tuple[int, str, str, EpochEnd]]()
+        self._to_acknowledge: set[str] = set()
+        self._crossings: list[tuple[int, Crossing]] = []
+        self._output = Output()
+        self._counts: Counter[str] = Counter()
 
     @property
     def workers(self) -> list[str]:
-        """The workers that have been heard of."""
-        return sorted(self._counts)
+        """The workers that are members."""
+        return self._membership.names
+
+    @property
+    def alerts(self) -> int:
+        """How many alerts went out."""
+        return self._alerter.alerts
+
+    @property
+    def suppressed(self) -> int:
+        """How many were folded into others."""
+        return self._alerter.suppressor.suppressed
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the input of all members has ended, and all that came of it was told."""
+        members = self._membership.members.values()
+        return bool(members) and all(each.reached == THE_END for each in members)
 
     @property
     def counters(self) -> dict[str, int]:
         """What was given up here, by name."""
-        counts = Counter(incidents_forgotten=self.suppressor.forgotten)
-        for judged in self._judged.values():
-            counts.update({f"manager_{name}": count for name, count in judged.collector.counters.items()})
+        counts = self._counts + Counter(incidents_forgotten=self._alerter.suppressor.forgotten)
+        for stat in self._stats.values():
+            own = stat.collector.counters | (stat.views.counters if self._early else {})
+            counts.update({f"manager_{name}": count for name, count in own.items()})
         return dict(counts)
-
-    def receive(self, messages: Iterable[Message]) -> Iterator[AlertRecord]:
-        """Take the messages that arrived together; give the alerts that they bring about.
-
-        In order of the events that made keys cross, whatever SumStats they are of; what comes of an epoch's end stands
-        before the crossings from then on.
-        """
-        crossings: list[_Crossing] = []
-        ended: list[tuple[_Judged, Told]] = []
-        for message in messages:
-            match message:
-                case Heartbeat():
-                    self._counts[message.worker] = message.counts
-                case DetectionSwitchedOff():
-                    yield self._switched_off(message)
-                case ClusterKeyIntermediateResponse():
-                    crossings += self._look(message)
-                case ClusterSsResponse():
-                    judged = self._judged[message.ended.sumstat]
-                    ended += [(judged, told) for told in judged.collector.deliver(message.worker, message.ended)]
-                    if message.ended.restarts:  # what comes next is earlier by the clock, and later all the same
-                        yield from self._in_order(crossings, ended)
-                        crossings, ended = [], []
-        yield from self._in_order(crossings, ended)
-
-    def _in_order(self, crossings: list[_Crossing], ended: list[tuple[_Judged, Told]]) -> Iterator[AlertRecord]:
-        crossings.sort(key=lambda each: each.order)
-        for judged, told in sorted(ended, key=lambda each: each[1].end):
-            before = _before(crossings, judged, told)
-            yield from self._report(crossings[:before])
-            del crossings[:before]
-            yield from self._tell(judged, told)
-        yield from self._report(crossings)
-
-    def take_messages(self) -> list[ClusterThresholdCrossed]:
-        """What workers are to be told since the last call."""
-        taken, self._messages = self._messages, []
-        return taken
 
     def counts(self) -> Counts:
         """What has become of all workers' packets so far, with the faults of detections here as well as there."""
-        return sum(self._counts.values(), Counts(faults=dict(self._faults.counts)))
+        members = self._membership.members.values()
+        own = Counts(faults=dict(self._alerter.faults.counts))
+        return sum((each.before + each.counts for each in members), own)
 
-    def _look(self, message: ClusterKeyIntermediateResponse) -> list[_Crossing]:
-        judged = self._judged[message.sumstat]
-        found: list[_Crossing] = []
-        for keys in message.partial.rounds():
-            view = message.partial.take(judged.collector.definition, keys)
-            at = {words.tobytes(): int(key) for words, key in zip(view.keys, keys, strict=True)}
-            for merged in judged.collector.look(message.epoch, {message.worker: view}):
-                places = [at[words.tobytes()] for words in merged.partial.keys]
-                found += _crossings(judged, merged, message.ts[places], message.order[places])
-        return found
+    def start(self, now: float) -> None:
+        """Begin to wait for the members."""
+        self._membership.start(now)
 
-    def _tell(self, judged: _Judged, told: Told) -> Iterator[AlertRecord]:
-        if isinstance(told, Merged):
-            nothing = np.zeros(len(told.partial), np.int64)
-            yield from self._report(_crossings(judged, told, nothing + told.end, nothing))
-        else:
-            yield from self._epoch_result(judged, told)
+    def hello(self, hello: Hello, now: float) -> Welcome | Refused:
+        """A worker has connected: whether, and where, it is to go on."""
+        if hello.digest != self.digest:
+            text = f"{hello.name} runs other detections or settings than the manager (sensor {hello.version} there, "
+            return Refused(f"{text}{__version__} here): give both the same --detection, --set and --plugin", fatal=True)
+        member = self._membership.admit(hello.name, now)
+        if hello.incarnation < member.incarnation:
+            return Refused(f"a later process has taken the name {hello.name}", fatal=True)
+        if hello.incarnation > member.incarnation:
+            self._join(
+                record.Joined(hello.name, hello.incarnation, hello.sequence, hello.replays, hello.version), keep=True
+            )
+        member.applied = max(member.applied, hello.sequence - 1)  # what it holds no more was acknowledged
+        member.is_up, member.heard = True, now
+        return Welcome(member.applied, self.workers, self._early)
 
-    def _epoch_result(self, judged: _Judged, told: EpochResult) -> Iterator[AlertRecord]:
-        """Zeek's order: the result of each key, then once that the epoch is finished."""
-        detection, sumstat = judged.detection, judged.sumstat
-        epoch = Epoch(told.epoch, told.start, told.end, told.complete, told.missing)
-        definition = judged.collector.definition
-        found = zip(told.partial.keys, results(definition, told.partial), strict=True)
-        for words, result in found if sumstat.result_handler else ():
-            if not self._faults.allows(detection):
-                return
-            who = told.members, told.missing, told.complete
-            crossing = _Crossing(judged, told.epoch, -1, told.end, 0, words, result, np.nan, *who)
-            yield from self._call(crossing, sumstat.result_handler, epoch)
-        if sumstat.finished_handler and self._faults.allows(detection):
-            handler = getattr(detection, sumstat.finished_handler)
-            self._faults.call(detection, sumstat.finished_handler, handler, epoch)
-            yield from self._newly_switched_off(told.end)
+    def _join(self, joined: record.Joined, *, keep: bool) -> None:
+        member = self._membership.admit(joined.worker, 0.0)
+        member.begin(joined.incarnation, joined.sequence, self._stats, replays=joined.replays)
+        member.version = joined.version
+        for key in [each for each in self._groups if each[0] == joined.worker]:
+            del self._groups[key]
+        self._keep(joined, keep=keep)
 
-    def _report(self, crossings: Iterable[_Crossing]) -> Iterator[AlertRecord]:
-        for crossing in crossings:
-            if crossing.judged.sumstat.handler and self._faults.allows(crossing.judged.detection):
-                yield from self._call(crossing, crossing.judged.sumstat.handler)
-
-    def _call(self, crossing: _Crossing, handler: str, *epoch: Epoch) -> Iterator[AlertRecord]:
-        """Call a detection's handler, and give the alert that comes of it, if any."""
-        judged = crossing.judged
-        alert = self._faults.call(judged.detection, handler, self._alert, crossing, handler, *epoch)
-        if alert is not None:
-            self.alerts += 1
-            yield alert
-        yield from self._newly_switched_off(crossing.ts)
-
-    def _newly_switched_off(self, ts: int) -> Iterator[AlertRecord]:
-        for name in self._faults.take_unreported():
-            yield self._switched_off(DetectionSwitchedOff("manager", name, ts))
-
-    def _alert(self, crossing: _Crossing, handler: str, *epoch: Epoch) -> AlertRecord | None:
-        detection, sumstat = crossing.judged.detection, crossing.judged.sumstat
-        key = sumstat.key.unpack(crossing.words.tolist())
-        seen = sumstat.seen(crossing.result, max(crossing.level, 0), crossing.value)
-        alert = getattr(detection, handler)(key, seen, *epoch)
-        if alert is None:
-            return None
-        record = _record(crossing, key, alert)
-        admitted = self.suppressor.admits(detection.name, alert, record.src, crossing.ts, crossing.level)
-        if not epoch:
-            self._silence(crossing, key, alert)
-        return record if admitted else None
-
-    def _silence(self, crossing: _Crossing, key: Any, alert: Alert) -> None:
-        """Tell workers that a key need not be counted while all that it could bring about is folded into this alert."""
-        definition = crossing.judged.collector.definition
-        levels = range(len(_levels(crossing)))
-        if definition.wants_results or alert.same_as != key or crossing.level + 1 < len(levels):
+    def lost(self, name: str, now: float) -> None:
+        """The connection to a worker is gone."""
+        if name not in self._membership:
             return
-        until = [self.suppressor.until(crossing.judged.detection.name, alert, level) for level in levels]
-        known = [each for each in until if each is not None]
-        if len(known) == len(levels):
-            self._messages.append(ClusterThresholdCrossed(definition.name, crossing.words[np.newaxis], min(known)))
+        member = self._membership[name]
+        member.is_up, member.heard = False, now
+        for stat in self._stats.values():
+            for seen in stat.views.lost(name, stat.collector):
+                self._seen(stat, seen)
 
-    def _switched_off(self, message: DetectionSwitchedOff) -> AlertRecord:
-        self.alerts += 1
-        ts = rfc3339(message.ts)
-        return AlertRecord(
-            id=alert_id(message.detection, "switched_off", message.worker.encode(), 0, 0),
-            ts=ts,
-            first_seen=ts,
-            last_seen=ts,
-            detection=message.detection,
-            kind="switched_off",
-            severity="high",
-            message=f"{message.detection} raised too often on {message.worker} and is switched off there",
-            version=self._detections[message.detection].version,
-            workers=[message.worker],
+    def leave(self, name: str, now: float) -> None:
+        """A member is not to be waited for any more: what it has not delivered is missing."""
+        if name in self._membership and not self._membership[name].has_left:
+            self._leave(record.Left(name), keep=True)
+            self.tick(now)
+
+    def _leave(self, left: record.Left, *, keep: bool) -> None:
+        member = self._membership[left.worker]
+        if not member.is_done:
+            member.gap = member.position if member.gap is None else member.gap
+            member.gaps = [*member.gaps, (member.gap, THE_END)]
+        member.has_left, member.is_up = True, False
+        self._keep(left, keep=keep)
+
+    def receive(self, name: str, message: Message, now: float) -> None:
+        """Take a message of a worker; ValueError says what in it cannot be, and it has changed nothing."""
+        member = self._membership[name]
+        member.heard = now
+        match message:
+            case ClusterSsResponse() | DetectionSwitchedOff() | Heartbeat():
+                self._receive_numbered(member, message, now)
+            case ClusterKeyIntermediateResponse() if self._early and message.incarnation == member.incarnation:
+                self._look(self._stat(message.sumstat, message.definition), message, now)
+            case ClusterKeyResponse() if self._early and message.incarnation == member.incarnation:
+                stat = self._stat(message.sumstat, message.definition)
+                if seen := stat.views.answer(message, stat.collector):
+                    self._seen(stat, seen)
+                self._ask(stat, now)
+
+    def _stat(self, sumstat: str, definition: str) -> _Stat:
+        stat = self._stats.get(sumstat)
+        if stat is None or stat.definition.digest != definition:
+            raise ValueError(f"there is no SumStat {sumstat} with that definition")
+        return stat
+
+    def _receive_numbered(self, member: Member, message: Numbered, now: float) -> None:
+        if message.incarnation != member.incarnation:
+            self._counts["messages_stale"] += 1
+            return
+        self._to_acknowledge.add(member.name)
+        if message.sequence <= member.applied:
+            self._counts["messages_repeated"] += 1
+            return
+        if message.sequence > member.applied + 1:
+            self._counts["messages_early"] += 1  # one before it is missing: it comes again, and this one after it
+            return
+        self._apply(member, message, keep=True)
+        self._settle(now)
+
+    def _apply(self, member: Member, message: Numbered, *, keep: bool) -> None:
+        match message:
+            case ClusterSsResponse():
+                self._apply_response(member, message)
+            case DetectionSwitchedOff():
+                if not self._alerter.runs(message.detection):
+                    raise ValueError(f"there is no detection {message.detection}")
+                alert = self._alerter.switched_off(message.worker, message.detection, message.ts)
+                self._output.alerts.append(alert)
+            case Heartbeat():
+                keep = keep and (message.done or message.leaves or member.gap is not None)
+                position = NOWHERE if message.watermark is None else (message.run, message.watermark)
+                member.advance(position, message.counts, is_done=message.done)
+                member.has_left |= message.leaves
+        member.applied = message.sequence
+        self._keep(record.Applied(message), keep=keep)
+
+    def _apply_response(self, member: Member, message: ClusterSsResponse) -> None:
+        stat = self._stat(message.sumstat, message.definition)
+        partial = stat.packing.unpack(message.columns)
+        if not self._is_local:
+            stat.packing.check(partial)
+        epoch, groups = self._groups.pop((member.name, message.sumstat), (message.epoch, []))
+        if epoch != message.epoch or message.group != len(groups):
+            self._counts["groups_missing"] += 1  # an earlier manager had those before, and its journal is gone
+            self._broken.add((message.sumstat, message.epoch, member.name))
+            groups = [partial] * message.group
+        groups.append(partial)
+        if not message.done:
+            self._groups[member.name, message.sumstat] = (message.epoch, groups)
+            return
+        if message.sumstat in member.to_begin:  # where in this epoch its incarnation began is not known
+            member.to_begin.discard(message.sumstat)
+            self._broken.add((message.sumstat, message.epoch, member.name))
+        whole = Partial.join(groups)
+        about = message.sumstat, message.epoch, message.following, message.start, message.end
+        end = EpochEnd(*about, whole, message.lost)
+        if message.run > self._run:
+            self._later.append((message.run, member.name, message.sumstat, end))
+        else:
+            stat.collector.take(member.name, end)
+            self._end_by_hand(stat, end)
+
+    def _end_by_hand(self, stat: _Stat, end: EpochEnd) -> None:
+        """One member has ended an epoch by hand: all others are to end it, too."""
+        if not stat.definition.epoch_ns:
+            self._send(EVERYBODY, ClusterSsRequest(end.sumstat, end.epoch))
+
+    def next_epoch(self, sumstat: str, epoch: int) -> None:
+        """End an epoch that ends by hand, on all workers."""
+        self._send(EVERYBODY, ClusterSsRequest(sumstat, epoch))
+
+    def tick(self, now: float) -> None:
+        """Time goes on: what has waited too long is not waited for any more."""
+        self._settle(now)
+        for stat in self._stats.values() if self._early else ():
+            stat.views.expire(now)
+            self._ask(stat, now)
+
+    def take(self) -> Output:
+        """What has come of it since the last call."""
+        self._tell_early()
+        for name in sorted(self._to_acknowledge):
+            member = self._membership[name]
+            self._send(name, Ack(member.incarnation, member.applied))
+        self._to_acknowledge.clear()
+        taken, self._output = self._output, Output()
+        return taken
+
+    def _settle(self, now: float) -> None:
+        """End, in order of time, the epochs that all members have come past."""
+        frontier, _ = self._membership.frontier(now)
+        while True:
+            due = self._due(frontier, now)
+            if due:
+                self._settle_group(record.Settled(due), keep=True)
+            elif self._later and frontier[0] > self._run:
+                self._keep(record.BegunRun(), keep=True)
+                self._begin_run()
+            else:
+                return
+
+    def _due(self, frontier: tuple[int, int], now: float) -> list[tuple[str, int, list[str]]]:
+        """The epochs that end next, at one time: each with its SumStat, its number and who is missing."""
+        ready: dict[int, list[tuple[str, int, list[str]]]] = {}
+        for name, stat in self._stats.items():
+            length = stat.definition.pane_ns
+            for epoch, (start, end, who) in stat.collector.delivered.items():
+                until = start + length if length else end  # the last one of all may have ended before
+                missing = self._missing(name, epoch, start, until, who)
+                is_over = (self._run, until) <= frontier
+                if not length:
+                    is_over = is_over and not set(missing) - self._late(now)
+                if is_over:
+                    ready.setdefault(until, []).append((name, epoch, missing))
+        return sorted(ready[min(ready)], key=lambda each: each[1]) if ready else []
+
+    def _late(self, now: float) -> set[str]:
+        members = self._membership.members.values()
+        return {each.name for each in members if not each.is_up and now - each.heard >= self._settings.deadline_s} | {
+            each.name for each in members if each.reached == THE_END
+        }
+
+    def _missing(self, name: str, epoch: int, start: int, end: int, who: frozenset[str]) -> list[str]:
+        """Whose results of an epoch should be there and are not, or not wholly."""
+        missing = []
+        since, until = (self._run, start), (self._run, end)
+        by_hand = not self._stats[name].definition.epoch_ns
+        for member in (self._membership[each] for each in self._membership.expected(since, until)):
+            has_nothing = member.reached >= until and not by_hand and not member.lacks(since, until)
+            if (name, epoch, member.name) in self._broken or not (member.name in who or has_nothing):
+                missing.append(member.name)
+        return missing
+
+    def _settle_group(self, settled: record.Settled, *, keep: bool) -> None:
+        """End epochs that are over at one time: all their crossings first, then their results."""
+        found: list[Crossing] = []
+        results: list[tuple[Judged, EpochResult]] = []
+        self._keep(settled, keep=keep)
+        for name, epoch, missing in settled.epochs:
+            stat = self._stats[name]
+            for told in stat.collector.settle(epoch, missing):
+                if isinstance(told, Merged):
+                    found += crossings(stat.judged, told)
+                else:
+                    results.append((stat.judged, told))
+                    self._counts["epochs_closed"] += 1
+                    self._counts["epochs_incomplete"] += not told.complete
+            stat.views.clear()
+            if self._early:
+                self._send(EVERYBODY, ThresholdsReset(name, epoch))
+        self._tell_early()
+        ended = [(name, epoch) for name, epoch, _ in settled.epochs]
+        self._broken = {each for each in self._broken if each[:2] not in ended}
+        for each in ended:
+            self._told_early.pop(each, None)
+        self._output.alerts += self._alerter.settle(found, ended)
+        for judged, result in results:
+            self._output.alerts += self._alerter.results(judged, result)
+        self._silence()
+
+    def _silence(self) -> None:
+        for each in self._alerter.take_silences():
+            definition = each.judged.definition
+            since = each.epoch + 1
+            if definition.pane_ns:  # the first that begins at that time or later
+                since -= (each.end - each.until) // definition.pane_ns
+            self._stats[definition.name].collector.silence(each.words[np.newaxis], each.epoch, since)
+            message = ClusterThresholdCrossed(definition.name, each.epoch, each.words.tobytes(), each.until)
+            self._send(EVERYBODY, message)
+
+    def _begin_run(self) -> None:
+        """All members' clocks began anew, and all before is over."""
+        self._run = min(run for run, _, _, _ in self._later)
+        now, self._later = self._later, []
+        for stat in self._stats.values():
+            first = min((end.epoch for run, _, name, end in now if name == stat.definition.name), default=None)
+            stat.collector.restart(stat.collector.closed + 1 if first is None else first)
+        for run, member, name, end in now:
+            if run > self._run:
+                self._later.append((run, member, name, end))
+            else:
+                self._stats[name].collector.take(member, end)
+
+    def _look(self, stat: _Stat, message: ClusterKeyIntermediateResponse, now: float) -> None:
+        """A worker reports keys: one alone has judged them; of several, all are asked."""
+        partial = stat.packing.unpack(message.columns)
+        ts, order = (unpack_numbers(each, np.int64, len(partial)) for each in (message.ts, message.order))
+        if not self._is_local:
+            for keys in partial.rounds():
+                view = partial.take(stat.definition, keys)
+                stat.packing.check(view)
+                stat.views.report(*stat.collector.known({message.worker: view}))
+            self._ask(stat, now)
+            return
+        for keys in partial.rounds():
+            view = partial.take(stat.definition, keys)
+            at = {words.tobytes(): int(key) for words, key in zip(view.keys, keys, strict=True)}
+            for merged in stat.collector.look(message.epoch, {message.worker: view}):
+                places = np.array([at[words.tobytes()] for words in merged.partial.keys], np.int64)
+                found = crossings(stat.judged, merged, ts[places])
+                self._crossings += zip(order[places].tolist(), found, strict=True)
+                self._keep_early(merged, ts[places])
+
+    def _ask(self, stat: _Stat, now: float) -> None:
+        up = [name for name in self._membership.names if self._membership[name].is_up]
+        for request in stat.views.ask(up, now):
+            for name in up:
+                self._send(name, request)
+
+    def _seen(self, stat: _Stat, seen: Seen) -> None:
+        for merged in seen.merged:
+            found = crossings(stat.judged, merged)
+            self._crossings += ((each.ts, each) for each in found)
+            self._keep_early(merged, np.array([each.ts for each in found], np.int64))
+        share = ClusterShare(stat.definition.name, seen.epoch, seen.keys.tobytes(), seen.shares.tobytes())
+        self._send(EVERYBODY, share)
+
+    def _tell_early(self) -> None:
+        """Tell of what crossed in open epochs, in order of the events that made it cross."""
+        found, self._crossings = self._crossings, []
+        found.sort(key=lambda each: each[0])
+        self._output.alerts += self._alerter.early([crossing for _, crossing in found])
+
+    def _keep_early(self, merged: Merged, ts: np.ndarray) -> None:
+        columns = msgspec.msgpack.encode(pack(merged.partial))
+        what = merged.sumstat, merged.epoch, merged.level.tobytes(), merged.value.tobytes(), ts.tobytes()
+        data = record.encode(record.ToldEarly(*what, list(merged.members), columns))
+        self._output.records.append(data)
+        self._told_early.setdefault((merged.sumstat, merged.epoch), []).append(data)
+
+    def _restore_early(self, told: record.ToldEarly, data: bytes, *, is_new: bool) -> None:
+        self._told_early.setdefault((told.sumstat, told.epoch), []).append(data)
+        stat = self._stats[told.sumstat]
+        partial = stat.packing.unpack(msgspec.msgpack.decode(told.columns, type=Columns))
+        numbers: list[Callable[[], np.ndarray]] = [
+            lambda: unpack_numbers(told.level, np.int64, len(partial)),
+            lambda: unpack_numbers(told.value, np.float64, len(partial)),
+            lambda: unpack_numbers(told.ts, np.int64, len(partial)),
+        ]
+        level, value, ts = (each() for each in numbers)
+        if is_new:
+            stat.collector.recall(told.epoch, partial.keys, level)
+        merged = Merged(told.sumstat, told.epoch, level, value, partial, tuple(told.members))
+        alerts = self._alerter.alerts
+        self._crossings += ((each.ts, each) for each in crossings(stat.judged, merged, ts))
+        self._tell_early()
+        if not is_new:
+            self._alerter.alerts = alerts
+
+    def snapshot(self) -> bytes:
+        """All that is known, so that the journal can begin anew; to be called when nothing is left to `take`."""
+        suppressor, faults = self._alerter.suppressor, self._alerter.faults
+        collected = {name: snapshot.collected(stat.collector.memory) for name, stat in self._stats.items()}
+        groups = [
+            snapshot.Group(member, name, epoch, [pack(part) for part in parts])
+            for (member, name), (epoch, parts) in self._groups.items()
+        ]
+        later = [
+            snapshot.Later(run, member, name, end.epoch, end.following, end.start, end.end, end.lost, pack(end.partial))
+            for run, member, name, end in self._later
+        ]
+        return snapshot.encode(
+            snapshot.Snapshot(
+                digest=self.digest,
+                run=self._run,
+                members=list(self._membership.members.values()),
+                collected=collected,
+                groups=groups,
+                later=later,
+                broken=sorted(self._broken),
+                early=[data for told in self._told_early.values() for data in told],
+                incidents=[(incident, *about) for incident, about in suppressor.incidents.items()],
+                alerts=self._alerter.alerts,
+                suppressed=suppressor.suppressed,
+                forgotten=suppressor.forgotten,
+                faults=faults.counts,
+                switched_off=faults.switched_off,
+                counters=dict(self._counts),
+            )
         )
 
+    def _restore_snapshot(self, data: bytes) -> None:
+        held = snapshot.decode(data)
+        if held.digest != self.digest:
+            raise ValueError("the journal is of a manager with other detections or settings")
+        self._run = held.run
+        self._membership.members.update((member.name, member) for member in held.members)
+        for member in held.members:
+            member.is_up = False
+        for name, own in held.collected.items():
+            stat = self._stats[name]
+            stat.collector.restore(snapshot.memory_of(own, stat.packing, stat.definition.key_words))
+        for group in held.groups:
+            packing = self._stats[group.sumstat].packing
+            self._groups[group.member, group.sumstat] = group.epoch, [packing.unpack(each) for each in group.columns]
+        for later in held.later:
+            partial = self._stats[later.sumstat].packing.unpack(later.columns)
+            about = later.sumstat, later.epoch, later.following, later.start, later.end
+            self._later.append((later.run, later.member, later.sumstat, EpochEnd(*about, partial, later.lost)))
+        self._broken = set(held.broken)
+        suppressor, faults = self._alerter.suppressor, self._alerter.faults
+        suppressor.incidents.update((incident, (until, id)) for incident, until, id in held.incidents)
+        suppressor.suppressed, suppressor.forgotten = held.suppressed, held.forgotten
+        faults.counts, faults.switched_off = held.faults, held.switched_off
+        self._alerter.alerts, self._counts = held.alerts, Counter(held.counters)
+        for each in held.early:
+            told = record.decode(each)
+            assert isinstance(told, record.ToldEarly)
+            self._restore_early(told, each, is_new=False)
 
-def _before(crossings: Sequence[_Crossing], judged: _Judged, told: Told) -> int:
-    """How many of the crossings stand before what comes of an epoch's end.
+    def restore(self, held: bytes | None, data: Iterable[bytes], now: float) -> list[Told]:
+        """Come to the state that a snapshot and the records after it led to; what those records told, once more.
 
-    Input may end at the very time of a crossing, and with it the epoch: the crossing is of that epoch all the same.
-    """
-    count = next((i for i, each in enumerate(crossings) if each.ts >= told.end), len(crossings))
-    own = [i for i, each in enumerate(crossings) if each.judged is judged and each.epoch <= told.epoch]
-    return max([count, *(each + 1 for each in own)])
+        ValueError: they are of a manager with other detections or settings.
+        """
+        if held is not None:
+            self._restore_snapshot(held)
+        for each in data:
+            match record.decode(each):
+                case record.Joined() as joined:
+                    self._join(joined, keep=False)
+                case record.Applied() as applied:
+                    self._apply(self._membership[applied.message.worker], applied.message, keep=False)
+                case record.Settled() as settled:
+                    self._settle_group(settled, keep=False)
+                case record.ToldEarly() as told:
+                    self._restore_early(told, each, is_new=True)
+                case record.BegunRun():
+                    self._begin_run()
+                case record.Left() as left:
+                    self._leave(left, keep=False)
+        self.start(now)
+        self._crossings.clear()
+        return self.take().alerts
 
+    def status(self, now: float, started: int) -> Status:
+        """How the cluster is."""
+        furthest = max((each.position[1] for each in self._membership.members.values()), default=0)
+        nodes = [self._node(each, now, furthest) for each in self._membership.members.values()]
+        closed, incomplete = self._counts["epochs_closed"], self._counts["epochs_incomplete"]
+        return Status(__version__, self.digest, started, nodes, self.alerts, closed, incomplete, self.counters)
 
-def _crossings(judged: _Judged, merged: Merged, ts: np.ndarray, order: np.ndarray) -> list[_Crossing]:
-    definition, partial = judged.collector.definition, merged.partial
-    found = zip(partial.keys, results(definition, partial), merged.value.tolist(), strict=True)
-    when = zip(merged.level.tolist(), ts.tolist(), order.tolist(), strict=True)
-    return [
-        _Crossing(judged, merged.epoch, *at, *key, merged.members, merged.missing, not merged.missing)
-        for at, key in zip(when, found, strict=True)
-    ]
+    def _node(self, member: Member, now: float, furthest: int) -> NodeStatus:
+        state: Literal["expected", "up", "late", "down", "done", "left"]
+        state = "up" if member.is_up else "down" if member.incarnation >= 0 else "expected"
+        if member.has_left or member.is_done:
+            state = "left" if member.has_left else "done"
+        elif state == "down" and now - member.heard < self._settings.deadline_s:
+            state = "late"
+        is_placed = member.position != NOWHERE
+        watermark = member.position[1] if is_placed else None
+        lag = (furthest - member.position[1]) / 1e9 if is_placed and not member.is_done else None
+        counts = member.before + member.counts
+        lost = sum(counts.counters.get(name, 0) for name in ("sumstats_observations_evicted", "ring_drops"))
+        lost += sum(counts.refused.values())
+        return NodeStatus(
+            member.name, state, member.version, member.incarnation, watermark, lag, counts.packets_read, lost
+        )
 
+    def _keep(self, what: record.Record, *, keep: bool) -> None:
+        if keep:
+            self._output.records.append(record.encode(what))
 
-def _levels(crossing: _Crossing) -> np.ndarray:
-    """The levels of the key's rule, one number each: those of the first reducer that is named."""
-    threshold = crossing.judged.collector.definition.threshold
-    assert threshold is not None
-    rule = int(threshold.rule_of(crossing.words[np.newaxis])[0])
-    levels: np.ndarray = threshold.table[rule, : threshold.counts[rule], 0]
-    return levels
-
-
-def _record(crossing: _Crossing, key: Any, alert: Alert) -> AlertRecord:
-    detection, sumstat, result = crossing.judged.detection, crossing.judged.sumstat, crossing.result
-    is_crossing = crossing.level >= 0
-    name = sumstat.name if is_crossing else f"{sumstat.name}.{sumstat.result_handler}"
-    return AlertRecord(
-        id=alert_id(detection.name, name, crossing.words.tobytes(), crossing.epoch, max(crossing.level, 0)),
-        ts=rfc3339(crossing.ts),
-        first_seen=rfc3339(result.begin),
-        last_seen=rfc3339(result.end),
-        detection=detection.name,
-        kind=alert.kind,
-        severity=alert.severity or detection.severity,
-        message=alert.message,
-        src=_text(alert.src, key, "orig_h"),
-        dst=_text(alert.dst, key, "resp_h"),
-        port=getattr(key, "resp_p", None) if alert.port is None else alert.port,
-        proto=alert.proto,
-        value=_number(crossing.value) if is_crossing else None,
-        threshold=_number(float(_levels(crossing)[crossing.level])) if is_crossing else None,
-        sample=[each if isinstance(each, int | float) else str(each) for each in alert.sample],
-        epoch=crossing.epoch,
-        complete=crossing.complete,
-        missing=list(crossing.missing),
-        attack=detection.attack,
-        version=detection.version,
-        workers=list(crossing.members),
-    )
-
-
-def _number(value: float) -> float:
-    return int(value) if value.is_integer() else value
-
-
-def _text(given: Any, key: Any, part: str) -> str | None:
-    value = getattr(key, part, None) if given is None else given
-    return None if value is None else str(value)
+    def _send(self, to: str, message: Message) -> None:
+        self._output.messages.append((to, message))

@@ -1,12 +1,25 @@
-"""What workers tell the manager, under the names of the original protocol."""
+"""The messages between workers, the manager and observers, under the names of the original protocol.
 
+Every message about results says which definition, SumStat, epoch, worker and incarnation it is about. Those that must
+arrive are numbered by their worker and its incarnation (`sequence`, from 1): to apply one twice, late or out of order
+changes nothing. What only makes alerts earlier, or saves work, is not numbered and may get lost.
+"""
+
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
-import numpy as np
 
-from sensor.sumstats import EpochEnd, Partial
+Role = Literal["worker", "manager", "observer"]
+
+
+def _tag(name: str) -> str:
+    return re.sub("([A-Z])", r"_\1", name).lower().removeprefix("_")
+
+
+class _Message(msgspec.Struct, frozen=True, tag=_tag):
+    """A message; its tag is its name in lower case, as the original's events are called."""
 
 
 class Counts(msgspec.Struct):
@@ -32,53 +45,244 @@ class Counts(msgspec.Struct):
         return Counts(**merged)
 
 
-class ClusterKeyIntermediateResponse(msgspec.Struct, frozen=True, tag=True):
-    """What a worker knows of some keys in its open window, because it saw them grow enough to matter."""
+class Columns(msgspec.Struct, frozen=True):
+    """A partial result as it travels: the raw bytes of its arrays, whose types both ends know from the definition."""
 
-    worker: str
+    keys: bytes
+    headers: dict[str, bytes]
+    """By stream."""
+    states: dict[str, dict[str, bytes]]
+    """By reducer and array."""
+
+
+class Hello(_Message, frozen=True):
+    """The first message of a node: who it is, and where it goes on."""
+
+    name: str
+    role: Role
+    version: str
+    """The sensor's."""
+    digest: str = ""
+    """Of all its definitions: a worker whose settings differ is refused, with a reason that can be read."""
+    incarnation: int = 0
+    """Of the process: a later one of the same name fences off all before it."""
+    sequence: int = 0
+    """The first numbered message that it still holds."""
+    replays: bool = False
+    """Its input can be read again from the start, so nothing is lost with it."""
+
+
+class Welcome(_Message, frozen=True):
+    """The manager's answer: what it has already."""
+
+    sequence: int
+    """The last numbered message of this incarnation that it has applied."""
+    members: list[str]
+    """Those whose results an epoch waits for."""
+    early: bool = False
+    """Whether it wants to hear of keys before their epoch is over."""
+
+
+class Refused(_Message, frozen=True):
+    """Why the connection is about to be closed."""
+
+    reason: str
+    fatal: bool = False
+    """Coming back will not help: settings differ, the name is revoked, a later incarnation is there."""
+
+
+class Ack(_Message, frozen=True):
+    """The manager has applied, and made durable, all numbered messages up to this one."""
+
+    incarnation: int
+    sequence: int
+
+
+class ClusterSsRequest(_Message, frozen=True):
+    """End an epoch that ends by hand, and send its results."""
+
     sumstat: str
     epoch: int
-    ts: np.ndarray
-    """When each grew so (ns)."""
-    order: np.ndarray
-    """Which of the worker's events it was: what tells the order of crossings of several SumStats."""
-    partial: Partial
 
 
-class ClusterSsResponse(msgspec.Struct, frozen=True, tag=True):
-    """A worker's partial results of a whole epoch (a pane, where windows hop), once it has entered another."""
+class ClusterSsResponse(_Message, frozen=True):
+    """A group of the keys of a worker's epoch (a pane, where windows hop) that is over; the last one is `done`."""
 
+    definition: str
+    sumstat: str
+    epoch: int
     worker: str
-    ended: EpochEnd
+    incarnation: int
+    sequence: int
+    group: int
+    """Its number among those of the epoch, from 0."""
+    columns: Columns
+    done: bool
+    following: int = 0
+    """The epoch that the worker has entered: it observed nothing in those between. This and what follows is of the
+    last group."""
+    start: int = 0
+    end: int = 0
+    lost: int = 0
+    """Observations that are not in it for want of room."""
+    run: int = 0
+    """How often the worker's clock had begun anew."""
 
 
-class DetectionSwitchedOff(msgspec.Struct, frozen=True, tag=True):
+class ClusterKeyIntermediateResponse(_Message, frozen=True):
+    """What a worker knows of some keys in its open window, because they grew by their share of what is left."""
+
+    definition: str
+    sumstat: str
+    epoch: int
+    worker: str
+    incarnation: int
+    ts: bytes
+    """When each grew so (int64 ns)."""
+    order: bytes
+    """Which of the worker's events it was (int64): what tells the order of crossings of several SumStats."""
+    columns: Columns
+
+
+class ClusterKeyRequest(_Message, frozen=True):
+    """What does the worker know of some keys in its open window?"""
+
+    request: int
+    sumstat: str
+    epoch: int
+    """The window that is asked about; -1: whichever is open."""
+    keys: bytes = b""
+    """uint64 (m, key_words); or else those that match:"""
+    mask: list[int] = []
+    value: list[int] = []
+    top: int = 0
+    by: str = ""
+
+
+class ClusterKeyResponse(_Message, frozen=True):
+    """The answer; empty where nothing is known."""
+
+    request: int
+    definition: str
+    sumstat: str
+    epoch: int
+    worker: str
+    incarnation: int
+    columns: Columns
+
+
+class ClusterShare(_Message, frozen=True):
+    """All members' views of some keys are merged: by how much the value of each may grow before that must be told."""
+
+    sumstat: str
+    epoch: int
+    keys: bytes
+    share: bytes
+    """float64 (m,)."""
+
+
+class ClusterThresholdCrossed(_Message, frozen=True):
+    """Keys that fired all their levels in an epoch, and whose alert stands until a time (ns): they need no counting."""
+
+    sumstat: str
+    epoch: int
+    keys: bytes
+    until: int
+
+
+class ThresholdsReset(_Message, frozen=True):
+    """An epoch is over for all: nothing that was said of keys in it, or before, holds any longer."""
+
+    sumstat: str
+    epoch: int
+
+
+class DetectionSwitchedOff(_Message, frozen=True):
     """A detection raised so often on a worker that it no longer runs there."""
 
     worker: str
+    incarnation: int
+    sequence: int
     detection: str
     ts: int
 
 
-class Heartbeat(msgspec.Struct, frozen=True, tag=True):
-    """How far a worker's packet clock has come, and its counts so far."""
+class Heartbeat(_Message, frozen=True):
+    """How far a worker has come: all that it observed up to its watermark was sent before, in numbered messages."""
 
     worker: str
+    incarnation: int
+    sequence: int
+    run: int
+    """How often its packet clock had begun anew."""
     watermark: int | None
+    """The packet clock (ns); None: nothing was read yet."""
     counts: Counts
+    done: bool = False
+    """Its input has ended, and all results were sent."""
+    leaves: bool = False
+    """It is no longer to be waited for."""
 
 
-class ClusterThresholdCrossed(msgspec.Struct, frozen=True, tag=True):
-    """What the manager tells workers: keys whose alert stands until a time (ns), which need no counting."""
-
-    sumstat: str
-    keys: np.ndarray
-    """uint64, (m, key_words)."""
-    until: int
+class Ping(_Message, frozen=True):
+    """The sender is there."""
 
 
-Message = ClusterKeyIntermediateResponse | ClusterSsResponse | DetectionSwitchedOff | Heartbeat
-"""From a worker."""
+class StatusRequest(_Message, frozen=True):
+    """An observer asks how the cluster is."""
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """One node, as the manager sees it."""
+
+    name: str
+    state: Literal["expected", "up", "late", "down", "done", "left"]
+    version: str
+    incarnation: int
+    watermark: int | None
+    """Its packet clock (ns)."""
+    lag_s: float | None
+    """By how much its packet clock is behind the furthest."""
+    packets: int
+    lost: int
+    """Packets and observations that it counted as lost or refused."""
+
+
+class Status(_Message, frozen=True):
+    """How the cluster is."""
+
+    version: str
+    digest: str
+    started: int
+    nodes: list[NodeStatus]
+    alerts: int
+    epochs_closed: int
+    epochs_incomplete: int
+    counters: dict[str, int]
+
+
+Numbered = ClusterSsResponse | DetectionSwitchedOff | Heartbeat
+"""From a worker; must arrive."""
+
+Message = (
+    Hello
+    | Welcome
+    | Refused
+    | Ack
+    | ClusterSsRequest
+    | ClusterSsResponse
+    | ClusterKeyIntermediateResponse
+    | ClusterKeyRequest
+    | ClusterKeyResponse
+    | ClusterShare
+    | ClusterThresholdCrossed
+    | ThresholdsReset
+    | DetectionSwitchedOff
+    | Heartbeat
+    | Ping
+    | StatusRequest
+    | Status
+)
 
 
 def _add(a: Any, b: Any) -> Any:

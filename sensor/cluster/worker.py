@@ -1,25 +1,20 @@
 """The worker: blocks of frames in, messages about what was observed out. It touches no socket and no file."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from sensor.clock import PacketClock
-from sensor.cluster.messages import (
-    ClusterKeyIntermediateResponse,
-    ClusterSsResponse,
-    ClusterThresholdCrossed,
-    Counts,
-    DetectionSwitchedOff,
-    Heartbeat,
-    Message,
-)
+from sensor.cluster.messages import Counts, Hello, Message
+from sensor.cluster.reporter import Held, Reporter
+from sensor.cluster.settings import ClusterSettings
 from sensor.decode import Decoder
 from sensor.detection import Detection
 from sensor.detection.feed import EpochEnded, Faults, Feed
 from sensor.flows import Event, FlowOptions, FlowTable
+from sensor.flows.share import keep_share
 from sensor.packet import FULL_BLOCK, Block
 from sensor.sumstats import EpochEnd, SumStats
 
@@ -31,7 +26,9 @@ cost as much for a thousand events as for one (measured: a fifth less CPU time f
 class Worker:
     """Decodes, tracks flows, runs the detections' streams and reduces their observations, for one share of traffic.
 
-    `origin` (ns) is where epochs are cut from; None: from the first packet.
+    `share` is which part, from 0, of how many it tracks of the packets that it is given. `origin` (ns) is where epochs
+    are cut from; None: from the first packet. `members` is how many workers observe; 0: nothing is told of keys before
+    their epoch is over. `replays`: its input can be read again. For the rest, see `Reporter`.
     """
 
     def __init__(
@@ -40,55 +37,96 @@ class Worker:
         detections: Sequence[Detection],
         flow_options: FlowOptions | None = None,
         origin: int | None = None,
+        *,
+        incarnation: int = 0,
+        share: tuple[int, int] = (0, 1),
+        members: int = 0,
+        replays: bool = False,
+        settings: ClusterSettings | None = None,
+        held: Held | None = None,
     ) -> None:
-        self.name = name
+        settings = settings or ClusterSettings()
+        self.name, self._share, self._is_replayed = name, share, origin is None
         self._faults = Faults()
         self._feed = Feed(detections, self._faults)
         definitions = [definition for each in detections for definition in each.define().values()]
-        self._sumstats = SumStats(definitions, origin=origin)
+        percent = settings.cluster_request_global_view_percent
+        self._sumstats = SumStats(definitions, origin=origin, members=members, percent=percent)
+        self._reporter = Reporter(
+            name,
+            incarnation,
+            self._sumstats,
+            definitions,
+            settings=settings,
+            held=held,
+            members=members,
+            replays=replays,
+        )
         self._decoder, self._clock = Decoder(), PacketClock()
         self._flows = FlowTable(
             flow_options or FlowOptions(), wanted=[Event[name.upper()] for name in self._feed.wanted]
         )
         self._held: np.ndarray | None = None
         self._counts = Counts()
-        self._started, self._events, self._waiting = False, 0, 0
+        self._run, self._started, self._events, self._waiting = 0, False, 0, 0
 
-    def process(self, block: Block) -> list[Message]:
-        """Take the next block; give what the manager is to know."""
+    @property
+    def unacknowledged(self) -> int:
+        """How many messages the manager has not acknowledged yet."""
+        return self._reporter.unacknowledged
+
+    def hello(self, version: str, digest: str) -> Hello:
+        """What to say first on every connection."""
+        return self._reporter.hello(version, digest)
+
+    def process(self, block: Block) -> None:
+        """Take the next block."""
         packets = self._decoder.decode(block)
-        self._count(packets)
+        mine = keep_share(packets, *self._share) if self._share[1] > 1 else np.ones(len(packets), np.bool_)
+        self._count(packets, mine)
         if self._held is not None:
             packets, self._held = np.concatenate([self._held, packets]), None
         self._waiting += len(packets)
         more = len(block.frames) >= FULL_BLOCK and self._waiting < _PATIENCE
         if not more:
             self._waiting = 0
-        return [*self._advance(packets, more=more), self._heartbeat()]
+        self._advance(packets, more=more)
+        if self._clock.now is not None and not more:
+            self._reporter.review(self._clock.now)
+            self._heartbeat()
 
-    def receive(self, messages: Iterable[ClusterThresholdCrossed]) -> None:
-        """Take what the manager has to say."""
+    def receive(self, messages: Iterable[Message], now: float) -> None:
+        """Take what the manager has to say at a time (s, of any clock)."""
         for message in messages:
-            self._sumstats.silence(message.sumstat, message.keys, message.until)
+            self._end(self._reporter.receive(message, now))
 
-    def finish(self) -> list[Message]:
+    def take(self, now: float) -> list[Message]:
+        """What the manager is to be told at a time (s)."""
+        return self._reporter.take(now)
+
+    def finish(self) -> None:
         """Input has ended: no wait goes on, every flow is removed, and the last epoch closes."""
-        messages: list[Message] = []
         if self._held is not None:
             packets, self._held = self._held, None
-            messages += self._advance(packets, more=False, final=True)
-        return [*messages, *self._close(), self._heartbeat()]
+            self._advance(packets, more=False, final=True)
+        self._end_flows()
+        if self._clock.now is not None:
+            self._end(self._sumstats.finish(self._clock.now))
+        self._heartbeat(done=True)
 
     def counts(self) -> Counts:
-        """What has become of the packets so far."""
-        counted = self._counts
-        counted.packets_decoded = self._decoder.packets_decoded
-        counted.refused, counted.weirds = self._decoder.refused, self._decoder.weirds | self._flows.weirds
-        flows = dict(self._flows.counters)
-        counted.flows, counted.observations = flows.pop("flows"), self._feed.observations
-        del flows["probes"]  # of the hash table: it depends on the secret, as nothing else does
+        """What has become of the packets of its share so far; what was refused is of the first share."""
+        counted, flows = self._counts, dict(self._flows.counters)
+        weirds = Counter(self._flows.weirds)
+        counted.counters = flows | self._refused() | self._reporter.counters
+        if self._share[0] == 0:
+            counted.refused = self._decoder.refused
+            weirds.update(self._decoder.weirds)
+            counted.counters |= self._decoder.fragment_counters | self._clock.counters
+        counted.weirds = dict(weirds)
+        counted.flows, counted.observations = counted.counters.pop("flows"), self._feed.observations
+        del counted.counters["probes"]  # of the hash table: it depends on the secret, as nothing else does
         counted.faults = dict(self._faults.counts)
-        counted.counters = self._decoder.fragment_counters | self._clock.counters | flows | self._refused()
         return counted
 
     def _refused(self) -> dict[str, int]:
@@ -98,64 +136,58 @@ class Worker:
             counts.update({f"sumstats_{name}": count for name, count in each.items() if name != "observations"})
         return dict(counts)
 
-    def _count(self, packets: np.ndarray) -> None:
-        counted = self._counts
-        counted.packets_read += len(packets)
-        counted.bytes += int(packets["wirelen"].sum(dtype=np.int64))
-        if len(packets):
-            first, last = int(packets["ts"].min()), int(packets["ts"].max())
+    def _count(self, packets: np.ndarray, mine: np.ndarray) -> None:
+        counted, own = self._counts, packets[mine]
+        counted.packets_read += len(own)
+        counted.packets_decoded += int(np.count_nonzero(own["refused"] == 0))
+        counted.bytes += int(own["wirelen"].sum(dtype=np.int64))
+        if len(own):
+            first, last = int(own["ts"].min()), int(own["ts"].max())
             counted.first_ts = first if counted.first_ts is None else min(first, counted.first_ts)
             counted.last_ts = last if counted.last_ts is None else max(last, counted.last_ts)
 
-    def _advance(self, packets: np.ndarray, *, more: bool, final: bool = False) -> Iterator[Message]:
+    def _advance(self, packets: np.ndarray, *, more: bool, final: bool = False) -> None:
         now, restarts = self._clock.advance(packets["ts"], final=final)
         if len(now) < len(packets):
             self._held = packets[len(now) :].copy()
         starts = [0, *np.flatnonzero(restarts).tolist(), len(now)]
         for start, stop in pairwise(starts):
             if start < len(now) and restarts[start]:
-                yield from self._end_flows()
+                self._end_flows()
             if start == stop:
                 continue
             if not self._started or restarts[start]:
+                self._end(self._sumstats.start(int(now[start])))
+                self._run += self._is_replayed and self._started
                 self._started = True
-                yield from self._ended(self._sumstats.start(int(now[start])))
             for events in self._flows.process(packets[start:stop], now[start:stop], more=more):
-                yield from self._observe(events)
+                self._observe(events)
             if not more:
-                yield from self._ended(self._sumstats.advance(int(now[stop - 1])))
+                self._end(self._sumstats.advance(int(now[stop - 1])))
 
-    def _end_flows(self) -> Iterator[Message]:
+    def _end_flows(self) -> None:
         for events in self._flows.finish():
-            yield from self._observe(events)
+            self._observe(events)
 
-    def _close(self) -> Iterator[Message]:
-        yield from self._end_flows()
-        if self._clock.now is not None:
-            yield from self._ended(self._sumstats.finish(self._clock.now))
-
-    def _observe(self, events: np.ndarray) -> Iterator[Message]:
+    def _observe(self, events: np.ndarray) -> None:
         for given in self._feed.observe(events):
             if isinstance(given, EpochEnded):
-                yield from self._ended(self._sumstats.next_epoch(given.name, given.ts))
+                self._end(self._sumstats.next_epoch(given.name, given.ts))
                 continue
             for each in self._sumstats.observe(
                 given.name, given.keys, given.ts, given.values, given.applies, seen=given.seen
             ):
                 if isinstance(each, EpochEnd):
-                    yield from self._ended([each])
+                    self._end([each])
                 else:
-                    order = self._events + given.index[each.at]
-                    yield ClusterKeyIntermediateResponse(
-                        self.name, each.sumstat, each.epoch, each.ts, order, each.partial
-                    )
+                    self._reporter.crossed(each, self._events + given.index[each.at])
         self._events += len(events)
         for name in self._faults.take_unreported():
-            yield DetectionSwitchedOff(self.name, name, int(events["ts"][-1]))
+            self._reporter.switched_off(name, int(events["ts"][-1]))
 
-    def _ended(self, ends: list[EpochEnd]) -> Iterator[Message]:
+    def _end(self, ends: Iterable[EpochEnd]) -> None:
         for each in ends:
-            yield ClusterSsResponse(self.name, each)
+            self._reporter.ended(each, self._run)
 
-    def _heartbeat(self) -> Heartbeat:
-        return Heartbeat(self.name, self._clock.now, self.counts())
+    def _heartbeat(self, *, done: bool = False) -> None:
+        self._reporter.heartbeat(self._run, self._clock.now, self.counts(), done=done)

@@ -1,10 +1,10 @@
-"""JSON lines: one record a line, `event_type` of `alert` or `summary`, written as they happen."""
+"""JSON lines: one record a line, `event_type` of `alert`, `alert_update` or `summary`, written as they happen."""
 
 from typing import TextIO
 
 import msgspec
 
-from sensor.alerts import AlertRecord
+from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.outputs.summary import Summary
 
 
@@ -18,10 +18,14 @@ class JsonLines:
         """Write an alert."""
         self._write(record)
 
+    def update(self, record: AlertUpdate) -> None:
+        """Write what became of an alert."""
+        self._write(record)
+
     def summary(self, record: Summary) -> None:
         """Write the closing record."""
         self._write(record)
 
-    def _write(self, record: AlertRecord | Summary) -> None:
+    def _write(self, record: AlertRecord | AlertUpdate | Summary) -> None:
         self._stream.write(msgspec.json.encode(record).decode() + "\n")
         self._stream.flush()

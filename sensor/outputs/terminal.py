@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from sensor.alerts import AlertRecord
+from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.outputs.summary import Summary
 
 _STYLES = {"low": "cyan", "medium": "yellow", "high": "bold red"}
@@ -41,6 +41,9 @@ class Terminal:
         self.console.print(text)
         if not record.complete:
             self.console.print(f"         incomplete: nothing from {escape(', '.join(record.missing))}")
+
+    def update(self, record: AlertUpdate) -> None:
+        """Write nothing: the row stands, and its final figures are for machines."""
 
     def summary(self, record: Summary) -> None:
         """Write what became of every packet, and what found nothing."""

@@ -190,6 +190,8 @@ class Reducer(ABC):
     """Those arrays of its states that have no row a key: the items of all keys one after the other, `count` of each."""
     is_judged: ClassVar[bool] = True
     """Whether it has a number that a threshold can be compared with."""
+    grows: ClassVar[bool] = False
+    """Whether that number never falls, and that of a merge is at most the sum of the numbers merged."""
 
     @property
     def element_words(self) -> int:

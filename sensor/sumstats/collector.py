@@ -2,7 +2,8 @@
 
 It is a state machine: workers' answers and the ends of their epochs go in; crossings, and the results of each epoch
 once every member has delivered, come out. A crossing comes as soon as views of a key from all members are at hand
-(`look`), or else when the epoch is over: then every key of every member is judged.
+(`look`), or else when the epoch is over: then every key of every member is judged, and what was found before is told
+again with its final figures, which are the same however many members there are.
 
 An epoch is over when all members, by name, have ended it; `close` ends it without those that are missing, and its
 result says so. Where windows hop, what members deliver are panes, each merged once, and an epoch's results are those of
@@ -19,8 +20,9 @@ from sensor.sumstats.definition import Definition
 from sensor.sumstats.engine import EpochEnd
 from sensor.sumstats.partial import Partial
 from sensor.sumstats.query import Request, Selection
-from sensor.sumstats.quiet import Quiet
+from sensor.sumstats.quiet import Quiet, QuietMemory
 from sensor.sumstats.store import Crossed, Store
+from sensor.sumstats.table import Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Merged:
     """Whose values should be, where it was found only when the epoch was over."""
     end: int = 0
     """When that was (ns)."""
+    is_known: bool = False
+    """A look has told of it before; these are its final figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,18 @@ class EpochResult:
 Told = Merged | EpochResult
 
 
+@dataclass(frozen=True, slots=True)
+class CollectorMemory:
+    """All that a collector knows."""
+
+    closed: int
+    panes: Mapping[int, "Pane"]
+    quiet: QuietMemory
+    counters: tuple[int, int]
+
+
 @dataclass(slots=True)
-class _Pane:
+class Pane:
     """What members have delivered of one pane."""
 
     start: int
@@ -98,17 +112,28 @@ class _Memory:
 
 
 class Collector:
-    """Merges what `members` know of one SumStat."""
+    """Merges what `members` know of one SumStat.
 
-    def __init__(self, definition: Definition, members: Iterable[str], secret: np.ndarray | None = None) -> None:
+    It ends epochs by itself, as members `deliver` them; or whoever knows better what to wait for lets it `take` them,
+    and ends each by `settle`. There is room for as much as `room` members can hold (by default, those there are).
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        members: Iterable[str] = (),
+        secret: np.ndarray | None = None,
+        *,
+        room: int | None = None,
+    ) -> None:
         self.definition = definition
         self._secret = new_key() if secret is None else secret
         self._entered: dict[str, int | None] = dict.fromkeys(sorted(members))
         self._quiet = Quiet(definition, self._secret)
-        self._panes: dict[int, _Pane] = {}
-        room = len(self._entered) * definition.panes  # so that merging need not give up what members had room for
-        self._merging = replace(
-            definition, max_keys=min(definition.max_keys * room, 1 << 30), max_bytes=definition.max_bytes * room
+        self._panes: dict[int, Pane] = {}
+        parts = (len(self._entered) if room is None else room) * definition.panes
+        self._merging = replace(  # so that merging need not give up what members had room for
+            definition, max_keys=min(definition.max_keys * parts, 1 << 30), max_bytes=definition.max_bytes * parts
         )
         self._closed = -1
         self._late, self._repeated = 0, 0
@@ -127,6 +152,28 @@ class Collector:
         """Who is expected to deliver."""
         return tuple(self._entered)
 
+    @property
+    def closed(self) -> int:
+        """The last epoch that is over; -1: none is."""
+        return self._closed
+
+    @property
+    def delivered(self) -> dict[int, tuple[int, int, frozenset[str]]]:
+        """The epochs that are not over: where each begins and ends (ns), and who has delivered it."""
+        panes = self._panes.items()
+        return {at: (pane.start, pane.end, frozenset(pane.partials)) for at, pane in panes if at > self._closed}
+
+    @property
+    def memory(self) -> CollectorMemory:
+        """All that it knows, to go on from in another process."""
+        return CollectorMemory(self._closed, dict(self._panes), self._quiet.memory, (self._late, self._repeated))
+
+    def restore(self, memory: CollectorMemory) -> None:
+        """Go on from there."""
+        self._closed, self._panes = memory.closed, dict(memory.panes)
+        self._late, self._repeated = memory.counters
+        self._quiet.restore(memory.quiet)
+
     def look(self, epoch: int, views: Mapping[str, Partial]) -> list[Merged]:
         """Judge some keys by what each member knows of them in its open window: each key once in a view at most."""
         if epoch <= self._closed or not any(len(view) for view in views.values()):
@@ -136,36 +183,66 @@ class Collector:
             window.merge(view)
         return self._fired(window.judge(), epoch, tuple(sorted(views)))
 
+    def known(self, views: Mapping[str, Partial]) -> tuple[np.ndarray, np.ndarray]:
+        """The keys of some views, each once (uint64, (m, words)), and the merged value of each (float64)."""
+        window = Store(self._merging, self._secret)
+        for view in views.values():
+            window.merge(view)
+        return window.partial().keys, window.compared(np.arange(len(window)))
+
     def deliver(self, member: str, end: EpochEnd) -> list[Told]:
         """Take the end of a member's epoch; one that was closed without it is past mending, and says so."""
         if member not in self._entered:
             raise ValueError(f"{member} is no member: {', '.join(self._entered)} are")
-        pane = self._panes.get(end.epoch)
-        if end.epoch <= self._closed:
-            self._late += 1
-        elif pane and member in pane.partials:
-            self._repeated += 1
-        else:
-            pane = self._panes.setdefault(end.epoch, _Pane(end.start, end.end))
-            pane.partials[member] = end.partial
-            pane.lost += end.lost
+        self.take(member, end)
         self._entered[member] = end.following
         told = self._advance()
         if end.restarts:
             told += self.close(max(self._panes, default=self._closed))
-            self._quiet.clear()
-            self._panes.clear()
-            self._closed = end.following - 1
+            self.restart(end.following)
         return told
+
+    def take(self, member: str, end: EpochEnd) -> bool:
+        """Keep what a member delivers until its epoch is settled; False: that is so already, or it came before."""
+        pane = self._panes.get(end.epoch)
+        if end.epoch <= self._closed:
+            self._late += 1
+            return False
+        if pane and member in pane.partials:
+            self._repeated += 1
+            return False
+        pane = self._panes.setdefault(end.epoch, Pane(end.start, end.end))
+        pane.start, pane.end = min(pane.start, end.start), max(pane.end, end.end)
+        pane.partials[member] = end.partial
+        pane.lost += end.lost
+        return True
+
+    def restart(self, following: int) -> None:
+        """The clock begins anew: what comes has nothing to do with what was, and its first epoch is `following`."""
+        self._quiet.clear()
+        self._panes.clear()
+        self._closed = following - 1
 
     def close(self, epoch: int) -> list[Told]:
         """End an epoch, and those before it, though some members have not delivered: a deadline has passed."""
         told: list[Told] = []
         for index in sorted(each for each in self._panes if self._closed < each <= epoch):
             late = {name for name, entered in self._entered.items() if entered is None or entered <= index}
-            told += self._end(index, late)
+            told += self._end(index, late, judges=len(self._entered) > 1)  # one alone has judged it all itself
         self._closed = max(self._closed, epoch)
         return told
+
+    def settle(self, index: int, missing: Iterable[str] = ()) -> list[Told]:
+        """End an epoch that was delivered, after those before it; `missing` should have delivered it too."""
+        return self._end(index, set(missing), judges=True, repeats=True)
+
+    def recall(self, epoch: int, keys: np.ndarray, levels: np.ndarray) -> None:
+        """Keys (uint64, (m, words)) have fired levels (int64) in an epoch that is not over, as a look has told."""
+        self._quiet.fire(keys, levels, epoch)
+
+    def silence(self, keys: np.ndarray, index: int, since: int) -> None:
+        """What is observed of keys (uint64, (m, words)) after an epoch does not count, up to the epoch `since`."""
+        self._quiet.silence(keys, index, since)
 
     def request(self, selection: Selection) -> Request:
         """Begin to ask all members about some keys; `answer` of the request takes what they say."""
@@ -185,33 +262,42 @@ class Collector:
             return []
         told: list[Told] = []
         for index in sorted(each for each in self._panes if self._closed < each < min(entered)):
-            told += self._end(index, set())
+            told += self._end(index, set(), judges=len(self._entered) > 1)
         return told
 
-    def _end(self, index: int, missing: set[str]) -> list[Told]:
+    def _end(self, index: int, missing: set[str], *, judges: bool, repeats: bool = False) -> list[Told]:
         pane = self._panes[index]
         pane.missing = missing
         self._closed = index
         self._quiet.expire(index)
         told: list[Told] = []
-        if self.definition.threshold and len(self._entered) > 1:  # one alone has judged it all itself
-            told += self._judge(index, pane)
+        if self.definition.threshold and judges:
+            told += self._judge(index, pane, repeats=repeats)
         told.append(self._result(index, pane))
         for old in [each for each in self._panes if each <= index + 1 - self.definition.panes]:
             del self._panes[old]
         return told
 
-    def _judge(self, index: int, pane: _Pane) -> list[Merged]:
-        """Judge every key of the pane by its window."""
-        window = self._compose(index)
+    def _judge(self, index: int, pane: Pane, *, repeats: bool) -> list[Merged]:
+        """Judge every key of the pane by its window; with `repeats`, tell of those that fired in it before, too."""
         keys = np.concatenate([partial.keys for partial in pane.partials.values()])
+        window = self._compose(index, Keys(keys, self._secret))
+        known = self._quiet.fired_in(index)
         if self.definition.threshold and self.definition.threshold.one_a_check:
             keys = keys[~self._quiet.fired(keys, index).any(axis=1)]  # others had the one look that Zeek gives a key
         rows = window.lookup(keys)
         crossed = window.judge(np.unique(rows[rows >= 0]))
-        return self._fired(crossed, index, tuple(sorted(pane.partials)), tuple(sorted(pane.missing)), pane.end)
+        who = tuple(sorted(pane.partials)), tuple(sorted(pane.missing)), pane.end
+        told = self._fired(crossed, index, *who)
+        rows = window.lookup(known[0])
+        there = rows >= 0
+        if repeats and there.any():
+            rows = rows[there]
+            of = (self.definition.name, index, known[1][there], window.compared(rows), window.partial(rows))
+            told.append(Merged(*of, *who, is_known=True))
+        return told
 
-    def _result(self, index: int, pane: _Pane) -> EpochResult:
+    def _result(self, index: int, pane: Pane) -> EpochResult:
         held = [each for at, each in self._panes.items() if index - self.definition.panes < at <= index]
         start = pane.start - (self.definition.panes - 1) * self.definition.hop_ns
         nothing = np.empty(0, np.int64)
@@ -222,12 +308,15 @@ class Collector:
         lost = sum(each.lost for each in held) + window.lost
         return EpochResult(self.definition.name, index, start, pane.end, partial, members, missing, lost)
 
-    def _compose(self, index: int) -> Store:
-        """The window that ends with a pane, put together from what members delivered."""
+    def _compose(self, index: int, only: Keys | None = None) -> Store:
+        """The window that ends with a pane, put together from what members delivered: of all keys or of some."""
         window = self._window(index)
         for at in sorted(each for each in self._panes if index - self.definition.panes < each <= index):
             for _, partial in sorted(self._panes[at].partials.items()):
-                window.merge(partial, self._quiet.counts(partial.keys, at))
+                counts = self._quiet.counts(partial.keys, at, at_start=at == index)
+                if only and at < index:
+                    counts &= only.has(partial.keys)
+                window.merge(partial, counts)
         return window
 
     def _window(self, index: int) -> Store:

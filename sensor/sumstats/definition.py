@@ -66,6 +66,11 @@ class Definition:
                 raise ValueError(f"{self.name}: {name} holds {most} elements at most and can never reach {least}")
 
     @property
+    def growing(self) -> frozenset[str]:
+        """The reducers whose value never falls."""
+        return frozenset(reducer.name for reducer in self.reducers if reducer.grows)
+
+    @property
     def panes(self) -> int:
         """How many panes a window is made of."""
         return self.epoch_ns // self.hop_ns if self.hop_ns else 1

@@ -61,12 +61,12 @@ Happening = Crossing | EpochEnd
 class _Open:
     """The open epoch of one definition."""
 
-    def __init__(self, definition: Definition, secret: np.ndarray) -> None:
+    def __init__(self, definition: Definition, secret: np.ndarray, members: int, percent: float) -> None:
         self._definition = definition
         self._late = 0
-        self.window = Window(definition, secret)
+        self.window = Window(definition, secret, members, percent)
         self._epochs = Epochs(definition.pane_ns, 0)
-        self.index, self._start, self._now = -1, 0, 0
+        self.index, self._start, self.now = -1, 0, 0
         self._is_open = False
 
     @property
@@ -80,9 +80,9 @@ class _Open:
         if origin is not None and self._definition.pane_ns:
             epochs = Epochs(self._definition.pane_ns, origin)
             following = epochs.index(now)
-        ended = [replace(end, restarts=True) for end in self.close(self._now, following)]
+        ended = [replace(end, restarts=True) for end in self.close(self.now, following)]
         self.window.enter(following)
-        self._epochs, self._now = epochs, now
+        self._epochs, self.now = epochs, now
         self.index, self._is_open = following, True
         self._start = epochs.start(following) if self._definition.pane_ns else now
         return ended
@@ -101,7 +101,7 @@ class _Open:
             own = {name: array if array is None else array[part] for name, array in values.items()}
             masks = {name: mask if mask is None else mask[part] for name, mask in applies.items()}
             crossed = self.window.observe(keys[part], seen[part], own, masks)
-            self._now = max(self._now, int(ts[part.stop - 1]))
+            self.now = max(self.now, int(ts[part.stop - 1]))
             if len(crossed.at):
                 at = part.start + crossed.at
                 name = self._definition.name
@@ -120,7 +120,7 @@ class _Open:
 
     def advance(self, now: int) -> list[EpochEnd]:
         """End the epoch if `now` is past it, and enter the one that `now` lies in."""
-        self._now = max(self._now, now)
+        self.now = max(self.now, now)
         if not self._definition.pane_ns or self._epochs.index(now) <= self.index:
             return []
         following = self._epochs.index(now)
@@ -148,8 +148,8 @@ class _Open:
         return [*self.advance(now), *self.close(now, self.index + 1)]
 
     def silence(self, keys: np.ndarray, until: int) -> None:
-        """Count these keys no more until the first epoch that begins after `until` (ns)."""
-        since = self._epochs.index(until) if self._definition.pane_ns else self.index
+        """Count these keys no more until the first epoch that begins at `until` (ns) or later."""
+        since = self._epochs.index(until - 1) if self._definition.pane_ns else self.index
         self.window.silence(keys, since + 1)
 
 
@@ -157,14 +157,23 @@ class SumStats:
     """All SumStats of a worker. Call `start` first.
 
     `origin` is where epochs are cut from: 0 live, so that all nodes agree; None on replay, which is where `start` says.
+    `members` is how many observe. What one alone reports as a `Crossing` is one; of several, it is that a key has grown
+    by its share of its first level (or to `percent` of it, where a value may fall as well); with 0, nothing is reported
+    before an epoch's end.
     """
 
     def __init__(
-        self, definitions: Iterable[Definition], *, origin: int | None = None, secret: np.ndarray | None = None
+        self,
+        definitions: Iterable[Definition],
+        *,
+        origin: int | None = None,
+        secret: np.ndarray | None = None,
+        members: int = 1,
+        percent: float = 0.2,
     ) -> None:
         secret = new_key() if secret is None else secret
         self._origin = origin
-        self._open = {definition.name: _Open(definition, secret) for definition in definitions}
+        self._open = {definition.name: _Open(definition, secret, members, percent) for definition in definitions}
 
     @property
     def counters(self) -> dict[str, dict[str, int]]:
@@ -207,12 +216,20 @@ class SumStats:
         """Which epoch (where windows hop, pane) of a SumStat is open."""
         return self._open[sumstat].index
 
+    def now(self, sumstat: str) -> int:
+        """The time (ns) that a SumStat has come to."""
+        return self._open[sumstat].now
+
     def answer(self, sumstat: str, selection: Selection) -> Partial:
         """What is known of some keys in the open window."""
         return self._open[sumstat].window.answer(selection)
 
+    def view(self, sumstat: str, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Partial]:
+        """Which keys (uint64, (m, words)) are known in the open window (bool), by which value, and what of each."""
+        return self._open[sumstat].window.view(keys)
+
     def silence(self, sumstat: str, keys: np.ndarray, until: int) -> None:
-        """Count keys (uint64, (m, key_words)) no more until the first epoch that begins after a time (int64 ns).
+        """Count keys (uint64, (m, key_words)) no more until the first epoch that begins at a time (int64 ns) or later.
 
         For those whose alert is suppressed until then: they cost no more than a look-up.
         """

@@ -156,7 +156,7 @@ class Judge:
         assert threshold is not None
         rules = self._rules[rows]
         with np.errstate(all="ignore"):  # what comes of no observations, and of infinite ones
-            compared = self._compared(threshold, num, values)
+            compared = self.compared(num, values)
             reached = threshold.reached(compared, rules)
         most = int(reached.sum())
         at, level = np.empty(most, np.int64), np.empty(most, np.int64)
@@ -178,8 +178,10 @@ class Judge:
         near[self.done(len(rows))] = np.inf
         return near
 
-    def _compared(self, threshold: Threshold, num: np.ndarray, values: Values) -> list[np.ndarray]:
+    def compared(self, num: np.ndarray, values: Values) -> list[np.ndarray]:
         """What is compared with the levels, by their names."""
+        threshold = self.threshold
+        assert threshold is not None
         if threshold.function is None:
             return [values(name) for name in threshold.names]
         names = [each.name for each in self._definition.reducers if each.is_judged]

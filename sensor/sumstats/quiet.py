@@ -5,6 +5,9 @@ stand for an hour: what is remembered here is what keeps a level from firing twi
 more to say from costing more than a look-up. Time is counted in panes (in epochs, where they do not hop).
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
 from sensor.sumstats.definition import Definition
@@ -12,6 +15,20 @@ from sensor.sumstats.table import Table
 
 _NEVER = np.iinfo(np.int64).min
 _LEAST_ROOM = 1 << 12  # keys, however few are held at once: many may come and go within an epoch
+
+
+@dataclass(frozen=True, slots=True)
+class QuietMemory:
+    """What is remembered, as columns."""
+
+    keys: np.ndarray
+    """uint64, (m, words)."""
+    starts: np.ndarray
+    """From which pane on each is quiet (int64)."""
+    ends: np.ndarray
+    """And up to which."""
+    fired: Mapping[int, tuple[np.ndarray, np.ndarray]]
+    """By pane: the keys that fired, and which level each."""
 
 
 class Quiet:
@@ -82,6 +99,14 @@ class Quiet:
                 fired |= table.field("fired")[rows] & (rows >= 0)[:, np.newaxis]
         return fired
 
+    def fired_in(self, pane: int) -> tuple[np.ndarray, np.ndarray]:
+        """The keys that fired in a pane (uint64, (m, words)), and which level each (int64), those of a key in order."""
+        table = self._fired.get(pane)
+        if table is None:
+            return np.empty((0, self._definition.key_words), np.uint64), np.empty(0, np.int64)
+        rows, levels = np.nonzero(table.field("fired")[: table.used])
+        return table.words[rows], levels
+
     def expire(self, pane: int) -> None:
         """Forget what no longer matters in this pane and those to come."""
         first = pane - self._definition.panes
@@ -91,6 +116,22 @@ class Quiet:
         lasts = self._spans.field("since")[: self._spans.used] > first
         if not lasts.all():
             self._spans.keep(lasts)
+
+    @property
+    def memory(self) -> "QuietMemory":
+        """All that is remembered."""
+        starts, ends = (self._spans.field(name)[: self._spans.used].copy() for name in ("start", "since"))
+        fired = {pane: self.fired_in(pane) for pane in self._fired}
+        return QuietMemory(self._spans.words.copy(), starts, ends, fired)
+
+    def restore(self, memory: "QuietMemory") -> None:
+        """Remember that instead."""
+        self.clear()
+        for pane, (keys, levels) in memory.fired.items():
+            self.fire(keys, levels, pane)
+        self._spans.clear()
+        rows = _rows(self._spans, memory.keys)
+        self._spans.field("start")[rows], self._spans.field("since")[rows] = memory.starts, memory.ends
 
     def clear(self) -> None:
         """Forget all keys."""

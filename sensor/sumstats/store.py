@@ -250,6 +250,11 @@ class Store:
         """The results of some keys, or of all, by row."""
         return results(self.definition, self.partial(rows))
 
+    def compared(self, rows: np.ndarray) -> np.ndarray:
+        """What the levels of the threshold are compared with (of several reducers, the first one's value): float64."""
+        nums = np.sum([header["num"][rows] for header in self._headers.values()], axis=0)
+        return self._judge.compared(nums, lambda name: self._value(name, rows, _Chunk.now(rows)))[0]
+
     def lookup(self, keys: np.ndarray) -> np.ndarray:
         """The rows of keys (uint64, (m, key_words)); -1 where there is none."""
         return self._table.lookup(np.ascontiguousarray(keys))

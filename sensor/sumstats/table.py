@@ -261,7 +261,7 @@ class Keys:
     """A set of rows of words."""
 
     def __init__(self, words: np.ndarray, secret: np.ndarray) -> None:
-        self._table = Table(words.shape[1], len(words), secret)
+        self._table = Table(words.shape[1], max(len(words), 1), secret)
         self._table.find(np.ascontiguousarray(words), np.ones(len(words), np.bool_))
 
     @property

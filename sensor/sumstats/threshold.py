@@ -6,8 +6,8 @@ Reaching is `>=`, and NaN reaches nothing.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -104,6 +104,16 @@ class Threshold:
             table[at, : len(rule)] = rule
         return table
 
+    def share(self, growing: Collection[str], members: int, percent: float) -> "Threshold":
+        """The level at which one of several members has a key worth asking all about: one for each of `names`.
+
+        Of a value that only grows, its part of the first level: as long as no member has reached it, all together have
+        not reached the level. Of others, `percent` of it (Zeek's cluster_request_global_view_percent).
+        """
+        part = 1 / members if set(self.names) <= set(growing) else percent
+        others = tuple(replace(each, levels=_parts(each.levels, part)) for each in self.overrides)
+        return replace(self, levels=_parts(self.levels, part), overrides=others, one_a_check=False)
+
     def rule_of(self, keys: np.ndarray) -> np.ndarray:
         """The rule of each key (uint64, (m, words)): int16."""
         rules = np.zeros(len(keys), np.int16)
@@ -169,6 +179,10 @@ def _rows(levels: Mapping[str, Levels], what: str) -> tuple[tuple[float, ...], .
             raise ValueError(f"{what} needs ascending levels, not {list(each)} for {name or 'its function'}")
     n = max(lengths, default=1)
     return tuple(zip(*(each * n if len(each) == 1 else each for each in series.values()), strict=True))
+
+
+def _parts(levels: Mapping[str, Levels], part: float) -> dict[str, Levels]:
+    return {name: _series(each)[0] * part for name, each in levels.items()}
 
 
 def _series(levels: Levels) -> tuple[float, ...]:

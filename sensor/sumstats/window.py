@@ -7,11 +7,15 @@ just the keys of the pane that it leaves behind.
 
 A level that fired in a pane may fire again in the first window without that pane. A key that has fired all, and whose
 results nobody wants, starts from nothing there: what it does until then is not counted, on any node.
+
+Whether a worker judges the window depends on how many observe. One alone judges as the manager would, observation by
+observation. One of several only watches for keys that have grown by its share of a threshold, which are worth asking
+all about. One whose crossings are to be told when their epoch is over does neither, and needs no window but its panes.
 """
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,16 +43,40 @@ class _OpenPane:
         """Nothing fires: a pane is not judged."""
 
 
-class Window:
-    """The open window of one definition on a worker."""
+@dataclass(frozen=True)
+class _Watch:
+    """What a window that is only watched needs to know of keys: whether they count. A key is reported once a window."""
 
-    def __init__(self, definition: Definition, secret: np.ndarray) -> None:
+    quiet: Quiet
+    index: Callable[[], int]
+
+    def recall(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """No levels, and whether each key counts."""
+        return np.zeros((len(keys), 1), np.bool_), self.quiet.counts(keys, self.index())
+
+    def note(self, keys: np.ndarray, levels: np.ndarray) -> None:
+        """That a key has grown makes it no quieter."""
+
+
+class Window:
+    """The open window of one definition on a worker, one of so many `members`; 0: it judges nothing."""
+
+    def __init__(self, definition: Definition, secret: np.ndarray, members: int = 1, percent: float = 0.2) -> None:
         self._definition, self._secret = definition, secret
         self._quiet = Quiet(definition, secret)
-        self._store = Store(definition, secret, memory=self)
-        self._pane = self._store
-        if definition.panes > 1:
+        self._is_alone = members == 1
+        if self._is_alone:
+            self._store = Store(definition, secret, memory=self)
+        if self._is_alone and definition.panes == 1:
+            self._pane = self._store
+        else:
             self._pane = Store(definition, secret, judges=False, memory=_OpenPane(self._quiet, lambda: self._index))
+        if members > 1 and definition.threshold:
+            threshold = definition.threshold.share(definition.growing, members, percent)
+            watched = replace(definition, threshold=threshold, wants_results=True)
+            self._store = Store(watched, secret, memory=_Watch(self._quiet, lambda: self._index))
+        elif not self._is_alone:
+            self._store = self._pane
         self._closed: deque[tuple[int, Partial]] = deque()
         self._index, self._evicted = 0, 0
 
@@ -65,7 +93,7 @@ class Window:
         applies: Mapping[str, np.ndarray | None],
     ) -> Crossed:
         """Apply observations of the open pane, in order; see `Store.observe`."""
-        if self._definition.panes > 1:
+        if self._pane is not self._store:
             self._pane.observe(keys, ts, values, applies)
         return self._store.observe(keys, ts, values, applies)
 
@@ -84,17 +112,25 @@ class Window:
         self._pane.clear()
         if self._definition.panes > 1:
             self._closed.append((ended, partial))
+        if self._pane is self._store:
+            self._forget()
+        else:
             self._move()
             self._evicted = self._pane.evicted
             self._store.refresh(self._quiet.keys)
         self._quiet.expire(following)
         return partial, lost
 
-    def _move(self) -> None:
-        """Let the window go of the panes that it has left: what they and others have of a key is put together anew."""
+    def _forget(self) -> list[np.ndarray]:
+        """Forget the panes that the window has left; the keys of each."""
         first = self._index - self._definition.panes + 1
         gone = [partial.keys for index, partial in self._closed if index < first and len(partial)]
         self._closed = deque(each for each in self._closed if each[0] >= first)
+        return gone
+
+    def _move(self) -> None:
+        """Let the window go of the panes that it has left: what they and others have of a key is put together anew."""
+        gone = self._forget()
         if not self._closed:
             self._store.clear()
         elif self._pane.evicted > self._evicted:  # what a pane gave up may still be in the window
@@ -116,7 +152,19 @@ class Window:
 
     def answer(self, selection: Selection) -> Partial:
         """What is known of some keys."""
-        return self._store.partial(self._store.select(selection))
+        store = self._store
+        if store is self._pane and self._definition.panes > 1:
+            store = Store(self._definition, self._secret, judges=False)
+            for index, closed in self._closed:
+                store.merge(closed, self._quiet.counts(closed.keys, index))
+            store.merge(self._pane.partial())
+        return store.partial(store.select(selection))
+
+    def view(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Partial]:
+        """Which of these keys (uint64, (m, words)) are known (bool), by which value each, and what of each."""
+        rows = self._store.lookup(keys)
+        rows, known = rows[rows >= 0], rows >= 0
+        return known, self._store.compared(rows), self._store.partial(rows)
 
     def recall(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which levels keys have fired in the window, and whether they count."""

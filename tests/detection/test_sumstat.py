@@ -16,10 +16,7 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 
-from sensor.capture import open_savefiles
 from sensor.clock import SECOND
-from sensor.cluster.manager import Manager
-from sensor.cluster.worker import Worker
 from sensor.config import configure
 from sensor.detection import (
     Alert,
@@ -44,9 +41,9 @@ from sensor.detection import (
     text,
 )
 from sensor.events import Batch
-from sensor.packet import Block
 from sensor.sumstats import CALCULATIONS, calculation
 from sensor.sumstats.calculations.sum import Sum as SumReducer
+from tests.cluster.clusters import Cluster
 from tests.replaying import ETHER, PCAPS, replay, sensor, write
 
 START = 1_700_000_000 * SECOND
@@ -87,20 +84,9 @@ def capture(tmp_path, sent, name="scripted.pcap"):
 
 
 def run(make, path, size=WHOLE):
-    """Run what `make()` gives on a worker and a manager that hear each other, `size` frames in a block at most."""
-    worker, manager = Worker("worker-1", make()), Manager(make())
-    alerts = []
-
-    def exchange(messages):
-        alerts.extend(manager.receive(messages))
-        worker.receive(manager.take_messages())
-
-    with open_savefiles([str(path)]) as source:
-        for block in source.blocks():
-            for start in range(0, len(block.frames), size):
-                exchange(worker.process(Block(block.buffers, block.frames[start : start + size])))
-    exchange(worker.finish())
-    return Ran(alerts, manager.counts())
+    """Run what `make()` gives on a worker and a manager, `size` frames in a block at most; alerts go out at once."""
+    ran = Cluster(make, early=True).run(path, size)
+    return Ran(ran.alerts, ran.counts)
 
 
 def detect(detection, path, size=WHOLE, **settings):
@@ -335,7 +321,7 @@ def test_the_calculation_in_the_docstring_works_as_it_stands_there_in_a_plugin(t
     path = plugin(tmp_path, OWN.format(example=documented_example()), "own.py")
     sent = [Sent(n, size=size) for n, size in enumerate([5, 0, 7, 0, 1, 9])]
     ran = replay("--plugin", path, "--detection", "own", capture(tmp_path, sent))
-    assert [(each["message"], each["value"], each["threshold"]) for each in ran.alerts] == [("3 and 0", 3, 3)]
+    assert [(each["message"], each["value"], each["threshold"]) for each in ran.alerts] == [("4 and 0", 4, 3)]
     assert ran.summary["detection_faults"] == {}
 
 
@@ -816,8 +802,8 @@ def test_epochs_of_several_lengths_over_one_stream_each_get_every_key_once(tmp_p
     assert ran.counts.faults == {}
 
 
-@pytest.mark.parametrize("size", [WHOLE, 1])
-def test_an_epoch_is_told_by_its_crossings_then_its_results_then_that_it_is_finished(tmp_path, size):
+@pytest.mark.parametrize(("size", "early"), [(1, True), (1, False), (WHOLE, False)])
+def test_an_epoch_is_told_by_its_crossings_then_its_results_then_that_it_is_finished(tmp_path, size, early):
     log = []
 
     class Order(Detection):
@@ -837,7 +823,7 @@ def test_an_epoch_is_told_by_its_crossings_then_its_results_then_that_it_is_fini
             log.append(("result", str(key.orig_h)))
 
     sent = [Sent(0, A), Sent(1, B), Sent(2, A), Sent(60, B), Sent(61, B)]
-    detect(Order, capture(tmp_path, sent), size)
+    Cluster(lambda: [Order()], early=early).run(capture(tmp_path, sent), size)
     assert log == [
         ("crossed", str(A)),
         ("result", str(A)),
@@ -1278,10 +1264,10 @@ def hours(*starts):
 def test_a_key_whose_alert_stands_is_passed_over_for_an_hour_and_no_longer(tmp_path):
     ran = detect(Often, capture(tmp_path, hours(0, 120, 1800, 3480)), 1)
     assert [each.src for each in ran.alerts] == [str(A), str(B)]
-    assert ran.counters["sumstats_passed_over"] == 2 * 2 + 15
+    assert ran.counters["sumstats_passed_over"] == 2 * 3 + 10  # told when the next epoch has begun, of those after it
     ran = detect(Often, capture(tmp_path, hours(0, 120, 3700)), 1)
     assert [(each.src, each.ts[11:13]) for each in ran.alerts] == [(str(A), "22"), (str(B), "22"), (str(A), "23")]
-    assert ran.counters["sumstats_passed_over"] == 2 * 2 + 5 + 2
+    assert ran.counters["sumstats_passed_over"] == 2 * 4
 
 
 def test_a_detection_that_wants_results_counts_on_while_its_alert_stands(tmp_path):
@@ -1332,7 +1318,7 @@ def test_a_series_is_passed_over_until_its_first_level_may_be_told_again(tmp_pat
     def burst(start, times):
         return [Sent(start + n, A) for n in range(times)]
 
-    sent = burst(0, 3) + burst(3000, 6) + burst(3300, 3) + burst(3900, 3)
+    sent = burst(0, 3) + burst(3000, 6) + burst(3060, 1) + burst(3300, 3) + burst(3900, 3)
     ran = detect(Rising, capture(tmp_path, sent), 1)
     assert [(each.message, each.ts[11:16]) for each in ran.alerts] == [("0", "22:13"), ("1", "23:03"), ("0", "23:18")]
     assert ran.counters["sumstats_passed_over"] == 3

@@ -77,6 +77,7 @@ class Max(_Extreme):
     """The greatest value."""
 
     calculation: ClassVar[str] = "MAX"
+    grows: ClassVar[bool] = True
     sign: ClassVar[float] = -1.0
 
     def results(self, headers: np.ndarray, states: Arrays) -> list[Value]:

@@ -775,6 +775,7 @@ class HllUnique(ElementReducer):
     """The probability that it is."""
 
     calculation: ClassVar[str] = "HLL_UNIQUE"
+    grows: ClassVar[bool] = True
     flat: ClassVar[tuple[str, ...]] = ("cells",)
 
     @cached_property

@@ -70,6 +70,7 @@ class Sum(Totals):
     """The total of the values: integers without rounding (to 2**106), others as if rounded once."""
 
     calculation: ClassVar[str] = "SUM"
+    grows: ClassVar[bool] = True
 
     def values(self, num: np.ndarray, states: Arrays) -> np.ndarray:
         """The sum, as the nearest float."""

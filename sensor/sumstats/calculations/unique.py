@@ -308,6 +308,7 @@ class Unique(ElementReducer):
     """How many of them a result shows."""
 
     calculation: ClassVar[str] = "UNIQUE"
+    grows: ClassVar[bool] = True
     flat: ClassVar[tuple[str, ...]] = ("elements",)
 
     def check(self) -> None:

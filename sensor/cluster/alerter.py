@@ -1,0 +1,308 @@
+"""The alerter: what detections make of crossings, and which of that goes out.
+
+When an epoch is over, all that crossed in it is told in an order that depends on nothing but the results: alerts that
+cover others first, then by the first observation. So the same alerts stand, however many workers there were and
+whoever was heard first. Where alerts are wanted early, each goes out as soon as it is known, and is updated when its
+epoch is over: with its final figures, and with what it turned out to be part of.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sensor.alerts import Alert, AlertRecord, AlertUpdate, Suppressor, alert_id
+from sensor.clock import rfc3339
+from sensor.detection import Detection, Epoch, SumStat
+from sensor.detection.feed import Faults
+from sensor.sumstats import Definition, EpochResult, Merged, Result, results
+
+Told = AlertRecord | AlertUpdate
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A SumStat, and the detection that says what crossing its threshold means."""
+
+    detection: Detection
+    sumstat: SumStat
+    definition: Definition
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A key whose merged result has reached a level (-1: none; its epoch is over)."""
+
+    judged: Judged
+    epoch: int
+    level: int
+    ts: int
+    """When it did: where that is not known, when the key was last observed."""
+    end: int
+    """When its epoch was over; before that, `ts`."""
+    words: np.ndarray
+    result: Result
+    value: float
+    members: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    complete: bool = True
+
+    @property
+    def id(self) -> str:
+        """The id of its alert."""
+        name = self.judged.sumstat.name
+        if self.level < 0:
+            name = f"{name}.{self.judged.sumstat.result_handler}"
+        return alert_id(self.judged.detection.name, name, self.words.tobytes(), self.epoch, max(self.level, 0))
+
+    @property
+    def levels(self) -> np.ndarray:
+        """The levels of the key's rule, one number each: those of the first reducer that is named."""
+        threshold = self.judged.definition.threshold
+        assert threshold is not None
+        rule = int(threshold.rule_of(self.words[np.newaxis])[0])
+        levels: np.ndarray = threshold.table[rule, : threshold.counts[rule], 0]
+        return levels
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A key whose alert stands until a time (ns): workers need not count it."""
+
+    judged: Judged
+    epoch: int
+    end: int
+    words: np.ndarray
+    until: int
+
+
+@dataclass(frozen=True)
+class _Early:
+    """What came of a crossing before its epoch was over."""
+
+    crossing: Crossing
+    alert: Alert | None
+    record: AlertRecord | None
+    """None: it did not go out."""
+
+
+def crossings(judged: Judged, merged: Merged, ts: np.ndarray | None = None) -> list[Crossing]:
+    """The levels that keys reached, one by one, at times `ts` (int64) if those are known."""
+    partial, who = merged.partial, (merged.members, merged.missing, not merged.missing)
+    rows = zip(partial.keys, results(judged.definition, partial), merged.value.tolist(), strict=True)
+    found = []
+    for at, (words, result, value) in enumerate(rows):
+        when = result.end if ts is None else int(ts[at])
+        end = merged.end or when
+        found.append(
+            Crossing(judged, merged.epoch, int(merged.level[at]), when, end, words.copy(), result, value, *who)
+        )
+    return found
+
+
+class Alerter:
+    """Calls detections' handlers, and folds repeats into incidents."""
+
+    def __init__(self, detections: Sequence[Detection]) -> None:
+        self.alerts = 0
+        self.suppressor = Suppressor()
+        self.faults = Faults()
+        self._detections = {each.name: each for each in detections}
+        self._order = {name: at for at, name in enumerate(self._detections)}
+        self._early: dict[str, _Early] = {}
+        self._provisional = Suppressor()
+        self._silences: list[Silence] = []
+
+    def runs(self, detection: str) -> bool:
+        """Whether there is a detection of that name."""
+        return detection in self._detections
+
+    def take_silences(self) -> list[Silence]:
+        """The keys that need not be counted, since the last call."""
+        taken, self._silences = self._silences, []
+        return taken
+
+    def early(self, found: Iterable[Crossing]) -> Iterator[Told]:
+        """Tell of crossings whose epochs are not over yet, in this order."""
+        for crossing in found:
+            if crossing.id in self._early:
+                continue
+            alert = self._call(crossing)
+            record = self._record(crossing, alert) if alert and self._seems_new(crossing, alert) else None
+            self._early[crossing.id] = _Early(crossing, alert, record)
+            if record:
+                self.alerts += 1
+                yield record
+            yield from self._newly_switched_off(crossing.ts)
+
+    def _seems_new(self, crossing: Crossing, alert: Alert) -> bool:
+        given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.ts, crossing.level
+        return self.suppressor.folded_into(*given) is None and self._provisional.admits(*given)
+
+    def settle(self, found: Sequence[Crossing], ended: Iterable[tuple[str, int]]) -> Iterator[Told]:
+        """Tell of all crossings of epochs (by SumStat and number) that were over at one time."""
+        candidates = {crossing.id: (crossing, self._early.pop(crossing.id, None)) for crossing in found}
+        over = set(ended)
+        for id, known in list(self._early.items()):
+            if (known.crossing.judged.definition.name, known.crossing.epoch) in over:  # what it was found by is lost
+                candidates[id] = (known.crossing, self._early.pop(id))
+        called = [(each, early, early.alert if early else self._call(each)) for each, early in candidates.values()]
+        alerts = [(crossing, early, alert) for crossing, early, alert in called if alert is not None]
+        for crossing, early, alert in sorted(alerts, key=self._place):
+            yield from self._admit(crossing, alert, early.record if early else None)
+        for crossing in found:
+            yield from self._newly_switched_off(crossing.end)
+        self._provisional = Suppressor()
+        for known in self._early.values():
+            if known.alert and known.record:
+                self._seems_new(known.crossing, known.alert)
+
+    def _place(self, candidate: tuple[Crossing, Any, Alert]) -> tuple[Any, ...]:
+        crossing, _, alert = candidate
+        judged = crossing.judged
+        whose = self._order[judged.detection.name], judged.sumstat.name
+        return not alert.covers, crossing.result.begin, *whose, crossing.words.tobytes(), crossing.level
+
+    def _admit(self, crossing: Crossing, alert: Alert, record: AlertRecord | None) -> Iterator[Told]:
+        given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.end, crossing.level
+        into = self.suppressor.folded_into(*given)
+        admitted = self.suppressor.admits(*given, id=crossing.id)
+        self._silence(crossing, alert)
+        if record:
+            yield _update(crossing, record, into)
+        elif admitted:
+            self.alerts += 1
+            yield self._record(crossing, alert)
+
+    def _silence(self, crossing: Crossing, alert: Alert) -> None:
+        """Let a key not be counted while all that it could bring about is folded into this alert."""
+        definition = crossing.judged.definition
+        levels = range(len(crossing.levels))
+        if definition.wants_results or alert.same_as != _key(crossing) or crossing.level + 1 < len(levels):
+            return
+        until = [self.suppressor.until(crossing.judged.detection.name, alert, level) for level in levels]
+        known = [each for each in until if each is not None]
+        if len(known) == len(levels):
+            silence = Silence(crossing.judged, crossing.epoch, crossing.end, crossing.words, min(known))
+            self._silences.append(silence)
+
+    def results(self, judged: Judged, told: EpochResult) -> Iterator[Told]:
+        """Zeek's order: the result of each key, then once that the epoch is finished."""
+        detection, sumstat = judged.detection, judged.sumstat
+        epoch = Epoch(told.epoch, told.start, told.end, told.complete, told.missing)
+        order = np.lexsort(told.partial.keys.T[::-1])
+        partial = told.partial.take(judged.definition, order) if sumstat.result_handler else told.partial
+        found = zip(partial.keys, results(judged.definition, partial), strict=True)
+        for words, result in found if sumstat.result_handler else ():
+            who = told.members, told.missing, told.complete
+            crossing = Crossing(judged, told.epoch, -1, told.end, told.end, words, result, np.nan, *who)
+            if alert := self._call(crossing, epoch):
+                yield from self._admit_result(crossing, alert)
+            yield from self._newly_switched_off(told.end)
+        if sumstat.finished_handler and self.faults.allows(detection):
+            handler = getattr(detection, sumstat.finished_handler)
+            self.faults.call(detection, sumstat.finished_handler, handler, epoch)
+            yield from self._newly_switched_off(told.end)
+
+    def _admit_result(self, crossing: Crossing, alert: Alert) -> Iterator[Told]:
+        src = _src(crossing, alert)
+        if self.suppressor.admits(crossing.judged.detection.name, alert, src, crossing.end, id=crossing.id):
+            self.alerts += 1
+            yield self._record(crossing, alert)
+
+    def _call(self, crossing: Crossing, *epoch: Epoch) -> Alert | None:
+        """What a detection says of a crossing, if anything."""
+        detection, sumstat = crossing.judged.detection, crossing.judged.sumstat
+        handler = sumstat.result_handler if epoch else sumstat.handler
+        if not handler or not self.faults.allows(detection):
+            return None
+        alert: Alert | None = self.faults.call(detection, handler, self._alert, crossing, handler, *epoch)
+        return alert
+
+    def _alert(self, crossing: Crossing, handler: str, *epoch: Epoch) -> Alert | None:
+        sumstat = crossing.judged.sumstat
+        seen = sumstat.seen(crossing.result, max(crossing.level, 0), crossing.value)
+        alert: Alert | None = getattr(crossing.judged.detection, handler)(_key(crossing), seen, *epoch)
+        if alert is not None:
+            self._record(crossing, alert)  # so that what cannot be told is the handler's fault, and counted as that
+        return alert
+
+    def _newly_switched_off(self, ts: int) -> Iterator[Told]:
+        for name in self.faults.take_unreported():
+            yield self.switched_off("manager", name, ts)
+
+    def switched_off(self, worker: str, detection: str, ts: int) -> AlertRecord:
+        """The alert that a detection no longer runs somewhere."""
+        self.alerts += 1
+        at = rfc3339(ts)
+        return AlertRecord(
+            id=alert_id(detection, "switched_off", worker.encode(), 0, 0),
+            ts=at,
+            first_seen=at,
+            last_seen=at,
+            detection=detection,
+            kind="switched_off",
+            severity="high",
+            message=f"{detection} raised too often on {worker} and is switched off there",
+            version=self._detections[detection].version,
+            workers=[worker],
+        )
+
+    def _record(self, crossing: Crossing, alert: Alert) -> AlertRecord:
+        detection, result, key = crossing.judged.detection, crossing.result, _key(crossing)
+        is_crossing = crossing.level >= 0
+        return AlertRecord(
+            id=crossing.id,
+            ts=rfc3339(crossing.ts),
+            first_seen=rfc3339(result.begin),
+            last_seen=rfc3339(result.end),
+            detection=detection.name,
+            kind=alert.kind,
+            severity=alert.severity or detection.severity,
+            message=alert.message,
+            src=_src(crossing, alert),
+            dst=_text(alert.dst, key, "resp_h"),
+            port=getattr(key, "resp_p", None) if alert.port is None else alert.port,
+            proto=alert.proto,
+            value=_number(crossing.value) if is_crossing else None,
+            threshold=_number(float(crossing.levels[crossing.level])) if is_crossing else None,
+            sample=[each if isinstance(each, int | float) else str(each) for each in alert.sample],
+            epoch=crossing.epoch,
+            complete=crossing.complete,
+            missing=list(crossing.missing),
+            attack=detection.attack,
+            version=detection.version,
+            workers=list(crossing.members),
+        )
+
+
+def _update(crossing: Crossing, record: AlertRecord, folded_into: str | None) -> AlertUpdate:
+    return AlertUpdate(
+        id=record.id,
+        ts=rfc3339(crossing.end),
+        first_seen=rfc3339(crossing.result.begin),
+        last_seen=rfc3339(crossing.result.end),
+        value=_number(crossing.value),
+        complete=crossing.complete,
+        missing=list(crossing.missing),
+        workers=list(crossing.members),
+        folded_into=folded_into,
+    )
+
+
+def _key(crossing: Crossing) -> Any:
+    return crossing.judged.sumstat.key.unpack(crossing.words.tolist())
+
+
+def _src(crossing: Crossing, alert: Alert) -> str | None:
+    return _text(alert.src, _key(crossing), "orig_h")
+
+
+def _number(value: float) -> float:
+    return int(value) if value.is_integer() else value
+
+
+def _text(given: Any, key: Any, part: str) -> str | None:
+    value = getattr(key, part, None) if given is None else given
+    return None if value is None else str(value)

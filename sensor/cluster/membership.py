@@ -1,0 +1,126 @@
+"""The membership: which workers there are, by name, how far each has come, and whose results an epoch waits for.
+
+A worker is known by its name and the incarnation of its process: what an earlier one says is not heard any more. An
+epoch waits for every member that has not left, unless it has not been heard of for the deadline; then the epoch names
+it as missing. A member whose input cannot be read again leaves a gap between what the manager has of its last
+incarnation and where its next one begins.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sensor.cluster.messages import Counts
+
+Position = tuple[int, int]
+"""How often the packet clock had begun anew, and the packet clock (ns)."""
+
+NOWHERE: Position = (-1, 0)
+THE_END: Position = (1 << 62, 0)
+_MOST_GAPS = 64
+
+
+@dataclass(slots=True)
+class Member:
+    """One worker."""
+
+    name: str
+    incarnation: int = -1
+    version: str = ""
+    applied: int = 0
+    """The last numbered message of its incarnation that was applied."""
+    position: Position = NOWHERE
+    """How far it has come: all up to here is known."""
+    since: Position | None = None
+    """Where it joined; None: it was there from the start."""
+    replays: bool = False
+    is_done: bool = False
+    has_left: bool = False
+    is_up: bool = False
+    heard: float = 0.0
+    """When (s) it was last heard of, or began to be waited for."""
+    counts: Counts = field(default_factory=Counts)
+    before: Counts = field(default_factory=Counts)
+    """Those of earlier incarnations whose input was not read again."""
+    gaps: list[tuple[Position, Position]] = field(default_factory=list)
+    """What was lost with earlier incarnations."""
+    gap: Position | None = None
+    """Where one began that has not ended yet."""
+    to_begin: set[str] = field(default_factory=set)
+    """The SumStats of which nothing came yet since it lost what it had observed."""
+
+    @property
+    def reached(self) -> Position:
+        """How far its results need not be waited for."""
+        return THE_END if self.is_done or self.has_left else self.position
+
+    def begin(self, incarnation: int, sequence: int, sumstats: Iterable[str], *, replays: bool) -> None:
+        """Go on with a later incarnation, whose first numbered message is `sequence`."""
+        if self.incarnation >= 0 and not replays:
+            self.gap = self.position if self.gap is None else self.gap
+            self.before = self.before + self.counts
+            self.to_begin = set(sumstats)
+        self.counts = Counts()
+        if replays:
+            self.position = NOWHERE
+        self.incarnation, self.replays, self.applied = incarnation, replays, sequence - 1
+        self.is_done = self.has_left = False
+
+    def advance(self, position: Position, counts: Counts, *, is_done: bool) -> None:
+        """It has come so far."""
+        if self.gap is not None:
+            self.gaps = [*self.gaps, (self.gap, position)][-_MOST_GAPS:]
+            self.gap = None
+        self.position = max(self.position, position)
+        self.counts, self.is_done = counts, is_done
+
+    def lacks(self, start: Position, end: Position) -> bool:
+        """Whether some of what it saw from `start` up to `end` was lost."""
+        gaps = [*self.gaps, (self.gap, self.position)] if self.gap is not None else self.gaps
+        return any(start < until and end > since for since, until in gaps)
+
+
+class Membership:
+    """The members by name. Those given are waited for from the start; others join when they say hello."""
+
+    def __init__(self, names: Iterable[str], deadline_s: float) -> None:
+        self._deadline_s = deadline_s
+        self.members = {name: Member(name) for name in sorted(names)}
+        self._are_fixed = bool(self.members)
+
+    def __getitem__(self, name: str) -> Member:
+        return self.members[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.members
+
+    @property
+    def names(self) -> list[str]:
+        """Those that have not left, in order."""
+        return sorted(name for name, member in self.members.items() if not member.has_left)
+
+    def admit(self, name: str, now: float) -> Member:
+        """The member of that name, which joins if it was none."""
+        if name not in self.members:
+            self.members[name] = Member(name, since=self.frontier(now)[0], heard=now)
+        return self.members[name]
+
+    def start(self, now: float) -> None:
+        """Begin to wait for those that have not been heard of."""
+        for member in self.members.values():
+            member.heard = now
+
+    def frontier(self, now: float) -> tuple[Position, list[str]]:
+        """How far all have come, and who is not waited for any more."""
+        present: list[Member] = []
+        late: list[Member] = []
+        for member in self.members.values():
+            is_late = not member.is_up and now - member.heard >= self._deadline_s and member.reached != THE_END
+            (late if is_late else present).append(member)
+        if not present:
+            return max((each.position for each in late), default=NOWHERE), [each.name for each in late]
+        reached = min(each.reached for each in present)
+        return reached, sorted(each.name for each in late if each.position < reached)
+
+    def expected(self, start: Position, end: Position) -> list[str]:
+        """Whose results the epoch from `start` to `end` should have."""
+        return [name for name, each in self.members.items() if each.since is None or each.since < end]

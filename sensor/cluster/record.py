@@ -1,0 +1,74 @@
+"""The records of the manager's journal: what it must know again after a crash, in the order in which it was applied.
+
+The manager's state follows from these alone: messages that change it, who joined, and which epochs were ended without
+whom. So a manager that reads them anew comes to the same results, and to the same alerts under the same ids.
+"""
+
+from typing import Any
+
+import msgspec
+
+from sensor.cluster.messages import ClusterSsResponse, DetectionSwitchedOff, Heartbeat
+
+
+class Joined(msgspec.Struct, frozen=True, tag="joined"):
+    """A worker said hello with an incarnation that was not known."""
+
+    worker: str
+    incarnation: int
+    sequence: int
+    replays: bool
+    version: str
+
+
+class Applied(msgspec.Struct, frozen=True, tag="applied"):
+    """A numbered message was applied."""
+
+    message: ClusterSsResponse | DetectionSwitchedOff | Heartbeat
+
+
+class Settled(msgspec.Struct, frozen=True, tag="settled"):
+    """Epochs were ended that are over at one time."""
+
+    epochs: list[tuple[str, int, list[str]]]
+    """The SumStat and number of each, and who was missing."""
+
+
+class BegunRun(msgspec.Struct, frozen=True, tag="begun_run"):
+    """The clocks of all members had begun anew, and all before is over."""
+
+
+class ToldEarly(msgspec.Struct, frozen=True, tag="told_early"):
+    """Crossings of an open epoch were told: their alerts have gone out."""
+
+    sumstat: str
+    epoch: int
+    level: bytes
+    value: bytes
+    ts: bytes
+    members: list[str]
+    columns: bytes
+    """A msgpack of `Columns`."""
+
+
+class Left(msgspec.Struct, frozen=True, tag="left"):
+    """A member is not waited for any more."""
+
+    worker: str
+
+
+Record = Joined | Applied | Settled | BegunRun | ToldEarly | Left
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """A record as bytes."""
+    return _encoder.encode(record)
+
+
+def decode(data: bytes) -> Record:
+    """A record from bytes; msgspec.ValidationError if it is none."""
+    decoded: Record = _decoder.decode(data)
+    return decoded

@@ -1,0 +1,266 @@
+"""The reporter: a worker's end of the protocol. What its SumStats come to goes in; messages go out, and come back.
+
+It is a state machine that touches no socket. Results are numbered, and held until the manager has acknowledged them:
+after a reconnect, or where an acknowledgement fails to come, they are sent again from the first that is not
+acknowledged. What is told of keys in open windows is neither numbered nor held.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from sensor.cluster.columns import pack, unpack_keys, unpack_numbers
+from sensor.cluster.messages import (
+    Ack,
+    ClusterKeyIntermediateResponse,
+    ClusterKeyRequest,
+    ClusterKeyResponse,
+    ClusterShare,
+    ClusterSsRequest,
+    ClusterSsResponse,
+    ClusterThresholdCrossed,
+    Counts,
+    DetectionSwitchedOff,
+    Heartbeat,
+    Hello,
+    Message,
+    Numbered,
+    ThresholdsReset,
+    Welcome,
+)
+from sensor.cluster.settings import ClusterSettings
+from sensor.cluster.watch import Watch
+from sensor.sumstats import Crossing, Definition, EpochEnd, Partial, Selection, SumStats
+
+
+class Held(Protocol):
+    """Where numbered messages are held until they are acknowledged."""
+
+    def append(self, message: Numbered) -> bool:
+        """Hold a message; False: there is no room."""
+
+    def after(self, sequence: int) -> Iterator[Numbered]:
+        """Those with greater numbers, in order."""
+
+    def release(self, sequence: int) -> None:
+        """All up to this one are acknowledged."""
+
+
+class InMemory:
+    """Holds as many as there are: for a manager in the same process, which acknowledges at once."""
+
+    def __init__(self) -> None:
+        self._messages: deque[Numbered] = deque()
+
+    def append(self, message: Numbered) -> bool:
+        """Hold a message."""
+        self._messages.append(message)
+        return True
+
+    def after(self, sequence: int) -> Iterator[Numbered]:
+        """Those with greater numbers, in order."""
+        return (each for each in self._messages if each.sequence > sequence)
+
+    def release(self, sequence: int) -> None:
+        """All up to this one are acknowledged."""
+        while self._messages and self._messages[0].sequence <= sequence:
+            self._messages.popleft()
+
+
+class Reporter:
+    """Tells the manager what the SumStats of one worker come to. `members` is how many observe."""
+
+    def __init__(
+        self,
+        name: str,
+        incarnation: int,
+        sumstats: SumStats,
+        definitions: Iterable[Definition],
+        *,
+        settings: ClusterSettings | None = None,
+        held: Held | None = None,
+        members: int = 1,
+        replays: bool = False,
+    ) -> None:
+        self.name, self.incarnation, self._replays = name, incarnation, replays
+        self._settings = settings or ClusterSettings()
+        self._sumstats = sumstats
+        self._definitions = {each.name: each for each in definitions}
+        self._held: Held = held or InMemory()
+        self._members = members
+        self._watches = {
+            each.name: Watch(each.key_words, self._settings.most_watched) for each in self._definitions.values()
+        }
+        self._sequence, self._sent, self._acknowledged = 0, 0, 0
+        self._progress, self._is_welcome = 0.0, False
+        self._beat: tuple[int, int | None, Counts, bool] | None = None
+        self._volatile: list[Message] = []
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """`epochs_unsent`: results of so many found no room to be held and are lost, which the manager is told."""
+        return {**self._counts, "watches_let_go": sum(watch.let_go for watch in self._watches.values())}
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many numbered messages the manager has not acknowledged."""
+        return self._sequence - self._acknowledged + (self._beat is not None)
+
+    def hello(self, version: str, digest: str) -> Hello:
+        """What to say first on every connection."""
+        self._is_welcome = False
+        first = self._acknowledged + 1
+        return Hello(self.name, "worker", version, digest, self.incarnation, first, self._replays)
+
+    def ended(self, end: EpochEnd, run: int = 0) -> None:
+        """An epoch is over: hold its results, group by group. `run`: how often the clock had begun anew."""
+        definition = self._definitions[end.sumstat]
+        if end.restarts:
+            self._watches[end.sumstat].clear()
+        groups = [pack(part) for part in self._groups(definition, end.partial)]
+        for number, columns in enumerate(groups):
+            done = number == len(groups) - 1
+            ident = (definition.digest, end.sumstat, end.epoch, self.name, self.incarnation, self._sequence + 1, number)
+            rest = (end.following, end.start, end.end, end.lost, run) if done else ()
+            if not self._hold(ClusterSsResponse(*ident, columns, done, *rest)):
+                self._give_up(definition, end, run, number)
+                return
+
+    def _give_up(self, definition: Definition, end: EpochEnd, run: int, number: int) -> None:
+        """Say, instead of what found no room, how much that was."""
+        self._counts["epochs_unsent"] += 1
+        lost = end.lost + int(sum(int(header["num"].sum()) for header in end.partial.headers.values()))
+        nothing = pack(end.partial.take(definition, np.empty(0, np.int64)))
+        ident = (definition.digest, end.sumstat, end.epoch, self.name, self.incarnation, self._sequence + 1, number)
+        self._hold(ClusterSsResponse(*ident, nothing, True, end.following, end.start, end.end, lost, run))
+
+    def _groups(self, definition: Definition, partial: Partial) -> Iterator[Partial]:
+        """The keys in groups of so many keys and bytes; at least one group, which may be empty."""
+        arrays = [array for own in partial.states.values() for array in own.values()]
+        nbytes = partial.keys.nbytes + sum(array.nbytes for array in [*partial.headers.values(), *arrays])
+        by_bytes = max(1, len(partial) * self._settings.group_bytes // max(nbytes, 1))
+        yield from partial.parts(definition, min(self._settings.cluster_send_in_groups_of, by_bytes))
+        if not len(partial):
+            yield partial
+
+    def crossed(self, crossing: Crossing, order: np.ndarray) -> None:
+        """Keys have crossed, or grown enough to be looked at; `order` (int64): which of the worker's events it was."""
+        self._tell(crossing.sumstat, crossing.epoch, crossing.partial, crossing.ts, order)
+        definition = self._definitions[crossing.sumstat]
+        if self._members > 1 and definition.threshold:
+            share = definition.threshold.share(definition.growing, self._members, self._percent)
+            shares = share.table[share.rule_of(crossing.partial.keys), 0, 0]
+            self._watches[crossing.sumstat].report(crossing.partial.keys, crossing.value, shares)
+
+    @property
+    def _percent(self) -> float:
+        return self._settings.cluster_request_global_view_percent
+
+    def review(self, now: int) -> None:
+        """Report the watched keys that have grown by their share; `now` is the packet clock (ns)."""
+        for name, watch in self._watches.items():
+            if not len(watch):
+                continue
+            keys = watch.keys
+            known, values, partial = self._sumstats.view(name, keys)
+            watch.forget(keys[~known])
+            grown = np.flatnonzero(watch.grown(partial.keys, values))
+            if len(grown):
+                told = partial.take(self._definitions[name], grown)
+                watch.report(told.keys, values[grown])
+                self._tell(name, self._sumstats.epoch(name), told, np.full(len(grown), now), np.zeros(len(grown)))
+
+    def _tell(self, sumstat: str, epoch: int, partial: Partial, ts: np.ndarray, order: np.ndarray) -> None:
+        if self._settings.enable_intermediate_updates:
+            times = ts.astype(np.int64).tobytes(), order.astype(np.int64).tobytes()
+            ident = (self._definitions[sumstat].digest, sumstat, epoch, self.name, self.incarnation)
+            self._volatile.append(ClusterKeyIntermediateResponse(*ident, *times, pack(partial)))
+
+    def switched_off(self, detection: str, ts: int) -> None:
+        """A detection no longer runs here."""
+        self._hold(DetectionSwitchedOff(self.name, self.incarnation, self._sequence + 1, detection, ts))
+
+    def heartbeat(self, run: int, watermark: int | None, counts: Counts, *, done: bool = False) -> None:
+        """All that was observed up to the packet clock `watermark` has been told; only the latest is ever held."""
+        self._beat = (run, watermark, counts, done)
+
+    def _hold(self, message: Numbered) -> bool:
+        if not self._held.append(message):
+            self._counts["messages_refused"] += 1
+            return False
+        self._sequence += 1
+        return True
+
+    def receive(self, message: Message, now: float) -> list[EpochEnd]:
+        """Take a message of the manager at a time (s, of any clock); the epochs that it ends."""
+        match message:
+            case Welcome():
+                self._is_welcome = True
+                self._acknowledge(message.sequence, now)
+                self._sent = message.sequence
+            case Ack() if message.incarnation == self.incarnation:
+                self._acknowledge(message.sequence, now)
+            case ClusterKeyRequest() if message.sumstat in self._definitions:
+                self._answer(message)
+            case ClusterShare() if message.sumstat in self._definitions:
+                keys = unpack_keys(message.keys, self._definitions[message.sumstat].key_words)
+                self._watches[message.sumstat].share(keys, unpack_numbers(message.share, np.float64, len(keys)))
+            case ClusterThresholdCrossed() if message.sumstat in self._definitions:
+                keys = unpack_keys(message.keys, self._definitions[message.sumstat].key_words)
+                self._sumstats.silence(message.sumstat, keys, message.until)
+                self._watches[message.sumstat].forget(keys)
+            case ThresholdsReset() if message.sumstat in self._definitions:
+                if message.epoch >= self._sumstats.epoch(message.sumstat):
+                    self._watches[message.sumstat].clear()
+            case ClusterSsRequest() if message.sumstat in self._definitions:
+                return self._end_by_hand(message)
+        return []
+
+    def _acknowledge(self, sequence: int, now: float) -> None:
+        if self._acknowledged < sequence <= self._sequence:
+            self._acknowledged, self._progress = sequence, now
+            self._sent = max(self._sent, sequence)
+            self._held.release(sequence)
+
+    def _answer(self, request: ClusterKeyRequest) -> None:
+        definition = self._definitions[request.sumstat]
+        if request.keys:
+            keys = unpack_keys(request.keys, definition.key_words)
+            _, values, partial = self._sumstats.view(request.sumstat, keys)
+            self._watches[request.sumstat].report(partial.keys, values, np.full(len(values), np.inf))
+        else:
+            selection = Selection(tuple(request.mask), tuple(request.value), top=request.top, by=request.by)
+            partial = self._sumstats.answer(request.sumstat, selection)
+        ident = (definition.digest, request.sumstat, self._sumstats.epoch(request.sumstat), self.name, self.incarnation)
+        self._volatile.append(ClusterKeyResponse(request.request, *ident, pack(partial)))
+
+    def _end_by_hand(self, request: ClusterSsRequest) -> list[EpochEnd]:
+        """End the epoch that is meant, and no later one: the request may come twice."""
+        is_open = self._sumstats.epoch(request.sumstat) == request.epoch
+        if not is_open or self._definitions[request.sumstat].epoch_ns:
+            return []
+        return self._sumstats.next_epoch(request.sumstat, self._sumstats.now(request.sumstat))
+
+    def take(self, now: float) -> list[Message]:
+        """What is to be sent at a time (s): nothing numbered before the manager has said what it has."""
+        volatile, self._volatile = self._volatile, []
+        if not self._is_welcome:
+            return []
+        if self._beat and self._sent == self._sequence:
+            self._hold(Heartbeat(self.name, self.incarnation, self._sequence + 1, *self._beat))
+            self._beat = None
+        if self._sent > self._acknowledged and now - self._progress >= self._settings.retry_s:
+            self._sent, self._progress = self._acknowledged, now
+        room = self._settings.window_messages - (self._sent - self._acknowledged)
+        numbered: list[Message] = []
+        for message in self._held.after(self._sent) if room > 0 else ():
+            numbered.append(message)
+            if len(numbered) == room:
+                break
+        if numbered and self._sent == self._acknowledged:
+            self._progress = now
+        self._sent += len(numbered)
+        return [*numbered, *volatile]

@@ -1,0 +1,139 @@
+"""The snapshot: all that a manager knows, so that its journal need not hold what led there."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from sensor.cluster.columns import Packing, pack, unpack_keys, unpack_numbers
+from sensor.cluster.membership import Member
+from sensor.cluster.messages import Columns
+from sensor.sumstats.collector import CollectorMemory, Pane
+from sensor.sumstats.quiet import QuietMemory
+
+
+class HeldPane(msgspec.Struct, frozen=True):
+    """What members have delivered of an epoch."""
+
+    start: int
+    end: int
+    partials: dict[str, Columns]
+    missing: list[str]
+    lost: int
+
+
+class Quieted(msgspec.Struct, frozen=True):
+    """What is remembered of keys."""
+
+    keys: bytes
+    starts: bytes
+    ends: bytes
+    fired: dict[int, tuple[bytes, bytes]]
+
+
+class Collected(msgspec.Struct, frozen=True):
+    """What is known of one SumStat."""
+
+    closed: int
+    panes: dict[int, HeldPane]
+    quiet: Quieted
+    counters: tuple[int, int]
+
+
+class Later(msgspec.Struct, frozen=True):
+    """An epoch that was delivered by a worker whose clock has begun anew, before all others' have."""
+
+    run: int
+    member: str
+    sumstat: str
+    epoch: int
+    following: int
+    start: int
+    end: int
+    lost: int
+    columns: Columns
+
+
+class Group(msgspec.Struct, frozen=True):
+    """The groups that came so far of an epoch that a worker is delivering."""
+
+    member: str
+    sumstat: str
+    epoch: int
+    columns: list[Columns]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All of it."""
+
+    digest: str
+    """Of the definitions: it is of no use to a manager with others."""
+    run: int
+    members: list[Member]
+    collected: dict[str, Collected]
+    groups: list[Group]
+    later: list[Later]
+    broken: list[tuple[str, int, str]]
+    early: list[bytes]
+    """The records of what was told of epochs that are open."""
+    incidents: list[tuple[str, int, str]]
+    alerts: int
+    suppressed: int
+    forgotten: int
+    faults: dict[str, int]
+    switched_off: list[str]
+    counters: dict[str, int]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Snapshot)
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """A snapshot as bytes."""
+    return _encoder.encode(snapshot)
+
+
+def decode(data: bytes) -> Snapshot:
+    """A snapshot from bytes; msgspec.ValidationError if it is none."""
+    snapshot: Snapshot = _decoder.decode(data)
+    return snapshot
+
+
+def collected(memory: CollectorMemory) -> Collected:
+    """What a collector knows, as it is kept."""
+    panes = {
+        index: HeldPane(
+            pane.start,
+            pane.end,
+            {member: pack(partial) for member, partial in pane.partials.items()},
+            sorted(pane.missing),
+            pane.lost,
+        )
+        for index, pane in memory.panes.items()
+    }
+    quiet, fired = memory.quiet, {}
+    for pane_index, (keys, levels) in quiet.fired.items():
+        fired[pane_index] = keys.tobytes(), levels.astype(np.int64).tobytes()
+    held = Quieted(quiet.keys.tobytes(), quiet.starts.tobytes(), quiet.ends.tobytes(), fired)
+    return Collected(memory.closed, panes, held, memory.counters)
+
+
+def memory_of(held: Collected, packing: Packing, words: int) -> CollectorMemory:
+    """What a collector knew."""
+    panes = {
+        index: Pane(
+            pane.start,
+            pane.end,
+            {member: packing.unpack(columns) for member, columns in pane.partials.items()},
+            set(pane.missing),
+            pane.lost,
+        )
+        for index, pane in held.panes.items()
+    }
+    keys, fired = unpack_keys(held.quiet.keys, words), {}
+    for pane_index, (fired_keys, levels) in held.quiet.fired.items():
+        own = unpack_keys(fired_keys, words)
+        fired[pane_index] = own, unpack_numbers(levels, np.int64, len(own))
+    starts, ends = (unpack_numbers(each, np.int64, len(keys)) for each in (held.quiet.starts, held.quiet.ends))
+    return CollectorMemory(held.closed, panes, QuietMemory(keys, starts, ends, fired), held.counters)

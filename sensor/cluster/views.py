@@ -1,0 +1,145 @@
+"""Global views: what all members know of the keys that some member reported, asked for before their epoch is over.
+
+Of one SumStat, so many requests wait for answers at once; keys beyond them wait their turn, the nearest to its level
+first, and one that is reported again while it waits keeps its place. Nothing is thrown away but the least urgent where
+more wait than there is room for, which is counted: its epoch's end finds it all the same.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sensor.cluster.columns import Packing
+from sensor.cluster.messages import ClusterKeyRequest, ClusterKeyResponse
+from sensor.cluster.settings import ClusterSettings
+from sensor.sumstats import Collector, Definition, Merged, Partial
+
+_KEYS = 1000  # that one request is about, at most
+
+
+@dataclass(slots=True)
+class _View:
+    keys: list[bytes]
+    waiting: set[str]
+    asked: float
+    partials: dict[str, Partial] = field(default_factory=dict)
+    epochs: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All members' views of some keys: what crossed, and by how much each key may grow before that must be told."""
+
+    epoch: int
+    merged: list[Merged]
+    keys: np.ndarray
+    shares: np.ndarray
+
+
+class Views:
+    """The views of one SumStat. Requests are numbered by `numbers`, which several may share."""
+
+    def __init__(self, definition: Definition, settings: ClusterSettings, numbers: Iterator[int]) -> None:
+        self._definition, self._settings, self._numbers = definition, settings, numbers
+        self._packing = Packing(definition)
+        self._wanted: dict[bytes, float] = {}
+        self._outstanding: dict[int, _View] = {}
+        self.given_up, self.timed_out, self.skewed = 0, 0, 0
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """`views_given_up` for want of room, `views_timed_out`, `views_skewed`: members were in different epochs."""
+        return {
+            "views_given_up": self.given_up,
+            "views_timed_out": self.timed_out,
+            "views_skewed": self.skewed,
+        }
+
+    def report(self, keys: np.ndarray, values: np.ndarray) -> None:
+        """A member reports keys (uint64, (m, words)), which have come to these values on it alone: they are wanted."""
+        nearness = values / self._first_levels(keys)
+        for key, near in zip((each.tobytes() for each in keys), nearness.tolist(), strict=True):
+            self._want(key, near)
+
+    def _want(self, key: bytes, near: float) -> None:
+        self._wanted[key] = max(near, self._wanted.get(key, near))
+        if len(self._wanted) > self._settings.most_wanted:
+            del self._wanted[min(self._wanted, key=self._wanted.__getitem__)]
+            self.given_up += 1
+
+    def _first_levels(self, keys: np.ndarray) -> np.ndarray:
+        threshold = self._definition.threshold
+        assert threshold is not None
+        levels: np.ndarray = threshold.table[threshold.rule_of(keys), 0, 0]
+        return levels
+
+    def ask(self, members: Iterable[str], now: float) -> list[ClusterKeyRequest]:
+        """The requests to send to all members at a time (s)."""
+        waiting, asked = set(members), []
+        while waiting and self._wanted and len(self._outstanding) < self._settings.max_outstanding_global_views:
+            chosen = sorted(self._wanted, key=lambda key: (-self._wanted[key], key))[:_KEYS]
+            for key in chosen:
+                del self._wanted[key]
+            number = next(self._numbers)
+            self._outstanding[number] = _View(chosen, set(waiting), now)
+            asked.append(ClusterKeyRequest(number, self._definition.name, -1, b"".join(chosen)))
+        return asked
+
+    def answer(self, message: ClusterKeyResponse, collector: Collector) -> Seen | None:
+        """Take an answer; once all have answered, what that comes to. ValueError: it is malformed."""
+        view = self._outstanding.get(message.request)
+        if view is None or message.worker not in view.waiting:
+            return None
+        partial = self._packing.unpack(message.columns)
+        self._packing.check(partial)
+        view.waiting.discard(message.worker)
+        view.partials[message.worker] = partial
+        view.epochs.add(message.epoch)
+        return self._complete(message.request, collector)
+
+    def lost(self, member: str, collector: Collector) -> list[Seen]:
+        """A member is gone: views go on without it."""
+        seen = []
+        for number, view in list(self._outstanding.items()):
+            view.waiting.discard(member)
+            seen.append(self._complete(number, collector))
+        return [each for each in seen if each]
+
+    def expire(self, now: float) -> None:
+        """Ask again, when there is room, about what has waited too long."""
+        for number, view in list(self._outstanding.items()):
+            if now - view.asked >= self._settings.retry_s:
+                del self._outstanding[number]
+                self.timed_out += 1
+                for key in view.keys:
+                    self._want(key, 0.0)
+
+    def clear(self) -> None:
+        """An epoch is over: what was to be asked of it is known."""
+        self._wanted.clear()
+
+    def _complete(self, number: int, collector: Collector) -> Seen | None:
+        view = self._outstanding[number]
+        if view.waiting:
+            return None
+        del self._outstanding[number]
+        if len(view.epochs) != 1:
+            self.skewed += bool(view.epochs)
+            return None
+        epoch = view.epochs.pop()
+        merged = collector.look(epoch, view.partials)
+        keys, values = collector.known(view.partials)
+        return Seen(epoch, merged, keys, self._shares(keys, values, max(len(view.partials), 1)))
+
+    def _shares(self, keys: np.ndarray, values: np.ndarray, members: int) -> np.ndarray:
+        """What is left to the next level, by the number of members; not less than can matter."""
+        threshold = self._definition.threshold
+        assert threshold is not None
+        levels = threshold.table[threshold.rule_of(keys), :, 0]
+        next_level = np.where(levels > values[:, np.newaxis], levels, np.inf).min(axis=1)
+        shares: np.ndarray = (next_level - values) / members
+        if not set(threshold.names) <= self._definition.growing:
+            least = self._settings.cluster_request_global_view_percent * np.abs(next_level)
+            shares = np.maximum(shares, np.where(np.isfinite(least), least, np.inf))
+        return shares
