@@ -280,9 +280,8 @@ class Collector:
 
     def _judge(self, index: int, pane: Pane, *, repeats: bool) -> list[Merged]:
         """Judge every key of the pane by its window; with `repeats`, tell of those that fired in it before, too."""
-        keys = np.concatenate([partial.keys for partial in pane.partials.values()])
-        window = self._compose(index, Keys(keys, self._secret))
-        known = self._quiet.fired_in(index)
+        keys, known = self._worth_judging(index), self._quiet.fired_in(index)
+        window = self._compose(index, Keys(np.concatenate([keys, known[0]]), self._secret))
         if self.definition.threshold and self.definition.threshold.one_a_check:
             keys = keys[~self._quiet.fired(keys, index).any(axis=1)]  # others had the one look that Zeek gives a key
         rows = window.lookup(keys)
@@ -296,6 +295,34 @@ class Collector:
             of = (self.definition.name, index, known[1][there], window.compared(rows), window.partial(rows))
             told.append(Merged(*of, *who, is_known=True))
         return told
+
+    def _worth_judging(self, index: int) -> np.ndarray:
+        """The keys of a pane (uint64, (m, words)) that may have come to a level.
+
+        Of a value that only grows, and whose merge is at most the sum of what is merged, some part must be at least the
+        level by the number of parts. Half of that, as sketches are not exact. So in a flood of keys that do next to
+        nothing hardly any window is put together.
+        """
+        threshold, held = self.definition.threshold, self._held(index)
+        assert threshold is not None
+        parts = [partial for _, partial in held]
+        if threshold.names[0] in self.definition.growing:
+            reducer = self.definition.reducer(threshold.names[0])
+            found = []
+            for partial in parts:
+                levels = threshold.table[threshold.rule_of(partial.keys), 0, 0]
+                values = reducer.values(partial.headers[reducer.stream]["num"], partial.states[reducer.name])
+                found.append(partial.keys[values >= levels / len(parts) / 2])
+            near = Keys(np.concatenate(found), self._secret)
+            own = [partial.keys[near.has(partial.keys)] for at, partial in held if at == index]
+        else:
+            own = [partial.keys for at, partial in held if at == index]
+        return np.concatenate(own)
+
+    def _held(self, index: int) -> list[tuple[int, Partial]]:
+        """What was delivered of the window that ends with a pane: each with its pane, those of one member by name."""
+        panes = sorted(at for at in self._panes if index - self.definition.panes < at <= index)
+        return [(at, partial) for at in panes for _, partial in sorted(self._panes[at].partials.items())]
 
     def _result(self, index: int, pane: Pane) -> EpochResult:
         held = [each for at, each in self._panes.items() if index - self.definition.panes < at <= index]
@@ -311,12 +338,11 @@ class Collector:
     def _compose(self, index: int, only: Keys | None = None) -> Store:
         """The window that ends with a pane, put together from what members delivered: of all keys or of some."""
         window = self._window(index)
-        for at in sorted(each for each in self._panes if index - self.definition.panes < each <= index):
-            for _, partial in sorted(self._panes[at].partials.items()):
-                counts = self._quiet.counts(partial.keys, at, at_start=at == index)
-                if only and at < index:
-                    counts &= only.has(partial.keys)
-                window.merge(partial, counts)
+        for at, partial in self._held(index):
+            counts = self._quiet.counts(partial.keys, at, at_start=at == index)
+            if only:
+                counts &= only.has(partial.keys)
+            window.merge(partial, counts)
         return window
 
     def _window(self, index: int) -> Store:
