@@ -82,8 +82,8 @@ class Worker:
     def process(self, block: Block) -> None:
         """Take the next block."""
         packets = self._decoder.decode(block)
-        mine = keep_share(packets, *self._share) if self._share[1] > 1 else np.ones(len(packets), np.bool_)
-        self._count(packets, mine)
+        is_all = self._share[1] == 1
+        self._count(packets if is_all else packets[keep_share(packets, *self._share)])
         if self._held is not None:
             packets, self._held = np.concatenate([self._held, packets]), None
         self._waiting += len(packets)
@@ -136,8 +136,8 @@ class Worker:
             counts.update({f"sumstats_{name}": count for name, count in each.items() if name != "observations"})
         return dict(counts)
 
-    def _count(self, packets: np.ndarray, mine: np.ndarray) -> None:
-        counted, own = self._counts, packets[mine]
+    def _count(self, own: np.ndarray) -> None:
+        counted = self._counts
         counted.packets_read += len(own)
         counted.packets_decoded += int(np.count_nonzero(own["refused"] == 0))
         counted.bytes += int(own["wirelen"].sum(dtype=np.int64))
