@@ -78,6 +78,15 @@ class _Stat:
         return self.judged.definition
 
 
+@dataclass(frozen=True)
+class Groups:
+    """What came so far of an epoch that a worker is delivering."""
+
+    epoch: int
+    count: int = 0
+    parts: tuple[Partial, ...] = ()
+
+
 def digest_of(definitions: Iterable[Definition]) -> str:
     """Equal for nodes whose results may be merged."""
     return hashlib.sha256("".join(each.digest for each in definitions).encode()).hexdigest()
@@ -113,7 +122,7 @@ class Manager:
                 views = Views(definition, self._settings, numbers)
                 self._stats[definition.name] = _Stat(judged, collector, Packing(definition), views)
         self.digest = digest_of(stat.definition for stat in self._stats.values())
-        self._groups: dict[tuple[str, str], tuple[int, list[Partial]]] = {}
+        self._groups: dict[tuple[str, str], Groups] = {}
         self._broken: set[tuple[str, int, str]] = set()
         self._told_early: dict[tuple[str, int], list[bytes]] = {}
         self._run, self._later = 0, list[tuple[int, str, str, EpochEnd]]()
@@ -267,19 +276,19 @@ class Manager:
         partial = stat.packing.unpack(message.columns)
         if not self._is_local:
             stat.packing.check(partial)
-        epoch, groups = self._groups.pop((member.name, message.sumstat), (message.epoch, []))
-        if epoch != message.epoch or message.group != len(groups):
+        assembled = self._groups.pop((member.name, message.sumstat), Groups(message.epoch))
+        if (assembled.epoch, assembled.count) != (message.epoch, message.group):
             self._counts["groups_missing"] += 1  # an earlier manager had those before, and its journal is gone
             self._broken.add((message.sumstat, message.epoch, member.name))
-            groups = [partial] * message.group
-        groups.append(partial)
+            assembled = Groups(message.epoch)
+        assembled = Groups(message.epoch, message.group + 1, (*assembled.parts, partial))
         if not message.done:
-            self._groups[member.name, message.sumstat] = (message.epoch, groups)
+            self._groups[member.name, message.sumstat] = assembled
             return
         if message.sumstat in member.to_begin:  # where in this epoch its incarnation began is not known
             member.to_begin.discard(message.sumstat)
             self._broken.add((message.sumstat, message.epoch, member.name))
-        whole = Partial.join(groups)
+        whole = Partial.join(assembled.parts)
         about = message.sumstat, message.epoch, message.following, message.start, message.end
         end = EpochEnd(*about, whole, message.lost)
         if message.run > self._run:
@@ -480,8 +489,8 @@ class Manager:
         suppressor, faults = self._alerter.suppressor, self._alerter.faults
         collected = {name: snapshot.collected(stat.collector.memory) for name, stat in self._stats.items()}
         groups = [
-            snapshot.Group(member, name, epoch, [pack(part) for part in parts])
-            for (member, name), (epoch, parts) in self._groups.items()
+            snapshot.Group(member, name, each.epoch, each.count, [pack(part) for part in each.parts])
+            for (member, name), each in self._groups.items()
         ]
         later = [
             snapshot.Later(run, member, name, end.epoch, end.following, end.start, end.end, end.lost, pack(end.partial))
@@ -520,7 +529,8 @@ class Manager:
             stat.collector.restore(snapshot.memory_of(own, stat.packing, stat.definition.key_words))
         for group in held.groups:
             packing = self._stats[group.sumstat].packing
-            self._groups[group.member, group.sumstat] = group.epoch, [packing.unpack(each) for each in group.columns]
+            parts = tuple(packing.unpack(each) for each in group.columns)
+            self._groups[group.member, group.sumstat] = Groups(group.epoch, group.count, parts)
         for later in held.later:
             partial = self._stats[later.sumstat].packing.unpack(later.columns)
             about = later.sumstat, later.epoch, later.following, later.start, later.end

@@ -5,6 +5,7 @@ after a reconnect, or where an acknowledgement fails to come, they are sent agai
 acknowledged. What is told of keys in open windows is neither numbered nor held.
 """
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -249,17 +250,13 @@ class Reporter:
         volatile, self._volatile = self._volatile, []
         if not self._is_welcome:
             return []
-        if self._beat and self._sent == self._sequence:
-            self._hold(Heartbeat(self.name, self.incarnation, self._sequence + 1, *self._beat))
-            self._beat = None
         if self._sent > self._acknowledged and now - self._progress >= self._settings.retry_s:
             self._sent, self._progress = self._acknowledged, now
         room = self._settings.window_messages - (self._sent - self._acknowledged)
-        numbered: list[Message] = []
-        for message in self._held.after(self._sent) if room > 0 else ():
-            numbered.append(message)
-            if len(numbered) == room:
-                break
+        if self._beat and self._sequence - self._sent < room:
+            self._hold(Heartbeat(self.name, self.incarnation, self._sequence + 1, *self._beat))
+            self._beat = None
+        numbered: list[Message] = list(itertools.islice(self._held.after(self._sent), max(room, 0)))
         if numbered and self._sent == self._acknowledged:
             self._progress = now
         self._sent += len(numbered)

@@ -60,6 +60,7 @@ class Group(msgspec.Struct, frozen=True):
     member: str
     sumstat: str
     epoch: int
+    count: int
     columns: list[Columns]
 
 
