@@ -21,6 +21,11 @@ def elapsed_s() -> float:
     return time.perf_counter()
 
 
+def incarnation() -> int:
+    """A number that is larger for each later process of a host (ns since the epoch, by the system's clock)."""
+    return time.time_ns()
+
+
 def parse_duration(text: str) -> int:
     """A duration such as "30s", "5m", "1h" in nanoseconds; ValueError says what is accepted."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)", text.strip())

@@ -101,7 +101,7 @@ class Membership:
     def admit(self, name: str, now: float) -> Member:
         """The member of that name, which joins if it was none."""
         if name not in self.members:
-            self.members[name] = Member(name, since=self.frontier(now)[0], heard=now)
+            self.members[name] = Member(name, since=self.frontier(now), heard=now)
         return self.members[name]
 
     def start(self, now: float) -> None:
@@ -109,17 +109,16 @@ class Membership:
         for member in self.members.values():
             member.heard = now
 
-    def frontier(self, now: float) -> tuple[Position, list[str]]:
-        """How far all have come, and who is not waited for any more."""
+    def frontier(self, now: float) -> Position:
+        """How far all that are waited for have come."""
         present: list[Member] = []
         late: list[Member] = []
         for member in self.members.values():
             is_late = not member.is_up and now - member.heard >= self._deadline_s and member.reached != THE_END
             (late if is_late else present).append(member)
         if not present:
-            return max((each.position for each in late), default=NOWHERE), [each.name for each in late]
-        reached = min(each.reached for each in present)
-        return reached, sorted(each.name for each in late if each.position < reached)
+            return max((each.position for each in late), default=NOWHERE)
+        return min(each.reached for each in present)
 
     def expected(self, start: Position, end: Position) -> list[str]:
         """Whose results the epoch from `start` to `end` should have."""

@@ -25,6 +25,8 @@ class _Message(msgspec.Struct, frozen=True, tag=_tag):
 class Counts(msgspec.Struct):
     """What became of a worker's packets; those of several workers are added up."""
 
+    captured: int = 0
+    """Packets that the capture source says it gave: by another count than the rest."""
     packets_read: int = 0
     packets_decoded: int = 0
     refused: dict[str, int] = {}
@@ -222,6 +224,10 @@ class Heartbeat(_Message, frozen=True):
     """Its input has ended, and all results were sent."""
     leaves: bool = False
     """It is no longer to be waited for."""
+    read: int = 0
+    """Bytes of its input that it has read."""
+    damage: list[str] = []
+    """What of its input could not be read, for people."""
 
 
 class Ping(_Message, frozen=True):

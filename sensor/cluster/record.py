@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sensor.cluster.messages import ClusterSsResponse, DetectionSwitchedOff, Heartbeat
+from sensor.cluster.messages import ClusterSsResponse, Columns, DetectionSwitchedOff, Heartbeat
 
 
 class Joined(msgspec.Struct, frozen=True, tag="joined"):
@@ -47,8 +47,7 @@ class ToldEarly(msgspec.Struct, frozen=True, tag="told_early"):
     value: bytes
     ts: bytes
     members: list[str]
-    columns: bytes
-    """A msgpack of `Columns`."""
+    columns: Columns
 
 
 class Left(msgspec.Struct, frozen=True, tag="left"):

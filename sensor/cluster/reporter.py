@@ -7,9 +7,10 @@ acknowledged. What is told of keys in open windows is neither numbered nor held.
 
 import itertools
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
+import msgspec
 import numpy as np
 
 from sensor.cluster.columns import pack, unpack_keys, unpack_numbers
@@ -96,7 +97,7 @@ class Reporter:
         }
         self._sequence, self._sent, self._acknowledged = 0, 0, 0
         self._progress, self._is_welcome = 0.0, False
-        self._beat: tuple[int, int | None, Counts, bool] | None = None
+        self._beat: Heartbeat | None = None
         self._volatile: list[Message] = []
         self._counts: Counter[str] = Counter()
 
@@ -184,9 +185,19 @@ class Reporter:
         """A detection no longer runs here."""
         self._hold(DetectionSwitchedOff(self.name, self.incarnation, self._sequence + 1, detection, ts))
 
-    def heartbeat(self, run: int, watermark: int | None, counts: Counts, *, done: bool = False) -> None:
+    def heartbeat(
+        self,
+        run: int,
+        watermark: int | None,
+        counts: Counts,
+        *,
+        done: bool = False,
+        read: int = 0,
+        damage: Sequence[str] = (),
+    ) -> None:
         """All that was observed up to the packet clock `watermark` has been told; only the latest is ever held."""
-        self._beat = (run, watermark, counts, done)
+        about = run, watermark, counts
+        self._beat = Heartbeat(self.name, self.incarnation, 0, *about, done=done, read=read, damage=list(damage))
 
     def _hold(self, message: Numbered) -> bool:
         if not self._held.append(message):
@@ -254,7 +265,7 @@ class Reporter:
             self._sent, self._progress = self._acknowledged, now
         room = self._settings.window_messages - (self._sent - self._acknowledged)
         if self._beat and self._sequence - self._sent < room:
-            self._hold(Heartbeat(self.name, self.incarnation, self._sequence + 1, *self._beat))
+            self._hold(msgspec.structs.replace(self._beat, sequence=self._sequence + 1))
             self._beat = None
         numbered: list[Message] = list(itertools.islice(self._held.after(self._sent), max(room, 0)))
         if numbered and self._sent == self._acknowledged:

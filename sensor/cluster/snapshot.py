@@ -8,6 +8,8 @@ import numpy as np
 from sensor.cluster.columns import Packing, pack, unpack_keys, unpack_numbers
 from sensor.cluster.membership import Member
 from sensor.cluster.messages import Columns
+from sensor.cluster.record import ToldEarly
+from sensor.sumstats import EpochEnd
 from sensor.sumstats.collector import CollectorMemory, Pane
 from sensor.sumstats.quiet import QuietMemory
 
@@ -75,8 +77,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     groups: list[Group]
     later: list[Later]
     broken: list[tuple[str, int, str]]
-    early: list[bytes]
-    """The records of what was told of epochs that are open."""
+    early: list[ToldEarly]
+    """What was told of epochs that are open."""
     incidents: list[tuple[str, int, str]]
     alerts: int
     suppressed: int
@@ -99,6 +101,18 @@ def decode(data: bytes) -> Snapshot:
     """A snapshot from bytes; msgspec.ValidationError if it is none."""
     snapshot: Snapshot = _decoder.decode(data)
     return snapshot
+
+
+def later(run: int, member: str, end: EpochEnd) -> Later:
+    """What came before its time, as it is kept."""
+    about = end.sumstat, end.epoch, end.following, end.start, end.end, end.lost
+    return Later(run, member, *about, pack(end.partial))
+
+
+def end_of(held: Later, packing: Packing) -> EpochEnd:
+    """What came before its time."""
+    about = held.sumstat, held.epoch, held.following, held.start, held.end
+    return EpochEnd(*about, packing.unpack(held.columns), held.lost)
 
 
 def collected(memory: CollectorMemory) -> Collected:

@@ -68,6 +68,12 @@ class Worker:
         )
         self._held: np.ndarray | None = None
         self._counts = Counts()
+        self.captured: dict[str, int] = {}
+        """What its capture source counts: told with the counts of the first share."""
+        self.read = 0
+        """Bytes that its capture source has read."""
+        self.damage: list[str] = []
+        """What its capture source could not read, for people."""
         self._run, self._started, self._events, self._waiting = 0, False, 0, 0
 
     @property
@@ -122,7 +128,9 @@ class Worker:
         if self._share[0] == 0:
             counted.refused = self._decoder.refused
             weirds.update(self._decoder.weirds)
-            counted.counters |= self._decoder.fragment_counters | self._clock.counters
+            captured = dict(self.captured)
+            counted.captured = captured.pop("packets_read", 0)
+            counted.counters = captured | self._decoder.fragment_counters | self._clock.counters | counted.counters
         counted.weirds = dict(weirds)
         counted.flows, counted.observations = counted.counters.pop("flows"), self._feed.observations
         del counted.counters["probes"]  # of the hash table: it depends on the secret, as nothing else does
@@ -190,4 +198,6 @@ class Worker:
             self._reporter.ended(each, self._run)
 
     def _heartbeat(self, *, done: bool = False) -> None:
-        self._reporter.heartbeat(self._run, self._clock.now, self.counts(), done=done)
+        self._reporter.heartbeat(
+            self._run, self._clock.now, self.counts(), done=done, read=self.read, damage=self.damage
+        )

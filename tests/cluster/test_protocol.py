@@ -714,7 +714,7 @@ def test_a_manager_that_reads_its_journal_goes_on_and_repeats_no_alert():
             again.manager.receive(name, message, 1.0)
         for name in "ab":
             beat = Heartbeat(name, 0, 99, 0, 21 * SECOND, Counts())
-            applied = again.manager._membership[name].applied
+            applied = again.manager._ledger.membership[name].applied
             again.manager.receive(name, msgspec.structs.replace(beat, sequence=applied + 1), 1.0)
         found = [each for each in again.detection.results if each[0] == 1]
         assert found == [(1, 1, 14.0, True, ()), (1, 2, 14.0, True, ()), (1, "finished", True, ())]

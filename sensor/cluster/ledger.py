@@ -1,0 +1,311 @@
+"""The ledger: all that the manager knows and must not forget, changed by records alone.
+
+Whatever changes it is a record: a worker has joined, a numbered message was applied, epochs were ended without some
+members, keys crossed early. So a ledger that applies the records of a journal anew, or those after a snapshot, comes to
+the same state, and tells the same alerts under the same ids, as the one that wrote them.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sensor.cluster import record, snapshot
+from sensor.cluster.alerter import Alerter, Crossing, Judged, Silence, Told, crossings
+from sensor.cluster.columns import Packing, pack, unpack_numbers
+from sensor.cluster.membership import NOWHERE, THE_END, Member, Membership, Position
+from sensor.cluster.messages import ClusterSsResponse, DetectionSwitchedOff, Heartbeat
+from sensor.detection import Detection
+from sensor.sumstats import Collector, Definition, EpochEnd, EpochResult, Merged, Partial
+
+_ROOM = 64  # members' worth of keys that a merge has room for
+
+Due = tuple[str, int, list[str]]
+"""An epoch that is over: its SumStat, its number, and who is missing."""
+
+
+@dataclass(frozen=True)
+class Stat:
+    """A SumStat, and what was delivered of it."""
+
+    judged: Judged
+    collector: Collector
+    packing: Packing
+
+    @property
+    def definition(self) -> Definition:
+        """What it is."""
+        return self.judged.definition
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What came so far of an epoch that a worker is delivering."""
+
+    epoch: int
+    count: int = 0
+    parts: tuple[Partial, ...] = ()
+
+
+def digest_of(definitions: Iterable[Definition]) -> str:
+    """Equal for nodes whose results may be merged."""
+    return hashlib.sha256("".join(each.digest for each in definitions).encode()).hexdigest()
+
+
+class Ledger:
+    """What is known of the `members` and of the detections' SumStats. `checks`: what workers send is checked."""
+
+    def __init__(
+        self, detections: Sequence[Detection], members: Iterable[str], deadline_s: float, *, checks: bool
+    ) -> None:
+        self._checks, self._deadline_s = checks, deadline_s
+        self.alerter = Alerter(detections)
+        self.membership = Membership(members, deadline_s)
+        self.stats: dict[str, Stat] = {}
+        for each in detections:
+            for name, definition in each.define().items():
+                judged = Judged(each, each.sumstats[name], definition)
+                self.stats[definition.name] = Stat(judged, Collector(definition, room=_ROOM), Packing(definition))
+        self.digest = digest_of(stat.definition for stat in self.stats.values())
+        self.counts: Counter[str] = Counter()
+        self._groups: dict[tuple[str, str], Groups] = {}
+        self._broken: set[tuple[str, int, str]] = set()
+        self._told_early: dict[tuple[str, int], list[record.ToldEarly]] = {}
+        self._run, self._later = 0, list[tuple[int, str, EpochEnd]]()
+        self._silences: list[Silence] = []
+
+    def stat(self, sumstat: str, definition: str) -> Stat:
+        """A SumStat by its name and its definition's digest; ValueError if there is none."""
+        stat = self.stats.get(sumstat)
+        if stat is None or stat.definition.digest != definition:
+            raise ValueError(f"there is no SumStat {sumstat} with that definition")
+        return stat
+
+    def apply(self, what: record.Record) -> list[Told]:
+        """Change by a record; what is to be told of that. ValueError if it cannot be, and nothing has changed."""
+        match what:
+            case record.Joined():
+                self._join(what)
+            case record.Applied():
+                return self._apply(self.membership[what.message.worker], what)
+            case record.Settled():
+                return list(self._settle(what))
+            case record.BegunRun():
+                self._begin_run()
+            case record.ToldEarly():
+                return self._tell_early(what)
+            case record.Left():
+                self._leave(self.membership[what.worker])
+        return []
+
+    def matters(self, message: Heartbeat) -> bool:
+        """Whether a heartbeat changes what must not be forgotten; others only say how far a worker has come."""
+        return message.done or message.leaves or self.membership[message.worker].gap is not None
+
+    def is_end_by_hand(self, message: ClusterSsResponse) -> bool:
+        """Whether a worker has ended an epoch by hand, as all others are to do then."""
+        return message.done and not self.stats[message.sumstat].definition.epoch_ns
+
+    def take_silences(self) -> list[Silence]:
+        """The keys that need no counting any more, since the last call."""
+        taken, self._silences = self._silences, []
+        return taken
+
+    def due(self, frontier: Position, now: float) -> list[Due]:
+        """The epochs that are over next, at one time, now that all have come as far as `frontier`."""
+        ready: dict[int, list[Due]] = {}
+        for name, stat in self.stats.items():
+            length = stat.definition.pane_ns
+            for epoch, (start, end, who) in stat.collector.delivered.items():
+                until = start + length if length else end  # the last one of all may have ended before
+                missing = self._missing(name, epoch, start, until, who)
+                is_over = (self._run, until) <= frontier
+                if not length:
+                    is_over = is_over and not set(missing) - self._not_awaited(now)
+                if is_over:
+                    ready.setdefault(until, []).append((name, epoch, missing))
+        return sorted(ready[min(ready)], key=lambda each: each[1]) if ready else []
+
+    def begins_run(self, frontier: Position) -> bool:
+        """Whether all members' clocks have begun anew."""
+        return bool(self._later) and frontier[0] > self._run
+
+    def _not_awaited(self, now: float) -> set[str]:
+        members = self.membership.members.values()
+        late = {each.name for each in members if not each.is_up and now - each.heard >= self._deadline_s}
+        return late | {each.name for each in members if each.reached == THE_END}
+
+    def _missing(self, name: str, epoch: int, start: int, end: int, who: frozenset[str]) -> list[str]:
+        """Whose results of an epoch should be there and are not, or not wholly."""
+        missing = []
+        since, until = (self._run, start), (self._run, end)
+        by_hand = not self.stats[name].definition.epoch_ns
+        for member in (self.membership[each] for each in self.membership.expected(since, until)):
+            has_nothing = member.reached >= until and not by_hand and not member.lacks(since, until)
+            if (name, epoch, member.name) in self._broken or not (member.name in who or has_nothing):
+                missing.append(member.name)
+        return missing
+
+    def _join(self, joined: record.Joined) -> None:
+        member = self.membership.admit(joined.worker, 0.0)
+        member.begin(joined.incarnation, joined.sequence, self.stats, replays=joined.replays)
+        member.version = joined.version
+        for key in [each for each in self._groups if each[0] == joined.worker]:
+            del self._groups[key]
+
+    def _leave(self, member: Member) -> None:
+        if not member.is_done:
+            member.gap = member.position if member.gap is None else member.gap
+            member.gaps = [*member.gaps, (member.gap, THE_END)]
+        member.has_left, member.is_up = True, False
+
+    def _apply(self, member: Member, applied: record.Applied) -> list[Told]:
+        told: list[Told] = []
+        match applied.message:
+            case ClusterSsResponse() as response:
+                self._apply_response(member, response)
+            case DetectionSwitchedOff() as off:
+                if not self.alerter.runs(off.detection):
+                    raise ValueError(f"there is no detection {off.detection}")
+                told.append(self.alerter.switched_off(off.worker, off.detection, off.ts))
+            case Heartbeat() as beat:
+                position = NOWHERE if beat.watermark is None else (beat.run, beat.watermark)
+                member.advance(position, beat.counts, is_done=beat.done)
+                member.has_left |= beat.leaves
+        member.applied = applied.message.sequence
+        return told
+
+    def _apply_response(self, member: Member, message: ClusterSsResponse) -> None:
+        stat = self.stat(message.sumstat, message.definition)
+        partial = stat.packing.unpack(message.columns)
+        if self._checks:
+            stat.packing.check(partial)
+        assembled = self._groups.pop((member.name, message.sumstat), Groups(message.epoch))
+        if (assembled.epoch, assembled.count) != (message.epoch, message.group):
+            self.counts["groups_missing"] += 1  # an earlier manager had those before, and its journal is gone
+            self._broken.add((message.sumstat, message.epoch, member.name))
+            assembled = Groups(message.epoch)
+        assembled = Groups(message.epoch, message.group + 1, (*assembled.parts, partial))
+        if not message.done:
+            self._groups[member.name, message.sumstat] = assembled
+            return
+        if message.sumstat in member.to_begin:  # where in this epoch its incarnation began is not known
+            member.to_begin.discard(message.sumstat)
+            self._broken.add((message.sumstat, message.epoch, member.name))
+        about = message.sumstat, message.epoch, message.following, message.start, message.end
+        end = EpochEnd(*about, Partial.join(assembled.parts), message.lost)
+        if message.run > self._run:
+            self._later.append((message.run, member.name, end))
+        else:
+            stat.collector.take(member.name, end)
+
+    def _settle(self, settled: record.Settled) -> Iterator[Told]:
+        """End epochs that are over at one time: all their crossings first, then their results."""
+        found: list[Crossing] = []
+        results: list[tuple[Judged, EpochResult]] = []
+        for name, epoch, missing in settled.epochs:
+            stat = self.stats[name]
+            for told in stat.collector.settle(epoch, missing):
+                if isinstance(told, Merged):
+                    found += crossings(stat.judged, told)
+                else:
+                    results.append((stat.judged, told))
+                    self.counts["epochs_closed"] += 1
+                    self.counts["epochs_incomplete"] += not told.complete
+        ended = [(name, epoch) for name, epoch, _ in settled.epochs]
+        self._broken = {each for each in self._broken if each[:2] not in ended}
+        for each in ended:
+            self._told_early.pop(each, None)
+        yield from self.alerter.settle(found, ended)
+        for judged, result in results:
+            yield from self.alerter.results(judged, result)
+        self._silence()
+
+    def _silence(self) -> None:
+        """What is observed of keys whose alert stands does not count, whoever has counted it."""
+        for each in self.alerter.take_silences():
+            self._silences.append(each)
+            definition = each.judged.definition
+            since = each.epoch + 1
+            if definition.pane_ns:  # the first that begins at that time or later
+                since -= (each.end - each.until) // definition.pane_ns
+            self.stats[definition.name].collector.silence(each.words[np.newaxis], each.epoch, since)
+
+    def _begin_run(self) -> None:
+        """All members' clocks began anew, and all before is over."""
+        self._run = min(run for run, _, _ in self._later)
+        now, self._later = self._later, []
+        for stat in self.stats.values():
+            first = min((end.epoch for _, _, end in now if end.sumstat == stat.definition.name), default=None)
+            stat.collector.restart(stat.collector.closed + 1 if first is None else first)
+        for run, member, end in now:
+            if run > self._run:
+                self._later.append((run, member, end))
+            else:
+                self.stats[end.sumstat].collector.take(member, end)
+
+    def _tell_early(self, told: record.ToldEarly) -> list[Told]:
+        self._told_early.setdefault((told.sumstat, told.epoch), []).append(told)
+        stat = self.stats[told.sumstat]
+        partial = stat.packing.unpack(told.columns)
+        level = unpack_numbers(told.level, np.int64, len(partial))
+        value = unpack_numbers(told.value, np.float64, len(partial))
+        ts = unpack_numbers(told.ts, np.int64, len(partial))
+        stat.collector.recall(told.epoch, partial.keys, level)
+        merged = Merged(told.sumstat, told.epoch, level, value, partial, tuple(told.members))
+        return list(self.alerter.early(crossings(stat.judged, merged, ts)))
+
+    def snapshot(self) -> bytes:
+        """All of it, so that the journal can begin anew."""
+        suppressor, faults = self.alerter.suppressor, self.alerter.faults
+        groups = [
+            snapshot.Group(member, name, each.epoch, each.count, [pack(part) for part in each.parts])
+            for (member, name), each in self._groups.items()
+        ]
+        return snapshot.encode(
+            snapshot.Snapshot(
+                digest=self.digest,
+                run=self._run,
+                members=list(self.membership.members.values()),
+                collected={name: snapshot.collected(stat.collector.memory) for name, stat in self.stats.items()},
+                groups=groups,
+                later=[snapshot.later(*each) for each in self._later],
+                broken=sorted(self._broken),
+                early=[told for each in self._told_early.values() for told in each],
+                incidents=[(incident, *about) for incident, about in suppressor.incidents.items()],
+                alerts=self.alerter.alerts,
+                suppressed=suppressor.suppressed,
+                forgotten=suppressor.forgotten,
+                faults=faults.counts,
+                switched_off=faults.switched_off,
+                counters=dict(self.counts),
+            )
+        )
+
+    def restore(self, data: bytes) -> None:
+        """Know what a snapshot says. ValueError if it is of a manager with other detections or settings."""
+        held = snapshot.decode(data)
+        if held.digest != self.digest:
+            raise ValueError("the journal is of a manager with other detections or settings")
+        self._run = held.run
+        self.membership.members.update((member.name, member) for member in held.members)
+        for name, own in held.collected.items():
+            stat = self.stats[name]
+            stat.collector.restore(snapshot.memory_of(own, stat.packing, stat.definition.key_words))
+        for group in held.groups:
+            packing = self.stats[group.sumstat].packing
+            parts = tuple(packing.unpack(each) for each in group.columns)
+            self._groups[group.member, group.sumstat] = Groups(group.epoch, group.count, parts)
+        self._later = [
+            (each.run, each.member, snapshot.end_of(each, self.stats[each.sumstat].packing)) for each in held.later
+        ]
+        self._broken = set(held.broken)
+        suppressor, faults = self.alerter.suppressor, self.alerter.faults
+        suppressor.incidents.update((incident, (until, id)) for incident, until, id in held.incidents)
+        for told in held.early:  # their alerts have gone out
+            self._tell_early(told)
+        suppressor.suppressed, suppressor.forgotten = held.suppressed, held.forgotten
+        faults.counts, faults.switched_off = held.faults, held.switched_off
+        self.alerter.alerts, self.counts = held.alerts, Counter(held.counters)

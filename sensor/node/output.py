@@ -1,0 +1,65 @@
+"""What nodes write to, and the summary that they close with."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from sensor import _jit
+from sensor.alerts import AlertRecord, AlertUpdate
+from sensor.clock import rfc3339
+from sensor.cluster.manager import Manager
+from sensor.config import Settings
+from sensor.outputs.summary import Summary
+
+
+class Output(Protocol):
+    """What a node writes to."""
+
+    def alert(self, record: AlertRecord) -> None:
+        """Write an alert."""
+
+    def update(self, record: AlertUpdate) -> None:
+        """Write what became of an alert that was written before its epoch was over."""
+
+    def summary(self, record: Summary) -> None:
+        """Write the closing record."""
+
+
+def tell(told: Iterable[AlertRecord | AlertUpdate], outputs: Sequence[Output]) -> None:
+    """Write alerts, and what became of earlier ones, to all outputs."""
+    for each in told:
+        for output in outputs:
+            if isinstance(each, AlertRecord):
+                output.alert(each)
+            else:
+                output.update(each)
+
+
+def summarise(manager: Manager, settings: Settings, seconds: float, damage: Iterable[str]) -> Summary:
+    """What became of every packet of a run that took so long."""
+    counts = manager.counts()
+    return Summary(
+        packets_read=counts.captured,
+        packets_decoded=counts.packets_decoded,
+        refused=counts.refused,
+        weirds=counts.weirds,
+        flows=counts.flows,
+        observations=counts.observations,
+        alerts=manager.alerts,
+        alerts_suppressed=manager.suppressed,
+        bytes=counts.bytes,
+        first_ts=None if counts.first_ts is None else rfc3339(counts.first_ts),
+        last_ts=None if counts.last_ts is None else rfc3339(counts.last_ts),
+        seconds=round(seconds, 6),
+        packets_per_second=round(counts.packets_read / seconds, 1) if seconds else 0.0,
+        damage=list(damage),
+        detections=[each.name for each in settings.detections],
+        detection_faults=counts.faults,
+        workers=manager.workers,
+        compiled=_jit.COMPILED,
+        counters=counts.counters | manager.counters,
+    )
+
+
+def unaccounted(summary: Summary) -> int:
+    """How many packets were read and neither decoded nor refused under a name: anything but 0 is a defect of ours."""
+    return summary.packets_read - summary.packets_decoded - sum(summary.refused.values())
