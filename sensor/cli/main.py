@@ -11,11 +11,14 @@ from sensor import __version__
 
 COMMANDS = {
     "replay": ("sensor.cli.replay", "Read capture files and name the scanners in them."),
+    "manager": ("sensor.cli.manager", "Merge, judge and alert on what workers report."),
+    "worker": ("sensor.cli.worker", "Observe, and report to a manager."),
+    "status": ("sensor.cli.status", "Show the nodes of a manager, and how far each has come."),
     "detections": ("sensor.cli.detections", "List the detections, their options, and what each misses."),
     "events": ("sensor.cli.events", "List the events that a detection can name, and their columns."),
 }
 
-FAILURE, FOUND, NO_PERMISSION = 1, 10, 77
+FAILURE, USAGE, FOUND, NO_PERMISSION = 1, 2, 10, 77
 
 
 class LazyGroup(click.Group):

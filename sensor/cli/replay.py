@@ -4,9 +4,9 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -17,10 +17,17 @@ from sensor.detection import DetectionError
 
 if TYPE_CHECKING:
     from sensor.capture import Savefiles
-    from sensor.node import Standalone
+    from sensor.node import Output
     from sensor.outputs.summary import Summary
 
 _NOTICES = 3
+
+
+class Stoppable(Protocol):
+    """What a signal can end in order."""
+
+    def stop(self) -> None:
+        """Take no further input."""
 
 
 def detection_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,12 +64,14 @@ def configured(names: tuple[str, ...], plugins: tuple[str, ...], assignments: tu
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines: alerts as they happen, then a summary.")
 @click.option("--exit-code", is_flag=True, help="Exit with 10 when an alert was raised.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, help="Share the work among so many processes.")
 @detection_options
 def command(
     inputs: tuple[str, ...],
     as_json: bool,
     exit_code: bool,
     quiet: bool,
+    workers: int,
     names: tuple[str, ...],
     plugins: tuple[str, ...],
     assignments: tuple[str, ...],
@@ -75,12 +84,17 @@ def command(
     --exit-code, 77 no permission to read.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
+    if workers > 1 and "-" in inputs:
+        raise click.UsageError("several workers each read the input, so it cannot be standard input: give a file")
     settings = configured(names, plugins, assignments)
     from sensor.capture import CaptureError, open_savefiles
 
+    options = [("--detection", names), ("--plugin", plugins), ("--set", assignments)]
+    passed = [part for option, values in options for value in values for part in (option, value)]
     try:
         with open_savefiles(inputs, stdin=sys.stdin.buffer) as source:
-            summary = _run(source, settings, as_json, quiet or not sys.stderr.isatty())
+            start = _cluster(settings, workers, inputs, passed) if workers > 1 else _standalone(settings, source)
+            summary = _run(source, start, as_json, quiet or not sys.stderr.isatty())
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if isinstance(error.__cause__, PermissionError) else FAILURE) from None
     for notice in _brief(source.skipped):
@@ -92,26 +106,58 @@ def command(
     sys.exit(FOUND if exit_code and summary.alerts else 0)
 
 
-def _run(source: "Savefiles", settings: Settings, as_json: bool, quiet: bool) -> "Summary":
+Run = tuple[Stoppable, Callable[[], "Summary"]]
+Start = Callable[["Sequence[Output]", Callable[[int, int], None]], Run]
+"""Makes a node of outputs and of whom to tell its progress; and gives it with what runs it."""
+
+
+def _standalone(settings: Settings, source: "Savefiles") -> Start:
+    from sensor.node import Standalone
+
+    def start(outputs: "Sequence[Output]", progress: Callable[[int, int], None]) -> Run:
+        node = Standalone(settings, outputs, early=source.progress[1] is None)
+        return node, lambda: node.run(source, progress)
+
+    return start
+
+
+def _cluster(settings: Settings, workers: int, inputs: Sequence[str], options: Sequence[str]) -> Start:
+    from sensor.node.local import LocalCluster
+
+    def start(outputs: "Sequence[Output]", progress: Callable[[int, int], None]) -> Run:
+        node = LocalCluster(
+            settings, outputs, workers=workers, inputs=inputs, options=options, progress=progress, log=_say
+        )
+        return node, node.run
+
+    return start
+
+
+def _say(text: str) -> None:
+    click.echo(f"sensor: {text}", err=True)
+
+
+def _run(source: "Savefiles", start: Start, as_json: bool, quiet: bool) -> "Summary":
     from rich.console import Console
 
     from sensor.cli.progress import ProgressBar
-    from sensor.node import Standalone
     from sensor.outputs.json_lines import JsonLines
     from sensor.outputs.terminal import Terminal
 
     if not COMPILED:
         click.echo("sensor: kernels are not compiled (no Numba, or NUMBA_DISABLE_JIT is set): right but slow", err=True)
     terminal = Terminal(sys.stdout)
-    node = Standalone(settings, [JsonLines(sys.stdout) if as_json else terminal], early=source.progress[1] is None)
+    outputs: list[Output] = [JsonLines(sys.stdout) if as_json else terminal]
     on_stdout = sys.stdout.isatty()
     with contextlib.ExitStack() as stack:
-        stack.callback(_stop_on_signals(node))
-        if quiet or (as_json and on_stdout):
-            return node.run(source, lambda done, packets: None)
-        bar = ProgressBar(terminal.console if on_stdout else Console(stderr=True), source.progress[1])
-        stack.callback(_tell_of_compiling)
-        return node.run(source, stack.enter_context(bar).update)
+        progress: Callable[[int, int], None] = lambda done, packets: None  # noqa: E731
+        if not (quiet or (as_json and on_stdout)):
+            bar = ProgressBar(terminal.console if on_stdout else Console(stderr=True), source.progress[1])
+            stack.callback(_tell_of_compiling)
+            progress = stack.enter_context(bar).update
+        node, run = start(outputs, progress)
+        stack.callback(stop_on_signals(node))
+        return run()
 
 
 def _brief(notices: list[str]) -> list[str]:
@@ -125,7 +171,7 @@ def _tell_of_compiling() -> None:
         click.echo("sensor: kernels were compiled, which took most of these seconds; the next run finds them", err=True)
 
 
-def _stop_on_signals(node: "Standalone") -> Callable[[], None]:
+def stop_on_signals(node: Stoppable) -> Callable[[], None]:
     """Let the first INT or TERM end the run in order, with its summary, and a second one at once."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 

@@ -1,0 +1,75 @@
+"""`sensor worker`: observe for a manager elsewhere."""
+
+import logging
+import re
+import socket
+import sys
+from pathlib import Path
+
+import click
+
+from sensor.cli.main import FAILURE, NO_PERMISSION, USAGE, fail
+from sensor.cli.replay import configured, detection_options, stop_on_signals
+
+
+def _share(context: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", value)
+    if not match or not 1 <= int(match[1]) <= int(match[2]) <= 1024:
+        raise click.BadParameter(f"{value!r} is no share; write the number of this worker and of how many, such as 2/4")
+    return int(match[1]) - 1, int(match[2])
+
+
+@click.command("worker")
+@click.option("--manager", "address", required=True, metavar="HOST:PORT", help="The manager's address, or unix:PATH.")
+@click.option("--replay", "inputs", multiple=True, metavar="FILE", help="Read a capture file or folder (repeatable).")
+@click.option("--name", default="", help="This worker's name; the host's by default.")
+@click.option(
+    "--share",
+    default="1/1",
+    callback=_share,
+    metavar="I/N",
+    help="Track the I-th of N parts of the hosts; the other workers read the same files.",
+)
+@click.option("--spool", type=click.Path(path_type=Path), help="Folder for results that do not fit into memory.")
+@detection_options
+def command(
+    address: str,
+    inputs: tuple[str, ...],
+    name: str,
+    share: tuple[int, int],
+    spool: Path | None,
+    names: tuple[str, ...],
+    plugins: tuple[str, ...],
+    assignments: tuple[str, ...],
+) -> None:
+    """Observe, and report to a manager, until the input has ended and the manager has all that came of it.
+
+    What cannot be delivered is held, in memory and then in --spool, and delivered when the manager is back.
+
+    Exit codes: 0 done, 1 an input is missing or damaged or the manager refuses, 2 usage, 77 no permission to read.
+    """
+    logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
+    if not inputs:
+        raise click.UsageError("nothing to observe: give --replay FILE (capture on interfaces is not there yet)")
+    settings = configured(names, plugins, assignments)
+    from sensor.capture import CaptureError, open_savefiles
+    from sensor.cluster.endpoint import BusError
+    from sensor.node.worker import Place, RefusedError, WorkerNode
+
+    own = name or socket.gethostname().split(".")[0].lower()
+    try:
+        node = WorkerNode(settings, Place(own, address, share, spool))
+    except BusError as error:
+        raise fail(str(error), USAGE) from None
+    restore = stop_on_signals(node)
+    try:
+        with open_savefiles(inputs, stdin=sys.stdin.buffer) as source:
+            node.run(source)
+            damaged = bool(source.damage)
+    except CaptureError as error:
+        raise fail(str(error), NO_PERMISSION if isinstance(error.__cause__, PermissionError) else FAILURE) from None
+    except RefusedError as error:
+        raise fail(str(error)) from None
+    finally:
+        restore()
+    sys.exit(FAILURE if damaged else 0)

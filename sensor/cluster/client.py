@@ -1,0 +1,244 @@
+"""The client: a worker's or an observer's end of the bus, in a thread of its own, as its owner is busy with packets.
+
+It dials until it is let in, and again whenever the connection is lost, with pauses that grow and differ from node to
+node. What is handed over while it is not connected is dropped: the protocol above sends again what must arrive. What
+another engine has to provide in its place is `start`, `send`, `receive`, `room` and `stop`.
+"""
+
+import asyncio
+import contextlib
+import queue
+import random
+import ssl
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+from sensor.cluster.endpoint import Endpoint, connect
+from sensor.cluster.frame import FrameDecoder, FrameError, encode
+from sensor.cluster.messages import Hello, Message, Ping, Refused, Welcome
+from sensor.cluster.roles import may_send
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The manager has let this node in; `welcome` is what it said to a worker."""
+
+    welcome: Welcome | None = None
+
+
+@dataclass(frozen=True)
+class Disconnected:
+    """The connection is gone, or could not be made."""
+
+    reason: str
+
+
+Received = Message | Connected | Disconnected
+
+
+@dataclass(frozen=True)
+class ClientLimits:
+    """How long a client waits, and for how much."""
+
+    queue_bytes: int = 128 << 20
+    """What may wait to be sent: what a worker may have on its way unacknowledged, and more."""
+    received: int = 65536
+    """Messages that may wait for the owner; beyond them nothing more is read."""
+    chunk: int = 256 << 10
+    hello_s: float = 5.0
+    ping_s: float = 1.0
+    """How often the manager is told that this node is there; three times as long without a word from it is too long."""
+    least_pause_s: float = 0.1
+    most_pause_s: float = 5.0
+
+
+class Client:
+    """Keeps a connection to a manager. `hello` is asked for anew on every connection, in the client's thread."""
+
+    def __init__(
+        self,
+        address: str,
+        hello: Callable[[], Hello],
+        *,
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+        limits: ClientLimits | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self._endpoint = Endpoint.parse(address)
+        self._endpoint.require(tls)
+        self._hello, self._tls, self._server_name = hello, tls, server_name
+        self._limits, self._random = limits or ClientLimits(), random.Random(seed)
+        self._received: queue.Queue[Received] = queue.Queue(self._limits.received)
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._lock = threading.Lock()
+        self._is_connected, self._is_stopping = False, False
+        self._loop = asyncio.new_event_loop()
+        self._wake = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
+        self.counters: Counter[str] = Counter()
+        """`messages_unsent`: dropped as there was no connection or no room; `reconnects`."""
+
+    def start(self) -> None:
+        """Begin to dial."""
+        self._thread.start()
+
+    def stop(self, flush: float = 0.0) -> None:
+        """End the connection, once all that waits is sent, or after so many seconds."""
+        if not self._thread.is_alive():
+            return
+        self._is_stopping = True
+        self._call(self._wake.set)
+        self._thread.join(flush)
+        self._call(self._cancel)
+        self._thread.join()
+
+    def send(self, message: Message) -> bool:
+        """Hand over a message; False: it was dropped, as there is no connection, or no room."""
+        frame = encode(message)
+        with self._lock:
+            if not self._is_connected or self._waiting_bytes + len(frame) > self._limits.queue_bytes:
+                self.counters["messages_unsent"] += 1
+                return False
+            self._waiting.append(frame)
+            self._waiting_bytes += len(frame)
+        self._call(self._wake.set)
+        return True
+
+    def room(self) -> int:
+        """Bytes that may still be handed over."""
+        return self._limits.queue_bytes - self._waiting_bytes
+
+    def receive(self, timeout: float = 0.0) -> list[Received]:
+        """What has come; if nothing has, wait so many seconds for the first."""
+        taken: list[Received] = []
+        with contextlib.suppress(queue.Empty):
+            taken.append(self._received.get(timeout > 0, timeout or None))
+            while True:
+                taken.append(self._received.get_nowait())
+        return taken
+
+    def _call(self, function: Callable[[], object]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(function)
+
+    def _cancel(self) -> None:
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+
+    def _run(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            self._loop.run_until_complete(self._dial())
+        self._loop.run_until_complete(asyncio.sleep(0))  # for what connections have yet to close
+        self._loop.close()
+
+    async def _dial(self) -> None:
+        pause = self._limits.least_pause_s
+        while not self._is_stopping:
+            try:
+                await self._converse()
+                pause = self._limits.least_pause_s
+            except FrameError as error:
+                await self._tell(Disconnected(error.text))
+                if error.fatal:
+                    return
+            except (OSError, TimeoutError, EOFError) as error:
+                await self._tell(Disconnected(str(error) or type(error).__name__))
+            self.counters["reconnects"] += 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause * self._random.uniform(0.5, 1.0)):
+                    while not self._is_stopping:
+                        self._wake.clear()
+                        await self._wake.wait()
+            pause = min(2 * pause, self._limits.most_pause_s)
+
+    async def _converse(self) -> None:
+        """One connection."""
+        async with asyncio.timeout(self._limits.hello_s):
+            reader, writer = await connect(self._endpoint, self._tls, self._server_name, self._limits.chunk)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            writer.write(encode(self._hello()))
+            await self._hear(reader, lambda: tasks.extend(self._begin(writer)))
+        finally:
+            with self._lock:
+                self._is_connected = False
+                self._waiting.clear()
+                self._waiting_bytes = 0
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            writer.transport.abort()
+
+    def _begin(self, writer: asyncio.StreamWriter) -> list[asyncio.Task[None]]:
+        with self._lock:
+            self._is_connected = True
+
+        def spawn(work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+            return asyncio.get_running_loop().create_task(work)
+
+        return [spawn(self._write(writer)), spawn(self._ping())]
+
+    async def _hear(self, reader: asyncio.StreamReader, begin: Callable[[], None]) -> None:
+        decoder = FrameDecoder(role="manager")
+        is_in = False
+        if self._hello().role == "observer":  # which is not welcomed
+            is_in = True
+            begin()
+            await self._tell(Connected())
+        while True:
+            async with asyncio.timeout(3 * self._limits.ping_s if is_in else self._limits.hello_s):
+                data = await reader.read(self._limits.chunk)
+            if not data:
+                raise EOFError("the manager has closed the connection")
+            for message in decoder.feed(data):
+                if not may_send("manager", message):
+                    raise FrameError("role", f"a manager does not send {type(message).__name__}")
+                if isinstance(message, Refused):
+                    await self._tell(message)
+                    raise FrameError("refused", message.reason, fatal=message.fatal)
+                if isinstance(message, Welcome) and not is_in:
+                    is_in = True
+                    begin()
+                    await self._tell(Connected(message))
+                elif not isinstance(message, Ping):
+                    await self._tell(message)
+
+    async def _write(self, writer: asyncio.StreamWriter) -> None:
+        """Send what waits; when stopping, end once there is nothing more."""
+        while True:
+            with self._lock:
+                frames = list(self._waiting)
+                self._waiting.clear()
+            for frame in frames:
+                writer.write(frame)
+                await writer.drain()
+                with self._lock:
+                    self._waiting_bytes = max(0, self._waiting_bytes - len(frame))
+            if self._waiting:
+                continue
+            if self._is_stopping:
+                self._cancel()
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _ping(self) -> None:
+        frame = encode(Ping())
+        while True:
+            await asyncio.sleep(self._limits.ping_s)
+            with self._lock:
+                self._waiting.append(frame)
+            self._wake.set()
+
+    async def _tell(self, what: Received) -> None:
+        """Let the owner know; while it does not take anything, nothing more is read."""
+        while True:
+            try:
+                self._received.put_nowait(what)
+                return
+            except queue.Full:
+                await asyncio.sleep(self._limits.ping_s / 10)

@@ -1,0 +1,77 @@
+"""Roles: who may send what, and in whose name. What is not in the table is refused."""
+
+from sensor.cluster.messages import (
+    Ack,
+    ClusterKeyIntermediateResponse,
+    ClusterKeyRequest,
+    ClusterKeyResponse,
+    ClusterShare,
+    ClusterSsRequest,
+    ClusterSsResponse,
+    ClusterThresholdCrossed,
+    DetectionSwitchedOff,
+    Heartbeat,
+    Hello,
+    Message,
+    Ping,
+    Refused,
+    Role,
+    Status,
+    StatusRequest,
+    ThresholdsReset,
+    Welcome,
+)
+
+MAY_SEND: dict[Role | None, frozenset[type]] = {
+    None: frozenset({Hello}),
+    "worker": frozenset(
+        {
+            ClusterSsResponse,
+            ClusterKeyIntermediateResponse,
+            ClusterKeyResponse,
+            DetectionSwitchedOff,
+            Heartbeat,
+            Ping,
+        }
+    ),
+    "manager": frozenset(
+        {
+            Welcome,
+            Refused,
+            Ack,
+            ClusterSsRequest,
+            ClusterKeyRequest,
+            ClusterShare,
+            ClusterThresholdCrossed,
+            ThresholdsReset,
+            Ping,
+            Status,
+        }
+    ),
+    "observer": frozenset({StatusRequest, Ping}),
+}
+"""By role; None: a peer that has not said hello. After it, nobody says it again."""
+
+ADMITTED: frozenset[Role] = frozenset({"worker", "observer"})
+"""Those that may say hello to a manager."""
+
+_SPEAKER: dict[type, str] = {
+    Hello: "name",
+    ClusterSsResponse: "worker",
+    ClusterKeyIntermediateResponse: "worker",
+    ClusterKeyResponse: "worker",
+    DetectionSwitchedOff: "worker",
+    Heartbeat: "worker",
+}
+"""The field that says whom a message is from: it must be the peer's own name."""
+
+
+def may_send(role: Role | None, message: Message) -> bool:
+    """Whether a peer in that role may send such a message; None: before its hello."""
+    return type(message) in MAY_SEND[role]
+
+
+def speaks_for(name: str, message: Message) -> bool:
+    """Whether a message is in the name of that peer, or in nobody's."""
+    field = _SPEAKER.get(type(message))
+    return field is None or getattr(message, field) == name

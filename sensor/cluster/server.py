@@ -1,0 +1,291 @@
+"""The server: the manager's end of the bus. Peers dial in, say who they are, and are heard as far as their role goes.
+
+What another engine has to provide in its place is `start`, `close`, `send`, `broadcast` and `address`, with a `Handler`
+called from one thread.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from sensor.clock import elapsed_s
+from sensor.cluster.endpoint import Endpoint, is_friend, listen
+from sensor.cluster.frame import FrameDecoder, FrameError, encode
+from sensor.cluster.link import Link, Peer, ServerLimits, accept
+from sensor.cluster.messages import Hello, Message, Ping, Refused, Role, Welcome
+from sensor.cluster.roles import ADMITTED, may_send, speaks_for
+
+log = logging.getLogger(__name__)
+
+Identify = Callable[[ssl.SSLObject], tuple[str, Role]]
+"""Who a certificate is of: name and role; ValueError if it is not to be believed."""
+
+
+class Handler(Protocol):
+    """Who is told what peers say; called in the loop's thread, and must not block."""
+
+    def hello(self, peer: Peer, hello: Hello) -> Welcome | Refused | None:
+        """A peer says who it is: what to answer; None, to an observer, nothing."""
+
+    def received(self, peer: Peer, message: Message) -> None:
+        """A message has come; ValueError, which ends the connection, says what in it cannot be."""
+
+    def lost(self, peer: Peer) -> None:
+        """A peer's connection is gone."""
+
+
+class Server:
+    """Listens at an address; `tls` is needed for all but loopback and Unix sockets. `clock` counts seconds."""
+
+    def __init__(
+        self,
+        address: str,
+        handler: Handler,
+        *,
+        tls: ssl.SSLContext | None = None,
+        identify: Identify | None = None,
+        limits: ServerLimits | None = None,
+        clock: Callable[[], float] = elapsed_s,
+    ) -> None:
+        self._endpoint = Endpoint.parse(address)
+        self._endpoint.require(tls)
+        self._handler, self._tls, self._identify = handler, tls, identify
+        self._limits, self._clock = limits or ServerLimits(), clock
+        self._links: dict[str, Link] = {}
+        self._waiting: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._numbers = itertools.count(1)
+        self._listener: socket.socket | None = None
+        self.counters: Counter[str] = Counter()
+        """What was refused or given up, by reason; `bad_frames NAME` by the peer that sent them."""
+
+    @property
+    def address(self) -> str:
+        """Where it listens, with the real port."""
+        if self._listener is None or self._endpoint.path:
+            return str(self._endpoint)
+        host, port = self._listener.getsockname()[:2]
+        return str(Endpoint(host, port))
+
+    @property
+    def peers(self) -> list[Peer]:
+        """Who is connected."""
+        return [link.peer for link in self._links.values() if link.peer]
+
+    async def start(self) -> None:
+        """Begin to listen; BusError says what is in the way."""
+        self._listener = await listen(self._endpoint)
+        self._spawn(self._accept())
+        self._spawn(self._watch())
+
+    async def close(self) -> None:
+        """Send what is waiting, within a while, and end all connections."""
+        if self._listener is None:
+            return
+        links = list(self._links.values())
+        for link in links:
+            link.finish()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.linger_s):
+                await asyncio.gather(*(link.is_written.wait() for link in links))
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._listener.close()
+
+    def send(self, name: str, message: Message) -> bool:
+        """Let a message wait for a peer; False: it is not connected, or was cut off for letting too much wait."""
+        link = self._links.get(name)
+        return link is not None and self._put(name, link, message, encode(message))
+
+    def broadcast(self, message: Message) -> None:
+        """Let a message wait for every worker."""
+        frame = encode(message)
+        for name, link in list(self._links.items()):
+            if link.peer and link.peer.role == "worker":
+                self._put(name, link, message, frame)
+
+    def _put(self, name: str, link: Link, message: Message, frame: bytes) -> bool:
+        if link.is_closing:
+            return False
+        if not link.outbox.put(message, frame):
+            self.counters["slow_peers"] += 1
+            log.warning("%s does not take what it is sent and was cut off; it may come back", name)
+            link.cut()
+            return False
+        return True
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        assert self._listener is not None
+        while True:
+            try:
+                connection, address = await loop.sock_accept(self._listener)
+            except OSError as error:  # no file descriptors are left: those that are connected go on
+                self.counters["accept_failed"] += 1
+                log.warning("a connection could not be accepted: %s", error)
+                await asyncio.sleep(self._limits.ping_s)
+                continue
+            where = "unix" if self._endpoint.path else str(address[0])
+            if reason := self._turns_away(connection, where):
+                self.counters[reason] += 1
+                connection.close()
+            else:
+                self._waiting[where] += 1
+                self._spawn(self._serve(connection, where))
+
+    def _turns_away(self, connection: socket.socket, where: str) -> str:
+        """Why a connection is closed before a byte is read; empty: it is not."""
+        if not is_friend(connection):
+            return "other_user"
+        if self._waiting.total() >= self._limits.waiting:
+            return "too_many_waiting"
+        if where != "unix" and self._waiting[where] >= self._limits.waiting_of_address:
+            return "too_many_of_address"
+        return "too_many_peers" if len(self._links) >= self._limits.peers else ""
+
+    async def _serve(self, connection: socket.socket, where: str) -> None:
+        """One connection, from its first byte to its last."""
+        link: Link | None = None
+        is_waiting = True
+        try:
+            async with asyncio.timeout(self._limits.hello_s):
+                link = await accept(connection, self._tls, self._limits, self._clock)
+                decoder = FrameDecoder(self._limits.frames)
+                hello = await self._read_hello(link, decoder)
+                answer = self._greet(link, hello, where, decoder)
+            self._waiting[where] -= 1
+            is_waiting = False
+            if isinstance(answer, Refused):
+                link.refuse(answer)
+            else:
+                self._spawn(self._write(link, answer))
+                await self._listen_to(link, decoder)
+        except TimeoutError:
+            self.counters["slow_hello"] += 1
+        except FrameError as error:
+            self._blame(link, error)
+        except (OSError, ssl.SSLError):
+            self.counters["broken_connections"] += 1
+        finally:
+            self._waiting[where] -= is_waiting
+            if link is None:
+                connection.close()
+            else:
+                await self._end(link)
+
+    async def _read_hello(self, link: Link, decoder: FrameDecoder) -> Hello:
+        """The hello; what came with it waits in the decoder, for the rules of the peer's role."""
+        while data := await link.read():
+            for message in decoder.feed(data):
+                if isinstance(message, Hello):
+                    return message
+        decoder.end()
+        raise ConnectionResetError("it ended before it said hello")
+
+    def _greet(self, link: Link, hello: Hello, where: str, decoder: FrameDecoder) -> Welcome | Refused | None:
+        if hello.role not in ADMITTED:
+            raise FrameError("role", f"nobody joins as a {hello.role}", fatal=True)
+        ssl_object = link.writer.get_extra_info("ssl_object")
+        if self._identify is not None and ssl_object is not None:
+            try:
+                if self._identify(ssl_object) != (hello.name, hello.role):
+                    raise FrameError("other_name", f"the certificate is not of {hello.role} {hello.name}", fatal=True)
+            except ValueError as error:
+                raise FrameError("certificate", str(error), fatal=True) from None
+        name = hello.name if hello.role == "worker" else f"{hello.name} {next(self._numbers)}"
+        peer = Peer(name, hello.role, hello.incarnation, where)
+        answer = self._handler.hello(peer, hello)
+        if isinstance(answer, Refused):
+            self.counters["refused"] += 1
+            return answer
+        if older := self._links.get(name):
+            self.counters["replaced"] += 1
+            older.refuse(Refused(f"{name} has connected anew from {where}"))
+        link.peer = peer
+        decoder.greet(hello.role)
+        self._links[name] = link
+        return answer
+
+    async def _listen_to(self, link: Link, decoder: FrameDecoder) -> None:
+        peer, data = link.peer, b""
+        assert peer is not None
+        while not link.is_closing:
+            count = 0
+            for message in decoder.feed(data):
+                count += 1
+                self._take(peer, message)
+            await link.pace(count, len(data))
+            await asyncio.sleep(0)  # others have their turn
+            data = await link.read()
+            if not data:
+                decoder.end()
+                return
+
+    def _take(self, peer: Peer, message: Message) -> None:
+        if not may_send(peer.role, message):
+            raise FrameError("role", f"a {peer.role} does not send {type(message).__name__}", fatal=True)
+        if not speaks_for(peer.name, message):
+            raise FrameError("other_name", f"{type(message).__name__} is in another's name", fatal=True)
+        if isinstance(message, Ping):
+            return
+        try:
+            self._handler.received(peer, message)
+        except ValueError as error:
+            raise FrameError("impossible", f"{type(message).__name__}: {error}") from None
+
+    def _blame(self, link: Link | None, error: FrameError) -> None:
+        """A peer broke a rule: it is told, and counted."""
+        self.counters[error.name] += 1
+        if link is None:
+            return
+        who = link.peer.name if link.peer else "somebody unknown"
+        if link.peer:
+            self.counters[f"bad_frames {link.peer.name}"] += 1
+        log.warning("%s was cut off: %s", who, error.text)
+        link.refuse(Refused(error.text, error.fatal))
+
+    async def _write(self, link: Link, first: Message | None) -> None:
+        try:
+            if not await link.write(first):
+                self.counters["stuck_peers"] += 1
+                link.cut()
+        except OSError:
+            link.cut()
+
+    async def _end(self, link: Link) -> None:
+        peer = link.peer
+        if peer and self._links.get(peer.name) is link:
+            del self._links[peer.name]
+            self._handler.lost(peer)
+        if not link.is_closing:
+            link.finish()
+        try:
+            await link.discard()
+        finally:
+            link.cut()
+
+    async def _watch(self) -> None:
+        """Tell all peers that the manager is there, and cut off those of whom nothing is heard."""
+        frame = encode(Ping())
+        while True:
+            await asyncio.sleep(self._limits.ping_s)
+            for name, link in list(self._links.items()):
+                link.silent_for += not link.is_paused
+                if link.silent_for > 3:
+                    self.counters["silent_peers"] += 1
+                    log.warning("%s was not heard of for %.0f s and was cut off", name, 3 * self._limits.ping_s)
+                    link.cut()
+                else:
+                    self._put(name, link, Ping(), frame)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

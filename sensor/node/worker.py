@@ -1,0 +1,161 @@
+"""A worker as a process: a capture source, the worker's state machine, and the bus to a manager elsewhere."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from sensor import __version__
+from sensor.capture import Savefiles
+from sensor.clock import elapsed_s, incarnation
+from sensor.cluster.client import Client, Connected
+from sensor.cluster.ledger import digest_of
+from sensor.cluster.messages import Hello, Numbered, Refused, Welcome
+from sensor.cluster.settings import ClusterSettings
+from sensor.cluster.spool import Spool
+from sensor.cluster.worker import Worker
+from sensor.config import Settings
+
+log = logging.getLogger(__name__)
+
+MEMORY_BYTES, DISK_BYTES = 64 << 20, 1 << 30
+"""Of results that are not acknowledged, held in memory and on disk."""
+
+_BACKLOG = 2000  # messages that are not acknowledged, beyond which a worker that can wait reads no further
+_WAIT_S = 0.2
+_FLUSH_S = 2.0
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Numbered] = msgspec.msgpack.Decoder(Numbered)
+
+
+class RefusedError(Exception):
+    """The manager does not take this worker, and says why."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Who a worker is among the others."""
+
+    name: str
+    manager: str
+    """The manager's address."""
+    share: tuple[int, int] = (0, 1)
+    """Which part of its input, from 0, of how many it tracks; of more than one, all read the same."""
+    spool: Path | None = None
+    """Where results are held that do not fit into memory."""
+
+
+class _Spooled:
+    """Numbered messages in a spool."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._spool = Spool(folder, MEMORY_BYTES, DISK_BYTES)
+
+    def append(self, message: Numbered) -> bool:
+        """Hold a message; False: there is no room."""
+        return self._spool.append(message.sequence, _encoder.encode(message))
+
+    def after(self, sequence: int) -> Iterator[Numbered]:
+        """Those with greater numbers, in order."""
+        return (_decoder.decode(data) for _, data in self._spool.after(sequence))
+
+    def release(self, sequence: int) -> None:
+        """All up to this one are acknowledged."""
+        self._spool.release(sequence)
+
+
+class WorkerNode:
+    """Runs a worker against a manager, until its input has ended and all that came of it is acknowledged."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        place: Place,
+        *,
+        cluster: ClusterSettings | None = None,
+    ) -> None:
+        self._settings, self._place, self._cluster = settings, place, cluster or ClusterSettings()
+        self._incarnation = incarnation()
+        definitions = [each for detection in settings.make() for each in detection.define().values()]
+        self._digest = digest_of(definitions)
+        self._worker: Worker | None = None
+        self._client = Client(place.manager, self._hello)
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Take no further block: finish with what has been read."""
+        self._stopping = True
+
+    def run(self, source: Savefiles) -> None:
+        """Run a source to its end; RefusedError if the manager does not take this worker."""
+        self._client.start()
+        try:
+            self._worker = self._begin()
+            for block in source.blocks():
+                self._worker.process(block)
+                self._worker.read = source.progress[0]
+                self._exchange(0.0)
+                while self._worker.unacknowledged > _BACKLOG and not self._stopping:
+                    self._exchange(_WAIT_S)
+                if self._stopping:
+                    break
+            self._worker.captured = dict(source.counters)
+            self._worker.damage = [str(each) for each in source.damage]
+            self._worker.finish()
+            while self._worker.unacknowledged:
+                self._exchange(_WAIT_S)
+        finally:
+            self._client.stop(flush=_FLUSH_S)
+
+    def _hello(self) -> Hello:
+        if self._worker is not None:
+            return self._worker.hello(__version__, self._digest)
+        return Hello(self._place.name, "worker", __version__, self._digest, self._incarnation, 1, replays=True)
+
+    def _begin(self) -> Worker:
+        """Wait for the manager, which says how many observe, and make the worker."""
+        welcome: Welcome | None = None
+        while welcome is None:
+            for each in self._client.receive(_WAIT_S):
+                if isinstance(each, Refused):
+                    self._refused(each)
+                elif isinstance(each, Connected):
+                    welcome = each.welcome
+            if self._stopping:
+                raise RefusedError("stopped before the manager was reached")
+        worker = Worker(
+            self._place.name,
+            self._settings.make(),
+            self._settings.flows,
+            None if self._place.share[1] > 1 else 0,
+            incarnation=self._incarnation,
+            share=self._place.share,
+            members=max(len(welcome.members), 2) if welcome.early else 0,
+            replays=True,
+            settings=self._cluster,
+            held=_Spooled(self._place.spool),
+        )
+        worker.receive([welcome], elapsed_s())
+        return worker
+
+    def _exchange(self, wait_s: float) -> None:
+        """Hand over what there is to say, and take what has come, waiting so long for the first of it."""
+        assert self._worker is not None
+        for message in self._worker.take(elapsed_s()):
+            self._client.send(message)
+        for each in self._client.receive(wait_s):
+            if isinstance(each, Refused):
+                self._refused(each)
+            elif isinstance(each, Connected):
+                if each.welcome is not None:
+                    self._worker.receive([each.welcome], elapsed_s())
+            elif isinstance(each, msgspec.Struct):
+                self._worker.receive([each], elapsed_s())
+
+    def _refused(self, refused: Refused) -> None:
+        if refused.fatal:
+            raise RefusedError(refused.reason)
+        log.warning("the manager at %s refused: %s", self._place.manager, refused.reason)
