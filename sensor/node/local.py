@@ -36,11 +36,10 @@ class LocalCluster:
         inputs: Sequence[str],
         options: Sequence[str],
         progress: Callable[[int, int], None],
-        log: Callable[[str], None],
     ) -> None:
         self._names = [f"worker-{number + 1}" for number in range(workers)]
         self._inputs, self._options, self._progress = inputs, options, progress
-        self._settings, self._outputs, self._log = settings, outputs, log
+        self._settings, self._outputs = settings, outputs
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._node: ManagerNode | None = None
         self._stopping = False
@@ -96,9 +95,8 @@ class LocalCluster:
             reason = errors.decode(errors="replace").strip().rpartition("\n")[2]
             reason = reason or f"it ended with {process.returncode}"
         else:
-            self._log(f"{name} died {ATTEMPTS} times, and its share is missing: {reason}")
             assert self._node is not None
-            self._node.leave(name)
+            self._node.leave(name, f"{name} died {ATTEMPTS} times, and its share is missing: {reason}")
 
     def _command(self, name: str, address: str, folder: str) -> list[str]:
         number = self._names.index(name)

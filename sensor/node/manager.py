@@ -79,8 +79,9 @@ class ManagerNode:
         """End in order: tell what there is, and close."""
         self._over.set()
 
-    def leave(self, name: str) -> None:
-        """Wait for a member no more."""
+    def leave(self, name: str, why: str) -> None:
+        """Wait for a member no more, and say why."""
+        self._damage.append(why)
         self.manager.leave(name, elapsed_s())
         self._commit_soon()
 
