@@ -22,6 +22,8 @@ from sensor.sumstats import Collector, Definition, EpochEnd, EpochResult, Merged
 
 _ROOM = 64  # members' worth of keys that a merge has room for
 
+_ALWAYS = 1 << 62
+
 Due = tuple[str, int, list[str]]
 """An epoch that is over: its SumStat, its number, and who is missing."""
 
@@ -127,6 +129,11 @@ class Ledger:
                 if is_over:
                     ready.setdefault(until, []).append((name, epoch, missing))
         return sorted(ready[min(ready)], key=lambda each: each[1]) if ready else []
+
+    def past(self, now: float) -> int:
+        """Which packet time (ns) all that are waited for have come past, in the present run of the clock."""
+        run, ts = self.membership.frontier(now)
+        return ts if run == self._run else _ALWAYS if run > self._run else -_ALWAYS
 
     def begins_run(self, frontier: Position) -> bool:
         """Whether all members' clocks have begun anew."""

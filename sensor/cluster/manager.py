@@ -156,7 +156,7 @@ class Manager:
         member.is_up, member.heard = False, now
         for sumstat, views in self._views.items():
             stat = self._ledger.stats[sumstat]
-            for seen in views.lost(name, stat.collector):
+            for seen in views.lost(name, stat.collector, self._ledger.past(now)):
                 self._seen(stat, seen)
 
     def leave(self, name: str, now: float) -> None:
@@ -176,7 +176,7 @@ class Manager:
                 self._look(self._ledger.stat(message.sumstat, message.definition), message, now)
             case ClusterKeyResponse() if self._early and message.incarnation == member.incarnation:
                 stat = self._ledger.stat(message.sumstat, message.definition)
-                if seen := self._views[message.sumstat].answer(message, stat.collector):
+                if seen := self._views[message.sumstat].answer(message, stat.collector, self._ledger.past(now)):
                     self._seen(stat, seen)
                 self._ask(stat, now)
 
@@ -252,6 +252,8 @@ class Manager:
                 stat.packing.check(view)
                 self._views[message.sumstat].report(*stat.collector.known({message.worker: view}))
                 continue
+            if message.start > self._ledger.past(now):
+                continue  # what came before its epoch is not over yet, and may matter
             at = {words.tobytes(): int(key) for words, key in zip(view.keys, keys, strict=True)}
             for merged in stat.collector.look(message.epoch, {message.worker: view}):
                 places = np.array([at[words.tobytes()] for words in merged.partial.keys], np.int64)

@@ -139,6 +139,8 @@ class ClusterKeyIntermediateResponse(_Message, frozen=True):
     epoch: int
     worker: str
     incarnation: int
+    start: int
+    """Where the epoch begins (ns)."""
     ts: bytes
     """When each grew so (int64 ns)."""
     order: bytes
@@ -170,6 +172,8 @@ class ClusterKeyResponse(_Message, frozen=True):
     epoch: int
     worker: str
     incarnation: int
+    start: int
+    """Where the epoch begins (ns)."""
     columns: Columns
 
 

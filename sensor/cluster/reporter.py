@@ -179,7 +179,8 @@ class Reporter:
         if self._settings.enable_intermediate_updates:
             times = ts.astype(np.int64).tobytes(), order.astype(np.int64).tobytes()
             ident = (self._definitions[sumstat].digest, sumstat, epoch, self.name, self.incarnation)
-            self._volatile.append(ClusterKeyIntermediateResponse(*ident, *times, pack(partial)))
+            start = self._sumstats.start_of(sumstat, epoch)
+            self._volatile.append(ClusterKeyIntermediateResponse(*ident, start, *times, pack(partial)))
 
     def switched_off(self, detection: str, ts: int) -> None:
         """A detection no longer runs here."""
@@ -246,8 +247,10 @@ class Reporter:
         else:
             selection = Selection(tuple(request.mask), tuple(request.value), top=request.top, by=request.by)
             partial = self._sumstats.answer(request.sumstat, selection)
-        ident = (definition.digest, request.sumstat, self._sumstats.epoch(request.sumstat), self.name, self.incarnation)
-        self._volatile.append(ClusterKeyResponse(request.request, *ident, pack(partial)))
+        epoch = self._sumstats.epoch(request.sumstat)
+        ident = (definition.digest, request.sumstat, epoch, self.name, self.incarnation)
+        start = self._sumstats.start_of(request.sumstat, epoch)
+        self._volatile.append(ClusterKeyResponse(request.request, *ident, start, pack(partial)))
 
     def _end_by_hand(self, request: ClusterSsRequest) -> list[EpochEnd]:
         """End the epoch that is meant, and no later one: the request may come twice."""

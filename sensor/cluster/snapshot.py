@@ -30,6 +30,7 @@ class Quieted(msgspec.Struct, frozen=True):
     keys: bytes
     starts: bytes
     ends: bytes
+    again: bytes
     fired: dict[int, tuple[bytes, bytes]]
 
 
@@ -130,7 +131,7 @@ def collected(memory: CollectorMemory) -> Collected:
     quiet, fired = memory.quiet, {}
     for pane_index, (keys, levels) in quiet.fired.items():
         fired[pane_index] = keys.tobytes(), levels.astype(np.int64).tobytes()
-    held = Quieted(quiet.keys.tobytes(), quiet.starts.tobytes(), quiet.ends.tobytes(), fired)
+    held = Quieted(quiet.keys.tobytes(), quiet.starts.tobytes(), quiet.ends.tobytes(), quiet.again.tobytes(), fired)
     return Collected(memory.closed, panes, held, memory.counters)
 
 
@@ -150,5 +151,8 @@ def memory_of(held: Collected, packing: Packing, words: int) -> CollectorMemory:
     for pane_index, (fired_keys, levels) in held.quiet.fired.items():
         own = unpack_keys(fired_keys, words)
         fired[pane_index] = own, unpack_numbers(levels, np.int64, len(own))
-    starts, ends = (unpack_numbers(each, np.int64, len(keys)) for each in (held.quiet.starts, held.quiet.ends))
-    return CollectorMemory(held.closed, panes, QuietMemory(keys, starts, ends, fired), held.counters)
+    quiet = held.quiet
+    starts, ends, again = (
+        unpack_numbers(each, np.int64, len(keys)) for each in (quiet.starts, quiet.ends, quiet.again)
+    )
+    return CollectorMemory(held.closed, panes, QuietMemory(keys, starts, ends, again, fired), held.counters)

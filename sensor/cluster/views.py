@@ -24,7 +24,8 @@ class _View:
     waiting: set[str]
     asked: float
     partials: dict[str, Partial] = field(default_factory=dict)
-    epochs: set[int] = field(default_factory=set)
+    epochs: set[tuple[int, int]] = field(default_factory=set)
+    """In which epoch, which begins when (ns), each was."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Views:
         self._definition, self._settings, self._numbers = definition, settings, numbers
         self._packing = Packing(definition)
         self._wanted: dict[bytes, float] = {}
+        self._not_now: set[bytes] = set()
         self._outstanding: dict[int, _View] = {}
         self.given_up, self.timed_out, self.skewed = 0, 0, 0
 
@@ -86,8 +88,11 @@ class Views:
             asked.append(ClusterKeyRequest(number, self._definition.name, -1, b"".join(chosen)))
         return asked
 
-    def answer(self, message: ClusterKeyResponse, collector: Collector) -> Seen | None:
-        """Take an answer; once all have answered, what that comes to. ValueError: it is malformed."""
+    def answer(self, message: ClusterKeyResponse, collector: Collector, past: int) -> Seen | None:
+        """Take an answer; once all have answered, what that comes to. ValueError: it is malformed.
+
+        `past` is what time (ns) all have come past: of an epoch that begins later, what came before it may yet matter.
+        """
         view = self._outstanding.get(message.request)
         if view is None or message.worker not in view.waiting:
             return None
@@ -95,19 +100,22 @@ class Views:
         self._packing.check(partial)
         view.waiting.discard(message.worker)
         view.partials[message.worker] = partial
-        view.epochs.add(message.epoch)
-        return self._complete(message.request, collector)
+        view.epochs.add((message.epoch, message.start))
+        return self._complete(message.request, collector, past)
 
-    def lost(self, member: str, collector: Collector) -> list[Seen]:
+    def lost(self, member: str, collector: Collector, past: int) -> list[Seen]:
         """A member is gone: views go on without it."""
         seen = []
         for number, view in list(self._outstanding.items()):
             view.waiting.discard(member)
-            seen.append(self._complete(number, collector))
+            seen.append(self._complete(number, collector, past))
         return [each for each in seen if each]
 
     def expire(self, now: float) -> None:
-        """Ask again, when there is room, about what has waited too long."""
+        """Ask again, when there is room, about what has waited too long, or could not be judged yet."""
+        for key in self._not_now:
+            self._want(key, 0.0)
+        self._not_now.clear()
         for number, view in list(self._outstanding.items()):
             if now - view.asked >= self._settings.retry_s:
                 del self._outstanding[number]
@@ -118,16 +126,18 @@ class Views:
     def clear(self) -> None:
         """An epoch is over: what was to be asked of it is known."""
         self._wanted.clear()
+        self._not_now.clear()
 
-    def _complete(self, number: int, collector: Collector) -> Seen | None:
+    def _complete(self, number: int, collector: Collector, past: int) -> Seen | None:
         view = self._outstanding[number]
         if view.waiting:
             return None
         del self._outstanding[number]
-        if len(view.epochs) != 1:
-            self.skewed += bool(view.epochs)
+        if len(view.epochs) != 1 or max(start for _, start in view.epochs) > past:
+            self.skewed += 1
+            self._not_now.update(view.keys)
             return None
-        epoch = view.epochs.pop()
+        epoch, _ = view.epochs.pop()
         merged = collector.look(epoch, view.partials)
         keys, values = collector.known(view.partials)
         return Seen(epoch, merged, keys, self._shares(keys, values, max(len(view.partials), 1)))

@@ -87,6 +87,9 @@ class _Open:
         self._start = epochs.start(following) if self._definition.pane_ns else now
         return ended
 
+    def start_of(self, epoch: int) -> int:
+        return self._epochs.start(epoch) if self._definition.pane_ns else self._start
+
     def observe(
         self,
         keys: np.ndarray,
@@ -215,6 +218,10 @@ class SumStats:
     def epoch(self, sumstat: str) -> int:
         """Which epoch (where windows hop, pane) of a SumStat is open."""
         return self._open[sumstat].index
+
+    def start_of(self, sumstat: str, epoch: int) -> int:
+        """Where an epoch begins (ns); of those that end by hand, only that of the open one is known."""
+        return self._open[sumstat].start_of(epoch)
 
     def now(self, sumstat: str) -> int:
         """The time (ns) that a SumStat has come to."""

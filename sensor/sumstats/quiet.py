@@ -27,6 +27,8 @@ class QuietMemory:
     """From which pane on each is quiet (int64)."""
     ends: np.ndarray
     """And up to which."""
+    again: np.ndarray
+    """In which it last fell quiet after it had counted (int64)."""
     fired: Mapping[int, tuple[np.ndarray, np.ndarray]]
     """By pane: the keys that fired, and which level each."""
 
@@ -37,7 +39,7 @@ class Quiet:
     def __init__(self, definition: Definition, secret: np.ndarray) -> None:
         self._definition, self._secret = definition, secret
         self._room = max(definition.max_keys, _LEAST_ROOM)
-        span = [("start", np.dtype(np.int64), _NEVER), ("since", np.dtype(np.int64), _NEVER)]
+        span = [(name, np.dtype(np.int64), _NEVER) for name in ("start", "since", "again")]
         self._spans = Table(definition.key_words, self._room, secret, span)
         self._fired: dict[int, Table] = {}
         self._refused = 0
@@ -77,8 +79,9 @@ class Quiet:
         """Note that what is observed of these keys in the panes from `start` up to `since` does not count."""
         rows = _rows(self._spans, keys)
         rows = rows[rows >= 0]
-        starts, ends = self._spans.field("start"), self._spans.field("since")
+        starts, ends, again = (self._spans.field(name) for name in ("start", "since", "again"))
         starts[rows] = np.where(ends[rows] >= start, np.minimum(starts[rows], start), start)
+        again[rows] = np.where(ends[rows] > start, again[rows], start)  # up to then it counted, if only just
         ends[rows] = np.maximum(ends[rows], since)
 
     def counts(self, keys: np.ndarray, pane: int, *, at_start: bool = False) -> np.ndarray:
@@ -86,8 +89,8 @@ class Quiet:
         if not self._spans.used:
             return np.ones(len(keys), np.bool_)
         rows = self._spans.lookup(keys)
-        starts, ends = self._spans.field("start")[rows], self._spans.field("since")[rows]
-        counted: np.ndarray = (rows < 0) | (pane < starts + at_start) | (pane >= ends)
+        starts, ends, again = (self._spans.field(name)[rows] for name in ("start", "since", "again"))
+        counted: np.ndarray = (rows < 0) | (pane < starts) | (pane >= ends) | (at_start & (pane == again))
         return counted
 
     def fired(self, keys: np.ndarray, pane: int) -> np.ndarray:
@@ -120,9 +123,11 @@ class Quiet:
     @property
     def memory(self) -> "QuietMemory":
         """All that is remembered."""
-        starts, ends = (self._spans.field(name)[: self._spans.used].copy() for name in ("start", "since"))
+        starts, ends, again = (
+            self._spans.field(name)[: self._spans.used].copy() for name in ("start", "since", "again")
+        )
         fired = {pane: self.fired_in(pane) for pane in self._fired}
-        return QuietMemory(self._spans.words.copy(), starts, ends, fired)
+        return QuietMemory(self._spans.words.copy(), starts, ends, again, fired)
 
     def restore(self, memory: "QuietMemory") -> None:
         """Remember that instead."""
@@ -131,7 +136,8 @@ class Quiet:
             self.fire(keys, levels, pane)
         self._spans.clear()
         rows = _rows(self._spans, memory.keys)
-        self._spans.field("start")[rows], self._spans.field("since")[rows] = memory.starts, memory.ends
+        for name, own in (("start", memory.starts), ("since", memory.ends), ("again", memory.again)):
+            self._spans.field(name)[rows] = own
 
     def clear(self) -> None:
         """Forget all keys."""

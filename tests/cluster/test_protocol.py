@@ -88,6 +88,10 @@ class Net:
         self.told = []
         for name in names:
             self.join(name)
+        if early:  # they have all come to where the first epoch begins
+            for reporter in self.reporters.values():
+                reporter.heartbeat(0, 0, Counts())
+            self.carry()
 
     def join(self, name, incarnation=0, *, replays=False, start=0):
         engine = SumStats(self.definitions, origin=0, members=self.members if self.early else 0, secret=SECRET)
