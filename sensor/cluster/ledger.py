@@ -157,7 +157,8 @@ class Ledger:
 
     def _join(self, joined: record.Joined) -> None:
         member = self.membership.admit(joined.worker, 0.0)
-        member.begin(joined.incarnation, joined.sequence, self.stats, replays=joined.replays)
+        how = {"replays": joined.replays, "is_late": joined.is_late}
+        member.begin(joined.incarnation, joined.sequence, self.stats, **how)
         member.version = joined.version
         for key in [each for each in self._groups if each[0] == joined.worker]:
             del self._groups[key]

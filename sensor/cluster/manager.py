@@ -143,7 +143,10 @@ class Manager:
         if hello.incarnation < member.incarnation:
             return Refused(f"a later process has taken the name {hello.name}", fatal=True)
         if hello.incarnation > member.incarnation:
-            self._do(record.Joined(hello.name, hello.incarnation, hello.sequence, hello.replays, hello.version))
+            others = self._ledger.membership.members.values()
+            is_late = any(each.position != NOWHERE for each in others if each is not member)
+            about = hello.name, hello.incarnation, hello.sequence, hello.replays, hello.version
+            self._do(record.Joined(*about, is_late))
         member.applied = max(member.applied, hello.sequence - 1)  # what it holds no more was acknowledged
         member.is_up, member.heard = True, now
         return Welcome(member.applied, self.workers, self._early)

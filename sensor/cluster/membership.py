@@ -53,9 +53,14 @@ class Member:
         """How far its results need not be waited for."""
         return THE_END if self.is_done or self.has_left else self.position
 
-    def begin(self, incarnation: int, sequence: int, sumstats: Iterable[str], *, replays: bool) -> None:
-        """Go on with a later incarnation, whose first numbered message is `sequence`."""
-        if self.incarnation >= 0 and not replays:
+    def begin(
+        self, incarnation: int, sequence: int, sumstats: Iterable[str], *, replays: bool, is_late: bool = False
+    ) -> None:
+        """Go on with a later incarnation, whose first numbered message is `sequence`.
+
+        Of one that was awaited from the start and `is_late`, all that it might have seen before is lost.
+        """
+        if (self.incarnation >= 0 or (is_late and self.since is None)) and not replays:
             self.gap = self.position if self.gap is None else self.gap
             self.before = self.before + self.counts
             self.to_begin = set(sumstats)

@@ -19,6 +19,8 @@ class Joined(msgspec.Struct, frozen=True, tag="joined"):
     sequence: int
     replays: bool
     version: str
+    is_late: bool
+    """Others had come some way when it was first heard of."""
 
 
 class Applied(msgspec.Struct, frozen=True, tag="applied"):

@@ -138,7 +138,7 @@ class Views:
             self._not_now.update(view.keys)
             return None
         epoch, _ = view.epochs.pop()
-        merged = collector.look(epoch, view.partials)
+        merged = collector.look_jointly(epoch, view.partials)
         keys, values = collector.known(view.partials)
         return Seen(epoch, merged, keys, self._shares(keys, values, max(len(view.partials), 1)))
 

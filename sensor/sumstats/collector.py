@@ -183,6 +183,14 @@ class Collector:
             window.merge(view)
         return self._fired(window.judge(), epoch, tuple(sorted(views)))
 
+    def look_jointly(self, epoch: int, views: Mapping[str, Partial]) -> list[Merged]:
+        """The same for members that may not know yet what does not count: such keys are left to the epoch's end."""
+        counted = {}
+        for member, view in views.items():
+            keys = np.flatnonzero(~self._quiet.was_quiet(view.keys, epoch))
+            counted[member] = view.take(self.definition, keys)
+        return self.look(epoch, counted)
+
     def known(self, views: Mapping[str, Partial]) -> tuple[np.ndarray, np.ndarray]:
         """The keys of some views, each once (uint64, (m, words)), and the merged value of each (float64)."""
         window = Store(self._merging, self._secret)

@@ -93,6 +93,12 @@ class Quiet:
         counted: np.ndarray = (rows < 0) | (pane < starts) | (pane >= ends) | (at_start & (pane == again))
         return counted
 
+    def was_quiet(self, keys: np.ndarray, pane: int) -> np.ndarray:
+        """Whether some of what was observed of keys in the window that ends with a pane may not count (bool)."""
+        rows = self._spans.lookup(keys)
+        quiet: np.ndarray = (rows >= 0) & (self._spans.field("since")[rows] > pane + 1 - self._definition.panes)
+        return quiet
+
     def fired(self, keys: np.ndarray, pane: int) -> np.ndarray:
         """Which levels each key has fired within an epoch's length of a pane (bool, (m, levels))."""
         fired = np.zeros((len(keys), max(self._definition.levels, 1)), np.bool_)

@@ -361,6 +361,28 @@ def test_a_restarted_worker_whose_input_is_gone_is_named_by_the_epochs_that_it_s
     assert [each for each in net.detection.results if each[:2] == (3, 5)] == [(3, 5, 1.0, False, ("a",))]
 
 
+def test_a_member_that_comes_late_is_named_by_the_epochs_that_it_should_have_seen():
+    net = Net("a")
+    net.manager = Manager([net.detection], ["a", "b"])
+    net.connect("a")
+    net.observe("a", 1, 5, 3)
+    net.pass_time("a", 11)
+    net.carry()
+    net.join("b", start=15 * SECOND)
+    net.observe("b", 15, 5, 1)
+    net.observe("a", 16, 5, 1)
+    for name in "ab":
+        net.pass_time(name, 35)
+    net.carry()
+    missing = {each[0]: each[-1] for each in net.detection.results if each[1] == "finished"}
+    assert missing == {0: ("b",), 1: ("b",)}
+    for name in "ab":
+        net.observe(name, 36, 5, 1)
+        net.pass_time(name, 45)
+    net.carry()
+    assert net.detection.results[-2] == (3, 5, 2.0, True, ())
+
+
 def test_a_manager_with_other_settings_refuses_with_a_reason():
     """S18: no schema, no versions."""
     net = Net("a")

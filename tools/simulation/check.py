@@ -1,0 +1,171 @@
+"""The check: whether a run told what it should have, by one process that saw all, or by all that there was.
+
+Where nothing may be missing, results and standing alerts are equal to those of one process without faults. Where
+something may, an epoch that lacks observations must say so and name whose; none may have more than there was.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from sensor.alerts import AlertRecord, AlertUpdate
+from tools.simulation import alone, workload
+from tools.simulation.manager import Heard, identify
+from tools.simulation.run import Outcome
+from tools.simulation.workload import WORKERS_BASE, Told
+
+_decoder: msgspec.json.Decoder[AlertRecord | AlertUpdate] = msgspec.json.Decoder(AlertRecord | AlertUpdate)
+
+Standing = dict[str, tuple[Any, ...]]
+_MOST = 6
+"""Differences that are told of one kind."""
+
+
+def differences(outcome: Outcome) -> list[str]:
+    """What is wrong with a run, for people; empty if nothing is."""
+    expected = alone.run(outcome.input, replays=outcome.plan.replays)
+    found = [*_in_file(outcome), *_known(outcome)]
+    if outcome.plan.replays and not outcome.plan.can_be_late:
+        found += _same("result", expected.results, outcome.heard.results)
+        found += _same("standing alert", standing(list(expected.alerts.values())), standing(outcome.lines))
+    else:
+        found += Truth(outcome).differences()
+    return found
+
+
+def standing(lines: list[bytes]) -> Standing:
+    """The alerts that stand when all is over, by id: what each is about, its level, and its final figures."""
+    told = [_decoder.decode(line) for line in lines]
+    alerts = {each.id: each for each in told if isinstance(each, AlertRecord)}
+    final: dict[str, AlertRecord | AlertUpdate] = dict(alerts)
+    for each in told:
+        if isinstance(each, AlertUpdate):
+            final[each.id] = each
+            if each.folded_into is not None:
+                del final[each.id]
+    return {id: _about(alerts[id], last) for id, last in final.items()}
+
+
+def _about(alert: AlertRecord, last: AlertRecord | AlertUpdate) -> tuple[Any, ...]:
+    whose = alert.detection, alert.port, alert.epoch, alert.threshold
+    return *whose, last.value, last.first_seen, last.last_seen, last.complete
+
+
+def _same(what: str, expected: dict[Any, Any], found: dict[Any, Any]) -> Iterator[str]:
+    wrong = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
+    for key in wrong[:_MOST]:
+        yield f"{what} {key}:\n  expected {expected.get(key)}\n  found    {found.get(key)}"
+    if len(wrong) > _MOST:
+        yield f"and {len(wrong) - _MOST} more of kind {what}"
+
+
+def _in_file(outcome: Outcome) -> Iterator[str]:
+    """The file has each alert that was told exactly once, and no other."""
+    written = Counter(identify(line) for line in outcome.lines)
+    for id in sorted(written.keys() | outcome.heard.alerts.keys(), key=str):
+        if written[id] != (id in outcome.heard.alerts):
+            yield f"alert {id}: {written[id]} times in the file, told: {id in outcome.heard.alerts}"
+    for line in outcome.lines:
+        if outcome.heard.alerts.get(identify(line) or "") not in (None, line):
+            yield f"alert {identify(line)}: the file has another line than was told"
+
+
+def _known(outcome: Outcome) -> Iterator[str]:
+    """An update is of an alert that was told."""
+    alerts = {identify(line) for line in outcome.lines}
+    for id in alerts:
+        if id and id.endswith(" update") and id.removesuffix(" update") not in alerts:
+            yield f"alert {id}: there is no such alert"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """All that there was to observe in a run, by brute force."""
+
+    outcome: Outcome
+
+    def differences(self) -> list[str]:
+        """What was told and cannot be, or was not told and had to be."""
+        found: list[str] = []
+        for told in self.outcome.heard.results.values():
+            found += self._in_result(told)
+        for about in standing(self.outcome.lines).values():
+            found += self._in_alert(*about[:5])
+        return found + list(self._missed())
+
+    @cached_property
+    def _sums(self) -> dict[tuple[str, int], dict[int, tuple[float, int, int]]]:
+        """By SumStat and epoch, by key: the total, whose observations, and how many elements."""
+        all = self.outcome.input.observations
+        sums: dict[tuple[str, int], dict[int, tuple[float, int, int]]] = {}
+        origin = self.outcome.input.start if self.outcome.plan.replays else 0
+        for name, definition in workload.definitions().items():
+            panes = (all.ts - origin) // definition.pane_ns
+            for last in range(int(panes.min()), int(panes.max()) + definition.panes):
+                own = all.where((panes > last - definition.panes) & (panes <= last))
+                sums[name, last] = {int(key): _sum(own.where(own.key == key)) for key in np.unique(own.key)}
+        return sums
+
+    def _in_result(self, told: Told) -> Iterator[str]:
+        names = workload.names(WORKERS_BASE.bit_length())
+        truth = self._sums.get((told.sumstat, told.epoch), {})
+        lost = set[str]()
+        if told.sumstat in _WITH_RESULTS:
+            for key in truth.keys() | told.keys.keys():
+                own, (total, by) = truth.get(key, (0.0, 0, 0)), told.keys.get(key, (0.0, 0))
+                fewer = [a - b for a, b in zip(_each(own[1]), _each(by), strict=True)]
+                if min(fewer) < 0 or total > own[0]:
+                    yield f"{told}:\n  key {key} has more than there was: {own}"
+                lost |= {name for name, count in zip(names, fewer, strict=False) if count > 0}
+        if lost and (told.complete or not lost <= set(told.missing)):
+            yield f"{told}:\n  observations of {sorted(lost)} are not in it, and it does not say so"
+        if not lost and told.complete and told.sumstat in _WITH_RESULTS:
+            whole = {key: own[:2] for key, own in truth.items()}
+            if whole != told.keys:
+                yield f"{told}:\n  should be {whole}"
+
+    def _in_alert(self, detection: str, key: int, epoch: int, level: float, value: float) -> Iterator[str]:
+        total, _, elements = self._sums.get((detection, epoch), {}).get(key, (0.0, 0, 0))
+        most = total if detection in _WITH_RESULTS else elements
+        if not level <= most or value > most:
+            yield f"alert of {detection} about {key} in epoch {epoch}: {value} of {level}, and there were {most}"
+
+    def _missed(self) -> Iterator[str]:
+        """Alerts that complete epochs should have brought."""
+        alerts = [about[:4] for about in standing(self.outcome.lines).values()]
+        told = {about[:2] for about in alerts}
+        for sumstat, level in (("volume", 12), ("volume", 30), ("volume", 31), ("volume", 60), ("spread", 6)):
+            for (name, epoch), keys in self._sums.items():
+                result = self.outcome.heard.results.get((name, epoch))
+                if name != sumstat or result is None or not result.complete:
+                    continue
+                for key, (total, _, elements) in keys.items():
+                    if name == "volume":
+                        is_missed = total >= level and (name, key, epoch, level) not in alerts
+                    else:  # a repeat is folded into one that went out
+                        is_missed = elements >= level and not {(name, key), ("broad", key)} & told
+                    if is_missed:
+                        yield f"{name} about {key} in epoch {epoch} came to {total} or {elements}, and nothing was told"
+
+
+_WITH_RESULTS = {"volume", "windows"}
+
+
+def _sum(own: workload.Observations) -> tuple[float, int, int]:
+    by = sum(WORKERS_BASE**worker for worker in own.worker.tolist())
+    return float(own.amount.sum()), by, len(np.unique(own.element))
+
+
+def _each(by: int) -> list[int]:
+    """How many observations of each worker."""
+    return [by // WORKERS_BASE**at % WORKERS_BASE for at in range(workload.MOST_WORKERS)]
+
+
+def incomplete(heard: Heard) -> int:
+    """How many epochs say that they lack something."""
+    return sum(not told.complete for told in heard.results.values())

@@ -1,0 +1,120 @@
+"""The faults: what goes wrong in a run, and when, all drawn from its seed before it begins."""
+
+from dataclasses import dataclass, field
+from random import Random
+
+from sensor.cluster.settings import ClusterSettings
+
+MANAGER = "manager"
+FOR_EVER = 1e6
+"""Virtual seconds; longer than any run."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """For a while nothing passes between a worker and the manager."""
+
+    worker: str
+    start: float
+    end: float
+    up: bool
+    """From the worker to the manager."""
+    down: bool
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A process stands still for a while: what comes for it waits."""
+
+    node: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A process dies, and is started again after a while."""
+
+    node: str
+    at: float
+    down_s: float
+    operations: int | None
+    """The manager's machine goes down in the middle of the next disk operation but so many; None: the process dies."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All of a run that is decided beforehand."""
+
+    replays: bool
+    """Input can be read again: a worker that was killed begins anew. Otherwise what it missed is gone."""
+    early: bool
+    settings: ClusterSettings
+    delay_s: float
+    drop: float
+    """The probability that a message is lost."""
+    duplicate: float
+    delay_more: float
+    """The probability that one takes much longer, so that others overtake it."""
+    commit_s: float
+    """For how long the manager gathers messages that share a write."""
+    compact_bytes: int
+    end: float
+    """When all faults cease (virtual s)."""
+    cuts: list[Cut] = field(default_factory=list)
+    stops: list[Stop] = field(default_factory=list)
+    kills: list[Kill] = field(default_factory=list)
+    disk_errors: list[float] = field(default_factory=list)
+    """When the disk fails once (virtual s)."""
+
+    @property
+    def can_be_late(self) -> bool:
+        """Whether epochs may end without a worker."""
+        return self.settings.deadline_s < FOR_EVER
+
+
+def draw(random: Random, workers: list[str], length_s: float) -> Plan:
+    """A plan for a run whose input takes so long (virtual s)."""
+    replays = random.random() < 0.5
+    is_patient = replays and random.random() < 0.8
+    settings = ClusterSettings(
+        cluster_send_in_groups_of=random.choice([2, 5, 5000]),
+        max_outstanding_global_views=random.choice([1, 2, 10]),
+        window_messages=random.choice([1, 3, 64]),
+        retry_s=random.choice([1.5, 4.0]),
+        deadline_s=FOR_EVER if is_patient else random.uniform(3, 15),
+    )
+    end = length_s + 5
+    return Plan(
+        replays=replays,
+        early=random.random() < 0.5,
+        settings=settings,
+        delay_s=random.choice([0.001, 0.02, 0.2]),
+        drop=random.choice([0.0, 0.02, 0.15]),
+        duplicate=random.choice([0.0, 0.02, 0.15]),
+        delay_more=random.choice([0.0, 0.02, 0.15]),
+        commit_s=random.choice([0.0, 0.005, 0.2]),
+        compact_bytes=random.choice([2_000, 10_000, 1 << 30]),
+        end=end,
+        cuts=[_cut(random, workers, end) for _ in range(random.choice([0, 1, 3]))],
+        stops=[_stop(random, workers, end) for _ in range(random.choice([0, 0, 1, 2]))],
+        kills=[_kill(random, workers, end) for _ in range(random.choice([0, 1, 2, 4]))],
+        disk_errors=[random.uniform(0, end) for _ in range(random.choice([0, 0, 2]))],
+    )
+
+
+def _cut(random: Random, workers: list[str], end: float) -> Cut:
+    start = random.uniform(0, end)
+    up, down = random.choice([(True, True), (True, False), (False, True)])
+    return Cut(random.choice(workers), start, min(end, start + random.uniform(0.5, 20)), up, down)
+
+
+def _stop(random: Random, workers: list[str], end: float) -> Stop:
+    start = random.uniform(0, end)
+    return Stop(random.choice([MANAGER, *workers]), start, min(end, start + random.uniform(0.5, 20)))
+
+
+def _kill(random: Random, workers: list[str], end: float) -> Kill:
+    node = MANAGER if random.random() < 0.4 else random.choice(workers)
+    operations = random.randint(0, 5) if random.random() < 0.6 else None
+    return Kill(node, random.uniform(0, end), random.choice([0.1, 1.0, 5.0, 12.0]), operations)

@@ -1,0 +1,171 @@
+"""A run: one whole cluster from its first observation to its last alert, all from one seed."""
+
+import errno
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+
+from sensor.cluster.journal import JournalError
+from sensor.cluster.manager import Manager
+from tools.simulated_disk import Crashed, SimulatedDisk
+from tools.simulation import faults, workload
+from tools.simulation.connection import Connection
+from tools.simulation.faults import MANAGER, Kill, Plan
+from tools.simulation.manager import ALERTS, Heard, ManagerProcess
+from tools.simulation.network import Network, Timeline
+from tools.simulation.worker import BrokenPromise, WorkerProcess
+from tools.simulation.workload import Workload
+
+_LIMIT_S = 300.0
+"""How long all may take to come to an end once faults have ceased (virtual s)."""
+_LOOK_S = 1.0
+_ALL = 1 << 40  # bytes: what a process has written outlives it, as the system does
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run."""
+
+    plan: Plan
+    input: Workload
+    heard: Heard
+    lines: list[bytes]
+    """Of the alert file."""
+    counts: Counter[str]
+    digest: str
+    """Of everything that happened."""
+
+
+class Run:
+    """A cluster under a plan; `go` lets it run to its end."""
+
+    def __init__(self, seed: int, workers: int) -> None:
+        self._random = Random(seed)
+        self._names = workload.names(workers)
+        self._input = workload.draw(self._random, workers)
+        self._plan = faults.draw(self._random, self._names, self._input.length_s)
+        self._timeline = Timeline()
+        self._network = Network(self._timeline, self._random, self._plan)
+        self._heard, self._counts = Heard(), Counter[str]()
+        self._disk = SimulatedDisk(seed=self._random.randrange(1 << 30))
+        self._digest = Manager(workload.make(), self._names).digest
+        self._manager: ManagerProcess | None = None
+        self._workers: dict[str, WorkerProcess] = {}
+        self._incarnations: Counter[str] = Counter()
+        self._down_s = 1.0
+        self._is_over = False
+
+    def go(self) -> Outcome:
+        """Run to the end; BrokenPromise if there is none, or a node has done what it must not do."""
+        self._schedule()
+        limit = self._plan.end + _LIMIT_S
+        while not self._is_over:
+            try:
+                if not self._timeline.step(limit):
+                    raise BrokenPromise(f"it did not come to an end within {limit:.0f} s: {self._describe()}")
+            except Crashed:
+                self._end_manager(self._disk.after_crash())
+        lines = self._disk.read(ALERTS).splitlines() if self._disk.size(ALERTS) else []
+        self._timeline.note("alerts", b"".join(lines))
+        return Outcome(
+            self._plan,
+            self._input,
+            self._heard,
+            lines,
+            self._counts + self._network.counts,
+            self._timeline.digest,
+        )
+
+    def _schedule(self) -> None:
+        self._begin_manager()
+        for name in self._names:
+            self._begin_worker(name)
+        for kill in self._plan.kills:
+            self._timeline.at(kill.at, self._kill, kill)
+        for stop in self._plan.stops:
+            self._timeline.at(stop.start, self._stop, stop.node, stop.end)
+        for at in self._plan.disk_errors:
+            self._timeline.at(at, self._fail_disk)
+        self._timeline.at(self._plan.end, self._cease)
+        self._timeline.after(_LOOK_S, self._look)
+        self._counts["cuts"] = len(self._plan.cuts)
+
+    def _begin_worker(self, name: str) -> None:
+        self._incarnations[name] += 1
+        self._timeline.note(f"begin {name}")
+        self._workers[name] = WorkerProcess(
+            name,
+            self._names.index(name),
+            self._incarnations[name],
+            self._digest,
+            self._plan,
+            self._input,
+            self._timeline,
+            self._connect,
+            len(self._names),
+            self._random.choice([0.7, 1.0, 3.0]),
+        )
+
+    def _begin_manager(self) -> None:
+        self._timeline.note("begin manager", b"".join(self._disk.read(name) for name in self._disk.names()))
+        manager = ManagerProcess(self._names, self._plan, self._timeline, self._disk, self._heard)
+        try:
+            manager.start()
+        except (JournalError, OSError):  # as a system's service manager does
+            self._timeline.after(1.0, self._begin_manager)
+            return
+        self._manager = manager
+
+    def _connect(self, worker: WorkerProcess) -> Connection:
+        now = self._timeline.now
+        return Connection(self._network, worker.name, worker, self._manager, now, now)
+
+    def _kill(self, kill: Kill) -> None:
+        if kill.node != MANAGER:
+            self._kill_worker(kill)
+        elif kill.operations is not None:
+            self._disk.crash_at, self._down_s = self._disk.operations + kill.operations, kill.down_s
+        elif self._manager is not None:
+            self._down_s = kill.down_s
+            self._end_manager(self._disk.after_crash(survives=_ALL))
+
+    def _kill_worker(self, kill: Kill) -> None:
+        worker = self._workers.get(kill.node)
+        if worker is not None and worker.is_alive:
+            self._counts["kills"] += 1
+            worker.kill()
+            self._timeline.after(kill.down_s, self._begin_worker, kill.node)
+
+    def _end_manager(self, disk: SimulatedDisk) -> None:
+        self._counts["kills"] += 1
+        if self._manager is not None:
+            self._manager.kill()
+        self._manager, self._disk = None, disk
+        self._timeline.after(self._down_s, self._begin_manager)
+
+    def _stop(self, node: str, until: float) -> None:
+        process = self._manager if node == MANAGER else self._workers.get(node)
+        if process is not None:
+            self._counts["stops"] += 1
+            process.stop(until)
+
+    def _fail_disk(self) -> None:
+        self._disk.failures[self._disk.operations + self._random.randint(0, 3)] = errno.ENOSPC
+
+    def _cease(self) -> None:
+        self._disk.crash_at = None
+        self._disk.failures.clear()
+
+    def _look(self) -> None:
+        """See whether all is done."""
+        for worker in self._workers.values():
+            if worker.is_alive and worker.is_over:
+                worker.exit()
+        are_over = len(self._workers) == len(self._names) and all(each.is_over for each in self._workers.values())
+        self._is_over = are_over and self._manager is not None and self._manager.is_settled
+        self._timeline.after(_LOOK_S, self._look)
+
+    def _describe(self) -> str:
+        waiting = [name for name, worker in self._workers.items() if not worker.is_over]
+        is_settled = self._manager is not None and self._manager.is_settled
+        return f"workers that are not done: {waiting}; the manager is {'' if is_settled else 'not '}done"

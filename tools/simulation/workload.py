@@ -1,0 +1,236 @@
+"""The workload: what a simulated cluster observes and judges, small and rich enough to go wrong in many ways.
+
+Keys are few and skewed, so that some reach their levels only by what several workers have seen together. Each
+observation also adds a power of `WORKERS_BASE` that tells its worker: a sum of these says how many of whose are in it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from sensor.clock import SECOND
+from sensor.detection import Alert, Detection, Stream, Sum, SumStat, Unique
+from sensor.sumstats import Definition, Happening, SumStats
+
+PACE = 180 * SECOND
+"""Nanoseconds of the packet clock in one second of virtual time: an epoch takes ten seconds, a suppression twenty."""
+WORKERS_BASE = 1024
+MOST_WORKERS = 8
+"""So many powers of `WORKERS_BASE` add up without rounding: a SUM is exact to about 106 bits."""
+
+_SPANS = 2  # epochs, at least
+_LINE = 900 * SECOND
+"""All epochs and panes are whole multiples of it long."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """An epoch as a detection was told of it."""
+
+    sumstat: str
+    epoch: int
+    start: int
+    end: int
+    complete: bool
+    missing: tuple[str, ...]
+    keys: dict[int, tuple[float, int]]
+    """By key the total, and how many observations of which worker, in powers of `WORKERS_BASE`."""
+
+
+class Simulated(Detection):
+    """What the detections of a simulation share: they note the results that they are told. Misses nothing."""
+
+    seen = Stream("connection_attempt", key="resp_p", value="orig_p")
+    told: list[Told]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = []
+        self._keys: dict[int, tuple[float, int]] = {}
+
+    def note(self, key: Any, seen: Any) -> None:
+        """The result of a key."""
+        self._keys[key.resp_p] = (seen.total.sum, int(seen.by.sum))
+
+    def finish(self, epoch: Any) -> None:
+        """The epoch is over."""
+        about = epoch.index, epoch.start, epoch.end, epoch.complete, epoch.missing
+        self.told.append(Told(self.name, *about, self._keys))
+        self._keys = {}
+
+
+class Broad(Simulated):
+    """Many elements in an epoch, which covers what `Spread` says of the same source. Misses nothing."""
+
+    sums = SumStat(epoch="30m", hosts=Unique(Simulated.seen))
+
+    @sums.crosses(hosts=9)
+    def crossed(self, key: Any, seen: Any) -> Alert:
+        """One alert a key."""
+        return Alert(f"{key.resp_p} broad", src=f"host-{key.resp_p}", same_as=key.resp_p, covers=("spread",))
+
+    @sums.epoch_finished
+    def finished(self, epoch: Any) -> None:
+        """No results are wanted, only whether it is complete."""
+        self.finish(epoch)
+
+
+class Volume(Simulated):
+    """A series of levels, each told in every epoch, and all results. Misses nothing."""
+
+    sums = SumStat(epoch="30m", total=Sum(Simulated.seen, of="orig_bytes"), by=Sum(Simulated.seen, of="resp_bytes"))
+
+    @sums.crosses(total=(12, 30, 31, 60))
+    def crossed(self, key: Any, seen: Any) -> Alert:
+        """Each stands for itself."""
+        return Alert(f"{key.resp_p} came to {seen.total.sum}", src=f"host-{key.resp_p}")
+
+    @sums.epoch_result
+    def result(self, key: Any, seen: Any, epoch: Any) -> None:
+        """What came together."""
+        self.note(key, seen)
+
+    @sums.epoch_finished
+    def finished(self, epoch: Any) -> None:
+        """All came together."""
+        self.finish(epoch)
+
+
+class Spread(Simulated):
+    """Elements in windows that hop; a key whose alert stands is silenced on all workers. Misses nothing."""
+
+    sums = SumStat(epoch="30m", hops=2, hosts=Unique(Simulated.seen))
+
+    @sums.crosses(hosts=6)
+    def crossed(self, key: Any, seen: Any) -> Alert:
+        """One alert a key."""
+        return Alert(f"{key.resp_p} spread", src=f"host-{key.resp_p}", same_as=key)
+
+    @sums.epoch_finished
+    def finished(self, epoch: Any) -> None:
+        """No results are wanted, only whether it is complete."""
+        self.finish(epoch)
+
+
+class Windows(Simulated):
+    """Sums of windows that hop, with all results; repeats are folded. Misses nothing."""
+
+    sums = SumStat(
+        epoch="30m", hops=2, total=Sum(Simulated.seen, of="orig_bytes"), by=Sum(Simulated.seen, of="resp_bytes")
+    )
+
+    @sums.crosses(total=40)
+    def crossed(self, key: Any, seen: Any) -> Alert:
+        """One alert a key, for an hour."""
+        return Alert(f"{key.resp_p} came to {seen.total.sum}", src=f"host-{key.resp_p}", same_as=key)
+
+    @sums.epoch_result
+    def result(self, key: Any, seen: Any, epoch: Any) -> None:
+        """What came together."""
+        self.note(key, seen)
+
+    @sums.epoch_finished
+    def finished(self, epoch: Any) -> None:
+        """All came together."""
+        self.finish(epoch)
+
+
+def make() -> list[Simulated]:
+    """The detections, in the order in which their alerts go."""
+    return [Broad(), Volume(), Spread(), Windows()]
+
+
+@cache
+def definitions() -> dict[str, Definition]:
+    """Their SumStats, by the name of the detection: each has one."""
+    return {each.name: definition for each in make() for definition in each.define().values()}
+
+
+def names(workers: int) -> list[str]:
+    """The workers' names."""
+    return [f"worker-{at + 1}" for at in range(workers)]
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Observations in order of time, as columns."""
+
+    ts: np.ndarray
+    """int64 ns."""
+    key: np.ndarray
+    amount: np.ndarray
+    element: np.ndarray
+    worker: np.ndarray
+    """Which worker sees it, from 0."""
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+    def where(self, chosen: np.ndarray | slice) -> "Observations":
+        """Some of them."""
+        return Observations(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """What reducers take, by their names."""
+        by = float(WORKERS_BASE) ** self.worker.astype(np.float64)
+        return {"total": self.amount, "by": by, "hosts": self.element.astype(np.uint64)[:, np.newaxis]}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What all workers together are to observe, cut into blocks."""
+
+    observations: Observations
+    edges: Sequence[int]
+    """Where blocks begin and end (ns): the packet clock comes to each, whoever has observed something."""
+
+    @property
+    def start(self) -> int:
+        """The first time of the packet clock."""
+        return self.edges[0]
+
+    @property
+    def length_s(self) -> float:
+        """How long it takes in virtual time."""
+        return (self.edges[-1] - self.edges[0]) / PACE
+
+    def blocks(self, worker: int) -> list[Observations]:
+        """The observations of a worker, block by block; those of a block have its end's time at most."""
+        own = self.observations.where(self.observations.worker == worker)
+        places = np.searchsorted(own.ts, np.array(self.edges), side="left").tolist()
+        return [own.where(slice(*places[at : at + 2])) for at in range(len(self.edges) - 1)]
+
+
+def observe(engine: SumStats, observations: Observations) -> Iterator[Happening]:
+    """Give observations to all SumStats; what happens."""
+    keys, columns = observations.key[:, np.newaxis], observations.columns
+    for definition in definitions().values():
+        values = {each.name: columns[each.name] for each in definition.reducers}
+        yield from engine.observe(definition.name, keys, observations.ts, values)
+
+
+def draw(random: Random, workers: int) -> Workload:
+    """A workload for so many workers."""
+    length = round((_SPANS + random.random() * 1.5) * 10 * PACE)
+    start = (1_888_880 + random.randrange(200)) * _LINE + random.choice([0, random.randrange(_LINE)])
+    edges = [start]
+    while edges[-1] < start + length:
+        edges.append(edges[-1] + round(random.uniform(2.5, 6) * PACE))
+    rows = [_row(random, start, edges[-1], workers) for _ in range(random.randint(80, 160))]
+    rows.sort()
+    ts, key, amount, element, worker = (np.array(column) for column in zip(*rows, strict=True))
+    return Workload(Observations(ts, key.astype(np.uint64), amount.astype(np.float64), element, worker), edges)
+
+
+def _row(random: Random, start: int, end: int, workers: int) -> tuple[int, int, int, int, int]:
+    at = random.randrange(start, end)
+    if random.random() < 0.2:  # some come together, and on the line between epochs
+        at = min(max(start, at - at % _LINE), end - 1)
+    key = min(int(random.expovariate(0.45)), 9) + 1
+    element = min(int(random.expovariate(0.12)), 30)
+    return at, key, random.randint(1, 4), element, random.randrange(workers)
