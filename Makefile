@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 
-.PHONY: demo test check clean
+.PHONY: demo test check simulate clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/sensor replay pcaps/port-scan-syn.pcap
@@ -27,6 +27,10 @@ $(VENV)/.installed-test: setup.cfg pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-check: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[check]'
 	touch $@ $(VENV)/.installed-test $(VENV)/.installed
+
+simulate: $(VENV)/.installed-test
+	$(VENV)/bin/python tools/simulate --seeds 500 & first=$$!; \
+	$(VENV)/bin/python tools/simulate --seeds 500 --first-seed 500 && wait $$first
 
 clean:
 	rm -rf $(VENV) build *.egg-info

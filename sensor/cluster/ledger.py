@@ -157,8 +157,14 @@ class Ledger:
 
     def _join(self, joined: record.Joined) -> None:
         member = self.membership.admit(joined.worker, 0.0)
-        how = {"replays": joined.replays, "is_late": joined.is_late}
-        member.begin(joined.incarnation, joined.sequence, self.stats, **how)
+        member.begin(
+            joined.incarnation,
+            joined.sequence,
+            self.stats,
+            replays=joined.replays,
+            is_late=joined.is_late,
+            started=joined.started,
+        )
         member.version = joined.version
         for key in [each for each in self._groups if each[0] == joined.worker]:
             del self._groups[key]
@@ -199,9 +205,10 @@ class Ledger:
         if not message.done:
             self._groups[member.name, message.sumstat] = assembled
             return
-        if message.sumstat in member.to_begin:  # where in this epoch its incarnation began is not known
+        if message.sumstat in member.to_begin:
             member.to_begin.discard(message.sumstat)
-            self._broken.add((message.sumstat, message.epoch, member.name))
+            if member.started is None or message.start < member.started:  # it has not seen all of the epoch
+                self._broken.add((message.sumstat, message.epoch, member.name))
         about = message.sumstat, message.epoch, message.following, message.start, message.end
         end = EpochEnd(*about, Partial.join(assembled.parts), message.lost)
         if message.run > self._run:

@@ -146,7 +146,7 @@ class Manager:
             others = self._ledger.membership.members.values()
             is_late = any(each.position != NOWHERE for each in others if each is not member)
             about = hello.name, hello.incarnation, hello.sequence, hello.replays, hello.version
-            self._do(record.Joined(*about, is_late))
+            self._do(record.Joined(*about, is_late, hello.started))
         member.applied = max(member.applied, hello.sequence - 1)  # what it holds no more was acknowledged
         member.is_up, member.heard = True, now
         return Welcome(member.applied, self.workers, self._early)

@@ -46,7 +46,9 @@ class Member:
     gap: Position | None = None
     """Where one began that has not ended yet."""
     to_begin: set[str] = field(default_factory=set)
-    """The SumStats of which nothing came yet since it lost what it had observed."""
+    """The SumStats of which nothing came yet from its incarnation, which may have begun within an epoch."""
+    started: int | None = None
+    """When (ns) that was; None: it is not known."""
 
     @property
     def reached(self) -> Position:
@@ -54,16 +56,28 @@ class Member:
         return THE_END if self.is_done or self.has_left else self.position
 
     def begin(
-        self, incarnation: int, sequence: int, sumstats: Iterable[str], *, replays: bool, is_late: bool = False
+        self,
+        incarnation: int,
+        sequence: int,
+        sumstats: Iterable[str],
+        *,
+        replays: bool,
+        is_late: bool = False,
+        started: int | None = None,
     ) -> None:
         """Go on with a later incarnation, whose first numbered message is `sequence`.
 
-        Of one that was awaited from the start and `is_late`, all that it might have seen before is lost.
+        Of one that was awaited from the start and `is_late`, or says that it `started` (ns) with something before it,
+        all that it might have seen before is lost.
         """
-        if (self.incarnation >= 0 or (is_late and self.since is None)) and not replays:
+        is_late = self.since is None and (is_late or started is not None)
+        if (self.incarnation >= 0 or is_late) and not replays:
             self.gap = self.position if self.gap is None else self.gap
             self.before = self.before + self.counts
             self.to_begin = set(sumstats)
+        if started is not None and not replays:
+            self.to_begin = set(sumstats)
+        self.started = started
         self.counts = Counts()
         if replays:
             self.position = NOWHERE

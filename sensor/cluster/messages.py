@@ -72,6 +72,8 @@ class Hello(_Message, frozen=True):
     """The first numbered message that it still holds."""
     replays: bool = False
     """Its input can be read again from the start, so nothing is lost with it."""
+    started: int | None = None
+    """The packet time (ns) at which it began to observe what cannot be read again; None: before all epochs."""
 
 
 class Welcome(_Message, frozen=True):

@@ -21,6 +21,8 @@ class Joined(msgspec.Struct, frozen=True, tag="joined"):
     version: str
     is_late: bool
     """Others had come some way when it was first heard of."""
+    started: int | None
+    """The packet time (ns) at which it began to observe; None: before all epochs."""
 
 
 class Applied(msgspec.Struct, frozen=True, tag="applied"):

@@ -72,7 +72,10 @@ class InMemory:
 
 
 class Reporter:
-    """Tells the manager what the SumStats of one worker come to. `members` is how many observe."""
+    """Tells the manager what the SumStats of one worker come to. `members` is how many observe.
+
+    `started` is the packet time (ns) at which it begins, where what was before cannot be read.
+    """
 
     def __init__(
         self,
@@ -85,7 +88,9 @@ class Reporter:
         held: Held | None = None,
         members: int = 1,
         replays: bool = False,
+        started: int | None = None,
     ) -> None:
+        self._started = started
         self.name, self.incarnation, self._replays = name, incarnation, replays
         self._settings = settings or ClusterSettings()
         self._sumstats = sumstats
@@ -115,7 +120,7 @@ class Reporter:
         """What to say first on every connection."""
         self._is_welcome = False
         first = self._acknowledged + 1
-        return Hello(self.name, "worker", version, digest, self.incarnation, first, self._replays)
+        return Hello(self.name, "worker", version, digest, self.incarnation, first, self._replays, self._started)
 
     def ended(self, end: EpochEnd, run: int = 0) -> None:
         """An epoch is over: hold its results, group by group. `run`: how often the clock had begun anew."""

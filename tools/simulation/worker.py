@@ -59,6 +59,7 @@ class WorkerProcess(Process):
             settings=plan.settings,
             members=observing,
             replays=plan.replays,
+            started=self._place(input) or None,
         )
         self._connection: Connection | None = None
         self._is_welcome = False
@@ -75,16 +76,19 @@ class WorkerProcess(Process):
     def _begin(self, input: Workload, blocks: list[Observations]) -> None:
         """Read input from its start; what is live, from the next block on."""
         self._edges = input.edges
-        first = 0
-        if not self._plan.replays:
-            now = input.start + int(self._timeline.now * PACE)
-            first = min(int(np.searchsorted(np.array(self._edges), now)), len(blocks))
+        first = self._edges.index(self._place(input)) if self._place(input) else 0
         self._blocks = list(enumerate(blocks))[first:]
         self._clock = int(self._edges[first])
         self._engine.start(self._clock)
         self._reconnect()
         self._pulse()
         self._wait_for_block()
+
+    def _place(self, input: Workload) -> int:
+        """Where (ns) it begins in input that cannot be read again; 0: with all that there is."""
+        now = input.start + int(self._timeline.now * PACE)
+        first = min(int(np.searchsorted(np.array(input.edges), now)), len(input.edges) - 1)
+        return 0 if self._plan.replays or not first else input.edges[first]
 
     def _wait_for_block(self) -> None:
         """The next block is there when its time has come, or at this worker's pace."""
