@@ -1070,7 +1070,7 @@ def test_observations_one_by_one_give_exactly_what_columns_give(tmp_path, size):
     path = capture(tmp_path, sent)
     Columnar.told.clear()
     Scalars.told.clear()
-    columns, scalars = detect(Columnar, path), detect(Scalars, path, size)
+    columns, scalars = detect(Columnar, path, size), detect(Scalars, path, size)
     assert Scalars.told == Columnar.told
     assert len(Columnar.told) > 10
     assert [(each.message, each.ts, each.value) for each in scalars.alerts] == [
