@@ -7,6 +7,7 @@ another engine has to provide in its place is `start`, `send`, `receive`, `room`
 
 import asyncio
 import contextlib
+import logging
 import queue
 import random
 import ssl
@@ -17,8 +18,10 @@ from dataclasses import dataclass
 
 from sensor.cluster.endpoint import Endpoint, connect
 from sensor.cluster.frame import FrameDecoder, FrameError, encode
-from sensor.cluster.messages import Hello, Message, Ping, Refused, Welcome
+from sensor.cluster.messages import Hello, Message, Ping, Refused, Role, Welcome
 from sensor.cluster.roles import may_send
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Client:
         self._waiting_bytes = 0
         self._lock = threading.Lock()
         self._is_connected, self._is_stopping = False, False
+        self._pause = self._limits.least_pause_s
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
@@ -103,9 +107,11 @@ class Client:
             if not self._is_connected or self._waiting_bytes + len(frame) > self._limits.queue_bytes:
                 self.counters["messages_unsent"] += 1
                 return False
+            is_first = not self._waiting
             self._waiting.append(frame)
             self._waiting_bytes += len(frame)
-        self._call(self._wake.set)
+        if is_first:  # else it was woken for the one before
+            self._call(self._wake.set)
         return True
 
     def room(self) -> int:
@@ -130,17 +136,20 @@ class Client:
             task.cancel()
 
     def _run(self) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            self._loop.run_until_complete(self._dial())
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                self._loop.run_until_complete(self._dial())
+        except Exception as error:
+            log.exception("the bus has failed: nothing more is sent or received")
+            with contextlib.suppress(queue.Full):
+                self._received.put_nowait(Disconnected(f"the bus has failed: {error}"))
         self._loop.run_until_complete(asyncio.sleep(0))  # for what connections have yet to close
         self._loop.close()
 
     async def _dial(self) -> None:
-        pause = self._limits.least_pause_s
         while not self._is_stopping:
             try:
                 await self._converse()
-                pause = self._limits.least_pause_s
             except FrameError as error:
                 await self._tell(Disconnected(error.text))
                 if error.fatal:
@@ -149,11 +158,11 @@ class Client:
                 await self._tell(Disconnected(str(error) or type(error).__name__))
             self.counters["reconnects"] += 1
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause * self._random.uniform(0.5, 1.0)):
+                async with asyncio.timeout(self._pause * self._random.uniform(0.5, 1.0)):
                     while not self._is_stopping:
                         self._wake.clear()
                         await self._wake.wait()
-            pause = min(2 * pause, self._limits.most_pause_s)
+            self._pause = min(2 * self._pause, self._limits.most_pause_s)
 
     async def _converse(self) -> None:
         """One connection."""
@@ -161,8 +170,9 @@ class Client:
             reader, writer = await connect(self._endpoint, self._tls, self._server_name, self._limits.chunk)
         tasks: list[asyncio.Task[None]] = []
         try:
-            writer.write(encode(self._hello()))
-            await self._hear(reader, lambda: tasks.extend(self._begin(writer)))
+            hello = self._hello()
+            writer.write(encode(hello))
+            await self._hear(reader, hello.role, lambda: tasks.extend(self._begin(writer)))
         finally:
             with self._lock:
                 self._is_connected = False
@@ -174,6 +184,7 @@ class Client:
             writer.transport.abort()
 
     def _begin(self, writer: asyncio.StreamWriter) -> list[asyncio.Task[None]]:
+        self._pause = self._limits.least_pause_s
         with self._lock:
             self._is_connected = True
 
@@ -182,10 +193,10 @@ class Client:
 
         return [spawn(self._write(writer)), spawn(self._ping())]
 
-    async def _hear(self, reader: asyncio.StreamReader, begin: Callable[[], None]) -> None:
+    async def _hear(self, reader: asyncio.StreamReader, role: Role, begin: Callable[[], None]) -> None:
         decoder = FrameDecoder(role="manager")
         is_in = False
-        if self._hello().role == "observer":  # which is not welcomed
+        if role == "observer":  # which is not welcomed
             is_in = True
             begin()
             await self._tell(Connected())
@@ -208,7 +219,7 @@ class Client:
                     await self._tell(message)
 
     async def _write(self, writer: asyncio.StreamWriter) -> None:
-        """Send what waits; when stopping, end once there is nothing more."""
+        """Send what waits; when stopping, end the stream once there is nothing more: the manager then ends its own."""
         while True:
             with self._lock:
                 frames = list(self._waiting)
@@ -217,11 +228,11 @@ class Client:
                 writer.write(frame)
                 await writer.drain()
                 with self._lock:
-                    self._waiting_bytes = max(0, self._waiting_bytes - len(frame))
+                    self._waiting_bytes -= len(frame)
             if self._waiting:
                 continue
             if self._is_stopping:
-                self._cancel()
+                writer.write_eof() if writer.can_write_eof() else writer.close()
                 return
             self._wake.clear()
             await self._wake.wait()
@@ -231,14 +242,18 @@ class Client:
         while True:
             await asyncio.sleep(self._limits.ping_s)
             with self._lock:
-                self._waiting.append(frame)
+                if not self._waiting:  # else the manager hears of this node anyway
+                    self._waiting.append(frame)
+                    self._waiting_bytes += len(frame)
             self._wake.set()
 
     async def _tell(self, what: Received) -> None:
-        """Let the owner know; while it does not take anything, nothing more is read."""
+        """Let the owner know; while it does not take anything, nothing more is read, unless it stops anyway."""
         while True:
             try:
                 self._received.put_nowait(what)
                 return
             except queue.Full:
+                if self._is_stopping:
+                    return
                 await asyncio.sleep(self._limits.ping_s / 10)

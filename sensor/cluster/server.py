@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import re
 import socket
 import ssl
 from collections import Counter
@@ -22,6 +23,11 @@ from sensor.cluster.messages import Hello, Message, Ping, Refused, Role, Welcome
 from sensor.cluster.roles import ADMITTED, may_send, speaks_for
 
 log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
+"""What can stand in a log and on a terminal as it is."""
+_TURN = 64
+"""Messages of one peer before others have their turn."""
 
 Identify = Callable[[ssl.SSLObject], tuple[str, Role]]
 """Who a certificate is of: name and role; ValueError if it is not to be believed."""
@@ -61,9 +67,11 @@ class Server:
         self._waiting: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
+        self._blamed: set[str] = set()
         self._listener: socket.socket | None = None
         self.counters: Counter[str] = Counter()
-        """What was refused or given up, by reason; `bad_frames NAME` by the peer that sent them."""
+        """What was refused or given up, by reason; `bad_frames NAME` by the peer that sent them, and beyond
+        as many names as there may be peers, `bad_frames others`."""
 
     @property
     def address(self) -> str:
@@ -160,25 +168,32 @@ class Server:
                 decoder = FrameDecoder(self._limits.frames)
                 hello = await self._read_hello(link, decoder)
                 answer = self._greet(link, hello, where, decoder)
-            self._waiting[where] -= 1
-            is_waiting = False
             if isinstance(answer, Refused):
                 link.refuse(answer)
             else:
+                self._leave_waiting(where)
+                is_waiting = False
                 self._spawn(self._write(link, answer))
                 await self._listen_to(link, decoder)
-        except TimeoutError:
-            self.counters["slow_hello"] += 1
         except FrameError as error:
             self._blame(link, error)
-        except (OSError, ssl.SSLError):
-            self.counters["broken_connections"] += 1
+        except OSError as error:
+            is_slow = is_waiting and isinstance(error, TimeoutError)
+            self.counters["slow_hello" if is_slow else "broken_connections"] += 1
+        except Exception:
+            log.exception("the manager failed on what a peer sent")
+            self._blame(link, FrameError("handler_failed", "the manager could not deal with that; its log says why"))
         finally:
-            self._waiting[where] -= is_waiting
-            if link is None:
-                connection.close()
-            else:
-                await self._end(link)
+            try:
+                await self._end(link) if link else connection.close()
+            finally:
+                if is_waiting:
+                    self._leave_waiting(where)
+
+    def _leave_waiting(self, where: str) -> None:
+        self._waiting[where] -= 1
+        if not self._waiting[where]:
+            del self._waiting[where]
 
     async def _read_hello(self, link: Link, decoder: FrameDecoder) -> Hello:
         """The hello; what came with it waits in the decoder, for the rules of the peer's role."""
@@ -192,6 +207,8 @@ class Server:
     def _greet(self, link: Link, hello: Hello, where: str, decoder: FrameDecoder) -> Welcome | Refused | None:
         if hello.role not in ADMITTED:
             raise FrameError("role", f"nobody joins as a {hello.role}", fatal=True)
+        if not _NAME.fullmatch(hello.name):
+            raise FrameError("bad_name", "a name has 1 to 128 letters, digits and characters of _.:@-", fatal=True)
         ssl_object = link.writer.get_extra_info("ssl_object")
         if self._identify is not None and ssl_object is not None:
             try:
@@ -221,6 +238,8 @@ class Server:
             for message in decoder.feed(data):
                 count += 1
                 self._take(peer, message)
+                if count % _TURN == 0:
+                    await asyncio.sleep(0)
             await link.pace(count, len(data))
             await asyncio.sleep(0)  # others have their turn
             data = await link.read()
@@ -247,9 +266,14 @@ class Server:
             return
         who = link.peer.name if link.peer else "somebody unknown"
         if link.peer:
-            self.counters[f"bad_frames {link.peer.name}"] += 1
+            self._count_bad_frame(link.peer.name.partition(" ")[0])
         log.warning("%s was cut off: %s", who, error.text)
         link.refuse(Refused(error.text, error.fatal))
+
+    def _count_bad_frame(self, name: str) -> None:
+        if len(self._blamed) < self._limits.peers:
+            self._blamed.add(name)
+        self.counters[f"bad_frames {name if name in self._blamed else 'others'}"] += 1
 
     async def _write(self, link: Link, first: Message | None) -> None:
         try:
