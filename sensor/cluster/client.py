@@ -143,7 +143,8 @@ class Client:
             log.exception("the bus has failed: nothing more is sent or received")
             with contextlib.suppress(queue.Full):
                 self._received.put_nowait(Disconnected(f"the bus has failed: {error}"))
-        self._loop.run_until_complete(asyncio.sleep(0))  # for what connections have yet to close
+        with contextlib.suppress(asyncio.CancelledError):  # it is stopped meanwhile
+            self._loop.run_until_complete(asyncio.sleep(0))  # for what connections have yet to close
         self._loop.close()
 
     async def _dial(self) -> None:
