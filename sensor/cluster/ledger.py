@@ -206,7 +206,7 @@ class Ledger:
             self._groups[member.name, message.sumstat] = assembled
             return
         if message.sumstat in member.to_begin:
-            member.to_begin.discard(message.sumstat)
+            member.to_begin.remove(message.sumstat)
             if member.started is None or message.start < member.started:  # it has not seen all of the epoch
                 self._broken.add((message.sumstat, message.epoch, member.name))
         about = message.sumstat, message.epoch, message.following, message.start, message.end

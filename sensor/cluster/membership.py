@@ -45,7 +45,7 @@ class Member:
     """What was lost with earlier incarnations."""
     gap: Position | None = None
     """Where one began that has not ended yet."""
-    to_begin: set[str] = field(default_factory=set)
+    to_begin: list[str] = field(default_factory=list)
     """The SumStats of which nothing came yet from its incarnation, which may have begun within an epoch."""
     started: int | None = None
     """When (ns) that was; None: it is not known."""
@@ -74,9 +74,9 @@ class Member:
         if (self.incarnation >= 0 or is_late) and not replays:
             self.gap = self.position if self.gap is None else self.gap
             self.before = self.before + self.counts
-            self.to_begin = set(sumstats)
+            self.to_begin = list(sumstats)
         if started is not None and not replays:
-            self.to_begin = set(sumstats)
+            self.to_begin = list(sumstats)
         self.started = started
         self.counts = Counts()
         if replays:

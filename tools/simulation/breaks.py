@@ -1,15 +1,28 @@
-"""Ways to break the protocol on purpose, which the simulation must find: each a known fault of such protocols."""
+"""Ways to break the protocol on purpose, which the simulation must find: each a known fault of such protocols.
 
-from collections import Counter
-from collections.abc import Callable
+They hold for the cluster alone: what it is compared with is run, and judged, as it should be.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
-from sensor.cluster import ledger, manager
-from sensor.sumstats import collector
+import numpy as np
+
+from sensor.cluster.columns import unpack_keys
+from sensor.cluster.ledger import Ledger
+from sensor.cluster.manager import Manager
+from sensor.sumstats import Collector
 from tools.simulation.manager import ManagerProcess
 
+Change = tuple[type, str, Callable[..., Any]]
+"""A class, the name of a method of it, and what takes its place."""
 
-def skip_sequence_check() -> None:
+
+def skip_sequence_check() -> Iterable[Change]:
     """Numbered messages are applied whenever they come: twice, or in any order."""
 
     def receive(self: Any, member: Any, message: Any, now: float) -> None:
@@ -18,65 +31,73 @@ def skip_sequence_check() -> None:
             self._apply(message)
             self._settle(now)
 
-    _put(manager.Manager, "_receive_numbered", receive)
+    return [(Manager, "_receive_numbered", receive)]
 
 
-def acknowledge_before_log() -> None:
+def acknowledge_before_log() -> Iterable[Change]:
     """What follows from messages is sent before it is durable."""
-    durable = ManagerProcess._make_durable
+    make_durable = ManagerProcess._make_durable
 
-    def make_durable(self: Any) -> bool:
+    def send_first(self: Any) -> bool:
         self._send(self._pending.messages)
         self._pending.messages = []
-        return durable(self)
+        return make_durable(self)
 
-    _put(ManagerProcess, "_make_durable", make_durable)
+    return [(ManagerProcess, "_make_durable", send_first)]
 
 
-def count_replies() -> None:
+def count_replies() -> Iterable[Change]:
     """An epoch is over when as many answers have come as there are members, whosever they are."""
-    replies: Counter[tuple[int, str, int]] = Counter()
-    applied = ledger.Ledger._apply_response
+    replies: WeakKeyDictionary[Ledger, Counter[tuple[str, int]]] = WeakKeyDictionary()
+    apply_response = Ledger._apply_response
 
-    def apply(self: Any, member: Any, message: Any) -> None:
-        applied(self, member, message)
-        replies[id(self), message.sumstat, message.epoch] += 1
+    def count(self: Any, member: Any, message: Any) -> None:
+        apply_response(self, member, message)
+        replies.setdefault(self, Counter())[message.sumstat, message.epoch] += message.done
 
     def due(self: Any, frontier: Any, now: float) -> list[Any]:
         ready: dict[int, list[Any]] = {}
         for name, stat in self.stats.items():
             for epoch, (_, end, _) in stat.collector.delivered.items():
-                if replies[id(self), name, epoch] >= len(self.membership.members):
+                if replies.get(self, Counter())[name, epoch] >= len(self.membership.members):
                     ready.setdefault(end, []).append((name, epoch, []))
         return ready[min(ready)] if ready else []
 
-    _put(ledger.Ledger, "_apply_response", apply)
-    _put(ledger.Ledger, "due", due)
+    return [(Ledger, "_apply_response", count), (Ledger, "due", due)]
 
 
-def judge_last_group() -> None:
-    """Only the keys of the last group are judged when an epoch is over."""
-    worth = collector.Collector._worth_judging
+def judge_last_group() -> Iterable[Change]:
+    """When an epoch is over, only the keys of each member's last group are judged."""
+    last: WeakKeyDictionary[Collector, defaultdict[int, set[bytes]]] = WeakKeyDictionary()
+    apply_response, worth_judging = Ledger._apply_response, Collector._worth_judging
 
-    def last(self: Any, index: int) -> Any:
-        return worth(self, index)[-1:]
+    def note(self: Any, member: Any, message: Any) -> None:
+        apply_response(self, member, message)
+        stat = self.stats[message.sumstat]
+        keys = unpack_keys(message.columns.keys, stat.definition.key_words)
+        if message.done:
+            last.setdefault(stat.collector, defaultdict(set))[message.epoch].update(key.tobytes() for key in keys)
 
-    _put(collector.Collector, "_worth_judging", last)
+    def judged(self: Any, index: int) -> np.ndarray:
+        keys: np.ndarray = worth_judging(self, index)
+        known = last.get(self, defaultdict(set))[index]
+        return keys[np.array([key.tobytes() in known for key in keys], np.bool_)]
+
+    return [(Ledger, "_apply_response", note), (Collector, "_worth_judging", judged)]
 
 
-def drop_epoch_from_crossings() -> None:
+def drop_epoch_from_crossings() -> Iterable[Change]:
     """What crosses early is of whichever epoch is open on the manager."""
-    look, due = collector.Collector.look, ledger.Ledger.past
+    look, past = Collector.look, Ledger.past
 
     def anywhere(self: Any, epoch: int, views: Any) -> Any:
         is_open = sorted(self.delivered)
         return look(self, is_open[0] if is_open else epoch, views)
 
-    _put(collector.Collector, "look", anywhere)
-    _put(ledger.Ledger, "past", lambda self, now: max(due(self, now), 1 << 61))
+    return [(Collector, "look", anywhere), (Ledger, "past", lambda self, now: max(past(self, now), 1 << 61))]
 
 
-BREAKS: dict[str, Callable[[], None]] = {
+BREAKS: dict[str, Callable[[], Iterable[Change]]] = {
     "skip-sequence-check": skip_sequence_check,
     "acknowledge-before-log": acknowledge_before_log,
     "count-replies": count_replies,
@@ -85,5 +106,10 @@ BREAKS: dict[str, Callable[[], None]] = {
 }
 
 
-def _put(owner: Any, name: str, replacement: Any) -> None:
-    setattr(owner, name, replacement)
+@contextmanager
+def broken(name: str | None) -> Iterator[None]:
+    """Break the protocol in the way of that name, if any, for a while."""
+    with ExitStack() as stack:
+        for owner, method, replacement in BREAKS[name]() if name else ():
+            stack.enter_context(patch.object(owner, method, replacement))
+        yield

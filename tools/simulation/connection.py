@@ -49,12 +49,15 @@ class Connection:
 
     def closed_by_worker(self) -> None:
         """The worker's end is gone, and the system tells the other."""
-        if self.manager is not None:
-            self.network.signal(self.name, up=True, arrive=lambda: self.manager and self.manager.closed(self))
+        self.network.signal(self.name, up=True, arrive=self._end_at_manager)
 
     def closed_by_manager(self) -> None:
         """The manager's end is gone, and the system tells the other."""
         self.network.signal(self.name, up=False, arrive=lambda: self.worker.closed(self))
+
+    def _end_at_manager(self) -> None:
+        if self.manager is not None:
+            self.manager.closed(self)
 
     def _at_manager(self, data: bytes) -> None:
         if self.manager is not None:
