@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sensor.cli.main import FOUND, fail
+from sensor.cli.main import FOUND, USAGE, fail
 from sensor.cli.replay import configured, detection_options, stop_on_signals
 
 
@@ -39,7 +39,7 @@ def command(
     With --state it goes on after a crash where it was, and writes each alert once to alerts.jsonl there. It listens on
     loopback or on a Unix socket only: the bus has no certificates yet.
 
-    Exit codes: 0 done, 1 failure, 2 usage, 10 alerts with --exit-code.
+    Exit codes: 0 done, 1 failure, 2 usage or an address where it may not listen, 10 alerts with --exit-code.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     settings = configured(names, plugins, assignments)
@@ -64,7 +64,9 @@ def command(
     restore = stop_on_signals(node)
     try:
         summary = asyncio.run(node.run(listen, ready=ready))
-    except (BusError, JournalError, ValueError, OSError) as error:
+    except BusError as error:
+        raise fail(str(error), USAGE) from None
+    except (JournalError, ValueError, OSError) as error:
         raise fail(str(error)) from None
     finally:
         restore()

@@ -31,6 +31,7 @@ def _share(context: click.Context, option: click.Parameter, value: str) -> tuple
     help="Track the I-th of N parts of the hosts; the other workers read the same files.",
 )
 @click.option("--spool", type=click.Path(path_type=Path), help="Folder for results that do not fit into memory.")
+@click.option("--parent", type=int, hidden=True, help="End with this process.")
 @detection_options
 def command(
     address: str,
@@ -38,6 +39,7 @@ def command(
     name: str,
     share: tuple[int, int],
     spool: Path | None,
+    parent: int | None,
     names: tuple[str, ...],
     plugins: tuple[str, ...],
     assignments: tuple[str, ...],
@@ -58,7 +60,7 @@ def command(
 
     own = name or socket.gethostname().split(".")[0].lower()
     try:
-        node = WorkerNode(settings, Place(own, address, share, spool))
+        node = WorkerNode(settings, Place(own, address, share, spool, parent))
     except BusError as error:
         raise fail(str(error), USAGE) from None
     restore = stop_on_signals(node)
@@ -68,7 +70,7 @@ def command(
             damaged = bool(source.damage)
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if isinstance(error.__cause__, PermissionError) else FAILURE) from None
-    except RefusedError as error:
+    except (RefusedError, OSError) as error:
         raise fail(str(error)) from None
     finally:
         restore()

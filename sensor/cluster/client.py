@@ -84,7 +84,7 @@ class Client:
         self._wake = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
         self.counters: Counter[str] = Counter()
-        """`messages_unsent`: dropped as there was no connection or no room; `reconnects`."""
+        """`messages_unsent`: dropped as there was no connection or no room; `messages_oversize`; `reconnects`."""
 
     def start(self) -> None:
         """Begin to dial."""
@@ -101,8 +101,13 @@ class Client:
         self._thread.join()
 
     def send(self, message: Message) -> bool:
-        """Hand over a message; False: it was dropped, as there is no connection, or no room."""
-        frame = encode(message)
+        """Hand over a message; False: it was dropped, as there is no connection, no room, or too much of it."""
+        try:
+            frame = encode(message)
+        except FrameError as error:
+            self.counters["messages_oversize"] += 1
+            log.warning("%s", error.text)
+            return False
         with self._lock:
             if not self._is_connected or self._waiting_bytes + len(frame) > self._limits.queue_bytes:
                 self.counters["messages_unsent"] += 1

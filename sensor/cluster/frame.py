@@ -6,7 +6,7 @@ the largest frame that its peer may send and what it was last given, and never m
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import msgspec
@@ -208,6 +208,10 @@ def _shapes() -> list[_Shape | None]:
 _SHAPES = _shapes()
 
 
+_FOR_PEOPLE = frozenset({"reason", "damage"})
+"""Fields of texts that people read."""
+
+
 def _check(value: Any, limits: Limits) -> None:
     """Refuse what the types of a message allow, but no peer of ours would send."""
     check = _CHECKS.get(type(value))
@@ -215,8 +219,8 @@ def _check(value: Any, limits: Limits) -> None:
         check(value, limits)
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
-            if name == "reason":
-                _check_text(value.reason, limits, limits.reason_bytes)  # type: ignore[attr-defined]
+            if name in _FOR_PEOPLE:
+                _check(getattr(value, name), replace(limits, name_bytes=limits.reason_bytes))
             else:
                 _check(getattr(value, name), limits)
 
@@ -231,8 +235,8 @@ def _check_float(value: float, _: Limits) -> None:
         raise FrameError("not_finite", f"{value} is no number to send")
 
 
-def _check_text(value: str, limits: Limits, most: int | None = None) -> None:
-    most = most or limits.name_bytes
+def _check_text(value: str, limits: Limits) -> None:
+    most = limits.name_bytes
     if len(value) > most or (not value.isascii() and len(value.encode()) > most):
         raise FrameError("long_text", f"a text of {len(value)} letters; {most} bytes are the most")
 

@@ -104,7 +104,7 @@ class Ledger:
 
     def matters(self, message: Heartbeat) -> bool:
         """Whether a heartbeat changes what must not be forgotten; others only say how far a worker has come."""
-        return message.done or message.leaves or self.membership[message.worker].gap is not None
+        return message.done or self.membership[message.worker].gap is not None
 
     def is_end_by_hand(self, message: ClusterSsResponse) -> bool:
         """Whether a worker has ended an epoch by hand, as all others are to do then."""
@@ -187,7 +187,6 @@ class Ledger:
             case Heartbeat() as beat:
                 position = NOWHERE if beat.watermark is None else (beat.run, beat.watermark)
                 member.advance(position, beat.counts, is_done=beat.done)
-                member.has_left |= beat.leaves
         member.applied = applied.message.sequence
         return told
 

@@ -124,6 +124,10 @@ class Manager:
             counts.update({f"manager_{what}": count for what, count in own.items()})
         return dict(counts)
 
+    def has_delivered(self, name: str) -> bool:
+        """Whether the input of a member has ended, and all that came of it was applied."""
+        return name in self._ledger.membership and self._ledger.membership[name].is_done
+
     def counts(self) -> Counts:
         """What has become of all workers' packets so far, with the faults of detections here as well as there."""
         members = self._ledger.membership.members.values()
@@ -308,13 +312,13 @@ class Manager:
         """All that must not be forgotten; to be called when nothing is left to `take`."""
         return self._ledger.snapshot()
 
-    def status(self, now: float, started: int) -> Status:
+    def status(self, now: float) -> Status:
         """How the cluster is."""
         members = self._ledger.membership.members.values()
         furthest = max((each.position[1] for each in members), default=0)
         nodes = [self._node(each, now, furthest) for each in members]
         closed, incomplete = self._ledger.counts["epochs_closed"], self._ledger.counts["epochs_incomplete"]
-        return Status(__version__, self.digest, started, nodes, self.alerts, closed, incomplete, self.counters)
+        return Status(__version__, self.digest, nodes, self.alerts, closed, incomplete, self.counters)
 
     def _node(self, member: Member, now: float, furthest: int) -> NodeStatus:
         state: Literal["expected", "up", "late", "down", "done", "left"]
@@ -327,8 +331,7 @@ class Manager:
         watermark = member.position[1] if is_placed else None
         lag = (furthest - member.position[1]) / 1e9 if is_placed and not member.is_done else None
         counts = member.before + member.counts
-        lost = sum(counts.counters.get(name, 0) for name in ("sumstats_observations_evicted", "ring_drops"))
-        lost += sum(counts.refused.values())
+        lost = counts.counters.get("sumstats_observations_evicted", 0) + sum(counts.refused.values())
         return NodeStatus(
             member.name, state, member.version, member.incarnation, watermark, lag, counts.packets_read, lost
         )

@@ -104,7 +104,6 @@ class Membership:
     def __init__(self, names: Iterable[str], deadline_s: float) -> None:
         self._deadline_s = deadline_s
         self.members = {name: Member(name) for name in sorted(names)}
-        self._are_fixed = bool(self.members)
 
     def __getitem__(self, name: str) -> Member:
         return self.members[name]

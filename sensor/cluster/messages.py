@@ -228,8 +228,6 @@ class Heartbeat(_Message, frozen=True):
     counts: Counts
     done: bool = False
     """Its input has ended, and all results were sent."""
-    leaves: bool = False
-    """It is no longer to be waited for."""
     read: int = 0
     """Bytes of its input that it has read."""
     damage: list[str] = []
@@ -265,7 +263,6 @@ class Status(_Message, frozen=True):
 
     version: str
     digest: str
-    started: int
     nodes: list[NodeStatus]
     alerts: int
     epochs_closed: int

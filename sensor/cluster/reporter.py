@@ -36,6 +36,9 @@ from sensor.cluster.settings import ClusterSettings
 from sensor.cluster.watch import Watch
 from sensor.sumstats import Crossing, Definition, EpochEnd, Partial, Selection, SumStats
 
+_LONGEST, _MOST_DAMAGE = 1000, 1000  # letters of a line on what could not be read, and lines
+_LARGEST = 4  # times `group_bytes`: what a group of unlike keys may come to
+
 
 class Held(Protocol):
     """Where numbered messages are held until they are acknowledged."""
@@ -103,6 +106,7 @@ class Reporter:
         self._sequence, self._sent, self._acknowledged = 0, 0, 0
         self._progress, self._is_welcome = 0.0, False
         self._beat: Heartbeat | None = None
+        self._owed: deque[ClusterSsResponse] = deque()
         self._volatile: list[Message] = []
         self._counts: Counter[str] = Counter()
 
@@ -114,7 +118,7 @@ class Reporter:
     @property
     def unacknowledged(self) -> int:
         """How many numbered messages the manager has not acknowledged."""
-        return self._sequence - self._acknowledged + (self._beat is not None)
+        return self._sequence - self._acknowledged + len(self._owed) + (self._beat is not None)
 
     def hello(self, version: str, digest: str) -> Hello:
         """What to say first on every connection."""
@@ -132,7 +136,7 @@ class Reporter:
             done = number == len(groups) - 1
             ident = (definition.digest, end.sumstat, end.epoch, self.name, self.incarnation, self._sequence + 1, number)
             rest = (end.following, end.start, end.end, end.lost, run) if done else ()
-            if not self._hold(ClusterSsResponse(*ident, columns, done, *rest)):
+            if self._owed or not self._hold(ClusterSsResponse(*ident, columns, done, *rest)):
                 self._give_up(definition, end, run, number)
                 return
 
@@ -141,17 +145,32 @@ class Reporter:
         self._counts["epochs_unsent"] += 1
         lost = end.lost + int(sum(int(header["num"].sum()) for header in end.partial.headers.values()))
         nothing = pack(end.partial.take(definition, np.empty(0, np.int64)))
-        ident = (definition.digest, end.sumstat, end.epoch, self.name, self.incarnation, self._sequence + 1, number)
-        self._hold(ClusterSsResponse(*ident, nothing, True, end.following, end.start, end.end, lost, run))
+        ident = (definition.digest, end.sumstat, end.epoch, self.name, self.incarnation, 0, number)
+        self._owed.append(ClusterSsResponse(*ident, nothing, True, end.following, end.start, end.end, lost, run))
+        self._say_what_is_owed()
+
+    def _say_what_is_owed(self) -> None:
+        """Say what was lost for want of room, as soon as there is room for so little; no heartbeat goes before it."""
+        while self._owed:
+            if not self._hold(msgspec.structs.replace(self._owed[0], sequence=self._sequence + 1)):
+                return
+            self._owed.popleft()
 
     def _groups(self, definition: Definition, partial: Partial) -> Iterator[Partial]:
         """The keys in groups of so many keys and bytes; at least one group, which may be empty."""
-        arrays = [array for own in partial.states.values() for array in own.values()]
-        nbytes = partial.keys.nbytes + sum(array.nbytes for array in [*partial.headers.values(), *arrays])
-        by_bytes = max(1, len(partial) * self._settings.group_bytes // max(nbytes, 1))
-        yield from partial.parts(definition, min(self._settings.cluster_send_in_groups_of, by_bytes))
+        by_bytes = max(1, len(partial) * self._settings.group_bytes // max(_nbytes(partial), 1))
+        for part in partial.parts(definition, min(self._settings.cluster_send_in_groups_of, by_bytes)):
+            yield from self._halves(definition, part)
         if not len(partial):
             yield partial
+
+    def _halves(self, definition: Definition, partial: Partial) -> Iterator[Partial]:
+        """Keys that are large beside the others are cut further, down to one."""
+        if len(partial) == 1 or _nbytes(partial) <= _LARGEST * self._settings.group_bytes:
+            yield partial
+            return
+        for part in partial.parts(definition, (len(partial) + 1) // 2):
+            yield from self._halves(definition, part)
 
     def crossed(self, crossing: Crossing, order: np.ndarray) -> None:
         """Keys have crossed, or grown enough to be looked at; `order` (int64): which of the worker's events it was."""
@@ -203,7 +222,8 @@ class Reporter:
     ) -> None:
         """All that was observed up to the packet clock `watermark` has been told; only the latest is ever held."""
         about = run, watermark, counts
-        self._beat = Heartbeat(self.name, self.incarnation, 0, *about, done=done, read=read, damage=list(damage))
+        told = [each[:_LONGEST] for each in damage[:_MOST_DAMAGE]]
+        self._beat = Heartbeat(self.name, self.incarnation, 0, *about, done=done, read=read, damage=told)
 
     def _hold(self, message: Numbered) -> bool:
         if not self._held.append(message):
@@ -272,11 +292,17 @@ class Reporter:
         if self._sent > self._acknowledged and now - self._progress >= self._settings.retry_s:
             self._sent, self._progress = self._acknowledged, now
         room = self._settings.window_messages - (self._sent - self._acknowledged)
-        if self._beat and self._sequence - self._sent < room:
-            self._hold(msgspec.structs.replace(self._beat, sequence=self._sequence + 1))
-            self._beat = None
+        self._say_what_is_owed()
+        if self._beat and not self._owed and self._sequence - self._sent < room:
+            beat = msgspec.structs.replace(self._beat, sequence=self._sequence + 1)
+            self._beat = None if self._hold(beat) else self._beat
         numbered: list[Message] = list(itertools.islice(self._held.after(self._sent), max(room, 0)))
         if numbered and self._sent == self._acknowledged:
             self._progress = now
         self._sent += len(numbered)
         return [*numbered, *volatile]
+
+
+def _nbytes(partial: Partial) -> int:
+    arrays = [array for own in partial.states.values() for array in own.values()]
+    return partial.keys.nbytes + sum(array.nbytes for array in [*partial.headers.values(), *arrays])

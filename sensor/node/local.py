@@ -5,6 +5,7 @@ started anew and reads from the start; the manager has what it had delivered, so
 """
 
 import asyncio
+import os
 import signal
 import sys
 import tempfile
@@ -82,27 +83,29 @@ class LocalCluster:
         self._progress(done, packets)
 
     async def _supervise(self, name: str, address: str, folder: str) -> None:
-        """Start a worker, and start it again if it dies; give it up if it always does."""
-        reason = ""
-        for _ in range(ATTEMPTS):
+        """Start a worker, and start it again if it dies before it has delivered all; give it up if it always does."""
+        assert self._node is not None
+        reason, attempts = "", 0
+        while attempts < ATTEMPTS and not self._stopping:
+            attempts += 1
             process = await asyncio.create_subprocess_exec(
                 *self._command(name, address, folder), stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
             )
             self._processes[name] = process
             _, errors = await process.communicate()
-            if process.returncode == 0 or self._stopping:
-                break
+            if self._node.has_delivered(name):  # whatever its exit code says of its input
+                return
             reason = errors.decode(errors="replace").strip().rpartition("\n")[2]
             reason = reason or f"it ended with {process.returncode}"
-        else:
-            assert self._node is not None
-            self._node.leave(name, f"{name} died {ATTEMPTS} times, and its share is missing: {reason}")
+        times = "once" if attempts == 1 else f"{attempts} times"
+        self._node.leave(name, f"{name} died {times}, and its share is missing: {reason}")
 
     def _command(self, name: str, address: str, folder: str) -> list[str]:
         number = self._names.index(name)
         share = f"{number + 1}/{len(self._names)}"
         spool = Path(folder) / name
         own = ["--manager", address, "--name", name, "--share", share, "--spool", str(spool)]
+        own += ["--parent", str(os.getpid())]
         replay = [part for path in self._inputs for part in ("--replay", path)]
         return [sys.executable, "-m", "sensor", "worker", *own, *replay, *self._options]
 

@@ -15,7 +15,7 @@ import msgspec
 from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.clock import elapsed_s
 from sensor.cluster.alert_file import AlertFile
-from sensor.cluster.disk import Disk, Folder
+from sensor.cluster.disk import Folder
 from sensor.cluster.journal import Journal, JournalError
 from sensor.cluster.link import Peer
 from sensor.cluster.manager import EVERYBODY, Manager, Output
@@ -66,7 +66,7 @@ class ManagerNode:
         self.manager = Manager(settings.make(), members, early=early, settings=cluster)
         self._journal: Journal | None = None
         self._file: AlertFile | None = None
-        self._disk: Disk | None = Folder(state) if state else None
+        self._state = state
         self._pending = Output()
         self._read: dict[str, int] = {}
         self._damage: list[str] = []
@@ -78,6 +78,10 @@ class ManagerNode:
     def stop(self) -> None:
         """End in order: tell what there is, and close."""
         self._over.set()
+
+    def has_delivered(self, name: str) -> bool:
+        """Whether the input of a worker has ended, and all that came of it is here."""
+        return self.manager.has_delivered(name)
 
     def leave(self, name: str, why: str) -> None:
         """Wait for a member no more, and say why."""
@@ -111,11 +115,12 @@ class ManagerNode:
 
     def _restore(self) -> None:
         """Go on from the journal, and tell what was told before and may not have gone out."""
-        if self._disk is None:
+        if self._state is None:
             return
-        self._journal = Journal(self._disk)
+        disk = Folder(self._state)
+        self._journal = Journal(disk)
         recovered = self._journal.open()
-        self._file = AlertFile(self._disk, ALERTS, _id_of)
+        self._file = AlertFile(disk, ALERTS, _id_of)
         for line in [*recovered.damage, *self._file.open()]:
             log.warning("%s", line)
         told = self.manager.restore(recovered.snapshot, recovered.records, elapsed_s())
@@ -132,7 +137,7 @@ class ManagerNode:
     def received(self, peer: Peer, message: Message) -> None:
         """A message has come. ValueError says what in it cannot be."""
         if isinstance(message, StatusRequest) and self.server:
-            self.server.send(peer.name, self.manager.status(elapsed_s(), 0))
+            self.server.send(peer.name, self.manager.status(elapsed_s()))
         if peer.role == "worker":
             self.manager.receive(peer.name, message, elapsed_s())
             if isinstance(message, Heartbeat):

@@ -1,6 +1,7 @@
 """A worker as a process: a capture source, the worker's state machine, and the bus to a manager elsewhere."""
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,8 @@ class Place:
     """Which part of its input, from 0, of how many it tracks; of more than one, all read the same."""
     spool: Path | None = None
     """Where results are held that do not fit into memory."""
+    parent: int | None = None
+    """The process that started it and that it must not outlive; None: it stands for itself."""
 
 
 class _Spooled:
@@ -126,6 +129,7 @@ class WorkerNode:
                     welcome = each.welcome
             if self._stopping:
                 raise RefusedError("stopped before the manager was reached")
+            self._end_with_parent()
         worker = Worker(
             self._place.name,
             self._settings.make(),
@@ -144,6 +148,7 @@ class WorkerNode:
     def _exchange(self, wait_s: float) -> None:
         """Hand over what there is to say, and take what has come, waiting so long for the first of it."""
         assert self._worker is not None
+        self._end_with_parent()
         for message in self._worker.take(elapsed_s()):
             self._client.send(message)
         for each in self._client.receive(wait_s):
@@ -154,6 +159,10 @@ class WorkerNode:
                     self._worker.receive([each.welcome], elapsed_s())
             elif isinstance(each, msgspec.Struct):
                 self._worker.receive([each], elapsed_s())
+
+    def _end_with_parent(self) -> None:
+        if self._place.parent is not None and os.getppid() != self._place.parent:
+            raise RefusedError("the process that started this worker is gone")
 
     def _refused(self, refused: Refused) -> None:
         if refused.fatal:

@@ -207,7 +207,7 @@ def test_an_observer_asks_and_is_told():
             made.send(StatusRequest())
             await manager.until(lambda: manager.heard)
             name, _ = manager.heard[0]
-            server.send(name, Status("0.1.0", "", 0, [], 0, 0, 0, {}))
+            server.send(name, Status("0.1.0", "", [], 0, 0, 0, {}))
             await came(made, Status)
 
     serving(test)

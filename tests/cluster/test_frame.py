@@ -108,6 +108,13 @@ def test_names_numbers_and_entries_have_bounds():
     assert error_of(encode(ClusterKeyRequest(1, "s", 0, mask=list(range(4097))))) == "too_many"
 
 
+def test_texts_for_people_may_be_longer_than_names():
+    damage = ["/" + "x" * 2000 + ": at byte 7"]
+    [beat] = FrameDecoder(role="worker").feed(encode(Heartbeat("a", 1, 1, 0, 0, Counts(), damage=damage)))
+    assert beat.damage == damage
+    assert error_of(encode(Heartbeat("a", 1, 1, 0, 0, Counts(), damage=["x" * 4097]))) == "long_text"
+
+
 def test_a_stream_that_ends_within_a_frame_is_truncated():
     decoder = FrameDecoder(role="worker")
     assert list(decoder.feed(encode(BEAT)[:-1])) == []

@@ -93,6 +93,40 @@ def test_a_worker_that_is_killed_is_started_anew_and_nothing_is_lost():
     assert told(output.splitlines()[:-1]) == [{**each, "workers": None} for each in alone.alerts]
 
 
+def test_a_damaged_capture_is_told_once_and_nobody_is_started_anew(tmp_path):
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(SYN.read_bytes()[:-5])
+    alone = replay(cut)
+    with started("replay", "--json", "--workers", 3, cut) as run:
+        output, errors = run.communicate(timeout=PATIENCE_S)
+    assert (run.returncode, errors) == (alone.exit_code, alone.stderr)
+    assert told(output.splitlines()[:-1]) == [{**each, "workers": None} for each in alone.alerts]
+
+
+def test_workers_do_not_outlive_the_run_that_started_them():
+    with started("replay", "--json", "--workers", 2, RANDOM) as run:
+        workers = until(lambda: len(found := children(run.pid)) == 2 and found, "two workers")
+        run.kill()
+        run.communicate()
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "the workers to end")
+
+
+def test_a_run_that_is_stopped_ends_with_its_summary():
+    with started("replay", "--json", "--workers", 2, RANDOM) as run:
+        until(lambda: children(run.pid), "a worker")
+        run.send_signal(signal.SIGTERM)
+        output, _ = run.communicate(timeout=PATIENCE_S)
+    assert json.loads(output.splitlines()[-1])["event_type"] == "summary"
+
+
+def test_a_folder_that_cannot_be_made_is_one_line():
+    with started("manager", "--state", "/proc/none", "--listen", "127.0.0.1:0") as manager:
+        _, errors = manager.communicate(timeout=PATIENCE_S)
+    assert manager.returncode == 1
+    assert errors.count("\n") == 1
+    assert "/proc/none" in errors
+
+
 def test_a_worker_that_always_dies_is_given_up_by_name(tmp_path):
     plugin = tmp_path / "deadly.py"
     plugin.write_text(
@@ -190,7 +224,7 @@ def test_two_managers_do_not_share_a_folder(tmp_path):
 def test_nothing_listens_off_loopback():
     with started("manager", "--listen", "0.0.0.0:0") as manager:
         _, errors = manager.communicate(timeout=PATIENCE_S)
-    assert manager.returncode == 1
+    assert manager.returncode == 2
     assert "TLS" in errors
     assert errors.count("\n") == 1
 

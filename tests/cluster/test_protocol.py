@@ -699,6 +699,57 @@ def test_a_worker_whose_results_find_no_room_says_how_much_is_lost():
     assert reporter.counters["epochs_unsent"] == 1
 
 
+def test_what_was_lost_is_said_before_any_heartbeat_and_as_soon_as_there_is_room():
+    class Shut:
+        """Has no room at first."""
+
+        def __init__(self):
+            self.held, self.is_open = [], False
+
+        def append(self, message):
+            if self.is_open:
+                self.held.append(message)
+            return self.is_open
+
+        def after(self, sequence):
+            return (each for each in self.held if each.sequence > sequence)
+
+        def release(self, sequence):
+            self.held = [each for each in self.held if each.sequence > sequence]
+
+    net = Net("a")
+    reporter = net.reporters["a"]
+    reporter._held = Shut()
+    net.observe("a", 1, 5)
+    net.finish("a", 11)
+    net.carry()
+    assert (net.detection.results, reporter.unacknowledged) == ([], 3)
+    reporter._held.is_open = True
+    net.carry()
+    assert net.detection.results == [(0, "finished", False, ()), (1, "finished", True, ())]  # nothing was in that
+    assert reporter.unacknowledged == 0
+    assert net.manager.is_done
+
+
+def test_a_few_large_keys_among_many_small_ones_go_in_groups_that_a_frame_holds():
+    net = Net("a", make=ByHand, settings=ClusterSettings(group_bytes=2000))
+    for key in range(200):
+        net.observe("a", 1, key)
+    for element in range(400):
+        for key in (7, 8, 9):
+            net.observe("a", 1, key, element=element)
+    for end in net.engines["a"].next_epoch("by_hand.sums", 2 * SECOND):
+        net.reporters["a"].ended(end)
+    groups = [each for each in net.reporters["a"].take(0.0) if isinstance(each, ClusterSsResponse)]
+    sizes = [len(msgspec.msgpack.encode(each)) for each in groups]
+    assert max(sizes) <= 4 * 2000 + 500
+    assert sum(len(each.columns.keys) // 8 for each in groups) == 200
+    for name in ("a",):
+        net.pass_time(name, 3)
+    net.carry(now=9.0)
+    assert len(net.detection.results) == 200
+
+
 # A crash of the manager
 
 
