@@ -69,6 +69,7 @@ class Server:
         self._numbers = itertools.count(1)
         self._blamed: set[str] = set()
         self._listener: socket.socket | None = None
+        self._is_closed = False
         self.counters: Counter[str] = Counter()
         """What was refused or given up, by reason; `bad_frames NAME` by the peer that sent them, and beyond
         as many names as there may be peers, `bad_frames others`."""
@@ -89,13 +90,15 @@ class Server:
     async def start(self) -> None:
         """Begin to listen; BusError says what is in the way."""
         self._listener = await listen(self._endpoint)
-        self._spawn(self._accept())
+        self._take_connections()
         self._spawn(self._watch())
 
     async def close(self) -> None:
         """Send what is waiting, within a while, and end all connections."""
-        if self._listener is None:
+        if self._listener is None or self._is_closed:
             return
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._is_closed = True
         links = list(self._links.values())
         for link in links:
             link.finish()
@@ -129,24 +132,33 @@ class Server:
             return False
         return True
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _take_connections(self) -> None:
+        if self._listener is not None and not self._is_closed:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        """Take one connection; in one step, as a task that is cancelled within it would leave it open."""
         assert self._listener is not None
-        while True:
-            try:
-                connection, address = await loop.sock_accept(self._listener)
-            except OSError as error:  # no file descriptors are left: those that are connected go on
-                self.counters["accept_failed"] += 1
-                log.warning("a connection could not be accepted: %s", error)
-                await asyncio.sleep(self._limits.ping_s)
-                continue
-            where = "unix" if self._endpoint.path else str(address[0])
-            if reason := self._turns_away(connection, where):
-                self.counters[reason] += 1
-                connection.close()
-            else:
-                self._waiting[where] += 1
-                self._spawn(self._serve(connection, where))
+        try:
+            connection, address = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:  # no file descriptors are left: those that are connected go on
+            self.counters["accept_failed"] += 1
+            log.warning("a connection could not be accepted: %s", error)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._listener)
+            loop.call_later(self._limits.ping_s, self._take_connections)
+            return
+        connection.setblocking(False)
+        where = "unix" if self._endpoint.path else str(address[0])
+        if reason := self._turns_away(connection, where):
+            self.counters[reason] += 1
+            connection.close()
+            return
+        self._waiting[where] += 1
+        served = self._spawn(self._serve(connection, where))
+        served.add_done_callback(lambda _: connection.close())  # it may be cancelled before it has begun
 
     def _turns_away(self, connection: socket.socket, where: str) -> str:
         """Why a connection is closed before a byte is read; empty: it is not."""
@@ -309,7 +321,8 @@ class Server:
                 else:
                     self._put(name, link, Ping(), frame)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
