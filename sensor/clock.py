@@ -21,9 +21,14 @@ def elapsed_s() -> float:
     return time.perf_counter()
 
 
+def now_ns() -> int:
+    """The time by the system's clock: for what people and certificates go by, never for packets."""
+    return time.time_ns()
+
+
 def incarnation() -> int:
     """A number that is larger for each later process of a host (ns since the epoch, by the system's clock)."""
-    return time.time_ns()
+    return now_ns()
 
 
 def parse_duration(text: str) -> int:

@@ -1,7 +1,7 @@
 """Settings: what the command line asks for, checked before anything runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sensor.clock import SECOND, parse_duration
 from sensor.detection import Detection, DetectionError, Option
@@ -36,10 +36,19 @@ class Settings:
     values: dict[str, dict[str, Value]]
     """What is set otherwise than by default, by name of the detection."""
     flows: FlowOptions
+    sketch_key: tuple[int, int] | None = None
+    """Of a cluster: what its sketches are keyed with. None: those of all sensors alike."""
 
     def make(self) -> list[Detection]:
         """A set of instances for one node."""
-        return instantiate(self.detections, self.values)
+        made = instantiate(self.detections, self.values)
+        for each in made:
+            each.sketch_key = self.sketch_key
+        return made
+
+    def of_cluster(self, secret: bytes) -> "Settings":
+        """The same for a node of a cluster with a secret of 16 bytes."""
+        return replace(self, sketch_key=(int.from_bytes(secret[:8], "big"), int.from_bytes(secret[8:], "big")))
 
 
 def configure(names: Sequence[str] = (), plugins: Sequence[str] = (), assignments: Sequence[str] = ()) -> Settings:

@@ -4,19 +4,32 @@ import asyncio
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from sensor.cli.main import FOUND, USAGE, fail
+from sensor.cli.main import FOUND, fail
 from sensor.cli.replay import configured, detection_options, stop_on_signals
+from sensor.cli.state import default_state, failures
+
+if TYPE_CHECKING:
+    from sensor.cluster.tls import Credentials
+    from sensor.node.gate import Gate
 
 
 @click.command("manager")
 @click.option(
-    "--listen", default="127.0.0.1:47700", show_default=True, metavar="HOST:PORT", help="Or unix:PATH. Port 0: any."
+    "--listen",
+    show_default="that of the cluster, or 127.0.0.1:47700",
+    metavar="HOST:PORT",
+    help="Or unix:PATH. Port 0: any.",
 )
 @click.option(
-    "--state", type=click.Path(path_type=Path), help="Folder of the journal and of the alerts; without, none is kept."
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    show_default="where `sensor cluster init` made a cluster; else none",
+    metavar="DIR",
+    help="Folder of the journal and of the alerts; without, none is kept.",
 )
 @click.option("--workers", default="", metavar="NAME,...", help="Wait for these from the start; others may join.")
 @click.option("--until-done", is_flag=True, help="End when the input of all workers has ended.")
@@ -24,7 +37,7 @@ from sensor.cli.replay import configured, detection_options, stop_on_signals
 @click.option("--exit-code", is_flag=True, help="Exit with 10 when an alert was raised.")
 @detection_options
 def command(
-    listen: str,
+    listen: str | None,
     state: Path | None,
     workers: str,
     until_done: bool,
@@ -36,19 +49,27 @@ def command(
 ) -> None:
     """Run a manager: workers dial in and report, and alerts come out.
 
-    With --state it goes on after a crash where it was, and writes each alert once to alerts.jsonl there. It listens on
-    loopback or on a Unix socket only: the bus has no certificates yet.
+    With --state it goes on after a crash where it was, and writes each alert once to alerts.jsonl there. For workers of
+    other hosts make a cluster first, with `sensor cluster init`: they are let in by certificate, and while the manager
+    runs, who was invited may join. Without one it listens on loopback or on a Unix socket only.
 
-    Exit codes: 0 done, 1 failure, 2 usage or an address where it may not listen, 10 alerts with --exit-code.
+    Exit codes: 0 done, 1 failure, 2 usage or an address where it may not listen, 10 alerts with --exit-code, 77 no
+    permission.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     settings = configured(names, plugins, assignments)
-    from sensor.cluster.endpoint import BusError
     from sensor.cluster.journal import JournalError
+    from sensor.node.contact import DEFAULT, local_socket
     from sensor.node.manager import ManagerNode
     from sensor.outputs.json_lines import JsonLines
     from sensor.outputs.terminal import Terminal
 
+    listens = [listen or DEFAULT]
+    with failures():
+        state, gate, mine = _cluster(state, listen)
+        if state and mine:
+            settings = settings.of_cluster(mine.secret)
+            listens = [listen or mine.address, local_socket(state)]
     members = [name for name in workers.split(",") if name]
     node = ManagerNode(
         settings,
@@ -56,18 +77,33 @@ def command(
         members=members,
         state=state,
         until_done=until_done,
+        gate=gate,
     )
 
-    def ready(address: str) -> None:
-        click.echo(f"sensor: the manager listens at {address}", err=True)
+    def ready(where: list[str]) -> None:
+        joining = f"; nodes that were invited join at {where[-1]}" if gate else ""
+        click.echo(f"sensor: the manager listens at {where[0]}{joining}", err=True)
 
     restore = stop_on_signals(node)
     try:
-        summary = asyncio.run(node.run(listen, ready=ready))
-    except BusError as error:
-        raise fail(str(error), USAGE) from None
-    except (JournalError, ValueError, OSError) as error:
+        with failures():
+            summary = asyncio.run(node.run(*listens, ready=ready))
+    except (JournalError, ValueError) as error:
         raise fail(str(error)) from None
     finally:
         restore()
     sys.exit(FOUND if exit_code and summary.alerts else 0)
+
+
+def _cluster(state: Path | None, listen: str | None) -> tuple[Path | None, "Gate | None", "Credentials | None"]:
+    """The folder, with the cluster that is in it, if there is one and the address is not another on this host."""
+    from sensor.cluster.endpoint import Endpoint
+    from sensor.node.contact import CLUSTER, credentials
+
+    folder = state or default_state()
+    mine = credentials(folder)
+    if mine is None or (listen and listen != mine.address and Endpoint.parse(listen).is_local):
+        return state, None, None
+    from sensor.node.gate import Gate
+
+    return folder, Gate(folder / CLUSTER), mine

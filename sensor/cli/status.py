@@ -1,30 +1,33 @@
 """`sensor status`: how a cluster is."""
 
 import sys
+from pathlib import Path
 
 import click
 import msgspec
 
-from sensor.cli.main import USAGE, fail
+from sensor.cli.main import fail
+from sensor.cli.state import failures, manager_option, state_option
 
 
 @click.command("status")
-@click.option("--manager", "address", default="127.0.0.1:47700", show_default=True, metavar="HOST:PORT|unix:PATH")
+@manager_option
+@state_option
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
-def command(address: str, as_json: bool) -> None:
+def command(address: str | None, state: Path, as_json: bool) -> None:
     """Show the nodes of a manager: state, packet clock, lag, packets, losses, versions; and epochs and alerts.
 
-    Exit codes: 0 done, 1 the manager cannot be reached, 2 usage.
+    Exit codes: 0 done, 1 the manager cannot be reached, 2 usage, 77 no permission.
     """
-    from sensor.cluster.endpoint import BusError
+    from sensor.node.contact import Contact
     from sensor.node.observer import ask_status
 
-    try:
-        status = ask_status(address)
-    except BusError as error:
-        raise fail(str(error), USAGE) from None
-    except TimeoutError as error:
-        raise fail(f"the manager at {address} cannot be reached: {error}") from None
+    with failures():
+        manager = Contact.find(address, state)
+        try:
+            status = ask_status(manager)
+        except TimeoutError as error:
+            raise fail(f"the manager at {manager.address} cannot be reached: {error}") from None
     if as_json:
         click.echo(msgspec.json.encode(status).decode())
         return

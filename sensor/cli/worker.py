@@ -10,6 +10,7 @@ import click
 
 from sensor.cli.main import FAILURE, NO_PERMISSION, USAGE, fail
 from sensor.cli.replay import configured, detection_options, stop_on_signals
+from sensor.cli.state import failures, manager_option, state_option
 
 
 def _share(context: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
@@ -20,9 +21,10 @@ def _share(context: click.Context, option: click.Parameter, value: str) -> tuple
 
 
 @click.command("worker")
-@click.option("--manager", "address", required=True, metavar="HOST:PORT", help="The manager's address, or unix:PATH.")
+@manager_option
+@state_option
 @click.option("--replay", "inputs", multiple=True, metavar="FILE", help="Read a capture file or folder (repeatable).")
-@click.option("--name", default="", help="This worker's name; the host's by default.")
+@click.option("--name", default="", help="This worker's name: that of its certificate, or the host's.")
 @click.option(
     "--share",
     default="1/1",
@@ -34,7 +36,8 @@ def _share(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.option("--parent", type=int, hidden=True, help="End with this process.")
 @detection_options
 def command(
-    address: str,
+    address: str | None,
+    state: Path,
     inputs: tuple[str, ...],
     name: str,
     share: tuple[int, int],
@@ -55,14 +58,18 @@ def command(
         raise click.UsageError("nothing to observe: give --replay FILE (capture on interfaces is not there yet)")
     settings = configured(names, plugins, assignments)
     from sensor.capture import CaptureError, open_savefiles
-    from sensor.cluster.endpoint import BusError
+    from sensor.node.contact import Contact
     from sensor.node.worker import Place, RefusedError, WorkerNode
 
-    own = name or socket.gethostname().split(".")[0].lower()
-    try:
-        node = WorkerNode(settings, Place(own, address, share, spool, parent))
-    except BusError as error:
-        raise fail(str(error), USAGE) from None
+    with failures():
+        manager = Contact.find(address, state)
+        if mine := manager.credentials:
+            settings = settings.of_cluster(mine.secret)
+            if mine.role != "worker" or name not in ("", mine.name):
+                as_whom = f"{mine.role} {mine.name}"
+                raise fail(f"this host has joined as {as_whom}: invite it as a worker, or leave out --name", USAGE)
+        own = name or (mine.name if mine else socket.gethostname().split(".")[0].lower())
+        node = WorkerNode(settings, Place(own, manager, share, spool, parent))
     restore = stop_on_signals(node)
     try:
         with open_savefiles(inputs, stdin=sys.stdin.buffer) as source:

@@ -82,6 +82,8 @@ class Client:
         self._pause = self._limits.least_pause_s
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
+        self._dialling: asyncio.Task[None] | None = None
+        self._writer: asyncio.StreamWriter | None = None
         self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
         self.counters: Counter[str] = Counter()
         """`messages_unsent`: dropped as there was no connection or no room; `messages_oversize`; `reconnects`."""
@@ -137,20 +139,31 @@ class Client:
             self._loop.call_soon_threadsafe(function)
 
     def _cancel(self) -> None:
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
+        if self._dialling:
+            self._dialling.cancel()
 
     def _run(self) -> None:
+        self._dialling = self._loop.create_task(self._dial())
         try:
             with contextlib.suppress(asyncio.CancelledError):
-                self._loop.run_until_complete(self._dial())
+                self._loop.run_until_complete(self._dialling)
         except Exception as error:
             log.exception("the bus has failed: nothing more is sent or received")
             with contextlib.suppress(queue.Full):
                 self._received.put_nowait(Disconnected(f"the bus has failed: {error}"))
-        with contextlib.suppress(asyncio.CancelledError):  # it is stopped meanwhile
-            self._loop.run_until_complete(asyncio.sleep(0))  # for what connections have yet to close
+        self._loop.run_until_complete(self._clear())
         self._loop.close()
+
+    async def _clear(self) -> None:
+        """End what is left: it may have been stopped at any moment."""
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        if self._writer is not None:
+            self._writer.transport.abort()
+            with contextlib.suppress(OSError):  # why it ended was told
+                await self._writer.wait_closed()
 
     async def _dial(self) -> None:
         while not self._is_stopping:
@@ -174,6 +187,7 @@ class Client:
         """One connection."""
         async with asyncio.timeout(self._limits.hello_s):
             reader, writer = await connect(self._endpoint, self._tls, self._server_name, self._limits.chunk)
+        self._writer = writer
         tasks: list[asyncio.Task[None]] = []
         try:
             hello = self._hello()
@@ -210,7 +224,7 @@ class Client:
             async with asyncio.timeout(3 * self._limits.ping_s if is_in else self._limits.hello_s):
                 data = await reader.read(self._limits.chunk)
             if not data:
-                raise EOFError("the manager has closed the connection")
+                raise EOFError(self._why_closed(is_in))
             for message in decoder.feed(data):
                 if not may_send("manager", message):
                     raise FrameError("role", f"a manager does not send {type(message).__name__}")
@@ -223,6 +237,11 @@ class Client:
                     await self._tell(Connected(message))
                 elif not isinstance(message, Ping):
                     await self._tell(message)
+
+    def _why_closed(self, is_in: bool) -> str:
+        if is_in or self._tls or self._endpoint.path:
+            return "the manager has closed the connection"
+        return "it closed the connection at once; if it asks for certificates, join its cluster: `sensor cluster join`"
 
     async def _write(self, writer: asyncio.StreamWriter) -> None:
         """Send what waits; when stopping, end the stream once there is nothing more: the manager then ends its own."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from sensor.cluster.frame import Limits, encode
 from sensor.cluster.messages import Message, Refused, Role
 from sensor.cluster.queue import Outbox, QueueLimits, Rate
+from sensor.cluster.tls import Identity
 
 CHUNK = 64 << 10
 """Bytes that are read or written at a time: what a peer may hold up the others by, in one turn of the loop."""
@@ -51,6 +52,8 @@ class Peer:
     role: Role
     incarnation: int
     address: str
+    identity: Identity | None = None
+    """Whom its certificate is of; None where there are none."""
 
 
 class Link:
@@ -65,6 +68,8 @@ class Link:
         self._reader, self.writer = streams
         self._limits = limits
         self.peer: Peer | None = None
+        self.identity: Identity | None = None
+        """Whom its certificate is of; None where there are none."""
         self.outbox = Outbox(limits.queue)
         self.silent_for = 0
         """How many times in a row the watch has found nothing from the peer."""

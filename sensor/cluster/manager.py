@@ -19,7 +19,7 @@ from sensor.cluster import record
 from sensor.cluster.alerter import Told
 from sensor.cluster.columns import pack, unpack_numbers
 from sensor.cluster.ledger import Ledger, Stat
-from sensor.cluster.membership import NOWHERE, THE_END, Member
+from sensor.cluster.membership import MOST_MEMBERS, NOWHERE, THE_END, Member
 from sensor.cluster.messages import (
     Ack,
     ClusterKeyIntermediateResponse,
@@ -143,15 +143,20 @@ class Manager:
         if hello.digest != self.digest:
             text = f"{hello.name} runs other detections or settings than the manager (sensor {hello.version} there, "
             return Refused(f"{text}{__version__} here): give both the same --detection, --set and --plugin", fatal=True)
-        member = self._ledger.membership.admit(hello.name, now)
+        membership = self._ledger.membership
+        if hello.name not in membership and len(membership.members) >= MOST_MEMBERS:
+            return Refused(f"there are {MOST_MEMBERS} workers already")
+        member = membership.admit(hello.name, now)
         if hello.incarnation < member.incarnation:
             return Refused(f"a later process has taken the name {hello.name}", fatal=True)
         if hello.incarnation > member.incarnation:
-            others = self._ledger.membership.members.values()
+            others = membership.members.values()
             is_late = any(each.position != NOWHERE for each in others if each is not member)
             about = hello.name, hello.incarnation, hello.sequence, hello.replays, hello.version
             self._do(record.Joined(*about, is_late, hello.started))
         member.applied = max(member.applied, hello.sequence - 1)  # what it holds no more was acknowledged
+        if member.is_up:  # views that wait for what was asked of its last connection would wait in vain
+            self.lost(hello.name, now)
         member.is_up, member.heard = True, now
         return Welcome(member.applied, self.workers, self._early)
 

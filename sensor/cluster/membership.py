@@ -17,6 +17,8 @@ Position = tuple[int, int]
 NOWHERE: Position = (-1, 0)
 THE_END: Position = (1 << 62, 0)
 _MOST_GAPS = 64
+MOST_MEMBERS = 1024
+"""Those that have left are among them: an epoch that is to be judged yet may name them."""
 
 
 @dataclass(slots=True)

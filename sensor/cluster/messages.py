@@ -238,6 +238,19 @@ class Ping(_Message, frozen=True):
     """The sender is there."""
 
 
+class CertificateRequest(_Message, frozen=True):
+    """A worker asks for another certificate of its key, before the one it has is too old."""
+
+    request: bytes
+    """PKCS #10, DER."""
+
+
+class CertificateIssued(_Message, frozen=True):
+    """The certificate (PEM) that was asked for."""
+
+    certificate: bytes
+
+
 class StatusRequest(_Message, frozen=True):
     """An observer asks how the cluster is."""
 
@@ -288,6 +301,8 @@ Message = (
     | ThresholdsReset
     | DetectionSwitchedOff
     | Heartbeat
+    | CertificateRequest
+    | CertificateIssued
     | Ping
     | StatusRequest
     | Status

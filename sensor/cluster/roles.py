@@ -2,6 +2,8 @@
 
 from sensor.cluster.messages import (
     Ack,
+    CertificateIssued,
+    CertificateRequest,
     ClusterKeyIntermediateResponse,
     ClusterKeyRequest,
     ClusterKeyResponse,
@@ -31,6 +33,7 @@ MAY_SEND: dict[Role | None, frozenset[type]] = {
             ClusterKeyResponse,
             DetectionSwitchedOff,
             Heartbeat,
+            CertificateRequest,
             Ping,
         }
     ),
@@ -44,6 +47,7 @@ MAY_SEND: dict[Role | None, frozenset[type]] = {
             ClusterShare,
             ClusterThresholdCrossed,
             ThresholdsReset,
+            CertificateIssued,
             Ping,
             Status,
         }

@@ -16,11 +16,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from sensor.clock import elapsed_s
-from sensor.cluster.endpoint import Endpoint, is_friend, listen
+from sensor.cluster.endpoint import Endpoint, is_friend
 from sensor.cluster.frame import FrameDecoder, FrameError, encode
 from sensor.cluster.link import Link, Peer, ServerLimits, accept
-from sensor.cluster.messages import Hello, Message, Ping, Refused, Role, Welcome
+from sensor.cluster.listener import Listener
+from sensor.cluster.messages import Hello, Message, Ping, Refused, Welcome
 from sensor.cluster.roles import ADMITTED, may_send, speaks_for
+from sensor.cluster.tls import Admission, Identity
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +30,6 @@ _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
 """What can stand in a log and on a terminal as it is."""
 _TURN = 64
 """Messages of one peer before others have their turn."""
-
-Identify = Callable[[ssl.SSLObject], tuple[str, Role]]
-"""Who a certificate is of: name and role; ValueError if it is not to be believed."""
 
 
 class Handler(Protocol):
@@ -47,7 +46,8 @@ class Handler(Protocol):
 
 
 class Server:
-    """Listens at an address; `tls` is needed for all but loopback and Unix sockets. `clock` counts seconds."""
+    """Listens at an address; `tls`, with `admission` to say whose certificates hold, is needed for all but loopback and
+    Unix sockets. `clock` counts seconds."""
 
     def __init__(
         self,
@@ -55,32 +55,28 @@ class Server:
         handler: Handler,
         *,
         tls: ssl.SSLContext | None = None,
-        identify: Identify | None = None,
+        admission: Admission | None = None,
         limits: ServerLimits | None = None,
         clock: Callable[[], float] = elapsed_s,
     ) -> None:
-        self._endpoint = Endpoint.parse(address)
-        self._endpoint.require(tls)
-        self._handler, self._tls, self._identify = handler, tls, identify
+        endpoint = Endpoint.parse(address)
+        endpoint.require(tls if admission else None)
+        self._handler, self._tls, self._admission = handler, tls, admission
         self._limits, self._clock = limits or ServerLimits(), clock
         self._links: dict[str, Link] = {}
         self._waiting: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
         self._blamed: set[str] = set()
-        self._listener: socket.socket | None = None
-        self._is_closed = False
         self.counters: Counter[str] = Counter()
         """What was refused or given up, by reason; `bad_frames NAME` by the peer that sent them, and beyond
         as many names as there may be peers, `bad_frames others`."""
+        self._listener = Listener(endpoint, self._take_connection, self.counters, self._limits.ping_s)
 
     @property
     def address(self) -> str:
         """Where it listens, with the real port."""
-        if self._listener is None or self._endpoint.path:
-            return str(self._endpoint)
-        host, port = self._listener.getsockname()[:2]
-        return str(Endpoint(host, port))
+        return self._listener.address
 
     @property
     def peers(self) -> list[Peer]:
@@ -89,16 +85,12 @@ class Server:
 
     async def start(self) -> None:
         """Begin to listen; BusError says what is in the way."""
-        self._listener = await listen(self._endpoint)
-        self._take_connections()
+        await self._listener.start()
         self._spawn(self._watch())
 
     async def close(self) -> None:
         """Send what is waiting, within a while, and end all connections."""
-        if self._listener is None or self._is_closed:
-            return
-        asyncio.get_running_loop().remove_reader(self._listener)
-        self._is_closed = True
+        self._listener.close()
         links = list(self._links.values())
         for link in links:
             link.finish()
@@ -108,7 +100,6 @@ class Server:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._listener.close()
 
     def send(self, name: str, message: Message) -> bool:
         """Let a message wait for a peer; False: it is not connected, or was cut off for letting too much wait."""
@@ -132,26 +123,25 @@ class Server:
             return False
         return True
 
-    def _take_connections(self) -> None:
-        if self._listener is not None and not self._is_closed:
-            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+    def retire(self, name: str, where: str) -> None:
+        """End the connection of a peer that has come anew from elsewhere."""
+        if older := self._links.pop(name, None):
+            self.counters["replaced"] += 1
+            older.refuse(Refused(f"{name} has connected anew from {where}"))
 
-    def _accept(self) -> None:
-        """Take one connection; in one step, as a task that is cancelled within it would leave it open."""
-        assert self._listener is not None
-        try:
-            connection, address = self._listener.accept()
-        except BlockingIOError:
-            return
-        except OSError as error:  # no file descriptors are left: those that are connected go on
-            self.counters["accept_failed"] += 1
-            log.warning("a connection could not be accepted: %s", error)
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(self._listener)
-            loop.call_later(self._limits.ping_s, self._take_connections)
-            return
-        connection.setblocking(False)
-        where = "unix" if self._endpoint.path else str(address[0])
+    def check_admission(self) -> None:
+        """Cut off those whose certificates hold no more."""
+        for name, link in list(self._links.items()):
+            if self._admission is None or link.identity is None:
+                continue
+            try:
+                self._admission.check(link.identity)
+            except ValueError as error:
+                self.counters["revoked"] += 1
+                log.warning("%s was cut off: %s", name, error)
+                link.refuse(Refused(str(error), fatal=True))
+
+    def _take_connection(self, connection: socket.socket, where: str) -> None:
         if reason := self._turns_away(connection, where):
             self.counters[reason] += 1
             connection.close()
@@ -177,6 +167,7 @@ class Server:
         try:
             async with asyncio.timeout(self._limits.hello_s):
                 link = await accept(connection, self._tls, self._limits, self._clock)
+                link.identity = self._identify(link)
                 decoder = FrameDecoder(self._limits.frames)
                 hello = await self._read_hello(link, decoder)
                 answer = self._greet(link, hello, where, decoder)
@@ -207,6 +198,16 @@ class Server:
         if not self._waiting[where]:
             del self._waiting[where]
 
+    def _identify(self, link: Link) -> Identity | None:
+        """Who is at the other end, by its certificate; None: there are none. Nothing was read of it yet."""
+        ssl_object = link.writer.get_extra_info("ssl_object")
+        if self._admission is None or ssl_object is None:
+            return None
+        try:
+            return self._admission.identify(ssl_object)
+        except ValueError as error:
+            raise FrameError("certificate", str(error), fatal=True) from None
+
     async def _read_hello(self, link: Link, decoder: FrameDecoder) -> Hello:
         """The hello; what came with it waits in the decoder, for the rules of the peer's role."""
         while data := await link.read():
@@ -221,22 +222,16 @@ class Server:
             raise FrameError("role", f"nobody joins as a {hello.role}", fatal=True)
         if not _NAME.fullmatch(hello.name):
             raise FrameError("bad_name", "a name has 1 to 128 letters, digits and characters of _.:@-", fatal=True)
-        ssl_object = link.writer.get_extra_info("ssl_object")
-        if self._identify is not None and ssl_object is not None:
-            try:
-                if self._identify(ssl_object) != (hello.name, hello.role):
-                    raise FrameError("other_name", f"the certificate is not of {hello.role} {hello.name}", fatal=True)
-            except ValueError as error:
-                raise FrameError("certificate", str(error), fatal=True) from None
+        if link.identity is not None and link.identity[:2] != (hello.name, hello.role):
+            text = f"the certificate is of {link.identity.role} {link.identity.name}, not of {hello.role} {hello.name}"
+            raise FrameError("other_name", text, fatal=True)
         name = hello.name if hello.role == "worker" else f"{hello.name} {next(self._numbers)}"
-        peer = Peer(name, hello.role, hello.incarnation, where)
+        peer = Peer(name, hello.role, hello.incarnation, where, link.identity)
         answer = self._handler.hello(peer, hello)
         if isinstance(answer, Refused):
             self.counters["refused"] += 1
             return answer
-        if older := self._links.get(name):
-            self.counters["replaced"] += 1
-            older.refuse(Refused(f"{name} has connected anew from {where}"))
+        self.retire(name, where)
         link.peer = peer
         decoder.greet(hello.role)
         self._links[name] = link

@@ -4,6 +4,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -51,6 +52,7 @@ class Detection:
 
     options: ClassVar[dict[str, Option]] = {}
     sumstats: ClassVar[dict[str, SumStat]] = {}
+    sketch_key: tuple[int, int] | None = None
     handlers: ClassVar[dict[str, list[str]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -120,11 +122,14 @@ class Detection:
         """The engine's form of its SumStats under these settings, by their names on the class."""
         try:
             return {
-                name: sumstat.define(self.name, self.settings, self.overrides)
+                name: self._keyed(sumstat.define(self.name, self.settings, self.overrides))
                 for name, sumstat in self.sumstats.items()
             }
         except ValueError as error:
             raise DetectionError(str(error)) from None
+
+    def _keyed(self, definition: Definition) -> Definition:
+        return definition if self.sketch_key is None else replace(definition, sketch_key=self.sketch_key)
 
     def run_handlers(self, batch: Batch) -> list[Observed]:
         """Call what is marked `@on` this batch's event; return what it observed."""

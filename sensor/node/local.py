@@ -70,8 +70,8 @@ class LocalCluster:
             address = f"unix:{folder}/bus"
             tasks: list[asyncio.Task[None]] = []
 
-            def ready(at: str) -> None:
-                tasks.extend(asyncio.create_task(self._supervise(name, at, folder)) for name in self._names)
+            def ready(where: list[str]) -> None:
+                tasks.extend(asyncio.create_task(self._supervise(name, where[0], folder)) for name in self._names)
 
             try:
                 return await self._node.run(address, ready=ready)

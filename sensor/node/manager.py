@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,20 +20,16 @@ from sensor.cluster.disk import Folder
 from sensor.cluster.journal import Journal, JournalError
 from sensor.cluster.link import Peer
 from sensor.cluster.manager import EVERYBODY, Manager, Output
-from sensor.cluster.messages import (
-    Heartbeat,
-    Hello,
-    Message,
-    Refused,
-    StatusRequest,
-    Welcome,
-)
+from sensor.cluster.messages import CertificateRequest, Heartbeat, Hello, Message, Refused, StatusRequest, Welcome
 from sensor.cluster.server import Server
 from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
 from sensor.node.output import Output as Writer
 from sensor.node.output import summarise, tell
 from sensor.outputs.summary import Summary
+
+if TYPE_CHECKING:
+    from sensor.node.gate import Gate
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +44,8 @@ ALERTS = "alerts.jsonl"
 class ManagerNode:
     """Runs a manager behind a server. `state` is the folder of its journal and alerts; None: it keeps none.
 
-    `early`: see `Manager`. `until_done`: it ends when the input of all members has.
+    `early`: see `Manager`. `until_done`: it ends when the input of all members has. `gate`: of a cluster with
+    certificates; None: it listens on loopback or a Unix socket, and lets in whoever can connect.
     """
 
     def __init__(
@@ -60,20 +58,22 @@ class ManagerNode:
         state: Path | None = None,
         cluster: ClusterSettings | None = None,
         until_done: bool = False,
+        gate: "Gate | None" = None,
         progress: Callable[[dict[str, int], int], None] | None = None,
     ) -> None:
         self._settings, self._outputs, self._until_done, self._progress = settings, outputs, until_done, progress
         self.manager = Manager(settings.make(), members, early=early, settings=cluster)
         self._journal: Journal | None = None
         self._file: AlertFile | None = None
-        self._state = state
+        self._state, self._gate = state, gate
         self._pending = Output()
         self._read: dict[str, int] = {}
         self._damage: list[str] = []
         self._started = elapsed_s()
         self._is_committing, self._failed = False, False
         self._over = asyncio.Event()
-        self.server: Server | None = None
+        self._servers: list[Server] = []
+        self._renewals: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
         """End in order: tell what there is, and close."""
@@ -89,15 +89,17 @@ class ManagerNode:
         self.manager.leave(name, elapsed_s())
         self._commit_soon()
 
-    async def run(self, address: str, *, ready: Callable[[str], None] | None = None) -> Summary:
-        """Serve until it is stopped, or done; `ready` is told the address with its port."""
+    async def run(self, *addresses: str, ready: Callable[[list[str]], None] | None = None) -> Summary:
+        """Serve at some addresses until it is stopped, or done; `ready` is told them, with their ports.
+
+        With a gate, nodes join at one more, which is told last.
+        """
         self._restore()
         self.manager.start(elapsed_s())
-        self.server = Server(address, self)
-        await self.server.start()
         try:
+            where = await self._open(addresses)
             if ready:
-                ready(self.server.address)
+                ready(where)
             while not self._over.is_set():
                 try:
                     async with asyncio.timeout(TICK_S):
@@ -107,11 +109,29 @@ class ManagerNode:
             self._commit()
             await asyncio.sleep(0)
         finally:
-            await self.server.close()
+            await self._close()
         summary = summarise(self.manager, self._settings, elapsed_s() - self._started, self._damage)
         for output in self._outputs:
             output.summary(summary)
         return summary
+
+    async def _open(self, addresses: Sequence[str]) -> list[str]:
+        for address in addresses:
+            is_own = self._gate is None or address.startswith("unix:")
+            gate = None if is_own else self._gate
+            tls, admission = (gate.tls, gate.admission) if gate else (None, None)
+            server = Server(address, self, tls=tls, admission=admission)
+            self._servers.append(server)
+            await server.start()
+        joining = [await self._gate.open()] if self._gate else []
+        return [*(server.address for server in self._servers), *joining]
+
+    async def _close(self) -> None:
+        for server in self._servers:
+            await server.close()
+        if self._gate:
+            await self._gate.close()
+        await asyncio.gather(*self._renewals)
 
     def _restore(self) -> None:
         """Go on from the journal, and tell what was told before and may not have gone out."""
@@ -132,13 +152,18 @@ class ManagerNode:
             return None
         answer = self.manager.hello(hello, elapsed_s())
         self._commit()  # that it has joined is durable before it is welcome
+        if isinstance(answer, Welcome):
+            for server in self._servers:
+                server.retire(peer.name, peer.address)
         return answer
 
     def received(self, peer: Peer, message: Message) -> None:
         """A message has come. ValueError says what in it cannot be."""
-        if isinstance(message, StatusRequest) and self.server:
-            self.server.send(peer.name, self.manager.status(elapsed_s()))
-        if peer.role == "worker":
+        if isinstance(message, StatusRequest):
+            self._send(peer.name, self.manager.status(elapsed_s()))
+        if isinstance(message, CertificateRequest):
+            self._renew(peer, message)
+        elif peer.role == "worker":
             self.manager.receive(peer.name, message, elapsed_s())
             if isinstance(message, Heartbeat):
                 self._note(message)
@@ -149,6 +174,22 @@ class ManagerNode:
         if peer.role == "worker":
             self.manager.lost(peer.name, elapsed_s())
             self._commit_soon()
+
+    def _send(self, name: str, message: Message) -> None:
+        any(server.send(name, message) for server in self._servers)
+
+    def _renew(self, peer: Peer, message: CertificateRequest) -> None:
+        if self._gate is None or peer.identity is None:
+            raise ValueError("only who has a certificate has it renewed")
+        gate, identity = self._gate, peer.identity
+
+        async def renew() -> None:
+            if issued := await gate.renew(identity, message.request):
+                self._send(peer.name, issued)
+
+        task = asyncio.get_running_loop().create_task(renew())
+        self._renewals.add(task)
+        task.add_done_callback(self._renewals.discard)
 
     def _note(self, beat: Heartbeat) -> None:
         self._read[beat.worker] = beat.read
@@ -161,6 +202,10 @@ class ManagerNode:
     def _tick(self) -> None:
         self.manager.tick(elapsed_s())
         self._commit()
+        if self._gate:
+            self._gate.look()
+            for server in self._servers:
+                server.check_admission()
         is_told = not (self._pending.records or self._pending.alerts)
         if self._until_done and self.manager.is_done and is_told:
             self._over.set()
@@ -182,10 +227,11 @@ class ManagerNode:
         done, self._pending = self._pending, Output()
         self._tell(done.alerts)
         for to, message in done.messages:
-            if self.server and to == EVERYBODY:
-                self.server.broadcast(message)
-            elif self.server:
-                self.server.send(to, message)
+            if to != EVERYBODY:
+                self._send(to, message)
+                continue
+            for server in self._servers:
+                server.broadcast(message)
         self._compact()
 
     def _make_durable(self) -> bool:

@@ -2,22 +2,28 @@
 
 import logging
 import os
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from sensor import __version__
 from sensor.capture import Savefiles
 from sensor.clock import elapsed_s, incarnation
-from sensor.cluster.client import Client, Connected
+from sensor.cluster.client import Connected, Disconnected, Received
 from sensor.cluster.ledger import digest_of
-from sensor.cluster.messages import Hello, Numbered, Refused, Welcome
+from sensor.cluster.messages import CertificateIssued, Hello, Numbered, Refused, Welcome
 from sensor.cluster.settings import ClusterSettings
 from sensor.cluster.spool import Spool
 from sensor.cluster.worker import Worker
 from sensor.config import Settings
+from sensor.node.contact import Contact
+
+if TYPE_CHECKING:
+    from sensor.node.renewal import Renewal
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +47,7 @@ class Place:
     """Who a worker is among the others."""
 
     name: str
-    manager: str
-    """The manager's address."""
+    manager: Contact
     share: tuple[int, int] = (0, 1)
     """Which part of its input, from 0, of how many it tracks; of more than one, all read the same."""
     spool: Path | None = None
@@ -85,7 +90,9 @@ class WorkerNode:
         definitions = [each for detection in settings.make() for each in detection.define().values()]
         self._digest = digest_of(definitions)
         self._worker: Worker | None = None
-        self._client = Client(place.manager, self._hello)
+        self._client, tls = place.manager.client(self._hello)
+        self._renewal = _renewal(place.manager, tls)
+        self._trouble = ""
         self._stopping = False
 
     def stop(self) -> None:
@@ -123,9 +130,8 @@ class WorkerNode:
         welcome: Welcome | None = None
         while welcome is None:
             for each in self._client.receive(_WAIT_S):
-                if isinstance(each, Refused):
-                    self._refused(each)
-                elif isinstance(each, Connected):
+                self._tell_of(each)
+                if isinstance(each, Connected):
                     welcome = each.welcome
             if self._stopping:
                 raise RefusedError("stopped before the manager was reached")
@@ -151,12 +157,15 @@ class WorkerNode:
         self._end_with_parent()
         for message in self._worker.take(elapsed_s()):
             self._client.send(message)
+        if self._renewal and (request := self._renewal.due()):
+            self._client.send(request)
         for each in self._client.receive(wait_s):
-            if isinstance(each, Refused):
-                self._refused(each)
-            elif isinstance(each, Connected):
+            self._tell_of(each)
+            if isinstance(each, Connected):
                 if each.welcome is not None:
                     self._worker.receive([each.welcome], elapsed_s())
+            elif isinstance(each, CertificateIssued) and self._renewal:
+                self._renewal.take(each)
             elif isinstance(each, msgspec.Struct):
                 self._worker.receive([each], elapsed_s())
 
@@ -164,7 +173,22 @@ class WorkerNode:
         if self._place.parent is not None and os.getppid() != self._place.parent:
             raise RefusedError("the process that started this worker is gone")
 
-    def _refused(self, refused: Refused) -> None:
-        if refused.fatal:
-            raise RefusedError(refused.reason)
-        log.warning("the manager at %s refused: %s", self._place.manager, refused.reason)
+    def _tell_of(self, received: Received) -> None:
+        """Tell people how it stands with the manager, once for each trouble; RefusedError if it will not get better."""
+        if isinstance(received, Refused) and received.fatal:
+            raise RefusedError(received.reason)
+        address = self._place.manager.address
+        if isinstance(received, Connected) and self._trouble:
+            log.warning("the manager at %s is there", address)
+            self._trouble = ""
+        elif isinstance(received, Refused | Disconnected) and received.reason != self._trouble:
+            log.warning("the manager at %s: %s; trying again", address, received.reason)
+            self._trouble = received.reason
+
+
+def _renewal(contact: Contact, tls: ssl.SSLContext | None) -> "Renewal | None":
+    if contact.folder is None or tls is None:
+        return None
+    from sensor.node.renewal import Renewal  # needs the cryptography library, as whoever has a certificate does
+
+    return Renewal(contact.folder, tls)

@@ -159,6 +159,7 @@ def test_a_manager_that_is_killed_goes_on_and_doubles_no_alert(tmp_path):
     manager = ("manager", "--listen", bus, "--state", state, "--workers", "a,b", "--until-done", "--json")
     share = ("worker", "--manager", bus, "--replay", RANDOM)
     with started(*manager) as first:
+        until((tmp_path / "bus").exists, "the manager's socket")
         with started(*share, "--name", "a", "--share", "1/2") as worker:
             _, errors = worker.communicate(timeout=PATIENCE_S)
             assert (worker.returncode, errors) == (0, "")

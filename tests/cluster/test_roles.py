@@ -23,6 +23,8 @@ cluster_threshold_crossed            -      -      yes     -
 thresholds_reset                     -      -      yes     -
 detection_switched_off               -      yes    -       -
 heartbeat                            -      yes    -       -
+certificate_request                  -      yes    -       -
+certificate_issued                   -      -      yes     -
 ping                                 -      yes    yes     yes
 status_request                       -      -      -       yes
 status                               -      -      yes     -

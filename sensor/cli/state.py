@@ -1,0 +1,53 @@
+"""Where a node keeps what must outlive it, and the option that says so."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sensor.cli.main import NO_PERMISSION, USAGE, fail
+
+
+def default_state() -> Path:
+    """Where this user's sensor keeps what must outlive it."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/sensor")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "sensor"
+
+
+state_option: Callable[[Any], Any] = click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=default_state,
+    show_default="/var/lib/sensor, or ~/.local/state/sensor where not root",
+    metavar="DIR",
+    help="Folder of this node: certificates are in `cluster` below it.",
+)
+
+manager_option: Callable[[Any], Any] = click.option(
+    "--manager",
+    "address",
+    show_default="that of the cluster which --state is of, or 127.0.0.1:47700",
+    metavar="HOST:PORT",
+    help="The manager's address, or unix:PATH.",
+)
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Say in a line what is wrong with a cluster's folder, or with an address, and leave."""
+    from sensor.cluster.endpoint import BusError
+    from sensor.cluster.registry import RegistryError
+    from sensor.cluster.tls import CredentialsError
+
+    try:
+        yield
+    except PermissionError as error:
+        raise fail(f"{error.filename} may not be read or written: run this as its owner", NO_PERMISSION) from None
+    except BusError as error:
+        raise fail(str(error), USAGE) from None
+    except (CredentialsError, RegistryError, ImportError, OSError) as error:
+        raise fail(str(error)) from None

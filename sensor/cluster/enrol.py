@@ -1,0 +1,225 @@
+"""Enrolment: how a node that was invited comes by its certificate; here the manager's end, `join` has the node's.
+
+The server speaks first, and shows the authority's certificate. A node that has found it to be the one of its token's
+fingerprint comes again, this time with TLS that trusts this authority only, and shows its secret. Frames are a length
+(4 bytes, big-endian) and a message as MessagePack.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sensor.clock import elapsed_s, now_ns
+from sensor.cluster.authority import Authority
+from sensor.cluster.endpoint import Endpoint
+from sensor.cluster.link import Link, ServerLimits, accept
+from sensor.cluster.listener import Listener
+from sensor.cluster.messages import Refused, Role
+from sensor.cluster.registry import Certificate, InvitationError, Registry, RegistryError
+from sensor.cluster.tls import Credentials, server_context
+
+log = logging.getLogger(__name__)
+
+LENGTH_BYTES = 4
+_INVALID = (
+    "the token does not hold: it was used, is too old, or a wrong one was shown three times; "
+    "ask for another (`sensor cluster invite`)"
+)
+"""Whatever the reason is, so that nobody learns which names are invited."""
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What the server says first, to anybody."""
+
+    authority: bytes
+    """Its certificate (DER)."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What a node asks."""
+
+    name: str
+    secret: bytes
+    request: bytes
+    """For a certificate (PKCS #10, DER)."""
+
+
+class Enrolled(msgspec.Struct, frozen=True, tag="enrolled"):
+    """The node has joined."""
+
+    certificate: bytes
+    """PEM."""
+    cluster: str
+    role: Role
+    address: str
+    """Of the bus."""
+    secret: bytes
+    """The cluster's."""
+
+
+@dataclass(frozen=True)
+class EnrolmentLimits:
+    """What somebody unknown may do."""
+
+    request_bytes: int = 4 << 10
+    deadline_s: float = 5.0
+    """For everything, from the first byte of the TLS handshake on."""
+    linger_s: float = 1.0
+    """How long it may then take to read the answer."""
+    connections: int = 16
+    connections_of_address: int = 4
+
+
+class EnrolmentServer:
+    """Lets nodes join. `folder` is the manager's; `now` tells the time in ns since the epoch."""
+
+    def __init__(self, folder: Path, *, limits: EnrolmentLimits | None = None, now: Callable[[], int] = now_ns) -> None:
+        self._folder, self._limits, self._now = folder, limits or EnrolmentLimits(), now
+        self._authority, self._credentials = Authority(folder), Credentials.load(folder)
+        self._tls = server_context(folder, enrolment=True)
+        # A handshake that is slow ends by the deadline for everything, not by its own, as that would look like a fault.
+        self._links = ServerLimits(hello_s=2 * self._limits.deadline_s, linger_s=self._limits.linger_s)
+        self._connections: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: Listener | None = None
+        self.counters: Counter[str] = Counter()
+        """`enrolled`; `offers`: authorities shown; all else was refused: why is in the name."""
+
+    async def start(self, address: str | None = None) -> str:
+        """Listen at an address, by default that of the tokens; returns it with its port. BusError if it fails."""
+        endpoint = Endpoint.parse(address or self._credentials.enrolment)
+        self._listener = Listener(endpoint, self._take_connection, self.counters, self._limits.linger_s)
+        await self._listener.start()
+        return self._listener.address
+
+    async def close(self) -> None:
+        """End all connections."""
+        if self._listener is not None:
+            self._listener.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _take_connection(self, connection: socket.socket, where: str) -> None:
+        if reason := self._turns_away(where):
+            self.counters[reason] += 1
+            connection.close()
+            return
+        self._connections[where] += 1
+        served = self._spawn(self._serve(connection, where))
+        served.add_done_callback(lambda _: connection.close())  # it may be cancelled before it has begun
+
+    def _turns_away(self, where: str) -> str:
+        """Why a connection is closed before TLS, which leaves no way to tell; empty: it is not."""
+        if self._connections.total() >= self._limits.connections:
+            return "too_many"
+        return "too_many_of_address" if self._connections[where] >= self._limits.connections_of_address else ""
+
+    async def _serve(self, connection: socket.socket, where: str) -> None:
+        link: Link | None = None
+        try:
+            async with asyncio.timeout(self._limits.deadline_s):
+                link = await accept(connection, self._tls, self._links, elapsed_s)
+                link.writer.write(frame(Offer(self._authority.der)))
+                body = await self._read(link)
+                if body is not None:
+                    link.writer.write(frame(await self._answer(body, where)))
+        except TimeoutError:
+            self._tell(link, self._refused("slow", where, f"nothing whole came within {self._limits.deadline_s:g} s"))
+        except ValueError as error:
+            self._tell(link, self._refused("oversize", where, str(error)))
+        except (OSError, ssl.SSLError):
+            self.counters["broken_connections"] += 1
+        finally:
+            await self._end(link, connection, where)
+
+    async def _read(self, link: Link) -> bytes | None:
+        """The request; None if the peer only wanted to see the authority. ValueError: it is too long."""
+        data = b""
+        while more := await link.read():
+            data += more
+            length = int.from_bytes(data[:LENGTH_BYTES], "big")
+            if len(data) >= LENGTH_BYTES and length > self._limits.request_bytes:
+                raise ValueError(f"a request has {self._limits.request_bytes} bytes at most")
+            if len(data) >= LENGTH_BYTES + length:
+                return data[LENGTH_BYTES : LENGTH_BYTES + length]
+        if data:
+            raise ConnectionResetError("it ended within its request")
+        self.counters["offers"] += 1
+        return None
+
+    async def _answer(self, body: bytes, where: str) -> Enrolled | Refused:
+        try:
+            request = msgspec.msgpack.decode(body, type=Request)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._refused("malformed", where, "this is not a request of this version of the sensor")
+        try:
+            enrolled = await asyncio.to_thread(self._enrol, request)  # as it waits for a lock, and for the disk
+        except InvitationError as error:
+            return self._refused(str(error), where, _INVALID)
+        except ValueError as error:
+            return self._refused("bad_certificate_request", where, str(error))
+        except (OSError, RegistryError) as error:
+            log.error("%s", error)
+            return self._refused("registry", where, "the manager cannot write down who joins; its log says more")
+        self.counters["enrolled"] += 1
+        log.warning("%s %s has joined from %s", enrolled.role, request.name, where)
+        return enrolled
+
+    def _enrol(self, request: Request) -> Enrolled:
+        pem = b""
+
+        def issue(role: Role) -> Certificate:
+            nonlocal pem
+            issued = self._authority.issue(request.request, request.name, role, self._now())
+            pem = issued.pem
+            return issued.certificate
+
+        role = Registry(self._folder).redeem(request.name, request.secret, self._now(), issue)
+        mine = self._credentials
+        return Enrolled(pem, mine.cluster, role, mine.address, mine.secret)
+
+    def _refused(self, name: str, where: str, reason: str) -> Refused:
+        self.counters[name] += 1
+        log.warning("somebody at %s may not join: %s", where, name)
+        return Refused(reason)
+
+    def _tell(self, link: Link | None, refused: Refused) -> None:
+        if link is not None:
+            link.writer.write(frame(refused))
+
+    async def _end(self, link: Link | None, connection: socket.socket, where: str) -> None:
+        """Close when the peer has, or after a while: with something unread, the answer might be lost."""
+        try:
+            if link is None:
+                connection.close()
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.linger_s):
+                    await link.discard()
+        finally:
+            if link is not None:
+                link.cut()
+            self._connections[where] -= 1
+            self._connections += Counter()  # forgets addresses of which there are none
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def frame(message: Offer | Request | Enrolled | Refused) -> bytes:
+    """A message as it is sent."""
+    body = msgspec.msgpack.encode(message)
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body

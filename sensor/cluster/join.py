@@ -1,0 +1,113 @@
+"""Joining: the node's end of enrolment. It trusts only the authority that its token tells, and says nothing before.
+
+The first of two connections only serves to read the authority's certificate; TLS with that as the one to trust, on the
+second, is what proves who answers.
+"""
+
+import asyncio
+import hashlib
+import ssl
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from sensor.cluster.authority import new_key, new_request
+from sensor.cluster.disk import Folder
+from sensor.cluster.endpoint import BusError, Endpoint, connect
+from sensor.cluster.enrol import LENGTH_BYTES, Enrolled, Offer, Request, frame
+from sensor.cluster.messages import Refused
+from sensor.cluster.registry import lock
+from sensor.cluster.tls import (
+    AUTHORITY,
+    CERTIFICATE,
+    KEY,
+    Credentials,
+    CredentialsError,
+    blind_context,
+    client_context,
+    pinned_context,
+)
+from sensor.cluster.token import Token
+
+_MOST_ANSWER = 16 << 10
+"""Bytes that the server may answer: certificates take less than 1 KiB each."""
+_JOIN_S = 15.0
+"""How long joining may take: the server has 5 s for each of two connections."""
+
+
+class EnrolmentError(Exception):
+    """A node could not join; the text says why, and what to do."""
+
+
+def join(token: Token, folder: Path) -> Credentials:
+    """Make a key in a folder, have it certified, and write down what the node needs.
+
+    EnrolmentError says why not; CredentialsError if the folder is that of a node already.
+    """
+    with closing(Folder(folder)) as disk, lock(folder):
+        if Credentials.exist(folder):
+            was = Credentials.load(folder)
+            text = f"{folder} is that of {was.role} {was.name} already: remove it, or name another with --state"
+            raise CredentialsError(text)
+        key = new_key()
+        disk.replace(KEY, key)  # before the token is spent, to see whether it can be written
+        authority, enrolled = asyncio.run(_enrol(token, new_request(key)))
+        disk.replace(AUTHORITY, ssl.DER_cert_to_PEM_cert(authority).encode())
+        disk.replace(CERTIFICATE, enrolled.certificate)
+        client_context(folder)  # the certificate is of this key
+        mine = Credentials(enrolled.cluster, token.name, enrolled.role, enrolled.address, enrolled.secret)
+        mine.save(folder)
+        return mine
+
+
+async def _enrol(token: Token, request: bytes) -> tuple[bytes, Enrolled]:
+    """The authority's certificate (DER), and what it answers."""
+    try:
+        endpoint = Endpoint.parse(token.address)
+        async with asyncio.timeout(_JOIN_S):
+            authority = await _see_authority(endpoint, token.fingerprint)
+            answer = await _ask(endpoint, authority, Request(token.name, token.secret, request))
+    except TimeoutError:
+        raise EnrolmentError(f"the manager at {token.address} does not answer: is it running?") from None
+    except ssl.SSLCertVerificationError as error:
+        text = f"{token.address} is not the manager of the token's cluster ({error.verify_message}); nothing was sent"
+        raise EnrolmentError(text) from None
+    except (OSError, EOFError, BusError) as error:
+        text = f"the manager at {token.address} cannot be reached ({error}): is it running, and may this host connect?"
+        raise EnrolmentError(text) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+        raise EnrolmentError(f"what answers at {token.address} is not a manager of this version") from None
+    if isinstance(answer, Refused):
+        raise EnrolmentError(f"the manager at {token.address} refuses: {answer.reason}")
+    return authority, answer
+
+
+async def _see_authority(endpoint: Endpoint, fingerprint: bytes) -> bytes:
+    """The authority's certificate, from a connection on which nothing is said; EnrolmentError if it is another."""
+    reader, writer = await connect(endpoint, blind_context(), None, _MOST_ANSWER)
+    try:
+        offer = msgspec.msgpack.decode(await _read_frame(reader), type=Offer)
+    finally:
+        writer.transport.abort()
+    if hashlib.sha256(offer.authority).digest() != fingerprint:
+        text = "has another authority than the token says; nothing was sent. Ask for a new token, and from whom it is"
+        raise EnrolmentError(f"the manager at {endpoint} {text}")
+    return offer.authority
+
+
+async def _ask(endpoint: Endpoint, authority: bytes, request: Request) -> Enrolled | Refused:
+    reader, writer = await connect(endpoint, pinned_context(authority), None, _MOST_ANSWER)
+    try:
+        await _read_frame(reader)
+        writer.write(frame(request))
+        return msgspec.msgpack.decode(await _read_frame(reader), type=Enrolled | Refused)
+    finally:
+        writer.transport.abort()
+
+
+async def _read_frame(reader: asyncio.StreamReader) -> bytes:
+    length = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big")
+    if length > _MOST_ANSWER:
+        raise ValueError(f"an answer of {length} bytes")
+    return await reader.readexactly(length)

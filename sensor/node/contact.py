@@ -1,0 +1,74 @@
+"""The contact: where a node reaches its manager, and as whom."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sensor.cluster.client import Client
+from sensor.cluster.endpoint import BusError, Endpoint
+from sensor.cluster.messages import Hello
+from sensor.cluster.tls import Credentials, client_context
+
+DEFAULT = "127.0.0.1:47700"
+"""Where a manager is that nothing else is said of."""
+CLUSTER, SOCKET = "cluster", "bus"
+"""In a node's folder: certificates, and where a manager listens for this host's own users."""
+
+
+@dataclass(frozen=True)
+class Contact:
+    """An address, and the folder of the certificate to show there; None: none is shown, and nobody else can listen."""
+
+    address: str
+    folder: Path | None = None
+
+    @classmethod
+    def find(cls, address: str | None, state: Path) -> "Contact":
+        """The manager at an address, or else that of the cluster which this host is of by its `state` folder.
+
+        BusError says what is missing where an address needs a certificate.
+        """
+        if address and Endpoint.parse(address).path:
+            return cls(address)
+        mine = credentials(state)
+        if address is None:
+            return cls(DEFAULT) if mine is None else cls._own(mine, state)
+        if Endpoint.parse(address).is_local and (mine is None or address != mine.address):
+            return cls(address)
+        if mine is None or mine.role == "manager":
+            who = f"there are none in {state / CLUSTER}" if mine is None else "the manager's own will not do"
+            raise BusError(
+                f"{address} is on another host, where the bus needs certificates, and {who}: get a token there with "
+                "`sensor cluster invite NAME`, and use it here with `sensor cluster join TOKEN`"
+            )
+        return cls(address, state / CLUSTER)
+
+    @classmethod
+    def _own(cls, mine: Credentials, state: Path) -> "Contact":
+        if mine.role == "manager":
+            return cls(local_socket(state))
+        return cls(mine.address, state / CLUSTER)
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """Who this node is; None: whoever it says."""
+        return None if self.folder is None else Credentials.load(self.folder)
+
+    def client(self, hello: Callable[[], Hello]) -> tuple[Client, ssl.SSLContext | None]:
+        """A client of the bus, and what it shows its certificate by. CredentialsError if that cannot be used."""
+        mine = self.credentials
+        if self.folder is None or mine is None:
+            return Client(self.address, hello), None
+        tls = client_context(self.folder)
+        return Client(self.address, hello, tls=tls, server_name=Endpoint.parse(mine.address).host), tls
+
+
+def credentials(state: Path) -> Credentials | None:
+    """What a node's folder says of its cluster; None: it is of none. CredentialsError if that is damaged."""
+    return Credentials.load(state / CLUSTER) if Credentials.exist(state / CLUSTER) else None
+
+
+def local_socket(state: Path) -> str:
+    """Where a manager listens for this host's own users, beside the address that needs certificates."""
+    return f"unix:{(state / SOCKET).absolute()}"
