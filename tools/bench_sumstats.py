@@ -30,7 +30,7 @@ import numpy as np
 from sensor._jit import njit
 from sensor.hash import hash_words, new_key
 from sensor.sumstats import CALCULATIONS, Definition, Partial, Store, Threshold
-from sensor.sumstats.table import Table
+from sensor.sumstats.table import Layout, Table
 
 SIZES = (1_000, 100_000, 1_000_000)
 BATCH, NODES, ROUNDS = 1 << 16, 4, 5
@@ -199,7 +199,7 @@ def passed_over(given: Seen) -> Seconds:
 
 def looked_up(given: Seen) -> Seconds:
     """The time of the look-up alone, of new keys and of known ones, in the same batches."""
-    table = Table(2, len(given.keys), new_key())
+    table = Table(Layout.of(2), len(given.keys), new_key())
     wanted = np.ones(len(given.keys), np.bool_)
     parts = [slice(start, start + BATCH) for start in range(0, len(wanted), BATCH)]
     first, again = (

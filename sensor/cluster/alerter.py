@@ -8,6 +8,7 @@ epoch is over: with its final figures, and with what it turned out to be part of
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,12 @@ class Crossing:
     missing: tuple[str, ...] = ()
     complete: bool = True
 
-    @property
+    @cached_property
+    def key(self) -> Any:
+        """The key as its detection sees it."""
+        return self.judged.sumstat.key.unpack(self.words.tolist())
+
+    @cached_property
     def id(self) -> str:
         """The id of its alert."""
         name = self.judged.sumstat.name
@@ -56,7 +62,7 @@ class Crossing:
             name = f"{name}.{self.judged.sumstat.result_handler}"
         return alert_id(self.judged.detection.name, name, self.words.tobytes(), self.epoch, max(self.level, 0))
 
-    @property
+    @cached_property
     def levels(self) -> np.ndarray:
         """The levels of the key's rule, one number each: those of the first reducer that is named."""
         threshold = self.judged.definition.threshold
@@ -179,7 +185,7 @@ class Alerter:
         """Let a key not be counted while all that it could bring about is folded into this alert."""
         definition = crossing.judged.definition
         levels = range(len(crossing.levels))
-        if definition.wants_results or alert.same_as != _key(crossing) or crossing.level + 1 < len(levels):
+        if definition.wants_results or alert.same_as != crossing.key or crossing.level + 1 < len(levels):
             return
         until = [self.suppressor.until(crossing.judged.detection.name, alert, level) for level in levels]
         known = [each for each in until if each is not None]
@@ -223,7 +229,7 @@ class Alerter:
     def _alert(self, crossing: Crossing, handler: str, *epoch: Epoch) -> Alert | None:
         sumstat = crossing.judged.sumstat
         seen = sumstat.seen(crossing.result, max(crossing.level, 0), crossing.value)
-        alert: Alert | None = getattr(crossing.judged.detection, handler)(_key(crossing), seen, *epoch)
+        alert: Alert | None = getattr(crossing.judged.detection, handler)(crossing.key, seen, *epoch)
         if alert is not None:
             self._record(crossing, alert)  # so that what cannot be told is the handler's fault, and counted as that
         return alert
@@ -250,7 +256,7 @@ class Alerter:
         )
 
     def _record(self, crossing: Crossing, alert: Alert) -> AlertRecord:
-        detection, result, key = crossing.judged.detection, crossing.result, _key(crossing)
+        detection, result, key = crossing.judged.detection, crossing.result, crossing.key
         is_crossing = crossing.level >= 0
         return AlertRecord(
             id=crossing.id,
@@ -291,12 +297,8 @@ def _update(crossing: Crossing, record: AlertRecord, folded_into: str | None) ->
     )
 
 
-def _key(crossing: Crossing) -> Any:
-    return crossing.judged.sumstat.key.unpack(crossing.words.tolist())
-
-
 def _src(crossing: Crossing, alert: Alert) -> str | None:
-    return _text(alert.src, _key(crossing), "orig_h")
+    return _text(alert.src, crossing.key, "orig_h")
 
 
 def _number(value: float) -> float:

@@ -4,6 +4,8 @@ What a peer sends is believed only as far as it can be checked: the number of by
 it into a store of its own, which raises ValueError for anything that observations could not have led to.
 """
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ import numpy as np
 from sensor.cluster.messages import Columns
 from sensor.sumstats import Definition, Partial, Store
 
-_SECRET = np.zeros(2, np.uint64)  # of stores that are thrown away
+_SECRET = np.zeros(2, np.uint64)  # of stores that nothing is read from
+_KEPT_BYTES = 1 << 20  # room of the store for checks that is kept from one to the next
 
 
 def pack(partial: Partial) -> Columns:
@@ -21,29 +24,63 @@ def pack(partial: Partial) -> Columns:
     return Columns(partial.keys.tobytes(), headers, states)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What an array is made of."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    """Of a row."""
+    row_bytes: int
+
+    @classmethod
+    def of(cls, like: np.ndarray) -> "_Kind":
+        return cls(like.dtype, like.shape[1:], like.dtype.itemsize * math.prod(like.shape[1:]))
+
+    def unpack(self, data: bytes | None) -> np.ndarray:
+        """Such an array; of how many rows, is checked where it is merged."""
+        if data is None or len(data) % self.row_bytes:
+            raise ValueError(f"a column of {self.dtype} is missing or cut short")
+        return np.frombuffer(data, self.dtype).reshape(-1, *self.shape).copy()
+
+
 class Packing:
     """Turns bytes back into partial results of one definition."""
 
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
-        self._empty = Store(definition, _SECRET, judges=False).partial()
+        self._store = self._new_store()
+        empty = self._store.partial()
+        self._headers = {name: _Kind.of(like) for name, like in empty.headers.items()}
+        self._states = {
+            name: {each: _Kind.of(like) for each, like in own.items()} for name, own in empty.states.items()
+        }
 
     def unpack(self, columns: Columns) -> Partial:
         """The partial result; ValueError says what in it cannot be."""
         keys = unpack_keys(columns.keys, self._definition.key_words)
-        headers = {name: _array(columns.headers.get(name), like) for name, like in self._empty.headers.items()}
+        headers = {name: kind.unpack(columns.headers.get(name)) for name, kind in self._headers.items()}
         states = {
-            name: {each: _array(columns.states.get(name, {}).get(each), like) for each, like in own.items()}
-            for name, own in self._empty.states.items()
+            name: {each: kind.unpack(columns.states.get(name, {}).get(each)) for each, kind in own.items()}
+            for name, own in self._states.items()
         }
         return Partial(keys, headers, states)
 
     def check(self, partial: Partial) -> None:
         """Raise ValueError if it holds what no observations lead to, or a key twice."""
-        store = Store(self._definition, _SECRET, judges=False)
-        store.merge(partial)
-        if len(store) + store.evicted < len(partial):
-            raise ValueError(f"{self._definition.name}: a partial result has a key twice")
+        store, evicted = self._store, self._store.evicted
+        try:
+            store.merge(partial)
+            if len(store) + store.evicted - evicted < len(partial):
+                raise ValueError(f"{self._definition.name}: a partial result has a key twice")
+        finally:
+            if store.nbytes > _KEPT_BYTES:
+                self._store = self._new_store()
+            elif len(store):
+                store.clear()
+
+    def _new_store(self) -> Store:
+        return Store(self._definition, _SECRET, judges=False)
 
 
 def unpack_keys(data: bytes, words: int) -> np.ndarray:
@@ -59,11 +96,3 @@ def unpack_numbers(data: bytes, dtype: Any, n: int) -> np.ndarray:
     if len(data) != n * size:
         raise ValueError(f"{len(data)} bytes are not {n} numbers of {size}")
     return np.frombuffer(data, dtype).copy()
-
-
-def _array(data: bytes | None, like: np.ndarray) -> np.ndarray:
-    """An array of the same type; of how many rows, is checked where it is merged."""
-    row = like.dtype.itemsize * int(np.prod(like.shape[1:], dtype=np.int64))
-    if data is None or len(data) % row:
-        raise ValueError(f"a column of {like.dtype} is missing or cut short")
-    return np.frombuffer(data, like.dtype).reshape(-1, *like.shape[1:]).copy()

@@ -7,7 +7,7 @@ the same state, and tells the same alerts under the same ids, as the one that wr
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,11 +122,10 @@ class Ledger:
             length = stat.definition.pane_ns
             for epoch, (start, end, who) in stat.collector.delivered.items():
                 until = start + length if length else end  # the last one of all may have ended before
+                if (self._run, until) > frontier:
+                    continue
                 missing = self._missing(name, epoch, start, until, who)
-                is_over = (self._run, until) <= frontier
-                if not length:
-                    is_over = is_over and not set(missing) - self._not_awaited(now)
-                if is_over:
+                if length or not set(missing) - self._not_awaited(now):
                     ready.setdefault(until, []).append((name, epoch, missing))
         return sorted(ready[min(ready)], key=lambda each: each[1]) if ready else []
 
@@ -144,7 +143,7 @@ class Ledger:
         late = {each.name for each in members if not each.is_up and now - each.heard >= self._deadline_s}
         return late | {each.name for each in members if each.reached == THE_END}
 
-    def _missing(self, name: str, epoch: int, start: int, end: int, who: frozenset[str]) -> list[str]:
+    def _missing(self, name: str, epoch: int, start: int, end: int, who: Set[str]) -> list[str]:
         """Whose results of an epoch should be there and are not, or not wholly."""
         missing = []
         since, until = (self._run, start), (self._run, end)

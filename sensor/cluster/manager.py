@@ -219,7 +219,7 @@ class Manager:
         """Time goes on: what has waited too long is not waited for any more."""
         self._settle(now)
         for name, views in self._views.items() if self._early else ():
-            views.expire(now)
+            views.expire(now, self._ledger.past(now))
             self._ask(self._ledger.stats[name], now)
 
     def take(self) -> Output:

@@ -45,7 +45,7 @@ class Views:
         self._definition, self._settings, self._numbers = definition, settings, numbers
         self._packing = Packing(definition)
         self._wanted: dict[bytes, float] = {}
-        self._not_now: set[bytes] = set()
+        self._not_now: dict[bytes, int] = {}
         self._outstanding: dict[int, _View] = {}
         self.given_up, self.timed_out, self.skewed = 0, 0, 0
 
@@ -111,11 +111,11 @@ class Views:
             seen.append(self._complete(number, collector, past))
         return [each for each in seen if each]
 
-    def expire(self, now: float) -> None:
-        """Ask again, when there is room, about what has waited too long, or could not be judged yet."""
-        for key in self._not_now:
+    def expire(self, now: float, past: int) -> None:
+        """Ask again, when there is room, about what has waited too long, or could not be judged before `past` (ns)."""
+        for key in [key for key, start in self._not_now.items() if start <= past]:
+            del self._not_now[key]
             self._want(key, 0.0)
-        self._not_now.clear()
         for number, view in list(self._outstanding.items()):
             if now - view.asked >= self._settings.retry_s:
                 del self._outstanding[number]
@@ -133,13 +133,13 @@ class Views:
         if view.waiting:
             return None
         del self._outstanding[number]
-        if len(view.epochs) != 1 or max(start for _, start in view.epochs) > past:
+        latest = max((start for _, start in view.epochs), default=past)
+        if len(view.epochs) != 1 or latest > past:
             self.skewed += 1
-            self._not_now.update(view.keys)
+            self._not_now.update(dict.fromkeys(view.keys, latest))
             return None
         epoch, _ = view.epochs.pop()
-        merged = collector.look_jointly(epoch, view.partials)
-        keys, values = collector.known(view.partials)
+        merged, keys, values = collector.look_jointly(epoch, view.partials)
         return Seen(epoch, merged, keys, self._shares(keys, values, max(len(view.partials), 1)))
 
     def _shares(self, keys: np.ndarray, values: np.ndarray, members: int) -> np.ndarray:

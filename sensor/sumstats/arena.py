@@ -106,6 +106,7 @@ class ArenaColumn(Column):
     A derived class says what `empty_field` is and does the rest of a `Column`. `clear` and `renumber` are done here.
     """
 
+    holds_more: ClassVar[bool] = True
     empty_field: ClassVar[np.ndarray]
 
     def __init__(self, setting: Setting) -> None:

@@ -69,8 +69,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sensor._jit import njit
+
 Arrays = Mapping[str, np.ndarray]
 """The states of one reducer for some keys, as named arrays that may be sent as they are."""
+
+_INT64 = np.dtype(np.int64)
 
 HEADER = np.dtype([("num", "<i8"), ("begin", "<i8"), ("end", "<i8")])
 """How many observations a stream of a key took, and the time of the first and the last: Zeek's ResultVal."""
@@ -123,6 +127,8 @@ class Column(ABC):
     node needs to go on). They differ only where a state is not of fixed size.
     """
 
+    holds_more: ClassVar[bool] = False
+    """Whether it holds anything beside the fields of the rows."""
     remembers: ClassVar[bool] = False
     """Whether `view` can go back to what was measured within the last update; if not, the store updates it only up to
     the observation that is to be viewed."""
@@ -325,10 +331,21 @@ def checked(states: Arrays, name: str, dtype: np.dtype[Any], rows: int) -> np.nd
     return np.ascontiguousarray(array)
 
 
+@njit
+def _add_up(counts, total):
+    """Whether counts, none of them below 0, come to a total."""
+    left = np.int64(total)
+    for i in range(counts.shape[0]):
+        if not 0 <= counts[i] <= left:
+            return False
+        left -= counts[i]
+    return left == 0
+
+
 def checked_counts(states: Arrays, items: str, rows: int) -> np.ndarray:
     """The array `count` (int64) of a merge: how many of `items` each row has; ValueError where they do not add up."""
-    counts = checked(states, "count", np.dtype(np.int64), rows)
+    counts = checked(states, "count", _INT64, rows)
     have = len(states.get(items, ()))
-    if (counts < 0).any() or counts.max(initial=0) > have or int(counts.sum()) != have:
+    if not _add_up(counts, have):
         raise ValueError(f"a state's counts do not add up to its {have} {items}")
     return counts

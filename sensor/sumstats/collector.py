@@ -10,7 +10,7 @@ result says so. Where windows hop, what members deliver are panes, each merged o
 the window that ends with its pane.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -158,10 +158,10 @@ class Collector:
         return self._closed
 
     @property
-    def delivered(self) -> dict[int, tuple[int, int, frozenset[str]]]:
-        """The epochs that are not over: where each begins and ends (ns), and who has delivered it."""
+    def delivered(self) -> dict[int, tuple[int, int, Set[str]]]:
+        """The epochs that are not over: where each begins and ends (ns), and who has delivered it so far."""
         panes = self._panes.items()
-        return {at: (pane.start, pane.end, frozenset(pane.partials)) for at, pane in panes if at > self._closed}
+        return {at: (pane.start, pane.end, pane.partials.keys()) for at, pane in panes if at > self._closed}
 
     @property
     def memory(self) -> CollectorMemory:
@@ -176,27 +176,38 @@ class Collector:
 
     def look(self, epoch: int, views: Mapping[str, Partial]) -> list[Merged]:
         """Judge some keys by what each member knows of them in its open window: each key once in a view at most."""
-        if epoch <= self._closed or not any(len(view) for view in views.values()):
-            return []
         window = self._window(epoch)
         for view in views.values():
             window.merge(view)
-        return self._fired(window.judge(), epoch, tuple(sorted(views)))
+        return self._judged_early(epoch, window, tuple(sorted(views)))
 
-    def look_jointly(self, epoch: int, views: Mapping[str, Partial]) -> list[Merged]:
-        """The same for members that may not know yet what does not count: such keys are left to the epoch's end."""
-        counted = {}
-        for member, view in views.items():
-            keys = np.flatnonzero(~self._quiet.was_quiet(view.keys, epoch))
-            counted[member] = view.take(self.definition, keys)
-        return self.look(epoch, counted)
+    def look_jointly(self, epoch: int, views: Mapping[str, Partial]) -> tuple[list[Merged], np.ndarray, np.ndarray]:
+        """The same for members that may not know yet what does not count: such keys are left to the epoch's end.
+
+        And what is `known` of all of them.
+        """
+        quiet = {member: self._quiet.was_quiet(view.keys, epoch) for member, view in views.items()}
+        if any(each.any() for each in quiet.values()):
+            counted = {
+                member: view.take(self.definition, np.flatnonzero(~quiet[member])) for member, view in views.items()
+            }
+            return self.look(epoch, counted), *self.known(views)
+        window = self._window(epoch)
+        for view in views.values():
+            window.merge(view)
+        found = self._judged_early(epoch, window, tuple(sorted(views)))
+        return found, window.keys, window.compared(np.arange(len(window)))
 
     def known(self, views: Mapping[str, Partial]) -> tuple[np.ndarray, np.ndarray]:
         """The keys of some views, each once (uint64, (m, words)), and the merged value of each (float64)."""
         window = Store(self._merging, self._secret)
         for view in views.values():
             window.merge(view)
-        return window.partial().keys, window.compared(np.arange(len(window)))
+        return window.keys, window.compared(np.arange(len(window)))
+
+    def _judged_early(self, epoch: int, window: Store, members: tuple[str, ...]) -> list[Merged]:
+        """What has crossed in a window that is not over."""
+        return self._fired(window.judge(), epoch, members) if epoch > self._closed and len(window) else []
 
     def deliver(self, member: str, end: EpochEnd) -> list[Told]:
         """Take the end of a member's epoch; one that was closed without it is past mending, and says so."""
@@ -278,18 +289,21 @@ class Collector:
         pane.missing = missing
         self._closed = index
         self._quiet.expire(index)
+        whole = self._compose(index) if self.definition.wants_results else None
         told: list[Told] = []
         if self.definition.threshold and judges:
-            told += self._judge(index, pane, repeats=repeats)
-        told.append(self._result(index, pane))
+            told += self._judge(index, pane, whole, repeats=repeats)
+        told.append(self._result(index, pane, whole))
         for old in [each for each in self._panes if each <= index + 1 - self.definition.panes]:
             del self._panes[old]
         return told
 
-    def _judge(self, index: int, pane: Pane, *, repeats: bool) -> list[Merged]:
+    def _judge(self, index: int, pane: Pane, whole: Store | None, *, repeats: bool) -> list[Merged]:
         """Judge every key of the pane by its window; with `repeats`, tell of those that fired in it before, too."""
         keys, known = self._worth_judging(index), self._quiet.fired_in(index)
-        window = self._compose(index, Keys(np.concatenate([keys, known[0]]), self._secret))
+        window = (
+            whole if whole is not None else self._compose(index, Keys(np.concatenate([keys, known[0]]), self._secret))
+        )
         if self.definition.threshold and self.definition.threshold.one_a_check:
             keys = keys[~self._quiet.fired(keys, index).any(axis=1)]  # others had the one look that Zeek gives a key
         rows = window.lookup(keys)
@@ -332,12 +346,11 @@ class Collector:
         panes = sorted(at for at in self._panes if index - self.definition.panes < at <= index)
         return [(at, partial) for at in panes for _, partial in sorted(self._panes[at].partials.items())]
 
-    def _result(self, index: int, pane: Pane) -> EpochResult:
+    def _result(self, index: int, pane: Pane, whole: Store | None) -> EpochResult:
         held = [each for at, each in self._panes.items() if index - self.definition.panes < at <= index]
         start = pane.start - (self.definition.panes - 1) * self.definition.hop_ns
-        nothing = np.empty(0, np.int64)
-        window = self._compose(index) if self.definition.wants_results else self._window(index)
-        partial = window.partial() if self.definition.wants_results else window.partial(nothing)
+        window = self._window(index) if whole is None else whole
+        partial = window.partial(np.empty(0, np.int64) if whole is None else None)
         members = tuple(sorted({name for each in held for name in each.partials}))
         missing = tuple(sorted({name for each in held for name in each.missing}))
         lost = sum(each.lost for each in held) + window.lost

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from sensor.sumstats.calculation import Reducer
+from sensor.sumstats.room import Room
 from sensor.sumstats.threshold import FUNCTION, Threshold
 
 _MOST_ROWS = 2**30  # slots hold int32
@@ -97,6 +98,11 @@ class Definition:
         """The reducers of each stream."""
         names = dict.fromkeys(reducer.stream for reducer in self.reducers)
         return {name: tuple(reducer for reducer in self.reducers if reducer.stream == name) for name in names}
+
+    @cached_property
+    def room(self) -> Room:
+        """What a store of it may hold."""
+        return Room.of(self.key_words, self.streams, self.reducers, self.max_keys, self.max_bytes, self.sketch_key)
 
     @cached_property
     def digest(self) -> str:

@@ -115,6 +115,8 @@ class _Open:
         """The runs of observations of one epoch; what is late for the open epoch is counted in that."""
         if not self._definition.pane_ns or not len(ts):
             return [slice(0, len(ts))] if len(ts) else []
+        if self._epochs.index(int(ts.max())) == self._epochs.index(int(ts.min())) >= self.index:
+            return [slice(0, len(ts))]
         indices = self._epochs.indices(ts)
         open_then = np.maximum(np.maximum.accumulate(indices), self.index)
         self._late += int(np.count_nonzero(indices < open_then))

@@ -39,6 +39,9 @@ class Partial:
 
     def parts(self, definition: Definition, size: int) -> Iterator["Partial"]:
         """So many keys at a time, as views."""
+        if 0 < len(self) <= size:
+            yield self
+            return
         flat = {each.name: each.flat for each in definition.reducers}
         ends = {name: np.cumsum(self.states[name]["count"]) for name, arrays in flat.items() if arrays}
         for start in range(0, len(self), size):
@@ -51,6 +54,8 @@ class Partial:
 
     def rounds(self) -> list[np.ndarray]:
         """The numbers of the keys, those that come for the first time, then those for the second time, and so on."""
+        if len(self) < 2:
+            return [np.arange(1)] * len(self)
         _, number = np.unique(self.keys, axis=0, return_inverse=True)
         order = np.argsort(number, kind="stable")
         first = np.flatnonzero(np.diff(number[order], prepend=-1))
@@ -139,6 +144,8 @@ def results(definition: Definition, partial: Partial) -> list[Result]:
 def _whole(partial: Partial) -> np.ndarray:
     """The streams' headers as one."""
     headers = list(partial.headers.values())
+    if len(headers) == 1:
+        return headers[0]
     whole = np.empty(len(partial), HEADER)
     whole["num"] = np.sum([header["num"] for header in headers], axis=0)
     whole["begin"] = np.min([header["begin"] for header in headers], axis=0)

@@ -7,11 +7,12 @@ more to say from costing more than a look-up. Time is counted in panes (in epoch
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from sensor.sumstats.definition import Definition
-from sensor.sumstats.table import Table
+from sensor.sumstats.table import Layout, Table
 
 _NEVER = np.iinfo(np.int64).min
 _LEAST_ROOM = 1 << 12  # keys, however few are held at once: many may come and go within an epoch
@@ -39,8 +40,7 @@ class Quiet:
     def __init__(self, definition: Definition, secret: np.ndarray) -> None:
         self._definition, self._secret = definition, secret
         self._room = max(definition.max_keys, _LEAST_ROOM)
-        span = [(name, np.dtype(np.int64), _NEVER) for name in ("start", "since", "again")]
-        self._spans = Table(definition.key_words, self._room, secret, span)
+        self._spans = Table(_spans(definition.key_words), self._room, secret)
         self._fired: dict[int, Table] = {}
         self._refused = 0
 
@@ -65,9 +65,8 @@ class Quiet:
         One that has fired all, and whose results nobody wants, does not count again before a window without that pane.
         """
         if pane not in self._fired:
-            flags = np.dtype((np.bool_, (max(self._definition.levels, 1),)))
-            fired = [("fired", flags, False)]
-            self._fired[pane] = Table(self._definition.key_words, self._room, self._secret, fired)
+            layout = _fired(self._definition.key_words, max(self._definition.levels, 1))
+            self._fired[pane] = Table(layout, self._room, self._secret)
         rows = _rows(self._fired[pane], keys)
         self._fired[pane].field("fired")[rows[rows >= 0], levels[rows >= 0]] = True
         threshold = self._definition.threshold
@@ -95,6 +94,8 @@ class Quiet:
 
     def was_quiet(self, keys: np.ndarray, pane: int) -> np.ndarray:
         """Whether some of what was observed of keys in the window that ends with a pane may not count (bool)."""
+        if not self._spans.used:
+            return np.zeros(len(keys), np.bool_)
         rows = self._spans.lookup(keys)
         quiet: np.ndarray = (rows >= 0) & (self._spans.field("since")[rows] > pane + 1 - self._definition.panes)
         return quiet
@@ -149,6 +150,16 @@ class Quiet:
         """Forget all keys."""
         self._spans.clear()
         self._fired.clear()
+
+
+@cache
+def _spans(words: int) -> Layout:
+    return Layout.of(words, [(name, np.dtype(np.int64), _NEVER) for name in ("start", "since", "again")])
+
+
+@cache
+def _fired(words: int, levels: int) -> Layout:
+    return Layout.of(words, [("fired", np.dtype((np.bool_, (levels,))), False)])
 
 
 def _rows(table: Table, keys: np.ndarray) -> np.ndarray:

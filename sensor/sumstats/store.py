@@ -17,22 +17,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from sensor._jit import njit
-from sensor.sumstats.calculation import HEADER, Arrays, Batch, Column, Setting, checked, checked_counts
+from sensor.sumstats.calculation import HEADER, Arrays, Batch, Setting, checked, checked_counts
 from sensor.sumstats.definition import Definition
 from sensor.sumstats.given import Given
 from sensor.sumstats.judge import Judge, Memory
 from sensor.sumstats.partial import Partial, Result, joined, results
 from sensor.sumstats.query import Selection
-from sensor.sumstats.table import Field, Table
+from sensor.sumstats.table import Table
 
-_EARLIEST, _LATEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-_NO_HEADER = np.array((0, _LATEST, _EARLIEST), HEADER)
 _CHUNK = 1 << 13
 """Observations whose intermediate arrays stay in the second-level cache. A chunk ends at a multiple of it, counted from
 the first observation: what is done between chunks happens at the same observation however batches are cut."""
-
-_ROWS_SHARE = 4
-"""Of the memory, one part in so many is for rows at most, where some column holds more beside them."""
 
 
 @njit
@@ -117,28 +112,15 @@ class Store:
         self.definition = definition
         self._judge = Judge(definition, definition.threshold if judges else None, memory)
         self._memory = memory
-        self._setting = Setting(secret, np.array(definition.sketch_key, np.uint64), definition.max_bytes)
-        self._table, self._columns = self._make(definition)
+        room = definition.room
+        self._setting = Setting(secret, room.sketch_key, room.column_bytes)
+        self._table = Table(room.layout, room.rows, secret, stops=True)
+        self._columns = {each.name: each.column(self._setting) for each in definition.reducers}
         self._headers: dict[str, np.ndarray] = {}
         self._observations, self._keys_evicted, self._observations_evicted = 0, 0, 0
-        self._relieved, self._known_lost, self._capacity = 0, 0, 0
+        self._relieved, self._known_lost, self._capacity = 0, 0, -1
         self._unsettled: list[np.ndarray] = []
         self._resize(0)
-
-    def _make(self, definition: Definition) -> tuple[Table, dict[str, Column]]:
-        """The table of keys and the columns, each with its share of the memory."""
-        probe = {each.name: each.column(self._setting) for each in definition.reducers}
-        headers: list[Field] = [(f"stream {name}", HEADER, _NO_HEADER) for name in definition.streams]
-        states: list[Field] = [(name, each.empty.dtype, each.empty) for name, each in probe.items()]
-        secret = self._setting.secret
-        row_bytes = Table(definition.key_words, 1, secret, headers + states).row_bytes
-        growing = [name for name, column in probe.items() if column.nbytes]
-        for_rows = definition.max_bytes // (_ROWS_SHARE if growing else 1)
-        rows = max(1, min(definition.max_keys, for_rows // row_bytes))
-        rest = (definition.max_bytes - rows * row_bytes) // max(len(growing), 1)
-        self._setting = Setting(secret, self._setting.sketch_key, max(rest, 1))
-        columns = {each.name: each.column(self._setting) for each in definition.reducers}
-        return Table(definition.key_words, rows, secret, headers + states, stops=True), columns
 
     def __len__(self) -> int:
         """How many keys."""
@@ -188,7 +170,7 @@ class Store:
             parts += [crossed] if crossed else []
             start += done
         if not parts:
-            return self._nothing()
+            return self._nothing
         return Crossed(
             np.concatenate([part.at for part in parts]),
             np.concatenate([part.level for part in parts]),
@@ -219,16 +201,17 @@ class Store:
     def _merge(self, partial: Partial) -> None:
         keys = np.ascontiguousarray(partial.keys)
         left = np.ones(len(keys), np.bool_)
-        while left.any():
+        while True:
             rows, done = self._find(keys, left)
             for name in self.definition.streams:
                 _merge_headers(self._headers[name], rows, partial.headers[name])
             for name, column in self._columns.items():
                 column.merge(rows, partial.states.get(name, {}))
                 column.settle(rows)
-            left = left & (np.arange(len(keys)) >= done)
-            if done < len(keys):
-                self._evict()
+            if done == len(keys):
+                return
+            left[:done] = False
+            self._evict()
 
     def judge(self, rows: np.ndarray | None = None) -> Crossed:
         """Fire what some keys, or all, have reached by now and not fired; `at` tells which of the rows."""
@@ -252,8 +235,13 @@ class Store:
 
     def compared(self, rows: np.ndarray) -> np.ndarray:
         """What the levels of the threshold are compared with (of several reducers, the first one's value): float64."""
-        nums = np.sum([header["num"][rows] for header in self._headers.values()], axis=0)
+        nums = _total([header["num"][rows] for header in self._headers.values()])
         return self._judge.compared(nums, lambda name: self._value(name, rows, _Chunk.now(rows)))[0]
+
+    @property
+    def keys(self) -> np.ndarray:
+        """All keys, by row (uint64, (m, key_words)): a copy."""
+        return self._table.words.copy()
 
     def lookup(self, keys: np.ndarray) -> np.ndarray:
         """The rows of keys (uint64, (m, key_words)); -1 where there is none."""
@@ -317,7 +305,7 @@ class Store:
         """Apply observations from `start` on, up to the end of the chunk or where there is no room; and how many."""
         end = start + _CHUNK - self._observations % _CHUNK
         masks = {name: mask[start:end] for name, mask in given.applies.items()}
-        rows, done = self._find(given.keys[start:end], np.logical_or.reduce(list(masks.values())))
+        rows, done = self._find(given.keys[start:end], functools.reduce(np.logical_or, masks.values()))
         part = slice(start, start + done)
         rows = rows[:done]
         self._observations += done
@@ -416,7 +404,7 @@ class Store:
         ]
         valid = np.where(rows < 0, own[0], rows)
         values = functools.cache(lambda name: self._value(name, valid, chunk)[kept])
-        at, level, value = self._judge.fire(own, np.sum(nums, axis=0), values)
+        at, level, value = self._judge.fire(own, _total(nums), values)
         rows[kept] = own
         return kept[at], level, value
 
@@ -445,6 +433,7 @@ class Store:
         headers = {name: chunk.headers[name][at] if name in chunk.headers else each[rows] for name, each in now}
         return Partial(self._table.words[rows], headers, {name: states[name] for name in self._columns})
 
+    @functools.cached_property
     def _nothing(self) -> Crossed:
         nothing = np.empty(0, np.int64)
         return Crossed(nothing, nothing, np.empty(0), self.partial(nothing))
@@ -460,6 +449,8 @@ class Store:
     def _resize(self, before: int) -> None:
         """Follow the table, whose rows from `before` on are new."""
         capacity = self._table.capacity
+        if capacity == self._capacity and before == len(self):
+            return
         if capacity != self._capacity:
             self._capacity = capacity
             self._headers = {name: self._table.field(f"stream {name}") for name in self.definition.streams}
@@ -480,7 +471,7 @@ class Store:
         """
         self._settle()
         rows = np.arange(len(self))
-        nums = np.sum([header["num"][: len(self)] for header in self._headers.values()], axis=0)
+        nums = _total([header["num"][: len(self)] for header in self._headers.values()])
         near = self._judge.nearness(rows, lambda name: self._value(name, rows, _Chunk.now(rows)))
         stays = ~_lightest(near, np.where(np.isinf(near), 0, nums), max(len(rows) // 4, 1))
         lost = ~stays & ~self._judge.done(len(rows))
@@ -495,6 +486,12 @@ class Store:
             column.renumber(numbers)
         self._judge.keep(stays)
         self._table.keep(stays)
+
+
+def _total(counts: list[np.ndarray]) -> np.ndarray:
+    """Those of all streams together."""
+    total: np.ndarray = functools.reduce(np.add, counts)
+    return total
 
 
 def _lightest(near: np.ndarray, nums: np.ndarray, n: int) -> np.ndarray:

@@ -5,16 +5,19 @@ words in one record, so that a key that is not in the cache costs two misses, it
 reduced. A slot is the number of a row and, in the bits left over, a tag from its hash, so that a record is hardly ever
 read in vain. Nothing that is read out follows the secret order of the slots.
 
-Records are filled in when their row is added, so room that was never used is never touched and costs no memory.
+Records are filled in when their row is added, so room that was never used is never touched and costs no memory. A table
+that is never used has none: many are made for a handful of keys, or for nothing, and thrown away.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from sensor._jit import njit
-from sensor.hash import hash_rows
+from sensor.hash import hash_rows, hash_words
 
 Field = tuple[str, np.dtype[Any], Any]
 """A field of the records: its name, its dtype, and its value in a new row."""
@@ -27,6 +30,8 @@ _ONE, _32 = np.uint64(1), np.uint64(32)
 _SLOTS_OF_TWO = 3  # slots for every two rows: an unknown key reads 5 on average, a known one 2
 _WRAP = 3  # slots that stand a second time past the end
 _REFUSE, _STOP = 1, 2  # what a table does that is full and may not grow
+_FEW = 64  # rows for which one kernel that does all costs less than several that each do one thing well
+_NO_SLOTS = np.zeros(0, np.uint32)
 
 
 @njit
@@ -96,6 +101,21 @@ def _enter(slots, slot, entry):
 
 
 @njit
+def _add(slots, bits, records, empty, state, words, tag, slot):
+    """Give a new row to words that belong in a free slot; -1, and nothing done, if there is no room."""
+    row = state[0]
+    if row == records.shape[0]:
+        return -1
+    for w in range(empty.shape[0]):
+        records[row, w] = empty[w]
+    for w in range(words.shape[0]):
+        records[row, w] = words[w]
+    state[0] = row + 1
+    _enter(slots, slot, np.uint32((tag << bits) | np.uint64(row + 1)))
+    return row
+
+
+@njit
 def _look(slots, bits, records, empty, state, words, hashes, start, rows):
     """Fill in the rows that are still to be looked for, adding new ones; return how far it came.
 
@@ -107,18 +127,11 @@ def _look(slots, bits, records, empty, state, words, hashes, start, rows):
             continue
         tag, slot = hashes[i] >> (_32 + bits), _first_slot(hashes[i], slots.shape[0])
         slot, row = _place(slots, bits, records, words[i], tag, slot)
-        if row < 0 and state[0] == records.shape[0]:
-            if state[2] != _REFUSE:
+        if row < 0:
+            row = _add(slots, bits, records, empty, state, words[i], tag, slot)
+            if row < 0 and state[2] != _REFUSE:
                 return i
-            state[1] += 1
-        elif row < 0:
-            row = state[0]
-            for w in range(empty.shape[0]):
-                records[row, w] = empty[w]
-            for w in range(words.shape[1]):
-                records[row, w] = words[i, w]
-            state[0] = row + 1
-            _enter(slots, slot, np.uint32((tag << bits) | np.uint64(row + 1)))
+            state[1] += row < 0
         rows[i] = row
     return rows.shape[0]
 
@@ -128,6 +141,34 @@ def _find(slots, bits, records, words, hashes, rows):
     """Fill in the rows of those that are there, and -1 for others."""
     for i in range(rows.shape[0]):
         tag, slot = hashes[i] >> (_32 + bits), _first_slot(hashes[i], slots.shape[0])
+        _, rows[i] = _place(slots, bits, records, words[i], tag, slot)
+
+
+@njit
+def _find_few(secret, slots, bits, records, empty, state, words, wanted, start, rows):
+    """What `_guess` and `_look` do, one row after the other: a few rows are in the cache anyway."""
+    for i in range(start, rows.shape[0]):
+        rows[i] = -1
+        if not wanted[i]:
+            continue
+        hashed = hash_words(secret, words[i])
+        tag, slot = hashed >> (_32 + bits), _first_slot(hashed, slots.shape[0])
+        slot, row = _place(slots, bits, records, words[i], tag, slot)
+        if row < 0:
+            row = _add(slots, bits, records, empty, state, words[i], tag, slot)
+            if row < 0 and state[2] != _REFUSE:
+                return i
+            state[1] += row < 0
+        rows[i] = row
+    return rows.shape[0]
+
+
+@njit
+def _look_up_few(secret, slots, bits, records, words, rows):
+    """Fill in the rows of those that are there, and -1 for others."""
+    for i in range(rows.shape[0]):
+        hashed = hash_words(secret, words[i])
+        tag, slot = hashed >> (_32 + bits), _first_slot(hashed, slots.shape[0])
         _, rows[i] = _place(slots, bits, records, words[i], tag, slot)
 
 
@@ -143,25 +184,44 @@ def _index(slots, bits, hashes):
         _enter(slots, slot, np.uint32(((hashes[row] >> (_32 + bits)) << bits) | np.uint64(row + 1)))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """How the records of a table look: to be made once for all tables that are alike."""
+
+    empty: np.ndarray
+    """The record of a new row: structured, (1,)."""
+    empty_words: np.ndarray
+    """The same as uint64."""
+    no_records: np.ndarray
+    """Structured, (0,)."""
+
+    @classmethod
+    def of(cls, width: int, fields: Sequence[Field] = ()) -> "Layout":
+        """The layout of rows of `width` words with some fields beside them."""
+        layout = [("words", np.uint64, (width,)), *((name, dtype) for name, dtype, _ in fields)]
+        empty = np.zeros(1, np.dtype(layout, align=True))
+        for name, _, value in fields:
+            empty[name] = value
+        return cls(empty, empty.view(np.uint64), np.empty(0, empty.dtype))
+
+    @property
+    def row_bytes(self) -> int:
+        """What a row costs: its record and its share of the slots."""
+        return self.empty.itemsize + 4 * _SLOTS_OF_TWO // 2
+
+
 class Table:
     """Distinct rows of uint64 words, numbered from 0; at most `limit` of them (2**30).
 
     When it is full, later ones are refused and counted, or, if it `stops`, `find` comes back for room to be made.
     """
 
-    def __init__(
-        self, width: int, limit: int, secret: np.ndarray, fields: Sequence[Field] = (), *, stops: bool = False
-    ) -> None:
-        self._limit = limit
+    def __init__(self, layout: Layout, limit: int, secret: np.ndarray, *, stops: bool = False) -> None:
+        self._layout, self._limit = layout, limit
         self._when_full = _STOP if stops else _REFUSE
         self._secret = secret
         self._state = np.zeros(3, np.int64)
-        layout = [("words", np.uint64, (width,)), *((name, dtype) for name, dtype, _ in fields)]
-        self._empty = np.zeros(1, np.dtype(layout, align=True))
-        for name, _, value in fields:
-            self._empty[name] = value
-        self._records = np.empty(0, self._empty.dtype)
-        self._reserve(min(_FIRST, limit))
+        self._records, self._slots = layout.no_records, _NO_SLOTS
 
     @property
     def used(self) -> int:
@@ -184,14 +244,9 @@ class Table:
         return len(self._records)
 
     @property
-    def row_bytes(self) -> int:
-        """What a row costs: its record and its share of the slots."""
-        return self._empty.itemsize + 4 * _SLOTS_OF_TWO // 2
-
-    @property
     def nbytes(self) -> int:
         """Memory held by rows and slots."""
-        return self.used * self._empty.itemsize + self._slots.nbytes
+        return self.used * self._records.itemsize + self._slots.nbytes
 
     def field(self, name: str) -> np.ndarray:
         """A field of every row, to read and write; another array once `capacity` has changed."""
@@ -202,13 +257,20 @@ class Table:
 
         And how many were looked for: fewer than n if the table is full and stops, just before the first new one.
         """
+        if not self.capacity:
+            self._reserve(min(_FIRST, self._limit))
         rows = np.empty(len(words), np.int64)
-        hashes = self._hashes(words)
-        _guess(self._slots, self._bits, self._all_words, words, wanted, hashes, rows)
+        is_few = len(words) <= _FEW
+        if not is_few:
+            hashes = self._hashes(words)
+            _guess(self._slots, self._bits, self._all_words, words, wanted, hashes, rows)
         done = 0
         while True:
-            empty = self._empty.view(np.uint64)
-            done = _look(self._slots, self._bits, self._all_words, empty, self._state, words, hashes, done, rows)
+            own = (self._slots, self._bits, self._all_words, self._layout.empty_words, self._state)
+            if is_few:
+                done = _find_few(self._secret, *own, words, wanted, done, rows)
+            else:
+                done = _look(*own, words, hashes, done, rows)
             if done == len(words) or self._state[2] == _STOP:
                 return rows, done
             self._reserve(min(2 * self.capacity, self._limit))
@@ -216,7 +278,13 @@ class Table:
     def lookup(self, words: np.ndarray) -> np.ndarray:
         """The row of each of `words`, none added; -1 where it is not there."""
         rows = np.empty(len(words), np.int64)
-        _find(self._slots, self._bits, self._all_words, words, self._hashes(words), rows)
+        if not self.used:
+            rows.fill(-1)
+            return rows
+        if len(words) <= _FEW:
+            _look_up_few(self._secret, self._slots, self._bits, self._all_words, words, rows)
+        else:
+            _find(self._slots, self._bits, self._all_words, words, self._hashes(words), rows)
         return rows
 
     def keep(self, rows: np.ndarray) -> None:
@@ -228,28 +296,34 @@ class Table:
 
     def clear(self) -> None:
         """Forget all rows. The room stays, or half of it where not a quarter was used."""
+        if not self.used and self.capacity <= _FIRST:
+            return
         spare = 4 * self.used < self.capacity
         self._state[0] = 0
         self._reserve(max(self.capacity // 2, min(_FIRST, self._limit)) if spare else self.capacity)
 
     def _reserve(self, rows: int) -> None:
         if rows != self.capacity:
-            self._records = self._resized(rows)
-            self._all_words = self._records.view(np.uint64).reshape(rows, -1)
+            self._resize(rows)
         self._state[2] = self._when_full if rows == self._limit else 0
         self._bits = np.uint64(rows.bit_length())
-        self._slots = np.empty(max(_SLOTS_OF_TWO * rows // 2, 2 * _WRAP) + _WRAP, np.uint32)
+        slots = max(_SLOTS_OF_TWO * rows // 2, 2 * _WRAP) + _WRAP
+        if slots != len(self._slots):
+            self._slots = np.empty(slots, np.uint32)
         self._slots.fill(0)  # not np.zeros, whose pages are small: 7 ns a read more
-        _index(self._slots, self._bits, self._hashes(np.ascontiguousarray(self.words)))
+        if self.used:
+            _index(self._slots, self._bits, self._hashes(np.ascontiguousarray(self.words)))
 
-    def _resized(self, rows: int) -> np.ndarray:
-        """A copy of the records in use, with room for `rows`, that starts at a cache line."""
-        line, size = 8 * _CACHE_LINE, rows * self._empty.itemsize
-        room = np.empty(size + line, np.uint8)
-        start = -room.ctypes.data % line
-        records = room[start : start + size].view(self._empty.dtype)
-        records[: self.used] = self._records[: self.used]
-        return records
+    def _resize(self, rows: int) -> None:
+        """Let the records in use have room for `rows`, which starts at a cache line."""
+        line, dtype, used = 8 * _CACHE_LINE, self._records.dtype, self.used
+        room = np.empty(rows * dtype.itemsize + line, np.uint8)
+        start = -room.__array_interface__["data"][0] % line
+        records: np.ndarray = np.ndarray(rows, dtype, room, start)
+        if used:
+            records[:used] = self._records[:used]
+        self._records = records
+        self._all_words: np.ndarray = np.ndarray((rows, dtype.itemsize // 8), np.uint64, room, start)
 
     def _hashes(self, words: np.ndarray) -> np.ndarray:
         hashes = np.empty(len(words), np.uint64)
@@ -257,11 +331,16 @@ class Table:
         return hashes
 
 
+@cache
+def _keys_alone(width: int) -> Layout:
+    return Layout.of(width)
+
+
 class Keys:
     """A set of rows of words."""
 
     def __init__(self, words: np.ndarray, secret: np.ndarray) -> None:
-        self._table = Table(words.shape[1], max(len(words), 1), secret)
+        self._table = Table(_keys_alone(words.shape[1]), max(len(words), 1), secret)
         self._table.find(np.ascontiguousarray(words), np.ones(len(words), np.bool_))
 
     @property

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from sensor.hash import hash_words
 from sensor.sumstats import Definition, Store, Sum, Unique
-from sensor.sumstats.table import Table
+from sensor.sumstats.table import Layout, Table
 from sensor.sumstats.text import text_words
 from tests.sumstats.reference import SECRET, words
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)
+LAYOUT = Layout.of(1)
 PUBLIC = np.zeros(2, np.uint64)  # the key that an attacker may suppose
 
 
@@ -24,7 +25,7 @@ def found(table, keys):
 @laws
 @given(batches=st.lists(st.lists(st.integers(0, 300), max_size=60), max_size=12), secret=st.integers(0, 2**64 - 1))
 def test_rows_are_numbered_in_order_of_arrival_through_every_growth(batches, secret):
-    table, numbers = Table(1, 10**6, np.array([secret, 1], np.uint64)), {}
+    table, numbers = Table(LAYOUT, 10**6, np.array([secret, 1], np.uint64)), {}
     for keys in batches:
         assert found(table, keys) == [numbers.setdefault(key, len(numbers)) for key in keys]
     assert table.words[:, 0].tolist() == list(numbers)
@@ -34,7 +35,7 @@ def test_rows_are_numbered_in_order_of_arrival_through_every_growth(batches, sec
 
 @pytest.mark.parametrize("keys", [99, 100, 101])
 def test_a_full_table_refuses_or_stops_where_the_first_has_no_room(keys):
-    refusing, stopping = Table(1, 100, SECRET), Table(1, 100, SECRET, stops=True)
+    refusing, stopping = Table(LAYOUT, 100, SECRET), Table(LAYOUT, 100, SECRET, stops=True)
     rows, done = refusing.find(words(list(range(keys))), np.ones(keys, np.bool_))
     assert (done, refusing.refused, (rows == -1).sum()) == (keys, max(keys - 100, 0), max(keys - 100, 0))
     rows, done = stopping.find(words(list(range(keys))), np.ones(keys, np.bool_))
@@ -45,7 +46,7 @@ def test_a_full_table_refuses_or_stops_where_the_first_has_no_room(keys):
 @laws
 @given(keys=st.lists(st.integers(0, 500), unique=True, max_size=200), data=st.data())
 def test_what_is_kept_keeps_its_order_and_the_rest_can_come_again(keys, data):
-    table = Table(1, 10**6, SECRET)
+    table = Table(LAYOUT, 10**6, SECRET)
     found(table, keys)
     stays = np.array([data.draw(st.booleans()) for _ in keys], np.bool_)
     table.keep(stays)
@@ -56,7 +57,7 @@ def test_what_is_kept_keeps_its_order_and_the_rest_can_come_again(keys, data):
 
 
 def test_a_cleared_table_starts_over_and_gives_back_room_that_it_no_longer_needs():
-    table = Table(1, 10**6, SECRET, [("x", np.dtype(np.int64), 7)])
+    table = Table(Layout.of(1, [("x", np.dtype(np.int64), 7)]), 10**6, SECRET)
     found(table, list(range(10_000)))
     table.field("x")[:] = 1
     full = table.capacity
@@ -81,7 +82,7 @@ def colliding(n, slots):
 
 def distance(keys, secret):
     """How far, on average, rows lie from the slot where their search begins: what a look-up has to go."""
-    table = Table(1, 1024, secret)
+    table = Table(LAYOUT, 1024, secret)
     found(table, keys)
     assert table.capacity == 1024
     slots = 3 * table.capacity // 2

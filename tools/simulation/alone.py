@@ -14,11 +14,11 @@ from tools.simulation.workload import Workload
 _NAME = "alone"
 
 
-def run(input: Workload, *, replays: bool) -> Heard:
-    """The results and alerts of a workload. `replays`: epochs are cut from its start."""
+def run(input: Workload) -> Heard:
+    """The results and alerts of a workload that is replayed: epochs are cut from its start."""
     detections = workload.make()
     manager, heard = Manager(detections, [_NAME], is_local=True), Heard()
-    reporter = _observe(input, replays=replays)
+    reporter = _observe(input)
     welcome = manager.hello(reporter.hello(__version__, manager.digest), 0.0)
     assert isinstance(welcome, Welcome)
     reporter.receive(welcome, 0.0)
@@ -37,10 +37,10 @@ def run(input: Workload, *, replays: bool) -> Heard:
     return heard
 
 
-def _observe(input: Workload, *, replays: bool) -> Reporter:
+def _observe(input: Workload) -> Reporter:
     """All of it at once: how it is cut makes no difference."""
     definitions = list(workload.definitions().values())
-    engine = SumStats(definitions, origin=None if replays else 0, members=0)
+    engine = SumStats(definitions, members=0)
     reporter = Reporter(_NAME, 1, engine, definitions)
     engine.start(input.start)
     for happened in workload.observe(engine, input.observations):

@@ -88,13 +88,16 @@ def judge_last_group() -> Iterable[Change]:
 
 def drop_epoch_from_crossings() -> Iterable[Change]:
     """What crosses early is of whichever epoch is open on the manager."""
-    look, past = Collector.look, Ledger.past
+    past = Ledger.past
 
-    def anywhere(self: Any, epoch: int, views: Any) -> Any:
-        is_open = sorted(self.delivered)
-        return look(self, is_open[0] if is_open else epoch, views)
+    def anywhere(look: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda self, epoch, views: look(self, min(self.delivered, default=epoch), views)
 
-    return [(Collector, "look", anywhere), (Ledger, "past", lambda self, now: max(past(self, now), 1 << 61))]
+    return [
+        (Collector, "look", anywhere(Collector.look)),
+        (Collector, "look_jointly", anywhere(Collector.look_jointly)),
+        (Ledger, "past", lambda self, now: max(past(self, now), 1 << 61)),
+    ]
 
 
 BREAKS: dict[str, Callable[[], Iterable[Change]]] = {

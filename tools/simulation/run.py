@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from random import Random
 
 from sensor.cluster.journal import JournalError
-from sensor.cluster.manager import Manager
 from tools.simulated_disk import Crashed, SimulatedDisk
 from tools.simulation import faults, workload
 from tools.simulation.connection import Connection
@@ -48,7 +47,6 @@ class Run:
         self._network = Network(self._timeline, self._random, self._plan)
         self._heard, self._counts = Heard(), Counter[str]()
         self._disk = SimulatedDisk(seed=self._random.randrange(1 << 30))
-        self._digest = Manager(workload.make(), self._names).digest
         self._manager: ManagerProcess | None = None
         self._workers: dict[str, WorkerProcess] = {}
         self._incarnations: Counter[str] = Counter()
@@ -97,7 +95,7 @@ class Run:
             name,
             self._names.index(name),
             self._incarnations[name],
-            self._digest,
+            workload.digest(),
             self._plan,
             self._input,
             self._timeline,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sensor.clock import SECOND
+from sensor.cluster.ledger import digest_of
 from sensor.detection import Alert, Detection, Stream, Sum, SumStat, Unique
 from sensor.sumstats import Definition, Happening, SumStats
 
@@ -148,6 +149,12 @@ def make() -> list[Simulated]:
 def definitions() -> dict[str, Definition]:
     """Their SumStats, by the name of the detection: each has one."""
     return {each.name: definition for each in make() for definition in each.define().values()}
+
+
+@cache
+def digest() -> str:
+    """Of all of them."""
+    return digest_of(definitions().values())
 
 
 def names(workers: int) -> list[str]:

@@ -10,6 +10,7 @@ that it has seen: unlike the first `max`, these are the same in any order and af
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -28,7 +29,7 @@ from sensor.sumstats.calculation import (
     extended,
     rows_of,
 )
-from sensor.sumstats.table import Table
+from sensor.sumstats.table import Layout, Table
 
 _NO_BAR = np.uint64(2**64 - 1)
 _ELEMENTS = np.dtype([("newest", "<i4"), ("count", "<i4"), ("bar", "<u8"), ("saturated", "?")], align=True)
@@ -43,6 +44,7 @@ _MOST_ELEMENTS = 1 << 30  # links are int32
 
 _SLACK = 8  # below this many over twice `max`, cutting a key back costs more than the room it holds
 _CHUNK = 1 << 14
+_NO_COUNTS, _NO_FLAGS = np.empty(0, np.int64), np.empty(0, np.bool_)
 
 
 @njit
@@ -146,16 +148,22 @@ def lowest(counts: np.ndarray, elements: np.ndarray, limit: int) -> np.ndarray:
     return chosen
 
 
+@cache
+def _entries_of_words(words: int) -> Layout:
+    return Layout.of(1 + words)
+
+
 class Elements(Column):
     """The distinct elements of every key of one reducer."""
 
+    holds_more: ClassVar[bool] = True
     remembers: ClassVar[bool] = True
 
     def __init__(self, reducer: "Unique", setting: Setting) -> None:
         self._max = reducer.max
         self._words = reducer.words
         limit = min(max(setting.max_bytes // bytes_per_element(reducer.words), 1), _MOST_ELEMENTS)
-        self._entries = Table(1 + reducer.words, limit, setting.secret)
+        self._entries = Table(_entries_of_words(reducer.words), limit, setting.secret)
         self._older = np.empty(0, np.int32)
         self._state = np.empty(0, _ELEMENTS)
         self._dead, self._greatest = 0, 0
@@ -204,15 +212,16 @@ class Elements(Column):
     def merge(self, rows: np.ndarray, states: Arrays) -> None:
         """Add the elements of others."""
         counts = checked_counts(states, "elements", len(rows))
-        flags = checked(states, "saturated", np.dtype(np.bool_), len(rows))
+        flags = checked(states, "saturated", _NO_FLAGS.dtype, len(rows))
         elements = checked(states, "elements", np.dtype(np.uint64), int(counts.sum()))
         if elements.shape[1:] != (self._words,):
             raise ValueError(f"elements of UNIQUE must be of {self._words} words, not {elements.shape[1:]}")
         self._state["saturated"][rows[flags & (rows >= 0)]] = True
-        owners, none = np.repeat(rows, counts), np.empty(0, np.int64)
+        owners = np.repeat(rows, counts)
+        applies = np.ones(len(owners), np.bool_)
         for start in range(0, len(owners), _CHUNK):
             part = slice(start, start + _CHUNK)
-            self._add(owners[part], np.ones(len(owners[part]), np.bool_), elements[part], none, none.astype(np.bool_))
+            self._add(owners[part], applies[part], elements[part], _NO_COUNTS, _NO_FLAGS)
 
     def clear(self) -> None:
         """Forget all elements."""
@@ -241,7 +250,7 @@ class Elements(Column):
         found, _ = self._entries.find(entries, wanted)
         if len(self._older) != self._entries.capacity:
             self._older = extended(self._older, self._entries.capacity, -1)
-        limit = self._max or np.iinfo(np.int32).max
+        limit = self._max or _MOST_ELEMENTS
         greatest = _link(rows, wanted, found, fresh, limit, self._state, self._older, counts, flags)
         self._greatest = max(self._greatest, greatest)
 
