@@ -207,6 +207,8 @@ class Ledger:
             member.to_begin.remove(message.sumstat)
             if member.started is None or message.start < member.started:  # it has not seen all of the epoch
                 self._broken.add((message.sumstat, message.epoch, member.name))
+        if message.given_up:
+            self._broken.add((message.sumstat, message.epoch, member.name))
         about = message.sumstat, message.epoch, message.following, message.start, message.end
         end = EpochEnd(*about, Partial.join(assembled.parts), message.lost)
         if message.run > self._run:

@@ -129,6 +129,8 @@ class ClusterSsResponse(_Message, frozen=True):
     end: int = 0
     lost: int = 0
     """Observations that are not in it for want of room."""
+    given_up: bool = False
+    """The worker had no room to hold its results until they are acknowledged: they are not in it, or not all."""
     run: int = 0
     """How often the worker's clock had begun anew."""
 

@@ -135,7 +135,7 @@ class Reporter:
         for number, columns in enumerate(groups):
             done = number == len(groups) - 1
             ident = (definition.digest, end.sumstat, end.epoch, self.name, self.incarnation, self._sequence + 1, number)
-            rest = (end.following, end.start, end.end, end.lost, run) if done else ()
+            rest = (end.following, end.start, end.end, end.lost, False, run) if done else ()
             if self._owed or not self._hold(ClusterSsResponse(*ident, columns, done, *rest)):
                 self._give_up(definition, end, run, number)
                 return
@@ -146,7 +146,8 @@ class Reporter:
         lost = end.lost + int(sum(int(header["num"].sum()) for header in end.partial.headers.values()))
         nothing = pack(end.partial.take(definition, np.empty(0, np.int64)))
         ident = (definition.digest, end.sumstat, end.epoch, self.name, self.incarnation, 0, number)
-        self._owed.append(ClusterSsResponse(*ident, nothing, True, end.following, end.start, end.end, lost, run))
+        rest = (end.following, end.start, end.end, lost, lost > 0, run)
+        self._owed.append(ClusterSsResponse(*ident, nothing, True, *rest))
         self._say_what_is_owed()
 
     def _say_what_is_owed(self) -> None:

@@ -695,7 +695,7 @@ def test_a_worker_whose_results_find_no_room_says_how_much_is_lost():
         net.observe("a", 1, key)
     net.pass_time("a", 11)
     net.carry()
-    assert net.detection.results == [(0, "finished", False, ())]
+    assert net.detection.results == [(0, "finished", False, ("a",))]
     assert reporter.counters["epochs_unsent"] == 1
 
 
@@ -726,7 +726,7 @@ def test_what_was_lost_is_said_before_any_heartbeat_and_as_soon_as_there_is_room
     assert (net.detection.results, reporter.unacknowledged) == ([], 3)
     reporter._held.is_open = True
     net.carry()
-    assert net.detection.results == [(0, "finished", False, ()), (1, "finished", True, ())]  # nothing was in that
+    assert net.detection.results == [(0, "finished", False, ("a",)), (1, "finished", True, ())]  # nothing in that
     assert reporter.unacknowledged == 0
     assert net.manager.is_done
 
