@@ -73,12 +73,16 @@ class Member:
         all that it might have seen before is lost.
         """
         is_late = self.since is None and (is_late or started is not None)
-        if (self.incarnation >= 0 or is_late) and not replays:
-            self.gap = self.position if self.gap is None else self.gap
+        # An earlier process that had told all it saw, up to where this one begins, has left nothing out.
+        follows = self.is_done and self.gap is None and started is not None and started <= self.position[1]
+        if not replays and not follows:
+            if self.incarnation >= 0 or is_late:
+                self.gap = self.position if self.gap is None else self.gap
+                self.to_begin = list(sumstats)
+            if started is not None:
+                self.to_begin = list(sumstats)
+        if not replays and (self.incarnation >= 0 or is_late):
             self.before = self.before + self.counts
-            self.to_begin = list(sumstats)
-        if started is not None and not replays:
-            self.to_begin = list(sumstats)
         self.started = started
         self.counts = Counts()
         if replays:

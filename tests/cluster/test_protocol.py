@@ -93,7 +93,7 @@ class Net:
                 reporter.heartbeat(0, 0, Counts())
             self.carry()
 
-    def join(self, name, incarnation=0, *, replays=False, start=0):
+    def join(self, name, incarnation=0, *, replays=False, start=0, started=None):
         engine = SumStats(self.definitions, origin=0, members=self.members if self.early else 0, secret=SECRET)
         reporter = Reporter(
             name,
@@ -103,6 +103,7 @@ class Net:
             settings=self.settings,
             members=self.members,
             replays=replays,
+            started=started,
         )
         engine.start(start)
         self.reporters[name], self.engines[name] = reporter, engine
@@ -359,6 +360,20 @@ def test_a_restarted_worker_whose_input_is_gone_is_named_by_the_epochs_that_it_s
     missing = {each[0]: each[-1] for each in net.detection.results if each[1] == "finished"}
     assert missing == {0: (), 1: ("a",), 2: ("a",), 3: ("a",)}
     assert [each for each in net.detection.results if each[:2] == (3, 5)] == [(3, 5, 1.0, False, ("a",))]
+
+
+@pytest.mark.parametrize(("begins", "missing"), [(12, ()), (13, ("a",))])
+def test_a_process_that_goes_on_where_the_last_one_of_its_name_had_told_all_has_lost_nothing(begins, missing):
+    net = Net("a", "b")
+    net.observe("a", 11, 5, 4)
+    net.observe("b", 11, 5, 2)
+    net.finish("a", 12)
+    net.carry()
+    net.join("a", 1, start=begins * SECOND, started=begins * SECOND)
+    for name in "ab":
+        net.finish(name, 13)
+    net.carry()
+    assert net.detection.results[-2:] == [(1, 5, 6.0, not missing, missing), (1, "finished", not missing, missing)]
 
 
 def test_a_member_that_comes_late_is_named_by_the_epochs_that_it_should_have_seen():
