@@ -1,5 +1,7 @@
 """What is to come of a workload: one process, without faults, that observes everything in order of time."""
 
+from itertools import pairwise
+
 import msgspec
 
 from sensor import __version__
@@ -42,11 +44,23 @@ def _observe(input: Workload) -> Reporter:
     definitions = list(workload.definitions().values())
     engine = SumStats(definitions, members=0)
     reporter = Reporter(_NAME, 1, engine, definitions)
-    engine.start(input.start)
-    for happened in workload.observe(engine, input.observations):
-        if isinstance(happened, EpochEnd):
-            reporter.ended(happened)
-    for end in engine.finish(input.edges[-1]):
-        reporter.ended(end)
-    reporter.heartbeat(0, input.edges[-1], Counts(), done=True)
+    end = len(input.edges) - 1
+    starts = [0] if input.restart is None else [0, input.restart]
+    for run, (first, last) in enumerate(pairwise([*starts, end])):
+        _see(reporter, engine, input, run, slice(first, last))
+    for ended in engine.finish(input.edges[-1] - input.shift(end)):
+        reporter.ended(ended, run)
+    reporter.heartbeat(run, input.edges[-1] - input.shift(end), Counts(), done=True)
     return reporter
+
+
+def _see(reporter: Reporter, engine: SumStats, input: Workload, run: int, blocks: slice) -> None:
+    """See some blocks, between which packet time does not step back."""
+    shift, edges = input.shift(blocks.start), (input.edges[blocks.start], input.edges[blocks.stop])
+    for end in engine.start(edges[0] - shift):
+        reporter.ended(end, run - 1)
+    ts = input.observations.ts
+    seen = input.observations.where((ts >= edges[0]) & (ts < edges[1])).earlier(shift)
+    for happened in [*workload.observe(engine, seen), *engine.advance(edges[1] - shift)]:
+        if isinstance(happened, EpochEnd):
+            reporter.ended(happened, run)

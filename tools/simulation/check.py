@@ -16,6 +16,7 @@ import numpy as np
 from sensor.alerts import AlertRecord, AlertUpdate
 from tools.simulation import alone, workload
 from tools.simulation.manager import Heard, identify
+from tools.simulation.named import unjustified
 from tools.simulation.run import Outcome
 from tools.simulation.workload import WORKERS_BASE, Told
 
@@ -29,13 +30,13 @@ _MOST = 6
 def differences(outcome: Outcome) -> list[str]:
     """What is wrong with a run, for people; empty if nothing is."""
     found = [*_in_file(outcome), *_known(outcome)]
-    if outcome.plan.replays and not outcome.plan.can_be_late:
+    if outcome.plan.is_exact:
         expected = alone.run(outcome.input)
         found += _same("result", expected.results, outcome.heard.results)
         found += _same("standing alert", standing(list(expected.alerts.values())), standing(outcome.lines))
     else:
         found += Truth(outcome).differences()
-    return found
+    return found + list(unjustified(outcome))
 
 
 def standing(lines: list[bytes]) -> Standing:
@@ -105,9 +106,11 @@ class Truth:
         sums: dict[tuple[str, int], dict[int, tuple[float, int, int]]] = {}
         origin = self.outcome.input.start if self.outcome.plan.replays else 0
         for name, definition in workload.definitions().items():
-            panes = (all.ts - origin) // definition.pane_ns
+            panes = self.outcome.input.panes(definition.pane_ns, origin)
+            again = self.outcome.input.first_again(definition.pane_ns, origin)
             for last in range(int(panes.min()), int(panes.max()) + definition.panes):
-                own = all.where((panes > last - definition.panes) & (panes <= last))
+                first = max(last + 1 - definition.panes, again if last >= again else 0)
+                own = all.where((panes >= first) & (panes <= last))
                 sums[name, last] = {int(key): _sum(own.where(own.key == key)) for key in np.unique(own.key)}
         return sums
 

@@ -43,6 +43,22 @@ class Kill:
 
 
 @dataclass(frozen=True)
+class Join:
+    """A worker that nobody has waited for begins to observe."""
+
+    node: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Leave:
+    """A worker is taken out: it ends, and is not to be waited for any more."""
+
+    node: str
+    at: float
+
+
+@dataclass(frozen=True)
 class Plan:
     """All of a run that is decided beforehand."""
 
@@ -66,11 +82,22 @@ class Plan:
     kills: list[Kill] = field(default_factory=list)
     disk_errors: list[float] = field(default_factory=list)
     """When the disk fails once (virtual s)."""
+    joins: list[Join] = field(default_factory=list)
+    leaves: list[Leave] = field(default_factory=list)
+    steps_back: bool = False
+    """The packet time of the input steps back by hours, once."""
+    spool_bytes: int | None = None
+    """What a worker has room for of what is not acknowledged; None: for all."""
 
     @property
     def can_be_late(self) -> bool:
         """Whether epochs may end without a worker."""
         return self.settings.deadline_s < FOR_EVER
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all must come to what one process comes to."""
+        return self.replays and not self.can_be_late and self.spool_bytes is None and not self.leaves
 
 
 def draw(random: Random, workers: list[str], length_s: float) -> Plan:
@@ -85,6 +112,11 @@ def draw(random: Random, workers: list[str], length_s: float) -> Plan:
         deadline_s=FOR_EVER if is_patient else random.uniform(3, 15),
     )
     end = length_s + 5
+    cuts = [_cut(random, workers, end) for _ in range(random.choice([0, 1, 3]))]
+    is_full = random.random() < 0.15
+    if is_full:  # and the manager cannot be reached for long
+        start = random.uniform(0, end / 2)
+        cuts.append(Cut(random.choice(workers), start, min(end, start + random.uniform(10, 30)), up=True, down=True))
     return Plan(
         replays=replays,
         early=random.random() < 0.5,
@@ -96,10 +128,16 @@ def draw(random: Random, workers: list[str], length_s: float) -> Plan:
         commit_s=random.choice([0.0, 0.005, 0.2]),
         compact_bytes=random.choice([2_000, 10_000, 1 << 30]),
         end=end,
-        cuts=[_cut(random, workers, end) for _ in range(random.choice([0, 1, 3]))],
+        cuts=cuts,
         stops=[_stop(random, workers, end) for _ in range(random.choice([0, 0, 1, 2]))],
         kills=[_kill(random, workers, end) for _ in range(random.choice([0, 1, 2, 4]))],
         disk_errors=[random.uniform(0, end) for _ in range(random.choice([0, 0, 2]))],
+        joins=[Join(f"worker-{len(workers) + 1}", random.uniform(0, length_s))]
+        if not replays and random.random() < 0.3
+        else [],
+        leaves=[Leave(random.choice(workers), random.uniform(0, end))] if random.random() < 0.1 else [],
+        steps_back=replays and random.random() < 0.3,
+        spool_bytes=random.choice([1500, 4000]) if is_full else None,
     )
 
 

@@ -1,6 +1,7 @@
 """The manager of a simulated cluster: the real state machine, journal and alert file, on a disk that crashes."""
 
 from dataclasses import dataclass, field
+from math import inf
 
 import msgspec
 
@@ -13,6 +14,7 @@ from tools.simulated_disk import SimulatedDisk
 from tools.simulation import workload
 from tools.simulation.connection import PING, SILENCE_S, Connection
 from tools.simulation.faults import Plan
+from tools.simulation.history import History
 from tools.simulation.network import Timeline
 from tools.simulation.process import Process
 from tools.simulation.worker import BrokenPromise
@@ -64,10 +66,19 @@ def id_of(told: AnyAlert) -> str:
 class ManagerProcess(Process):
     """One life of the manager, which does what the real process does: make durable, then tell, then send."""
 
-    def __init__(self, members: list[str], plan: Plan, timeline: Timeline, disk: SimulatedDisk, heard: Heard) -> None:
+    def __init__(
+        self,
+        members: list[str],
+        plan: Plan,
+        timeline: Timeline,
+        disk: SimulatedDisk,
+        heard: Heard,
+        history: History,
+    ) -> None:
         super().__init__(timeline)
         self.disk = disk
-        self._plan, self._heard = plan, heard
+        self._members = members
+        self._plan, self._heard, self._history = plan, heard, history
         self._detections = workload.make()
         self.machine = Manager(self._detections, members, early=plan.early, settings=plan.settings)
         self._connections: dict[str, Connection] = {}
@@ -83,6 +94,8 @@ class ManagerProcess(Process):
         told = self.machine.restore(recovered.snapshot, recovered.records, self._timeline.now)
         self._tell(told, self._take_results())
         self.machine.start(self._timeline.now)
+        for name in self.machine.workers:
+            self._history.gone(name, self._timeline.now)
         self.after(_TICK_S, self._tick)
 
     @property
@@ -105,6 +118,14 @@ class ManagerProcess(Process):
         for connection in self._connections.values():
             connection.closed_by_manager()
 
+    def leave(self, name: str) -> None:
+        """Wait for a worker no more."""
+        self.when_it_runs(self._let_go, name)
+
+    def _let_go(self, name: str) -> None:
+        self.machine.leave(name, self._timeline.now)
+        self._commit_soon()
+
     def _receive(self, connection: Connection, message: Message) -> None:
         now = self._timeline.now
         connection.heard_by_manager = now
@@ -117,6 +138,10 @@ class ManagerProcess(Process):
 
     def _greet(self, connection: Connection, hello: Hello) -> None:
         answer = self.machine.hello(hello, self._timeline.now)
+        self._history.back(hello.name, self._timeline.now)
+        is_awaited = hello.name in self._members and not self._plan.replays
+        if self._history.is_first_and_late(hello.name) and is_awaited:
+            self._history.lost(hello.name, -inf)
         self._connections[connection.name] = connection
         self._commit()  # that it has joined is durable before it is welcome
         connection.to_worker(answer)
@@ -125,6 +150,7 @@ class ManagerProcess(Process):
         if self._connections.get(connection.name) is connection:
             del self._connections[connection.name]
             self.machine.lost(connection.name, self._timeline.now)
+            self._history.gone(connection.name, self._timeline.now)
             self._commit_soon()
 
     def _tick(self) -> None:
@@ -176,6 +202,7 @@ class ManagerProcess(Process):
             self._heard.hear_alert(*line)
         for told in results:
             self._heard.hear_result(told)
+            self._history.told.setdefault((told.sumstat, told.epoch), self._timeline.now)
 
     def _take_results(self) -> list[Told]:
         results = [told for detection in self._detections for told in detection.told]

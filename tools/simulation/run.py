@@ -9,7 +9,8 @@ from sensor.cluster.journal import JournalError
 from tools.simulated_disk import Crashed, SimulatedDisk
 from tools.simulation import faults, workload
 from tools.simulation.connection import Connection
-from tools.simulation.faults import MANAGER, Kill, Plan
+from tools.simulation.faults import MANAGER, Kill, Leave, Plan
+from tools.simulation.history import History
 from tools.simulation.manager import ALERTS, Heard, ManagerProcess
 from tools.simulation.network import Network, Timeline
 from tools.simulation.worker import BrokenPromise, WorkerProcess
@@ -28,6 +29,7 @@ class Outcome:
     plan: Plan
     input: Workload
     heard: Heard
+    history: History
     lines: list[bytes]
     """Of the alert file."""
     counts: Counter[str]
@@ -43,15 +45,25 @@ class Run:
         self._names = workload.names(workers)
         self._input = workload.draw(self._random, workers)
         self._plan = faults.draw(self._random, self._names, self._input.length_s)
+        self._change_input()
         self._timeline = Timeline()
         self._network = Network(self._timeline, self._random, self._plan)
-        self._heard, self._counts = Heard(), Counter[str]()
+        self._heard, self._history, self._counts = Heard(), History(), Counter[str]()
         self._disk = SimulatedDisk(seed=self._random.randrange(1 << 30))
         self._manager: ManagerProcess | None = None
         self._workers: dict[str, WorkerProcess] = {}
         self._incarnations: Counter[str] = Counter()
+        self._expected, self._left = set(self._names), set[str]()
         self._down_s = 1.0
         self._is_over = False
+
+    def _change_input(self) -> None:
+        """Let it be such as the plan says."""
+        if self._plan.steps_back:
+            self._input = self._input.stepping_back(self._random)
+        for join in self._plan.joins:
+            since = self._input.edges[self._input.first_block(join.at)]
+            self._input = self._input.shared_with(len(self._names), since, self._random)
 
     def go(self) -> Outcome:
         """Run to the end; BrokenPromise if there is none, or a node has done what it must not do."""
@@ -65,10 +77,12 @@ class Run:
                 self._end_manager(self._disk.after_crash())
         lines = self._disk.read(ALERTS).splitlines() if self._disk.size(ALERTS) else []
         self._timeline.note("alerts", b"".join(lines))
+        self._history.finish()
         return Outcome(
             self._plan,
             self._input,
             self._heard,
+            self._history,
             lines,
             self._counts + self._network.counts,
             self._timeline.digest,
@@ -82,18 +96,41 @@ class Run:
             self._timeline.at(kill.at, self._kill, kill)
         for stop in self._plan.stops:
             self._timeline.at(stop.start, self._stop, stop.node, stop.end)
+        for join in self._plan.joins:
+            self._timeline.at(join.at, self._join, join.node)
+        for leave in self._plan.leaves:
+            self._timeline.at(leave.at, self._leave, leave)
         for at in self._plan.disk_errors:
             self._timeline.at(at, self._fail_disk)
         self._timeline.at(self._plan.end, self._cease)
         self._timeline.after(_LOOK_S, self._look)
-        self._counts["cuts"] = len(self._plan.cuts)
+        self._counts["cuts"], self._counts["steps_back"] = len(self._plan.cuts), int(self._plan.steps_back)
+
+    def _join(self, name: str) -> None:
+        self._counts["joins"] += 1
+        self._expected.add(name)
+        place = self._input.edges[self._input.first_block(self._timeline.now)]
+        self._history.lost(name, place - 1)  # of the epoch in which it begins it has not seen all
+        self._begin_worker(name)
+
+    def _leave(self, leave: Leave) -> None:
+        """It dies for good; the manager is told, over and over, until it waits for it no more (`_look`)."""
+        self._counts["leaves"] += 1
+        worker = self._workers.pop(leave.node, None)
+        if worker is not None and worker.is_alive:
+            worker.kill()
+            self._history.lost(leave.node, worker.safe)
+        self._left.add(leave.node)
+        self._expected.discard(leave.node)
 
     def _begin_worker(self, name: str) -> None:
+        if name in self._left:
+            return
         self._incarnations[name] += 1
         self._timeline.note(f"begin {name}")
         self._workers[name] = WorkerProcess(
             name,
-            self._names.index(name),
+            int(name.rpartition("-")[2]) - 1,
             self._incarnations[name],
             workload.digest(),
             self._plan,
@@ -102,11 +139,12 @@ class Run:
             self._connect,
             len(self._names),
             self._random.choice([0.7, 1.0, 3.0]),
+            self._history,
         )
 
     def _begin_manager(self) -> None:
         self._timeline.note("begin manager", b"".join(self._disk.read(name) for name in self._disk.names()))
-        manager = ManagerProcess(self._names, self._plan, self._timeline, self._disk, self._heard)
+        manager = ManagerProcess(self._names, self._plan, self._timeline, self._disk, self._heard, self._history)
         try:
             manager.start()
         except (JournalError, OSError):  # as a system's service manager does
@@ -132,6 +170,8 @@ class Run:
         if worker is not None and worker.is_alive:
             self._counts["kills"] += 1
             worker.kill()
+            if not self._plan.replays:
+                self._history.lost(kill.node, worker.safe)
             self._timeline.after(kill.down_s, self._begin_worker, kill.node)
 
     def _end_manager(self, disk: SimulatedDisk) -> None:
@@ -155,11 +195,13 @@ class Run:
         self._disk.failures.clear()
 
     def _look(self) -> None:
-        """See whether all is done."""
+        """See whether all is done, and that the manager knows who has left."""
+        for name in self._left & set(self._manager.machine.workers) if self._manager else ():
+            self._manager.leave(name)
         for worker in self._workers.values():
             if worker.is_alive and worker.is_over:
                 worker.exit()
-        are_over = len(self._workers) == len(self._names) and all(each.is_over for each in self._workers.values())
+        are_over = len(self._workers) == len(self._expected) and all(each.is_over for each in self._workers.values())
         self._is_over = are_over and self._manager is not None and self._manager.is_settled
         self._timeline.after(_LOOK_S, self._look)
 

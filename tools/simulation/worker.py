@@ -1,16 +1,19 @@
 """A worker of a simulated cluster: the real engine and reporter, fed with observations in the place of packets."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
+import msgspec
 import numpy as np
 
 from sensor import __version__
-from sensor.cluster.messages import Ack, Counts, Message, Ping, Refused, Welcome
+from sensor.cluster.messages import Ack, Counts, Message, Numbered, Ping, Refused, Welcome
 from sensor.cluster.reporter import Reporter
+from sensor.cluster.spool import Spool
 from sensor.sumstats import EpochEnd, SumStats
 from tools.simulation import workload
 from tools.simulation.connection import PING, SILENCE_S, Connection
 from tools.simulation.faults import Plan
+from tools.simulation.history import History
 from tools.simulation.network import Timeline
 from tools.simulation.process import Process
 from tools.simulation.workload import PACE, Observations, Workload
@@ -22,6 +25,29 @@ _RECONNECT_S = 1.0
 
 class BrokenPromise(Exception):
     """A node has done what it must never do."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Numbered] = msgspec.msgpack.Decoder(Numbered)
+
+
+class Spooled:
+    """Numbered messages in a spool that has room for so many bytes, all in memory."""
+
+    def __init__(self, room: int) -> None:
+        self._spool = Spool(None, room, 0)
+
+    def append(self, message: Numbered) -> bool:
+        """Hold a message; False: there is no room."""
+        return self._spool.append(message.sequence, _encoder.encode(message))
+
+    def after(self, sequence: int) -> Iterator[Numbered]:
+        """Those with greater numbers, in order."""
+        return (_decoder.decode(data) for _, data in self._spool.after(sequence))
+
+    def release(self, sequence: int) -> None:
+        """All up to this one are acknowledged."""
+        self._spool.release(sequence)
 
 
 class WorkerProcess(Process):
@@ -39,10 +65,12 @@ class WorkerProcess(Process):
         connect: Callable[["WorkerProcess"], Connection],
         members: int,
         pace: float,
+        history: History,
     ) -> None:
         super().__init__(timeline)
         self.name = name
         self._digest, self._plan, self._pace, self._connect = digest, plan, pace, connect
+        self._input, self._history = input, history
         self._definitions = list(workload.definitions().values())
         observing = max(members, 2)
         self._engine = SumStats(
@@ -57,28 +85,32 @@ class WorkerProcess(Process):
             self._engine,
             self._definitions,
             settings=plan.settings,
+            held=None if plan.spool_bytes is None else Spooled(plan.spool_bytes),
             members=observing,
             replays=plan.replays,
             started=self._place(input) or None,
         )
         self._connection: Connection | None = None
         self._is_welcome = False
-        self._acknowledged, self._knew_at_hello = 0, 0
+        self._acknowledged, self._knew_at_hello, self._run = 0, 0, 0
         self.is_finished = False
         self._events = 0
-        self._begin(input, input.blocks(at))
+        self._begin(input.blocks(at))
 
     @property
     def is_over(self) -> bool:
         """Whether its input has ended, and the manager has all that came of it."""
         return self.is_finished and not self._reporter.unacknowledged
 
-    def _begin(self, input: Workload, blocks: list[Observations]) -> None:
+    def _begin(self, blocks: list[Observations]) -> None:
         """Read input from its start; what is live, from the next block on."""
-        self._edges = input.edges
-        first = self._edges.index(self._place(input)) if self._place(input) else 0
+        self._edges = self._input.edges
+        first = self._edges.index(self._place(self._input)) if self._place(self._input) else 0
         self._blocks = list(enumerate(blocks))[first:]
         self._clock = int(self._edges[first])
+        self.safe = self._reached = self._clock
+        """Up to which packet time (ns, of the input) the manager has all; and how far it is itself."""
+        self._history.begun(self.name, self._clock)
         self._engine.start(self._clock)
         self._reconnect()
         self._pulse()
@@ -86,8 +118,7 @@ class WorkerProcess(Process):
 
     def _place(self, input: Workload) -> int:
         """Where (ns) it begins in input that cannot be read again; 0: with all that there is."""
-        now = input.start + int(self._timeline.now * PACE)
-        first = min(int(np.searchsorted(np.array(input.edges), now)), len(input.edges) - 1)
+        first = input.first_block(self._timeline.now)
         return 0 if self._plan.replays or not first else input.edges[first]
 
     def _wait_for_block(self) -> None:
@@ -105,30 +136,42 @@ class WorkerProcess(Process):
 
     def _read(self) -> None:
         at, block = self._blocks.pop(0)
+        shift = self._input.shift(at)
+        if at == self._input.restart:
+            self._end(self._engine.start(self._edges[at] - shift))
+            self._run += 1
         if len(block):
-            self._observe(block)
-        self._clock = int(self._edges[at + 1])
+            self._observe(block.earlier(shift))
+        self._reached = self._edges[at + 1]
+        self._clock = self._reached - shift
         self._end(self._engine.advance(self._clock))
         self._reporter.review(self._clock)
-        self._reporter.heartbeat(0, self._clock, Counts())
+        self._reporter.heartbeat(self._run, self._clock, Counts())
         self._exchange()
         self._wait_for_block()
 
     def _observe(self, block: Observations) -> None:
         for happened in workload.observe(self._engine, block):
             if isinstance(happened, EpochEnd):
-                self._reporter.ended(happened)
+                self._end([happened])
             else:
                 self._reporter.crossed(happened, self._events + happened.at)
         self._events += len(block)
 
     def _end(self, ends: Iterable[EpochEnd]) -> None:
         for end in ends:
-            self._reporter.ended(end)
+            before = self._given_up
+            self._reporter.ended(end, self._run)
+            if self._given_up > before:
+                self._history.given_up.add((end.sumstat.partition(".")[0], end.epoch, self.name))
+
+    @property
+    def _given_up(self) -> int:
+        return self._reporter.counters.get("epochs_unsent", 0)
 
     def _finish(self) -> None:
         self._end(self._engine.finish(self._clock))
-        self._reporter.heartbeat(0, self._clock, Counts(), done=True)
+        self._reporter.heartbeat(self._run, self._clock, Counts(), done=True)
         self.is_finished = True
         self._exchange()
 
@@ -196,7 +239,14 @@ class WorkerProcess(Process):
             case Ack():
                 self._acknowledged = max(self._acknowledged, message.sequence)
         self._end(self._reporter.receive(message, self._timeline.now))
+        if not self._reporter.unacknowledged:
+            self._be_safe()
         self._exchange()
+
+    def _be_safe(self) -> None:
+        """The manager has all that was observed so far."""
+        self.safe = self._reached
+        self._history.begun(self.name, self.safe)
 
     def _check_acknowledged(self, sequence: int) -> None:
         if sequence < self._knew_at_hello:

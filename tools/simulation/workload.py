@@ -5,7 +5,7 @@ observation also adds a power of `WORKERS_BASE` that tells its worker: a sum of 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 from typing import Any
@@ -23,6 +23,7 @@ WORKERS_BASE = 1024
 MOST_WORKERS = 8
 """So many powers of `WORKERS_BASE` add up without rounding: a SUM is exact to about 106 bits."""
 
+_STEP = 3 * 3600 * SECOND
 _SPANS = 2  # epochs, at least
 _LINE = 900 * SECOND
 """All epochs and panes are whole multiples of it long."""
@@ -181,6 +182,10 @@ class Observations:
         """Some of them."""
         return Observations(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
+    def earlier(self, by: int) -> "Observations":
+        """The same, so many nanoseconds earlier."""
+        return replace(self, ts=self.ts - by) if by else self
+
     @property
     def columns(self) -> dict[str, np.ndarray]:
         """What reducers take, by their names."""
@@ -195,6 +200,8 @@ class Workload:
     observations: Observations
     edges: Sequence[int]
     """Where blocks begin and end (ns): the packet clock comes to each, whoever has observed something."""
+    restart: int | None = None
+    """Which block begins with packet time stepping back; all other times in here go on as if it had not."""
 
     @property
     def start(self) -> int:
@@ -205,6 +212,38 @@ class Workload:
     def length_s(self) -> float:
         """How long it takes in virtual time."""
         return (self.edges[-1] - self.edges[0]) / PACE
+
+    def shift(self, block: int) -> int:
+        """By how much (ns) packet time has stepped back in a block."""
+        return _STEP if self.restart is not None and block >= self.restart else 0
+
+    def stepping_back(self, random: Random) -> "Workload":
+        """The same, but that its packet time steps back by hours somewhere."""
+        return replace(self, restart=random.randrange(1, len(self.edges) - 1))
+
+    def shared_with(self, worker: int, since: int, random: Random) -> "Workload":
+        """The same, but that another worker sees some of what is observed from some time (ns) on."""
+        own = self.observations
+        is_its = np.array([random.random() < 0.3 for _ in range(len(own))]) & (own.ts >= since)
+        return replace(self, observations=replace(own, worker=np.where(is_its, worker, own.worker)))
+
+    def first_block(self, now: float) -> int:
+        """Which block begins next at a virtual time (s)."""
+        at = int(np.searchsorted(np.array(self.edges), self.start + int(now * PACE)))
+        return min(at, len(self.edges) - 1)
+
+    def panes(self, length: int, origin: int) -> np.ndarray:
+        """The pane of each observation (int64), of panes so long (ns), cut from an origin and again where it steps."""
+        panes: np.ndarray = (self.observations.ts - origin) // length
+        if self.restart is not None:
+            at = self.edges[self.restart]
+            again = self.first_again(length, origin) + (self.observations.ts - at) // length
+            panes = np.where(self.observations.ts < at, panes, again)
+        return panes
+
+    def first_again(self, length: int, origin: int) -> int:
+        """The first pane after packet time has stepped back; one that never comes, if it does not."""
+        return (self.edges[self.restart] - origin) // length + 1 if self.restart is not None else 1 << 62
 
     def blocks(self, worker: int) -> list[Observations]:
         """The observations of a worker, block by block; those of a block have its end's time at most."""
