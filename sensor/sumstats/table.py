@@ -127,11 +127,18 @@ def _look(slots, bits, records, empty, state, words, hashes, start, rows):
             continue
         tag, slot = hashes[i] >> (_32 + bits), _first_slot(hashes[i], slots.shape[0])
         slot, row = _place(slots, bits, records, words[i], tag, slot)
-        if row < 0:
-            row = _add(slots, bits, records, empty, state, words[i], tag, slot)
-            if row < 0 and state[2] != _REFUSE:
+        if row < 0 and state[0] == records.shape[0]:
+            if state[2] != _REFUSE:
                 return i
-            state[1] += row < 0
+            state[1] += 1
+        elif row < 0:
+            row = state[0]
+            for w in range(empty.shape[0]):
+                records[row, w] = empty[w]
+            for w in range(words.shape[1]):
+                records[row, w] = words[i, w]
+            state[0] = row + 1
+            _enter(slots, slot, np.uint32((tag << bits) | np.uint64(row + 1)))
         rows[i] = row
     return rows.shape[0]
 
