@@ -22,8 +22,6 @@ from sensor.sumstats import Collector, Definition, EpochEnd, EpochResult, Merged
 
 _ROOM = 64  # members' worth of keys that a merge has room for
 
-_ALWAYS = 1 << 62
-
 Due = tuple[str, int, list[str]]
 """An epoch that is over: its SumStat, its number, and who is missing."""
 
@@ -110,6 +108,20 @@ class Ledger:
         """Whether a worker has ended an epoch by hand, as all others are to do then."""
         return message.done and not self.stats[message.sumstat].definition.epoch_ns
 
+    def open_by_hand(self) -> dict[str, int]:
+        """Of SumStats whose epochs end by hand: the first that is not over."""
+        stats = self.stats.items()
+        return {name: stat.collector.closed + 1 for name, stat in stats if not stat.definition.epoch_ns}
+
+    def ended_by_hand(self) -> list[tuple[str, int, Set[str]]]:
+        """The epochs that some have ended by hand, and not all: the SumStat and number of each, and who has."""
+        stats = {name: stat for name, stat in self.stats.items() if not stat.definition.epoch_ns}
+        return [
+            (name, epoch, who)
+            for name, stat in stats.items()
+            for epoch, (_, _, who) in sorted(stat.collector.delivered.items())
+        ]
+
     def take_silences(self) -> list[Silence]:
         """The keys that need no counting any more, since the last call."""
         taken, self._silences = self._silences, []
@@ -120,7 +132,10 @@ class Ledger:
         ready: dict[int, list[Due]] = {}
         for name, stat in self.stats.items():
             length = stat.definition.pane_ns
-            for epoch, (start, end, who) in stat.collector.delivered.items():
+            delivered = stat.collector.delivered
+            # By hand they end in turn, though a worker that is ahead may end one later than others the next.
+            for epoch in delivered if length else sorted(delivered)[:1]:
+                start, end, who = delivered[epoch]
                 until = start + length if length else end  # the last one of all may have ended before
                 if (self._run, until) > frontier:
                     continue
@@ -129,10 +144,9 @@ class Ledger:
                     ready.setdefault(until, []).append((name, epoch, missing))
         return sorted(ready[min(ready)], key=lambda each: each[1]) if ready else []
 
-    def past(self, now: float) -> int:
-        """Which packet time (ns) all that are waited for have come past, in the present run of the clock."""
-        run, ts = self.membership.frontier(now)
-        return ts if run == self._run else _ALWAYS if run > self._run else -_ALWAYS
+    def past(self, now: float) -> Position:
+        """What all that are waited for have come past."""
+        return self.membership.frontier(now)
 
     def begins_run(self, frontier: Position) -> bool:
         """Whether all members' clocks have begun anew."""
@@ -149,7 +163,9 @@ class Ledger:
         since, until = (self._run, start), (self._run, end)
         by_hand = not self.stats[name].definition.epoch_ns
         for member in (self.membership[each] for each in self.membership.expected(since, until)):
-            has_nothing = member.reached >= until and not by_hand and not member.lacks(since, until)
+            # Where an epoch ends by hand, time does not tell whether it had one before it ended its next.
+            is_past = member.is_done and not member.is_again if by_hand else member.reached >= until
+            has_nothing = is_past and not member.lacks(since, until)
             if (name, epoch, member.name) in self._broken or not (member.name in who or has_nothing):
                 missing.append(member.name)
         return missing
@@ -203,18 +219,34 @@ class Ledger:
         if not message.done:
             self._groups[member.name, message.sumstat] = assembled
             return
-        if message.sumstat in member.to_begin:
-            member.to_begin.remove(message.sumstat)
-            if member.started is None or message.start < member.started:  # it has not seen all of the epoch
-                self._broken.add((message.sumstat, message.epoch, member.name))
-        if message.given_up:
+        self._take(member, stat, message, Partial.join(assembled.parts))
+
+    def _take(self, member: Member, stat: Stat, message: ClusterSsResponse, partial: Partial) -> None:
+        """Take all that a member delivers of an epoch."""
+        by_hand = not stat.definition.epoch_ns
+        if self._is_partial(member, message, by_hand=by_hand):
             self._broken.add((message.sumstat, message.epoch, member.name))
+        # Where it ended those before by hand, it does not know any more: some of this was told in them.
+        repeats, has_some = by_hand and member.is_again, len(partial) > 0
+        if repeats:
+            partial = partial.take(stat.definition, np.empty(0, np.int64))
         about = message.sumstat, message.epoch, message.following, message.start, message.end
-        end = EpochEnd(*about, Partial.join(assembled.parts), message.lost)
+        end = EpochEnd(*about, partial, message.lost)
         if message.run > self._run:
             self._later.append((message.run, member.name, end))
-        else:
-            stat.collector.take(member.name, end)
+        elif stat.collector.take(member.name, end):
+            if repeats:
+                self._broken.add((message.sumstat, message.epoch, member.name))
+        elif by_hand and has_some:  # it did not know which one was open: so it is the next that lacks this
+            self._broken.add((message.sumstat, stat.collector.closed + 1, member.name))
+
+    def _is_partial(self, member: Member, message: ClusterSsResponse, *, by_hand: bool) -> bool:
+        """Whether a member could not deliver all that there was of an epoch."""
+        if message.sumstat not in member.to_begin:
+            return message.given_up
+        member.to_begin.remove(message.sumstat)
+        has_seen_all = not by_hand and member.started is not None and message.start >= member.started
+        return message.given_up or not has_seen_all
 
     def _settle(self, settled: record.Settled) -> Iterator[Told]:
         """End epochs that are over at one time: all their crossings first, then their results."""

@@ -158,7 +158,7 @@ class Manager:
         if member.is_up:  # views that wait for what was asked of its last connection would wait in vain
             self.lost(hello.name, now)
         member.is_up, member.heard = True, now
-        return Welcome(member.applied, self.workers, self._early)
+        return Welcome(member.applied, self.workers, self._early, self._ledger.open_by_hand())
 
     def lost(self, name: str, now: float) -> None:
         """The connection to a worker is gone."""
@@ -216,8 +216,11 @@ class Manager:
         self._send(EVERYBODY, ClusterSsRequest(sumstat, epoch))
 
     def tick(self, now: float) -> None:
-        """Time goes on: what has waited too long is not waited for any more."""
+        """Time goes on: what has waited too long is not waited for any more, and what may be lost is said again."""
         self._settle(now)
+        for sumstat, epoch, who in self._ledger.ended_by_hand():
+            for name in (name for name in self.workers if name not in who and self._ledger.membership[name].is_up):
+                self._send(name, ClusterSsRequest(sumstat, epoch))
         for name, views in self._views.items() if self._early else ():
             views.expire(now, self._ledger.past(now))
             self._ask(self._ledger.stats[name], now)
@@ -264,7 +267,7 @@ class Manager:
                 stat.packing.check(view)
                 self._views[message.sumstat].report(*stat.collector.known({message.worker: view}))
                 continue
-            if message.start > self._ledger.past(now):
+            if (message.run, message.start) > self._ledger.past(now):
                 continue  # what came before its epoch is not over yet, and may matter
             at = {words.tobytes(): int(key) for words, key in zip(view.keys, keys, strict=True)}
             for merged in stat.collector.look(message.epoch, {message.worker: view}):

@@ -35,6 +35,8 @@ class Member:
     since: Position | None = None
     """Where it joined; None: it was there from the start."""
     replays: bool = False
+    is_again: bool = False
+    """It reads again what an earlier process of its name has read, and may have told."""
     is_done: bool = False
     has_left: bool = False
     is_up: bool = False
@@ -83,6 +85,7 @@ class Member:
                 self.to_begin = list(sumstats)
         if not replays and (self.incarnation >= 0 or is_late):
             self.before = self.before + self.counts
+        self.is_again = replays and (self.is_again or self.incarnation >= 0)
         self.started = started
         self.counts = Counts()
         if replays:

@@ -85,6 +85,8 @@ class Welcome(_Message, frozen=True):
     """Those whose results an epoch waits for."""
     early: bool = False
     """Whether it wants to hear of keys before their epoch is over."""
+    by_hand: dict[str, int] = {}
+    """Of SumStats whose epochs end by hand: the first that is not over."""
 
 
 class Refused(_Message, frozen=True):
@@ -150,6 +152,8 @@ class ClusterKeyIntermediateResponse(_Message, frozen=True):
     order: bytes
     """Which of the worker's events it was (int64): what tells the order of crossings of several SumStats."""
     columns: Columns
+    run: int = 0
+    """How often the worker's clock had begun anew."""
 
 
 class ClusterKeyRequest(_Message, frozen=True):
@@ -179,6 +183,8 @@ class ClusterKeyResponse(_Message, frozen=True):
     start: int
     """Where the epoch begins (ns)."""
     columns: Columns
+    run: int = 0
+    """How often the worker's clock had begun anew."""
 
 
 class ClusterShare(_Message, frozen=True):

@@ -94,6 +94,8 @@ class Reporter:
         started: int | None = None,
     ) -> None:
         self._started = started
+        self.run = 0
+        """How often the clock had begun anew before what is open."""
         self.name, self.incarnation, self._replays = name, incarnation, replays
         self._settings = settings or ClusterSettings()
         self._sumstats = sumstats
@@ -205,7 +207,7 @@ class Reporter:
             times = ts.astype(np.int64).tobytes(), order.astype(np.int64).tobytes()
             ident = (self._definitions[sumstat].digest, sumstat, epoch, self.name, self.incarnation)
             start = self._sumstats.start_of(sumstat, epoch)
-            self._volatile.append(ClusterKeyIntermediateResponse(*ident, start, *times, pack(partial)))
+            self._volatile.append(ClusterKeyIntermediateResponse(*ident, start, *times, pack(partial), self.run))
 
     def switched_off(self, detection: str, ts: int) -> None:
         """A detection no longer runs here."""
@@ -240,6 +242,7 @@ class Reporter:
                 self._is_welcome = True
                 self._acknowledge(message.sequence, now)
                 self._sent = message.sequence
+                self._enter(message.by_hand)
             case Ack() if message.incarnation == self.incarnation:
                 self._acknowledge(message.sequence, now)
             case ClusterKeyRequest() if message.sumstat in self._definitions:
@@ -276,7 +279,16 @@ class Reporter:
         epoch = self._sumstats.epoch(request.sumstat)
         ident = (definition.digest, request.sumstat, epoch, self.name, self.incarnation)
         start = self._sumstats.start_of(request.sumstat, epoch)
-        self._volatile.append(ClusterKeyResponse(request.request, *ident, start, pack(partial)))
+        self._volatile.append(ClusterKeyResponse(request.request, *ident, start, pack(partial), self.run))
+
+    def _enter(self, by_hand: dict[str, int]) -> None:
+        """What is observed now is of the epochs that all others are in, whichever ended by hand before this began.
+
+        What is read again is not, as some of it was told in those.
+        """
+        for name, epoch in by_hand.items():
+            if name in self._definitions and not self._replays:
+                self._sumstats.enter(name, epoch)
 
     def _end_by_hand(self, request: ClusterSsRequest) -> list[EpochEnd]:
         """End the epoch that is meant, and no later one: the request may come twice."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sensor.cluster.columns import Packing
+from sensor.cluster.membership import Position
 from sensor.cluster.messages import ClusterKeyRequest, ClusterKeyResponse
 from sensor.cluster.settings import ClusterSettings
 from sensor.sumstats import Collector, Definition, Merged, Partial
@@ -24,8 +25,8 @@ class _View:
     waiting: set[str]
     asked: float
     partials: dict[str, Partial] = field(default_factory=dict)
-    epochs: set[tuple[int, int]] = field(default_factory=set)
-    """In which epoch, which begins when (ns), each was."""
+    epochs: set[tuple[int, Position]] = field(default_factory=set)
+    """In which epoch, and where that begins, each was."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Views:
         self._definition, self._settings, self._numbers = definition, settings, numbers
         self._packing = Packing(definition)
         self._wanted: dict[bytes, float] = {}
-        self._not_now: dict[bytes, int] = {}
+        self._not_now: dict[bytes, Position] = {}
         self._outstanding: dict[int, _View] = {}
         self.given_up, self.timed_out, self.skewed = 0, 0, 0
 
@@ -88,10 +89,10 @@ class Views:
             asked.append(ClusterKeyRequest(number, self._definition.name, -1, b"".join(chosen)))
         return asked
 
-    def answer(self, message: ClusterKeyResponse, collector: Collector, past: int) -> Seen | None:
+    def answer(self, message: ClusterKeyResponse, collector: Collector, past: Position) -> Seen | None:
         """Take an answer; once all have answered, what that comes to. ValueError: it is malformed.
 
-        `past` is what time (ns) all have come past: of an epoch that begins later, what came before it may yet matter.
+        `past` is what all have come past: of an epoch that begins later, what came before it may yet matter.
         """
         view = self._outstanding.get(message.request)
         if view is None or message.worker not in view.waiting:
@@ -100,10 +101,10 @@ class Views:
         self._packing.check(partial)
         view.waiting.discard(message.worker)
         view.partials[message.worker] = partial
-        view.epochs.add((message.epoch, message.start))
+        view.epochs.add((message.epoch, (message.run, message.start)))
         return self._complete(message.request, collector, past)
 
-    def lost(self, member: str, collector: Collector, past: int) -> list[Seen]:
+    def lost(self, member: str, collector: Collector, past: Position) -> list[Seen]:
         """A member is gone: views go on without it."""
         seen = []
         for number, view in list(self._outstanding.items()):
@@ -111,8 +112,8 @@ class Views:
             seen.append(self._complete(number, collector, past))
         return [each for each in seen if each]
 
-    def expire(self, now: float, past: int) -> None:
-        """Ask again, when there is room, about what has waited too long, or could not be judged before `past` (ns)."""
+    def expire(self, now: float, past: Position) -> None:
+        """Ask again, when there is room, about what has waited too long, or could not be judged before `past`."""
         for key in [key for key, start in self._not_now.items() if start <= past]:
             del self._not_now[key]
             self._want(key, 0.0)
@@ -128,7 +129,7 @@ class Views:
         self._wanted.clear()
         self._not_now.clear()
 
-    def _complete(self, number: int, collector: Collector, past: int) -> Seen | None:
+    def _complete(self, number: int, collector: Collector, past: Position) -> Seen | None:
         view = self._outstanding[number]
         if view.waiting:
             return None

@@ -167,6 +167,7 @@ class Worker:
             if not self._started or restarts[start]:
                 self._end(self._sumstats.start(int(now[start])))
                 self._run += self._is_replayed and self._started
+                self._reporter.run = self._run
                 self._started = True
             for events in self._flows.process(packets[start:stop], now[start:stop], more=more):
                 self._observe(events)

@@ -141,6 +141,10 @@ class _Open:
         partial, lost = self.window.hop(following)
         return [EpochEnd(self._definition.name, self.index, following, self._start, end, partial, lost)]
 
+    def enter(self, epoch: int) -> None:
+        if not self._definition.epoch_ns:
+            self.index = max(self.index, epoch)
+
     def next(self, now: int) -> list[EpochEnd]:
         if self._definition.epoch_ns:
             raise ValueError(f"the epochs of {self._definition.name} end by the clock, not by hand")
@@ -212,6 +216,10 @@ class SumStats:
     def next_epoch(self, sumstat: str, now: int) -> list[EpochEnd]:
         """End the epoch of a SumStat whose epochs end by hand; ValueError if they do not."""
         return self._open[sumstat].next(now)
+
+    def enter(self, sumstat: str, epoch: int) -> None:
+        """Let the open epoch of a SumStat whose epochs end by hand be that one, unless it is a later one."""
+        self._open[sumstat].enter(epoch)
 
     def finish(self, now: int) -> list[EpochEnd]:
         """End what is open: there is no more input."""
