@@ -18,7 +18,7 @@ _NAME = "alone"
 
 def run(input: Workload) -> Heard:
     """The results and alerts of a workload that is replayed: epochs are cut from its start."""
-    detections = workload.make()
+    detections = workload.make(by_hand=False)
     manager, heard = Manager(detections, [_NAME], is_local=True), Heard()
     reporter = _observe(input)
     welcome = manager.hello(reporter.hello(__version__, manager.digest), 0.0)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from typing import Any
 
 import msgspec
@@ -32,10 +33,13 @@ def differences(outcome: Outcome) -> list[str]:
     found = [*_in_file(outcome), *_known(outcome)]
     if outcome.plan.is_exact:
         expected = alone.run(outcome.input)
-        found += _same("result", expected.results, outcome.heard.results)
+        by_time = {about: told for about, told in outcome.heard.results.items() if told.sumstat != "by_hand"}
+        found += _same("result", expected.results, by_time)
         found += _same("standing alert", standing(list(expected.alerts.values())), standing(outcome.lines))
     else:
         found += Truth(outcome).differences()
+    if outcome.plan.ends_by_hand is not None:
+        found += _by_hand(outcome)
     return found + list(unjustified(outcome))
 
 
@@ -74,6 +78,21 @@ def _in_file(outcome: Outcome) -> Iterator[str]:
     for line in outcome.lines:
         if outcome.heard.alerts.get(identify(line) or "") not in (None, line):
             yield f"alert {identify(line)}: the file has another line than was told"
+
+
+def _by_hand(outcome: Outcome) -> Iterator[str]:
+    """Of epochs that end by hand, all together have what there was, or say whose is missing; none has it twice.
+
+    One that has left takes with it what it saw in the last epoch, where nobody has ended that: there is none to say so.
+    """
+    told = [each for each in outcome.heard.results.values() if each.sumstat == "by_hand"]
+    seen = np.bincount(outcome.input.observations.worker, minlength=workload.MOST_WORKERS).tolist()
+    counted = _each(sum(by for each in told for _, by in each.keys.values()))
+    named = {name for each in told for name in each.missing}
+    for name, there, have in zip(workload.names(workload.MOST_WORKERS), seen, counted, strict=True):
+        is_excused = name in named or any(until == inf for _, until in outcome.history.gaps[name])
+        if have > there or (have < there and not is_excused):
+            yield f"by hand: {have} of {there} observations of {name} were told, and {sorted(named)} are missing"
 
 
 def _known(outcome: Outcome) -> Iterator[str]:

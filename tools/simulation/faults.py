@@ -86,6 +86,8 @@ class Plan:
     leaves: list[Leave] = field(default_factory=list)
     steps_back: bool = False
     """The packet time of the input steps back by hours, once."""
+    ends_by_hand: list[float] | None = None
+    """When somebody ends an epoch by hand (virtual s); None: nothing is counted in such epochs."""
     spool_bytes: int | None = None
     """What a worker has room for of what is not acknowledged; None: for all."""
 
@@ -102,7 +104,7 @@ class Plan:
 
 def draw(random: Random, workers: list[str], length_s: float) -> Plan:
     """A plan for a run whose input takes so long (virtual s)."""
-    replays = random.random() < 0.5
+    replays = random.random() < 0.6
     is_patient = replays and random.random() < 0.8
     settings = ClusterSettings(
         cluster_send_in_groups_of=random.choice([2, 5, 5000]),
@@ -113,10 +115,16 @@ def draw(random: Random, workers: list[str], length_s: float) -> Plan:
     )
     end = length_s + 5
     cuts = [_cut(random, workers, end) for _ in range(random.choice([0, 1, 3]))]
-    is_full = random.random() < 0.15
+    is_full = random.random() < 0.1
     if is_full:  # and the manager cannot be reached for long
         start = random.uniform(0, end / 2)
         cuts.append(Cut(random.choice(workers), start, min(end, start + random.uniform(10, 30)), up=True, down=True))
+    kills = [_kill(random, workers, end) for _ in range(random.choice([0, 1, 2, 4]))]
+    steps_back = replays and random.random() < 0.3
+    joins = not replays and random.random() < 0.25
+    # What ended where by hand cannot be read again, nor does it go on where the clock begins anew.
+    is_read_once = not steps_back and not (replays and any(kill.node != MANAGER for kill in kills))
+    by_hand = is_read_once and random.random() < 0.3
     return Plan(
         replays=replays,
         early=random.random() < 0.5,
@@ -130,13 +138,12 @@ def draw(random: Random, workers: list[str], length_s: float) -> Plan:
         end=end,
         cuts=cuts,
         stops=[_stop(random, workers, end) for _ in range(random.choice([0, 0, 1, 2]))],
-        kills=[_kill(random, workers, end) for _ in range(random.choice([0, 1, 2, 4]))],
+        kills=kills,
         disk_errors=[random.uniform(0, end) for _ in range(random.choice([0, 0, 2]))],
-        joins=[Join(f"worker-{len(workers) + 1}", random.uniform(0, length_s))]
-        if not replays and random.random() < 0.3
-        else [],
-        leaves=[Leave(random.choice(workers), random.uniform(0, end))] if random.random() < 0.1 else [],
-        steps_back=replays and random.random() < 0.3,
+        joins=[Join(f"worker-{len(workers) + 1}", random.uniform(0, length_s))] if joins else [],
+        leaves=[Leave(random.choice(workers), random.uniform(0, end))] if random.random() < 0.07 else [],
+        steps_back=steps_back,
+        ends_by_hand=[random.uniform(0, end) for _ in range(3)] if by_hand else None,
         spool_bytes=random.choice([1500, 4000]) if is_full else None,
     )
 
@@ -153,6 +160,6 @@ def _stop(random: Random, workers: list[str], end: float) -> Stop:
 
 
 def _kill(random: Random, workers: list[str], end: float) -> Kill:
-    node = MANAGER if random.random() < 0.4 else random.choice(workers)
+    node = MANAGER if random.random() < 0.45 else random.choice(workers)
     operations = random.randint(0, 5) if random.random() < 0.6 else None
     return Kill(node, random.uniform(0, end), random.choice([0.1, 1.0, 5.0, 12.0]), operations)

@@ -79,7 +79,7 @@ class ManagerProcess(Process):
         self.disk = disk
         self._members = members
         self._plan, self._heard, self._history = plan, heard, history
-        self._detections = workload.make()
+        self._detections = workload.make(plan.ends_by_hand is not None)
         self.machine = Manager(self._detections, members, early=plan.early, settings=plan.settings)
         self._connections: dict[str, Connection] = {}
         self._pending, self._results = Output(), list[Told]()
@@ -117,6 +117,14 @@ class ManagerProcess(Process):
         self.is_alive = False
         for connection in self._connections.values():
             connection.closed_by_manager()
+
+    def end_by_hand(self, sumstat: str, epoch: int) -> None:
+        """End an epoch on all workers."""
+        self.when_it_runs(self._end_by_hand, sumstat, epoch)
+
+    def _end_by_hand(self, sumstat: str, epoch: int) -> None:
+        self.machine.next_epoch(sumstat, epoch)
+        self._commit_soon()
 
     def leave(self, name: str) -> None:
         """Wait for a worker no more."""

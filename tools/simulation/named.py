@@ -8,6 +8,8 @@ A name in `missing` is accepted where one of these is so, and nowhere else:
   one that has left, there is no end;
 - it said hello for the first time only when others had said something, and cannot read its input again. Nobody can know
   then what it has seen before, so all is accepted up to where the manager first had all that it knew;
+- its epochs end by hand, and one of these befell it at any time, or it reads again what it had told before it died:
+  where such an epoch lies among what it reads anew, nobody can know;
 - where epochs have a deadline: there was a manager that had no connection to it for so long, ending at some moment
   between the earliest at which the epoch could be over and that at which it was told.
 
@@ -27,9 +29,22 @@ _FASTEST = 3.0
 def unjustified(outcome: Outcome) -> Iterator[str]:
     """What is wrong with the names, for people."""
     for told in outcome.heard.results.values():
+        by_hand = told.sumstat == "by_hand"
         for name in told.missing:
-            if not (_gave_up(outcome, told, name) or _lost(outcome, told, name) or _was_late(outcome, told, name)):
+            if by_hand and _befell(outcome, name):
+                continue
+            if by_hand or not (
+                _gave_up(outcome, told, name) or _lost(outcome, told, name) or _was_late(outcome, told, name)
+            ):
                 yield f"{told}:\n  {name} is named, and was there"
+
+
+def _befell(outcome: Outcome, name: str) -> bool:
+    """Whether anything at all befell a worker: where an epoch ends by hand, its place in time is not known."""
+    history, deadline = outcome.history, outcome.plan.settings.deadline_s
+    was_late = any(until - since >= deadline for since, until in history.away[name])
+    gave_up = any(each[0] == "by_hand" and each[2] == name for each in history.given_up)
+    return was_late or gave_up or name in history.died or bool(history.gaps[name])
 
 
 def _gave_up(outcome: Outcome, told: Told, name: str) -> bool:
@@ -39,7 +54,9 @@ def _gave_up(outcome: Outcome, told: Told, name: str) -> bool:
 
 def _lost(outcome: Outcome, told: Told, name: str) -> bool:
     step = _step(outcome, told)
-    return any(told.start + step < until and told.end + step > since for since, until in outcome.history.gaps[name])
+    # The last epoch before packet time steps back is cut short, but what is known of it goes by its full length.
+    end = max(told.end, told.start + workload.definitions()[told.sumstat].epoch_ns)
+    return any(told.start + step < until and end + step > since for since, until in outcome.history.gaps[name])
 
 
 def _was_late(outcome: Outcome, told: Told, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import errno
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
@@ -98,6 +99,8 @@ class Run:
             self._timeline.at(stop.start, self._stop, stop.node, stop.end)
         for join in self._plan.joins:
             self._timeline.at(join.at, self._join, join.node)
+        for at in self._plan.ends_by_hand or []:
+            self._timeline.at(at, self._end_by_hand)
         for leave in self._plan.leaves:
             self._timeline.at(leave.at, self._leave, leave)
         for at in self._plan.disk_errors:
@@ -113,11 +116,22 @@ class Run:
         self._history.lost(name, place - 1)  # of the epoch in which it begins it has not seen all
         self._begin_worker(name)
 
+    def _end_by_hand(self) -> None:
+        """A worker ends an epoch, as what it sees may tell it, or the manager ends the one that it is in."""
+        worker = self._workers.get(self._random.choice(self._names))
+        if worker is None or not worker.is_alive:
+            return
+        self._counts["ends_by_hand"] += 1
+        if self._random.random() < 0.5 or self._manager is None:
+            worker.end_by_hand()
+        else:
+            self._manager.end_by_hand(workload.BY_HAND, worker.epoch_by_hand)
+
     def _leave(self, leave: Leave) -> None:
         """It dies for good; the manager is told, over and over, until it waits for it no more (`_look`)."""
         self._counts["leaves"] += 1
         worker = self._workers.pop(leave.node, None)
-        if worker is not None and worker.is_alive:
+        if worker is not None:
             worker.kill()
             self._history.lost(leave.node, worker.safe)
         self._left.add(leave.node)
@@ -132,7 +146,7 @@ class Run:
             name,
             int(name.rpartition("-")[2]) - 1,
             self._incarnations[name],
-            workload.digest(),
+            workload.digest(self._plan.ends_by_hand is not None),
             self._plan,
             self._input,
             self._timeline,
@@ -147,10 +161,18 @@ class Run:
         manager = ManagerProcess(self._names, self._plan, self._timeline, self._disk, self._heard, self._history)
         try:
             manager.start()
-        except (JournalError, OSError):  # as a system's service manager does
-            self._timeline.after(1.0, self._begin_manager)
+        except (JournalError, OSError, ValueError) as error:
+            self._timeline.after(1.0, self._begin_manager)  # as a system's service manager does
+            if isinstance(error, ValueError):
+                self._move_alerts_away()
             return
         self._manager = manager
+
+    def _move_alerts_away(self) -> None:
+        """All that a crash has left of the first line is garbage that looks like a line of another kind of file."""
+        self._counts["alert_files_moved"] += 1
+        with suppress(OSError):
+            self._disk.remove(ALERTS)
 
     def _connect(self, worker: WorkerProcess) -> Connection:
         now = self._timeline.now
@@ -170,6 +192,7 @@ class Run:
         if worker is not None and worker.is_alive:
             self._counts["kills"] += 1
             worker.kill()
+            self._history.died.add(kill.node)
             if not self._plan.replays:
                 self._history.lost(kill.node, worker.safe)
             self._timeline.after(kill.down_s, self._begin_worker, kill.node)

@@ -16,7 +16,7 @@ from tools.simulation.faults import Plan
 from tools.simulation.history import History
 from tools.simulation.network import Timeline
 from tools.simulation.process import Process
-from tools.simulation.workload import PACE, Observations, Workload
+from tools.simulation.workload import BY_HAND, PACE, Observations, Workload
 
 _SECRET = np.array([3, 4], np.uint64)
 _PULSE_S = 1.1
@@ -71,7 +71,7 @@ class WorkerProcess(Process):
         self.name = name
         self._digest, self._plan, self._pace, self._connect = digest, plan, pace, connect
         self._input, self._history = input, history
-        self._definitions = list(workload.definitions().values())
+        self._definitions = list(workload.definitions(plan.ends_by_hand is not None).values())
         observing = max(members, 2)
         self._engine = SumStats(
             self._definitions,
@@ -140,6 +140,7 @@ class WorkerProcess(Process):
         if at == self._input.restart:
             self._end(self._engine.start(self._edges[at] - shift))
             self._run += 1
+            self._reporter.run = self._run
         if len(block):
             self._observe(block.earlier(shift))
         self._reached = self._edges[at + 1]
@@ -151,7 +152,7 @@ class WorkerProcess(Process):
         self._wait_for_block()
 
     def _observe(self, block: Observations) -> None:
-        for happened in workload.observe(self._engine, block):
+        for happened in workload.observe(self._engine, block, by_hand=self._plan.ends_by_hand is not None):
             if isinstance(happened, EpochEnd):
                 self._end([happened])
             else:
@@ -168,6 +169,20 @@ class WorkerProcess(Process):
     @property
     def _given_up(self) -> int:
         return self._reporter.counters.get("epochs_unsent", 0)
+
+    @property
+    def epoch_by_hand(self) -> int:
+        """Which of the epochs that end by hand is open."""
+        return self._engine.epoch(BY_HAND)
+
+    def end_by_hand(self) -> None:
+        """End that epoch."""
+        self.when_it_runs(self._end_by_hand)
+
+    def _end_by_hand(self) -> None:
+        if not self.is_finished:
+            self._end(self._engine.next_epoch(BY_HAND, self._clock))
+            self._exchange()
 
     def _finish(self) -> None:
         self._end(self._engine.finish(self._clock))

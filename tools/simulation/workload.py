@@ -23,6 +23,7 @@ WORKERS_BASE = 1024
 MOST_WORKERS = 8
 """So many powers of `WORKERS_BASE` add up without rounding: a SUM is exact to about 106 bits."""
 
+BY_HAND = "by_hand.sums"
 _STEP = 3 * 3600 * SECOND
 _SPANS = 2  # epochs, at least
 _LINE = 900 * SECOND
@@ -141,21 +142,37 @@ class Windows(Simulated):
         self.finish(epoch)
 
 
-def make() -> list[Simulated]:
-    """The detections, in the order in which their alerts go."""
-    return [Broad(), Volume(), Spread(), Windows()]
+class ByHand(Simulated):
+    """Sums of epochs that end when somebody says so. Misses nothing."""
+
+    sums = SumStat(epoch="0s", total=Sum(Simulated.seen, of="orig_bytes"), by=Sum(Simulated.seen, of="resp_bytes"))
+
+    @sums.epoch_result
+    def result(self, key: Any, seen: Any, epoch: Any) -> None:
+        """What came together."""
+        self.note(key, seen)
+
+    @sums.epoch_finished
+    def finished(self, epoch: Any) -> None:
+        """All came together."""
+        self.finish(epoch)
+
+
+def make(by_hand: bool) -> list[Simulated]:
+    """The detections, in the order in which their alerts go; and one whose epochs end by hand."""
+    return [Broad(), Volume(), Spread(), Windows(), *([ByHand()] if by_hand else [])]
 
 
 @cache
-def definitions() -> dict[str, Definition]:
+def definitions(by_hand: bool = False) -> dict[str, Definition]:
     """Their SumStats, by the name of the detection: each has one."""
-    return {each.name: definition for each in make() for definition in each.define().values()}
+    return {each.name: definition for each in make(by_hand) for definition in each.define().values()}
 
 
 @cache
-def digest() -> str:
+def digest(by_hand: bool) -> str:
     """Of all of them."""
-    return digest_of(definitions().values())
+    return digest_of(definitions(by_hand).values())
 
 
 def names(workers: int) -> list[str]:
@@ -252,10 +269,10 @@ class Workload:
         return [own.where(slice(*places[at : at + 2])) for at in range(len(self.edges) - 1)]
 
 
-def observe(engine: SumStats, observations: Observations) -> Iterator[Happening]:
+def observe(engine: SumStats, observations: Observations, *, by_hand: bool = False) -> Iterator[Happening]:
     """Give observations to all SumStats; what happens."""
     keys, columns = observations.key[:, np.newaxis], observations.columns
-    for definition in definitions().values():
+    for definition in definitions(by_hand).values():
         values = {each.name: columns[each.name] for each in definition.reducers}
         yield from engine.observe(definition.name, keys, observations.ts, values)
 
