@@ -9,7 +9,7 @@ from sensor.cluster.manager import Manager
 from sensor.cluster.messages import Ack, Counts, Welcome
 from sensor.cluster.reporter import Reporter
 from sensor.sumstats import EpochEnd, SumStats
-from tools.simulation import workload
+from tools.simulation import detections, workload
 from tools.simulation.manager import Heard, id_of
 from tools.simulation.workload import Workload
 
@@ -18,8 +18,8 @@ _NAME = "alone"
 
 def run(input: Workload) -> Heard:
     """The results and alerts of a workload that is replayed: epochs are cut from its start."""
-    detections = workload.make(by_hand=False)
-    manager, heard = Manager(detections, [_NAME], is_local=True), Heard()
+    told_to = detections.make(by_hand=False)
+    manager, heard = Manager(told_to, [_NAME], is_local=True), Heard()
     reporter = _observe(input)
     welcome = manager.hello(reporter.hello(__version__, manager.digest), 0.0)
     assert isinstance(welcome, Welcome)
@@ -33,7 +33,7 @@ def run(input: Workload) -> Heard:
         for _, answer in output.messages:
             if isinstance(answer, Ack):
                 reporter.receive(answer, 0.0)
-    for detection in detections:
+    for detection in told_to:
         for told in detection.told:
             heard.hear_result(told)
     return heard
@@ -41,7 +41,7 @@ def run(input: Workload) -> Heard:
 
 def _observe(input: Workload) -> Reporter:
     """All of it at once: how it is cut makes no difference."""
-    definitions = list(workload.definitions().values())
+    definitions = list(detections.definitions().values())
     engine = SumStats(definitions, members=0)
     reporter = Reporter(_NAME, 1, engine, definitions)
     end = len(input.edges) - 1

@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
+import msgspec
 import numpy as np
 
 from sensor.cluster.columns import unpack_keys
@@ -100,12 +101,62 @@ def drop_epoch_from_crossings() -> Iterable[Change]:
     ]
 
 
+def forget_given_up() -> Iterable[Change]:
+    """An epoch whose results a worker had no room for is taken for whole."""
+    is_partial = Ledger._is_partial
+
+    def forget(self: Any, member: Any, message: Any, *, by_hand: bool) -> bool:
+        return is_partial(self, member, msgspec.structs.replace(message, given_up=False), by_hand=by_hand)
+
+    return [(Ledger, "_is_partial", forget)]
+
+
+def name_all() -> Iterable[Change]:
+    """An epoch that lacks something names everybody."""
+    missing = Ledger._missing
+
+    def named(self: Any, name: str, epoch: int, start: int, end: int, who: Any) -> list[str]:
+        found = missing(self, name, epoch, start, end, who)
+        return sorted(self.membership.members) if found else []
+
+    return [(Ledger, "_missing", named)]
+
+
+def forget_runs() -> Iterable[Change]:
+    """What comes after the clock has begun anew is taken for what comes next, whoever is not there yet."""
+    take = Ledger._take
+
+    def as_it_comes(self: Any, member: Any, stat: Any, message: Any, partial: Any) -> None:
+        take(self, member, stat, msgspec.structs.replace(message, run=0), partial)
+
+    return [(Ledger, "_take", as_it_comes)]
+
+
+def last_by_hand_first() -> Iterable[Change]:
+    """Of epochs that end by hand, the last one that some have ended is over first."""
+    due, delivered = Ledger.due, Collector.delivered.fget
+
+    def last(self: Any) -> Any:
+        known = delivered(self)
+        return known if self.definition.epoch_ns else dict(sorted(known.items())[-1:])
+
+    def last_first(self: Any, frontier: Any, now: float) -> list[Any]:
+        with patch.object(Collector, "delivered", property(last)):
+            return due(self, frontier, now)
+
+    return [(Ledger, "due", last_first)]
+
+
 BREAKS: dict[str, Callable[[], Iterable[Change]]] = {
     "skip-sequence-check": skip_sequence_check,
     "acknowledge-before-log": acknowledge_before_log,
     "count-replies": count_replies,
     "judge-last-group": judge_last_group,
     "drop-epoch-from-crossings": drop_epoch_from_crossings,
+    "forget-given-up": forget_given_up,
+    "name-all": name_all,
+    "forget-runs": forget_runs,
+    "last-by-hand-first": last_by_hand_first,
 }
 
 

@@ -15,11 +15,12 @@ import msgspec
 import numpy as np
 
 from sensor.alerts import AlertRecord, AlertUpdate
-from tools.simulation import alone, workload
+from tools.simulation import alone, detections, workload
+from tools.simulation.detections import Told
 from tools.simulation.manager import Heard, identify
 from tools.simulation.named import unjustified
 from tools.simulation.run import Outcome
-from tools.simulation.workload import WORKERS_BASE, Told
+from tools.simulation.workload import PACE, WORKERS_BASE
 
 _decoder: msgspec.json.Decoder[AlertRecord | AlertUpdate] = msgspec.json.Decoder(AlertRecord | AlertUpdate)
 
@@ -45,7 +46,7 @@ def differences(outcome: Outcome) -> list[str]:
 
 def standing(lines: list[bytes]) -> Standing:
     """The alerts that stand when all is over, by id: what each is about, its level, and its final figures."""
-    told = [_decoder.decode(line) for line in lines]
+    told = [_decoder.decode(line) for line in lines if identify(line)]
     alerts = {each.id: each for each in told if isinstance(each, AlertRecord)}
     final: dict[str, AlertRecord | AlertUpdate] = dict(alerts)
     for each in told:
@@ -70,8 +71,10 @@ def _same(what: str, expected: dict[Any, Any], found: dict[Any, Any]) -> Iterato
 
 
 def _in_file(outcome: Outcome) -> Iterator[str]:
-    """The file has each alert that was told exactly once, and no other."""
+    """The file has each alert that was told exactly once, and no other; what a crash has torn may be left."""
     written = Counter(identify(line) for line in outcome.lines)
+    if written.pop(None, 0) > outcome.counts["crashes"]:
+        yield f"more lines of the file cannot be read than there were crashes: {outcome.counts['crashes']}"
     for id in sorted(written.keys() | outcome.heard.alerts.keys(), key=str):
         if written[id] != (id in outcome.heard.alerts):
             yield f"alert {id}: {written[id]} times in the file, told: {id in outcome.heard.alerts}"
@@ -84,13 +87,16 @@ def _by_hand(outcome: Outcome) -> Iterator[str]:
     """Of epochs that end by hand, all together have what there was, or say whose is missing; none has it twice.
 
     One that has left takes with it what it saw in the last epoch, where nobody has ended that: there is none to say so.
+    Nor is there where one that joins is heard of only when all of them are over.
     """
     told = [each for each in outcome.heard.results.values() if each.sumstat == "by_hand"]
     seen = np.bincount(outcome.input.observations.worker, minlength=workload.MOST_WORKERS).tolist()
     counted = _each(sum(by for each in told for _, by in each.keys.values()))
     named = {name for each in told for name in each.missing}
     for name, there, have in zip(workload.names(workload.MOST_WORKERS), seen, counted, strict=True):
-        is_excused = name in named or any(until == inf for _, until in outcome.history.gaps[name])
+        is_excused = name in named | outcome.history.admitted.keys() or any(
+            until == inf for _, until in outcome.history.gaps[name]
+        )
         if have > there or (have < there and not is_excused):
             yield f"by hand: {have} of {there} observations of {name} were told, and {sorted(named)} are missing"
 
@@ -124,7 +130,7 @@ class Truth:
         all = self.outcome.input.observations
         sums: dict[tuple[str, int], dict[int, tuple[float, int, int]]] = {}
         origin = self.outcome.input.start if self.outcome.plan.replays else 0
-        for name, definition in workload.definitions().items():
+        for name, definition in detections.definitions().items():
             panes = self.outcome.input.panes(definition.pane_ns, origin)
             again = self.outcome.input.first_again(definition.pane_ns, origin)
             for last in range(int(panes.min()), int(panes.max()) + definition.panes):
@@ -144,12 +150,25 @@ class Truth:
                 if min(fewer) < 0 or total > own[0]:
                     yield f"{told}:\n  key {key} has more than there was: {own}"
                 lost |= {name for name, count in zip(names, fewer, strict=False) if count > 0}
-        if lost and (told.complete or not lost <= set(told.missing)):
+        named = set(told.missing) | self._unheard_of(told)
+        if (lost and not lost <= named) or (lost - self._unheard_of(told) and told.complete):
             yield f"{told}:\n  observations of {sorted(lost)} are not in it, and it does not say so"
         if not lost and told.complete and told.sumstat in _WITH_RESULTS:
             whole = {key: own[:2] for key, own in truth.items()}
             if whole != told.keys:
                 yield f"{told}:\n  should be {whole}"
+
+    def _unheard_of(self, told: Told) -> set[str]:
+        """The workers that saw some of a window, part of which was over before the manager heard of them.
+
+        One observes while its hello gets lost, and cannot be missing where nobody could know of it.
+        """
+        pane = detections.definitions()[told.sumstat].pane_ns if told.sumstat in _BY_TIME else 0
+        over = (told.start + pane - self.outcome.input.start) / PACE
+        admitted = self.outcome.history.admitted
+        late = {join.node for join in self.outcome.plan.joins if over <= admitted.get(join.node, inf)}
+        seen = [_each(by) for _, by, _ in self._sums.get((told.sumstat, told.epoch), {}).values()]
+        return {name for name in late if any(each[workload.number(name)] for each in seen)}
 
     def _in_alert(self, detection: str, key: int, epoch: int, level: float, value: float) -> Iterator[str]:
         total, _, elements = self._sums.get((detection, epoch), {}).get(key, (0.0, 0, 0))
@@ -164,7 +183,7 @@ class Truth:
         for sumstat, level in (("volume", 12), ("volume", 30), ("volume", 31), ("volume", 60), ("spread", 6)):
             for (name, epoch), keys in self._sums.items():
                 result = self.outcome.heard.results.get((name, epoch))
-                if name != sumstat or result is None or not result.complete:
+                if name != sumstat or result is None or not result.complete or self._unheard_of(result):
                     continue
                 for key, (total, _, elements) in keys.items():
                     if name == "volume":
@@ -175,6 +194,7 @@ class Truth:
                         yield f"{name} about {key} in epoch {epoch} came to {total} or {elements}, and nothing was told"
 
 
+_BY_TIME = {"broad", "volume", "spread", "windows"}
 _WITH_RESULTS = {"volume", "windows"}
 
 

@@ -18,6 +18,8 @@ class History:
     """By worker: between which packet times (ns) what it saw may be lost, or it saw nothing."""
     given_up: set[tuple[str, int, str]] = field(default_factory=set)
     """SumStat, epoch and worker of results that found no room in its spool."""
+    admitted: dict[str, float] = field(default_factory=dict)
+    """When (virtual s) a manager first heard of a worker that it had not waited for."""
     died: set[str] = field(default_factory=set)
     """The workers that were killed."""
     told: dict[tuple[str, int], float] = field(default_factory=dict)

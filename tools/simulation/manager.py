@@ -11,14 +11,14 @@ from sensor.cluster.journal import Journal, JournalError
 from sensor.cluster.manager import EVERYBODY, Manager, Output
 from sensor.cluster.messages import Hello, Message, Ping
 from tools.simulated_disk import SimulatedDisk
-from tools.simulation import workload
+from tools.simulation import detections
 from tools.simulation.connection import PING, SILENCE_S, Connection
+from tools.simulation.detections import Told
 from tools.simulation.faults import Plan
 from tools.simulation.history import History
 from tools.simulation.network import Timeline
 from tools.simulation.process import Process
 from tools.simulation.worker import BrokenPromise
-from tools.simulation.workload import Told
 
 ALERTS = "alerts.jsonl"
 _TICK_S = 1.0
@@ -79,7 +79,7 @@ class ManagerProcess(Process):
         self.disk = disk
         self._members = members
         self._plan, self._heard, self._history = plan, heard, history
-        self._detections = workload.make(plan.ends_by_hand is not None)
+        self._detections = detections.make(plan.ends_by_hand is not None)
         self.machine = Manager(self._detections, members, early=plan.early, settings=plan.settings)
         self._connections: dict[str, Connection] = {}
         self._pending, self._results = Output(), list[Told]()
@@ -147,6 +147,8 @@ class ManagerProcess(Process):
     def _greet(self, connection: Connection, hello: Hello) -> None:
         answer = self.machine.hello(hello, self._timeline.now)
         self._history.back(hello.name, self._timeline.now)
+        if hello.name not in self._members:
+            self._history.admitted.setdefault(hello.name, self._timeline.now)
         is_awaited = hello.name in self._members and not self._plan.replays
         if self._history.is_first_and_late(hello.name) and is_awaited:
             self._history.lost(hello.name, -inf)

@@ -8,7 +8,7 @@ from random import Random
 
 from sensor.cluster.journal import JournalError
 from tools.simulated_disk import Crashed, SimulatedDisk
-from tools.simulation import faults, workload
+from tools.simulation import detections, faults, workload
 from tools.simulation.connection import Connection
 from tools.simulation.faults import MANAGER, Kill, Leave, Plan
 from tools.simulation.history import History
@@ -75,10 +75,12 @@ class Run:
                 if not self._timeline.step(limit):
                     raise BrokenPromise(f"it did not come to an end within {limit:.0f} s: {self._describe()}")
             except Crashed:
+                self._counts["crashes"] += 1
                 self._end_manager(self._disk.after_crash())
         lines = self._disk.read(ALERTS).splitlines() if self._disk.size(ALERTS) else []
         self._timeline.note("alerts", b"".join(lines))
         self._history.finish()
+        self._counts["given_up"] = len(self._history.given_up)
         return Outcome(
             self._plan,
             self._input,
@@ -125,7 +127,7 @@ class Run:
         if self._random.random() < 0.5 or self._manager is None:
             worker.end_by_hand()
         else:
-            self._manager.end_by_hand(workload.BY_HAND, worker.epoch_by_hand)
+            self._manager.end_by_hand(detections.BY_HAND, worker.epoch_by_hand)
 
     def _leave(self, leave: Leave) -> None:
         """It dies for good; the manager is told, over and over, until it waits for it no more (`_look`)."""
@@ -144,9 +146,9 @@ class Run:
         self._timeline.note(f"begin {name}")
         self._workers[name] = WorkerProcess(
             name,
-            int(name.rpartition("-")[2]) - 1,
+            workload.number(name),
             self._incarnations[name],
-            workload.digest(self._plan.ends_by_hand is not None),
+            detections.digest(self._plan.ends_by_hand is not None),
             self._plan,
             self._input,
             self._timeline,

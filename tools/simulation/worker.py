@@ -1,22 +1,22 @@
 """A worker of a simulated cluster: the real engine and reporter, fed with observations in the place of packets."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
-import msgspec
 import numpy as np
 
 from sensor import __version__
-from sensor.cluster.messages import Ack, Counts, Message, Numbered, Ping, Refused, Welcome
+from sensor.cluster.messages import Ack, Counts, Message, Ping, Refused, Welcome
 from sensor.cluster.reporter import Reporter
-from sensor.cluster.spool import Spool
 from sensor.sumstats import EpochEnd, SumStats
-from tools.simulation import workload
+from tools.simulation import detections, workload
 from tools.simulation.connection import PING, SILENCE_S, Connection
+from tools.simulation.detections import BY_HAND
 from tools.simulation.faults import Plan
 from tools.simulation.history import History
 from tools.simulation.network import Timeline
 from tools.simulation.process import Process
-from tools.simulation.workload import BY_HAND, PACE, Observations, Workload
+from tools.simulation.spooled import Spooled
+from tools.simulation.workload import PACE, Observations, Workload
 
 _SECRET = np.array([3, 4], np.uint64)
 _PULSE_S = 1.1
@@ -25,29 +25,6 @@ _RECONNECT_S = 1.0
 
 class BrokenPromise(Exception):
     """A node has done what it must never do."""
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Numbered] = msgspec.msgpack.Decoder(Numbered)
-
-
-class Spooled:
-    """Numbered messages in a spool that has room for so many bytes, all in memory."""
-
-    def __init__(self, room: int) -> None:
-        self._spool = Spool(None, room, 0)
-
-    def append(self, message: Numbered) -> bool:
-        """Hold a message; False: there is no room."""
-        return self._spool.append(message.sequence, _encoder.encode(message))
-
-    def after(self, sequence: int) -> Iterator[Numbered]:
-        """Those with greater numbers, in order."""
-        return (_decoder.decode(data) for _, data in self._spool.after(sequence))
-
-    def release(self, sequence: int) -> None:
-        """All up to this one are acknowledged."""
-        self._spool.release(sequence)
 
 
 class WorkerProcess(Process):
@@ -71,7 +48,7 @@ class WorkerProcess(Process):
         self.name = name
         self._digest, self._plan, self._pace, self._connect = digest, plan, pace, connect
         self._input, self._history = input, history
-        self._definitions = list(workload.definitions(plan.ends_by_hand is not None).values())
+        self._definitions = list(detections.definitions(plan.ends_by_hand is not None).values())
         observing = max(members, 2)
         self._engine = SumStats(
             self._definitions,
