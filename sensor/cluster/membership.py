@@ -96,7 +96,8 @@ class Member:
     def advance(self, position: Position, counts: Counts, *, is_done: bool) -> None:
         """It has come so far."""
         if self.gap is not None:
-            self.gaps = [*self.gaps, (self.gap, position)][-_MOST_GAPS:]
+            until = position if self.started is None else min(position, (position[0], self.started))
+            self.gaps = [*self.gaps, (self.gap, until)][-_MOST_GAPS:]
             self.gap = None
         self.position = max(self.position, position)
         self.counts, self.is_done = counts, is_done

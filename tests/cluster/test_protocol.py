@@ -368,6 +368,22 @@ def test_a_restarted_worker_whose_input_is_gone_is_named_by_the_epochs_that_it_s
     assert [each for each in net.detection.results if each[:2] == (3, 5)] == [(3, 5, 1.0, False, ("a",))]
 
 
+def test_a_restarted_worker_is_not_named_by_epochs_after_the_one_in_which_it_says_that_it_has_begun():
+    """Found by the simulation (seed 2872): one in which it saw nothing, and that was over before it was first heard."""
+    net = Net("a", "b")
+    net.observe("a", 1, 5)
+    net.pass_time("a", 12)
+    net.carry()
+    net.join("a", 1, start=31 * SECOND, started=31 * SECOND)
+    for at in (1, 11, 21, 31, 41, 51):
+        net.observe("b", at, 5)
+    for name in "ab":
+        net.pass_time(name, 65)
+    net.carry()
+    missing = {each[0]: each[-1] for each in net.detection.results if each[1] == "finished"}
+    assert missing == {0: (), 1: ("a",), 2: ("a",), 3: ("a",), 4: (), 5: ()}
+
+
 @pytest.mark.parametrize(("begins", "missing"), [(12, ()), (13, ("a",))])
 def test_a_process_that_goes_on_where_the_last_one_of_its_name_had_told_all_has_lost_nothing(begins, missing):
     net = Net("a", "b")
