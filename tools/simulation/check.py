@@ -164,7 +164,7 @@ class Truth:
         One observes while its hello gets lost, and cannot be missing where nobody could know of it.
         """
         pane = detections.definitions()[told.sumstat].pane_ns if told.sumstat in _BY_TIME else 0
-        over = (told.start + pane - self.outcome.input.start) / PACE
+        over = (min(told.start + pane, told.end) - self.outcome.input.start) / PACE
         admitted = self.outcome.history.admitted
         late = {join.node for join in self.outcome.plan.joins if over <= admitted.get(join.node, inf)}
         seen = [_each(by) for _, by, _ in self._sums.get((told.sumstat, told.epoch), {}).values()]
