@@ -346,6 +346,6 @@ def checked_counts(states: Arrays, items: str, rows: int) -> np.ndarray:
     """The array `count` (int64) of a merge: how many of `items` each row has; ValueError where they do not add up."""
     counts = checked(states, "count", _INT64, rows)
     have = len(states.get(items, ()))
-    if not _add_up(counts, have):
+    if counts.ndim != 1 or not _add_up(counts, have):
         raise ValueError(f"a state's counts do not add up to its {have} {items}")
     return counts
