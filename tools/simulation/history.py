@@ -19,7 +19,7 @@ class History:
     given_up: set[tuple[str, int, str]] = field(default_factory=set)
     """SumStat, epoch and worker of results that found no room in its spool."""
     admitted: dict[str, float] = field(default_factory=dict)
-    """When (virtual s) a manager first heard of a worker that it had not waited for."""
+    """When (virtual s) it was first durable that a worker has joined that was not waited for."""
     died: set[str] = field(default_factory=set)
     """The workers that were killed."""
     told: dict[tuple[str, int], float] = field(default_factory=dict)

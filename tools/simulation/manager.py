@@ -147,13 +147,13 @@ class ManagerProcess(Process):
     def _greet(self, connection: Connection, hello: Hello) -> None:
         answer = self.machine.hello(hello, self._timeline.now)
         self._history.back(hello.name, self._timeline.now)
-        if hello.name not in self._members:
-            self._history.admitted.setdefault(hello.name, self._timeline.now)
         is_awaited = hello.name in self._members and not self._plan.replays
         if self._history.is_first_and_late(hello.name) and is_awaited:
             self._history.lost(hello.name, -inf)
         self._connections[connection.name] = connection
         self._commit()  # that it has joined is durable before it is welcome
+        if hello.name not in self._members and not self._has_failed:
+            self._history.admitted.setdefault(hello.name, self._timeline.now)
         connection.to_worker(answer)
 
     def _lose(self, connection: Connection) -> None:
