@@ -15,6 +15,7 @@ COMMANDS = {
     "worker": ("sensor.cli.worker", "Observe, and report to a manager."),
     "status": ("sensor.cli.status", "Show the nodes of a manager, and how far each has come."),
     "cluster": ("sensor.cli.cluster", "Make a cluster of several hosts: init, invite, join, nodes, revoke."),
+    "query": ("sensor.cli.query", "Ask what all workers know now of a key, or which keys have the most."),
     "detections": ("sensor.cli.detections", "List the detections, their options, and what each misses."),
     "events": ("sensor.cli.events", "List the events that a detection can name, and their columns."),
 }

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sensor.cluster.messages import Columns
-from sensor.sumstats import Definition, Partial, Store
+from sensor.sumstats import Definition, Partial, Selection, Store
 
 _SECRET = np.zeros(2, np.uint64)  # of stores that nothing is read from
 _KEPT_BYTES = 1 << 20  # room of the store for checks that is kept from one to the next
@@ -42,6 +42,37 @@ class _Kind:
         if data is None or len(data) % self.row_bytes:
             raise ValueError(f"a column of {self.dtype} is missing or cut short")
         return np.frombuffer(data, self.dtype).reshape(-1, *self.shape).copy()
+
+
+def nbytes(partial: Partial) -> int:
+    """The bytes of its columns."""
+    arrays = [array for own in partial.states.values() for array in own.values()]
+    return partial.keys.nbytes + sum(array.nbytes for array in [*partial.headers.values(), *arrays])
+
+
+def values_of(definition: Definition, partial: Partial, name: str) -> np.ndarray:
+    """The value of a reducer for each key (float64), as a threshold would be compared with it."""
+    reducer = definition.reducer(name)
+    return reducer.values(partial.headers[reducer.stream]["num"], partial.states[name])
+
+
+def fit(definition: Definition, partial: Partial, by: str, most: int) -> tuple[Partial, int, float]:
+    """As many keys as fit into about `most` bytes, at least one, the greatest by a reducer's value.
+
+    With them, how many found no room, and the greatest value among those.
+    """
+    size = nbytes(partial)
+    if size <= most:
+        return partial, 0, 0.0
+    values = values_of(definition, partial, by)
+    order = Selection(top=len(partial), by=by).first(values, partial.keys)
+    n = max(1, len(partial) * most // size)
+    fitting = partial.take(definition, order[:n])
+    while n > 1 and nbytes(fitting) > 2 * most:  # the greatest may be larger than the others
+        n //= 2
+        fitting = partial.take(definition, order[:n])
+    below = values[order[n]] if n < len(partial) else 0.0
+    return fitting, len(partial) - n, float(np.nan_to_num(below))
 
 
 class Packing:

@@ -139,7 +139,7 @@ class Ledger:
                 until = start + length if length else end  # the last one of all may have ended before
                 if (self._run, until) > frontier:
                     continue
-                missing = self._missing(name, epoch, start, until, who)
+                missing = self.missing(name, epoch, start, until, who)
                 if length or not set(missing) - self._not_awaited(now):
                     ready.setdefault(until, []).append((name, epoch, missing))
         return sorted(ready[min(ready)], key=lambda each: each[1]) if ready else []
@@ -157,7 +157,7 @@ class Ledger:
         late = {each.name for each in members if not each.is_up and now - each.heard >= self._deadline_s}
         return late | {each.name for each in members if each.reached == THE_END}
 
-    def _missing(self, name: str, epoch: int, start: int, end: int, who: Set[str]) -> list[str]:
+    def missing(self, name: str, epoch: int, start: int, end: int, who: Set[str]) -> list[str]:
         """Whose results of an epoch should be there and are not, or not wholly."""
         missing = []
         since, until = (self._run, start), (self._run, end)

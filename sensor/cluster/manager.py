@@ -40,6 +40,7 @@ from sensor.cluster.messages import (
     ThresholdsReset,
     Welcome,
 )
+from sensor.cluster.queries import Queries
 from sensor.cluster.settings import ClusterSettings
 from sensor.cluster.views import Seen, Views
 from sensor.detection import Detection
@@ -83,6 +84,8 @@ class Manager:
         numbers = itertools.count(1)
         stats = self._ledger.stats
         self._views = {name: Views(stat.definition, self._settings, numbers) for name, stat in stats.items()}
+        self.queries = Queries(self._ledger, self._settings)
+        """What observers ask: apart from all else, as nothing comes of it that must not be forgotten."""
         self._to_acknowledge: set[str] = set()
         self._early_told: list[tuple[int, record.ToldEarly]] = []
         self._output = Output()
@@ -118,6 +121,7 @@ class Manager:
     def counters(self) -> dict[str, int]:
         """What was given up here, by name."""
         counts = self._counts + self._ledger.counts
+        counts.update(self.queries.counters)
         counts.update(incidents_forgotten=self._ledger.alerter.suppressor.forgotten)
         for name, stat in self._ledger.stats.items():
             own = stat.collector.counters | (self._views[name].counters if self._early else {})
@@ -170,6 +174,7 @@ class Manager:
             stat = self._ledger.stats[sumstat]
             for seen in views.lost(name, stat.collector, self._ledger.past(now)):
                 self._seen(stat, seen)
+        self.queries.lost(name)
 
     def leave(self, name: str, now: float) -> None:
         """A member is not to be waited for any more: what it has not delivered is missing."""
@@ -186,6 +191,9 @@ class Manager:
                 self._receive_numbered(member, message, now)
             case ClusterKeyIntermediateResponse() if self._early and message.incarnation == member.incarnation:
                 self._look(self._ledger.stat(message.sumstat, message.definition), message, now)
+            case ClusterKeyResponse() if self.queries.is_of(message):
+                if message.incarnation == member.incarnation:
+                    self.queries.answer(name, message)
             case ClusterKeyResponse() if self._early and message.incarnation == member.incarnation:
                 stat = self._ledger.stat(message.sumstat, message.definition)
                 if seen := self._views[message.sumstat].answer(message, stat.collector, self._ledger.past(now)):
@@ -217,6 +225,7 @@ class Manager:
 
     def tick(self, now: float) -> None:
         """Time goes on: what has waited too long is not waited for any more, and what may be lost is said again."""
+        self.queries.expire(now)
         self._settle(now)
         for sumstat, epoch, who in self._ledger.ended_by_hand():
             for name in (name for name in self.workers if name not in who and self._ledger.membership[name].is_up):

@@ -185,6 +185,10 @@ class ClusterKeyResponse(_Message, frozen=True):
     columns: Columns
     run: int = 0
     """How often the worker's clock had begun anew."""
+    left: int = 0
+    """Keys that are not in it for want of room: those of the least values."""
+    below: float = 0.0
+    """The greatest value among them."""
 
 
 class ClusterShare(_Message, frozen=True):
@@ -291,6 +295,61 @@ class Status(_Message, frozen=True):
     counters: dict[str, int]
 
 
+class RequestKey(_Message, frozen=True):
+    """An observer asks what all workers together know now of a key, or of those of many that have the most."""
+
+    request: int
+    """The observer's own number for it."""
+    sumstat: str
+    key: dict[str, str] = {}
+    """What parts of the key must be, by name: for an address, a network or a host. Others may be anything."""
+    top: int = 10
+    """So many keys at most, the greatest first..."""
+    by: str = ""
+    """...by the value of this reducer; else by that which the threshold is of, or the first that has one."""
+
+
+class PresentEpoch(msgspec.Struct, frozen=True):
+    """What is known of an epoch that is not over."""
+
+    epoch: int
+    start: int
+    """Where its window begins (ns)."""
+    end: int
+    """Where it will end (ns); of one that ends by hand, 0."""
+    workers: list[str]
+    """Whose values are in it."""
+    missing: list[str]
+    """Whose values should be, or are not wholly."""
+    keys: int
+    """How many keys were asked for, by what is known; `rows` has the first of them."""
+    left: int
+    """How many more workers know, but had no room to tell of: what they know of those is not in any value."""
+    within: float | None
+    """By how much a value may be too small for that; None: nobody knows."""
+    rows: list[bytes]
+    """A key each, as JSON objects."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is all that there was to know."""
+        return not self.missing and not self.left
+
+
+class KeyResult(_Message, frozen=True):
+    """The answer to an observer: the epochs that are not over, the earliest first."""
+
+    request: int
+    sumstat: str
+    by: str = ""
+    """What the keys are ordered by."""
+    epochs: list[PresentEpoch] = []
+    reason: str = ""
+    """Why there is none, for people."""
+    fatal: bool = False
+    """To ask the same again will not help."""
+
+
 Numbered = ClusterSsResponse | DetectionSwitchedOff | Heartbeat
 """From a worker; must arrive."""
 
@@ -314,6 +373,8 @@ Message = (
     | Ping
     | StatusRequest
     | Status
+    | RequestKey
+    | KeyResult
 )
 
 

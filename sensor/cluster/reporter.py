@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from sensor.cluster.columns import pack, unpack_keys, unpack_numbers
+from sensor.cluster.columns import fit, nbytes, pack, unpack_keys, unpack_numbers
 from sensor.cluster.messages import (
     Ack,
     ClusterKeyIntermediateResponse,
@@ -161,7 +161,7 @@ class Reporter:
 
     def _groups(self, definition: Definition, partial: Partial) -> Iterator[Partial]:
         """The keys in groups of so many keys and bytes; at least one group, which may be empty."""
-        by_bytes = max(1, len(partial) * self._settings.group_bytes // max(_nbytes(partial), 1))
+        by_bytes = max(1, len(partial) * self._settings.group_bytes // max(nbytes(partial), 1))
         for part in partial.parts(definition, min(self._settings.cluster_send_in_groups_of, by_bytes)):
             yield from self._halves(definition, part)
         if not len(partial):
@@ -169,7 +169,7 @@ class Reporter:
 
     def _halves(self, definition: Definition, partial: Partial) -> Iterator[Partial]:
         """Keys that are large beside the others are cut further, down to one."""
-        if len(partial) == 1 or _nbytes(partial) <= _LARGEST * self._settings.group_bytes:
+        if len(partial) == 1 or nbytes(partial) <= _LARGEST * self._settings.group_bytes:
             yield partial
             return
         for part in partial.parts(definition, (len(partial) + 1) // 2):
@@ -269,17 +269,19 @@ class Reporter:
 
     def _answer(self, request: ClusterKeyRequest) -> None:
         definition = self._definitions[request.sumstat]
+        epoch, left, below = self._sumstats.epoch(request.sumstat), 0, 0.0
         if request.keys:
             keys = unpack_keys(request.keys, definition.key_words)
             _, values, partial = self._sumstats.view(request.sumstat, keys)
             self._watches[request.sumstat].report(partial.keys, values, np.full(len(values), np.inf))
         else:
+            epoch = self._sumstats.entered(request.sumstat)
             selection = Selection(tuple(request.mask), tuple(request.value), top=request.top, by=request.by)
-            partial = self._sumstats.answer(request.sumstat, selection)
-        epoch = self._sumstats.epoch(request.sumstat)
+            found = self._sumstats.answer(request.sumstat, selection)
+            partial, left, below = fit(definition, found, request.by, self._settings.query_bytes)
         ident = (definition.digest, request.sumstat, epoch, self.name, self.incarnation)
         start = self._sumstats.start_of(request.sumstat, epoch)
-        self._volatile.append(ClusterKeyResponse(request.request, *ident, start, pack(partial), self.run))
+        self._volatile.append(ClusterKeyResponse(request.request, *ident, start, pack(partial), self.run, left, below))
 
     def _enter(self, by_hand: dict[str, int]) -> None:
         """What is observed now is of the epochs that all others are in, whichever ended by hand before this began.
@@ -314,8 +316,3 @@ class Reporter:
             self._progress = now
         self._sent += len(numbered)
         return [*numbered, *volatile]
-
-
-def _nbytes(partial: Partial) -> int:
-    arrays = [array for own in partial.states.values() for array in own.values()]
-    return partial.keys.nbytes + sum(array.nbytes for array in [*partial.headers.values(), *arrays])

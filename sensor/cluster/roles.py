@@ -14,9 +14,11 @@ from sensor.cluster.messages import (
     DetectionSwitchedOff,
     Heartbeat,
     Hello,
+    KeyResult,
     Message,
     Ping,
     Refused,
+    RequestKey,
     Role,
     Status,
     StatusRequest,
@@ -50,9 +52,10 @@ MAY_SEND: dict[Role | None, frozenset[type]] = {
             CertificateIssued,
             Ping,
             Status,
+            KeyResult,
         }
     ),
-    "observer": frozenset({StatusRequest, Ping}),
+    "observer": frozenset({StatusRequest, RequestKey, Ping}),
 }
 """By role; None: a peer that has not said hello. After it, nobody says it again."""
 

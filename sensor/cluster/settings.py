@@ -28,11 +28,25 @@ class ClusterSettings:
     deadline_s: float = 30.0
     """How long an epoch waits for a member that is not heard of; it then ends without it, and says so."""
 
+    query_s: float = 3.0
+    """How long what an observer asks waits for workers' answers."""
+    query_bytes: int = 4 << 20
+    """Bytes of columns in a worker's answer to that: about so many at most."""
+    answer_bytes: int = 1 << 20
+    """Bytes of keys in the answer to the observer, at most."""
+    most_queries: int = 16
+    """Questions of observers that wait for answers at once."""
+    most_queries_of_observer: int = 4
+    """Those of one observer."""
+
     def __post_init__(self) -> None:
         for name in ("cluster_send_in_groups_of", "group_bytes", "max_outstanding_global_views", "most_wanted"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("most_watched", "window_messages", "retry_s", "deadline_s"):
+        for name in ("query_bytes", "answer_bytes", "most_queries", "most_queries_of_observer"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("most_watched", "window_messages", "retry_s", "deadline_s", "query_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         if not 0 < self.cluster_request_global_view_percent <= 1:

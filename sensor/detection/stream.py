@@ -107,6 +107,15 @@ class Columns:
         ends = np.cumsum([0, *(column.words for column in self.columns)]).tolist()
         return {column.name: slice(*ends[at : at + 2]) for at, column in enumerate(self.columns)}
 
+    def kinds(self) -> dict[str, str]:
+        """Whether each part is an address, a text or a whole number."""
+        return {column.name: column.kind for column in self.columns}
+
+    def named(self, words: Sequence[int]) -> dict[str, Any]:
+        """One row's words as parts by name."""
+        found: dict[str, Any] = self.unpack(words)._asdict()
+        return found
+
     def unpack(self, words: Sequence[int]) -> Any:
         """One row's words as a named tuple of addresses, whole numbers and texts."""
         places = zip(self.columns, self.places().values(), strict=True)
@@ -132,6 +141,21 @@ class ScalarKeys:
 
     columns: tuple[Column, ...] = ()
     words = Key.WORDS
+    flags = Key.FLAGS
+    """The bit of the first word that says that a part is there."""
+
+    def places(self) -> dict[str, slice]:
+        """Which of the words are whose."""
+        return {"host": slice(1, 3), "str": slice(3, Key.WORDS)}
+
+    def kinds(self) -> dict[str, str]:
+        """What each part is."""
+        return {"host": "address", "str": "text"}
+
+    def named(self, words: Sequence[int]) -> dict[str, Any]:
+        """One row's words as the parts that are there, by name."""
+        key = Key.of(words)
+        return {name: value for name in self.flags if (value := getattr(key, name)) is not None}
 
     def unpack(self, words: Sequence[int]) -> Key:
         """One row's words as a key."""

@@ -1,7 +1,7 @@
 """SumStats as an author declares them: reducers over streams, an epoch, and what to do when a threshold is crossed."""
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any
@@ -12,7 +12,7 @@ from sensor.address import to_words as address_words
 from sensor.clock import format_duration, parse_duration
 from sensor.detection.option import Option, OptionOverride
 from sensor.detection.reduction import Reduction
-from sensor.detection.stream import Columns, DetectionError
+from sensor.detection.stream import Columns, DetectionError, ScalarKeys
 from sensor.events import nearest
 from sensor.sumstats import FUNCTION, Definition, Judged, Override, Result, Threshold, UnknownReducer
 from sensor.sumstats.text import text_words
@@ -191,17 +191,28 @@ class SumStat:
         """The words of a key that an override looks at, and what they must be."""
         if not isinstance(self.key, Columns):
             raise DetectionError(f"{override}: the key of {self.name} has no named parts to tell keys apart by")
+        try:
+            return self.match(override.parts)
+        except DetectionError as error:
+            raise DetectionError(f"{override}: {error}") from None
+
+    def match(self, parts: Mapping[str, str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """A mask of the words of a key, and what those then are, where its parts are these, each as text.
+
+        For an address the text is a host or a network. DetectionError: there is no such part, or the text is none.
+        """
         mask, value = np.zeros((2, self.key.words), np.uint64)
-        for name, text in override.parts.items():
-            places = self.key.places()
+        kinds, places = self.key.kinds(), self.key.places()
+        for name, text in parts.items():
             if name not in places:
                 near = nearest(name, places)
-                raise DetectionError(f"{override}: the key of {self.name} has no part {name!r}; did you mean {near!r}?")
-            column = next(each for each in self.key.columns if each.name == name)
+                raise DetectionError(f"the key of {self.name} has no part {name!r}; did you mean {near!r}?")
             try:
-                mask[places[name]], value[places[name]] = _matching(column.kind, text)
+                mask[places[name]], value[places[name]] = _matching(kinds[name], text)
             except ValueError as error:
-                raise DetectionError(f"{override}: {error}") from None
+                raise DetectionError(str(error)) from None
+            if isinstance(self.key, ScalarKeys):
+                mask[0] = value[0] = mask[0] | np.uint64(self.key.flags[name])
         return tuple(mask.tolist()), tuple(value.tolist())
 
     def seen(self, result: Result, level: int = 0, value: float = float("nan")) -> Seen:

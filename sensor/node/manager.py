@@ -20,7 +20,16 @@ from sensor.cluster.disk import Folder
 from sensor.cluster.journal import Journal, JournalError
 from sensor.cluster.link import Peer
 from sensor.cluster.manager import EVERYBODY, Manager, Output
-from sensor.cluster.messages import CertificateRequest, Heartbeat, Hello, Message, Refused, StatusRequest, Welcome
+from sensor.cluster.messages import (
+    CertificateRequest,
+    Heartbeat,
+    Hello,
+    Message,
+    Refused,
+    RequestKey,
+    StatusRequest,
+    Welcome,
+)
 from sensor.cluster.server import Server
 from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
@@ -161,6 +170,8 @@ class ManagerNode:
         """A message has come. ValueError says what in it cannot be."""
         if isinstance(message, StatusRequest):
             self._send(peer.name, self.manager.status(elapsed_s()))
+        if isinstance(message, RequestKey):
+            self.manager.queries.ask(peer.name, message, elapsed_s())
         if isinstance(message, CertificateRequest):
             self._renew(peer, message)
         elif peer.role == "worker":
@@ -168,12 +179,20 @@ class ManagerNode:
             if isinstance(message, Heartbeat):
                 self._note(message)
             self._commit_soon()
+        self._send_queries()
 
     def lost(self, peer: Peer) -> None:
         """A connection is gone."""
         if peer.role == "worker":
             self.manager.lost(peer.name, elapsed_s())
             self._commit_soon()
+        self.manager.queries.forget(peer.name)
+        self._send_queries()
+
+    def _send_queries(self) -> None:
+        """Send what observers asked, and were answered: it waits for no disk."""
+        for to, message in self.manager.queries.take():
+            self._send(to, message)
 
     def _send(self, name: str, message: Message) -> None:
         any(server.send(name, message) for server in self._servers)
@@ -201,6 +220,7 @@ class ManagerNode:
 
     def _tick(self) -> None:
         self.manager.tick(elapsed_s())
+        self._send_queries()
         self._commit()
         if self._gate:
             self._gate.look()

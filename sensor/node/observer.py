@@ -1,28 +1,41 @@
 """An observer as a process: it asks a manager, and is told."""
 
+from typing import TypeVar
+
 from sensor import __version__
 from sensor.cluster.client import Connected, Disconnected
-from sensor.cluster.messages import Hello, Refused, Status, StatusRequest
+from sensor.cluster.messages import Hello, KeyResult, Message, Refused, RequestKey, Status, StatusRequest
 from sensor.node.contact import Contact
 
 _PATIENCE = 10
 _WAIT_S = 0.5
 
+Answer = TypeVar("Answer", Status, KeyResult)
+
 
 def ask_status(manager: Contact) -> Status:
     """How a manager's cluster is. TimeoutError says why it does not answer."""
+    return _ask(manager, "status", StatusRequest(), Status)
+
+
+def ask_keys(manager: Contact, request: RequestKey) -> KeyResult:
+    """What all workers of a manager know now of some keys. TimeoutError says why it does not answer."""
+    return _ask(manager, "query", request, KeyResult)
+
+
+def _ask(manager: Contact, name: str, question: Message, kind: type[Answer]) -> Answer:
     mine = manager.credentials
-    client, _ = manager.client(lambda: Hello(mine.name if mine else "status", "observer", __version__))
+    client, _ = manager.client(lambda: Hello(mine.name if mine else name, "observer", __version__))
     client.start()
     reason = "it does not answer"
     try:
         for _ in range(_PATIENCE):
             for each in client.receive(_WAIT_S):
                 if isinstance(each, Connected):
-                    client.send(StatusRequest())
+                    client.send(question)
                 elif isinstance(each, Disconnected | Refused):
                     raise TimeoutError(each.reason)
-                elif isinstance(each, Status):
+                elif isinstance(each, kind):
                     return each
     finally:
         client.stop()

@@ -10,7 +10,7 @@ from typing import Any
 
 from sensor.sumstats.calculation import Reducer
 from sensor.sumstats.calculations import every, find
-from sensor.sumstats.collector import Collector, EpochResult, Merged, Told
+from sensor.sumstats.collector import Collector, EpochResult, Merged, Present, Told
 from sensor.sumstats.definition import Definition
 from sensor.sumstats.engine import Crossing, EpochEnd, Happening, SumStats
 from sensor.sumstats.partial import Partial, Result, results
@@ -31,6 +31,7 @@ __all__ = [
     "Merged",
     "Override",
     "Partial",
+    "Present",
     "Reducer",
     "Request",
     "Result",

@@ -75,6 +75,20 @@ Told = Merged | EpochResult
 
 
 @dataclass(frozen=True, slots=True)
+class Present:
+    """What is known of some keys in an epoch that is not over."""
+
+    keys: int
+    """How many keys were selected."""
+    partial: Partial
+    """Those of them that have the most, the greatest first."""
+    members: tuple[str, ...]
+    """Whose values are in it."""
+    missing: tuple[str, ...]
+    """Who had not delivered an earlier pane of its window when that was closed."""
+
+
+@dataclass(frozen=True, slots=True)
 class CollectorMemory:
     """All that a collector knows."""
 
@@ -273,6 +287,27 @@ class Collector:
         for partial in request.partials.values():
             window.merge(partial)
         return window.partial(window.select(request.selection))
+
+    def present(self, epoch: int, views: Mapping[str, Partial], selection: Selection) -> Present:
+        """What is known of some keys in an epoch that is not over.
+
+        Of each member there is what it delivered, if it has ended the epoch, or else its view of its open window.
+        """
+        ended = self._panes[epoch].partials if epoch in self._panes else {}
+        open_windows = {member: view for member, view in views.items() if member not in ended}
+        window = Store(self._merging, self._secret, judges=False)
+        for view in open_windows.values():
+            window.merge(view)
+        panes = {at: pane for at, pane in self._panes.items() if epoch - self.definition.panes < at <= epoch}
+        for at, pane in sorted(panes.items()):
+            for partial in (own for member, own in sorted(pane.partials.items()) if member not in open_windows):
+                counts = self._quiet.counts(partial.keys, at, at_start=at == epoch)
+                window.merge(partial, counts & selection.matches(partial.keys))
+        members = {*open_windows, *(member for pane in panes.values() for member in pane.partials)}
+        missing = {member for pane in panes.values() for member in pane.missing} - set(open_windows)
+        rows = window.select(selection)
+        found = len(window.select(selection.all))
+        return Present(found, window.partial(rows), tuple(sorted(members)), tuple(sorted(missing)))
 
     def _advance(self) -> list[Told]:
         """End, in order, the epochs that every member has ended."""

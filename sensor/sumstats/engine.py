@@ -87,6 +87,10 @@ class _Open:
         self._start = epochs.start(following) if self._definition.pane_ns else now
         return ended
 
+    @property
+    def entered(self) -> int:
+        return self.index + (not self._is_open)
+
     def start_of(self, epoch: int) -> int:
         return self._epochs.start(epoch) if self._definition.pane_ns else self._start
 
@@ -228,6 +232,10 @@ class SumStats:
     def epoch(self, sumstat: str) -> int:
         """Which epoch (where windows hop, pane) of a SumStat is open."""
         return self._open[sumstat].index
+
+    def entered(self, sumstat: str) -> int:
+        """Which epoch is open; where none is, before the first and after the last, the one that would be next."""
+        return self._open[sumstat].entered
 
     def start_of(self, sumstat: str, epoch: int) -> int:
         """Where an epoch begins (ns); of those that end by hand, only that of the open one is known."""

@@ -26,6 +26,8 @@ class Key:
 
     WORDS = 3 + TEXT_WORDS
     """uint64 words of a key: which parts it has, the host, the text."""
+    FLAGS = {"host": _HAS_HOST, "str": _HAS_STR}
+    """The bit of the first word that says that a part is there."""
 
     def words(self) -> np.ndarray:
         """The key as words: uint64 (WORDS,)."""

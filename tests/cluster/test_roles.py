@@ -28,6 +28,8 @@ certificate_issued                   -      -      yes     -
 ping                                 -      yes    yes     yes
 status_request                       -      -      -       yes
 status                               -      -      yes     -
+request_key                          -      -      -       yes
+key_result                           -      -      yes     -
 """
 ROLES = (None, "worker", "manager", "observer")
 ROWS = {name: cells for name, *cells in (line.split() for line in TABLE.strip().splitlines()[1:])}

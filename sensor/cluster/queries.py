@@ -1,0 +1,260 @@
+"""Queries: what all workers together know now of a key, or of those of many that have the most; Zeek's `request_key`.
+
+Every member is asked at once, and what each says of its open window is merged with what it, or another, has delivered
+of epochs that are not over. A query is a set of names that have yet to answer: when it is empty, or the time is up, the
+observer is told, and who is missing. Nothing that is asked changes what is judged, told or asked early.
+
+Requests are numbered downwards from -1, so that none is taken for one of the early views, however late its answer is.
+"""
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+import msgspec
+
+from sensor.clock import rfc3339
+from sensor.cluster.columns import values_of
+from sensor.cluster.ledger import Ledger, Stat
+from sensor.cluster.membership import THE_END
+from sensor.cluster.messages import (
+    ClusterKeyRequest,
+    ClusterKeyResponse,
+    KeyResult,
+    Message,
+    PresentEpoch,
+    RequestKey,
+)
+from sensor.cluster.settings import ClusterSettings
+from sensor.detection import DetectionError, SumStat
+from sensor.events import nearest
+from sensor.sumstats import Definition, Partial, Present, Selection, results
+from sensor.sumstats.calculation import Value
+
+MOST_KEYS = 1000
+"""Keys that can be asked for at once."""
+_MOST_EPOCHS = 8
+"""Epochs that an answer is of: the latest of those that are not over, where some workers are far behind others."""
+_LONGEST = 1000  # letters of a reason
+_EARLIEST, _LATEST = -(1 << 62), 1 << 62  # ns: times with room for an epoch's length
+
+_SHARED = {each.name for each in fields(Value)}
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+@dataclass(slots=True)
+class _View:
+    """What a member says of its open window."""
+
+    epoch: int
+    start: int
+    partial: Partial
+    left: int
+    below: float
+
+
+@dataclass(slots=True)
+class _Query:
+    observer: str
+    asked: RequestKey
+    stat: Stat
+    selection: Selection
+    waiting: set[str]
+    began: float
+    views: dict[str, _View] = field(default_factory=dict)
+
+
+class Queries:
+    """The questions of observers that wait for answers, and what is to be sent for them."""
+
+    def __init__(self, ledger: Ledger, settings: ClusterSettings) -> None:
+        self._ledger, self._settings = ledger, settings
+        self._numbers = itertools.count(-1, -1)
+        self._open: dict[int, _Query] = {}
+        self._outgoing: list[tuple[str, Message]] = []
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """`queries_refused` for want of room, `queries_timed_out`; `answers_ignored` were late, or came twice."""
+        return dict(self._counts)
+
+    def __len__(self) -> int:
+        """How many wait for answers."""
+        return len(self._open)
+
+    def take(self) -> list[tuple[str, Message]]:
+        """To whom what is to be sent, since the last call."""
+        taken, self._outgoing = self._outgoing, []
+        return taken
+
+    def ask(self, observer: str, asked: RequestKey, now: float) -> None:
+        """Begin to ask all members that are there, at a time (s); or say at once why not."""
+        own = sum(query.observer == observer for query in self._open.values())
+        if len(self._open) >= self._settings.most_queries or own >= self._settings.most_queries_of_observer:
+            self._counts["queries_refused"] += 1
+            self._refuse(observer, asked, "too many questions wait for answers: ask again in some seconds")
+            return
+        try:
+            stat = self._find(asked.sumstat)
+            selection = _selection(stat.judged.sumstat, stat.definition, asked)
+        except DetectionError as error:
+            self._refuse(observer, asked, str(error), fatal=True)
+            return
+        number = next(self._numbers)
+        members = self._ledger.membership.members.values()
+        waiting = {each.name for each in members if each.is_up and each.reached != THE_END}
+        self._open[number] = _Query(observer, asked, stat, selection, waiting, now)
+        top = selection.top if len(members) == 1 else 0  # of several, the top is known when all is merged
+        about = stat.definition.name, -1, b"", list(selection.mask), list(selection.value), top, selection.by
+        self._outgoing += [(name, ClusterKeyRequest(number, *about)) for name in sorted(waiting)]
+        self._complete(number)
+
+    def is_of(self, answer: ClusterKeyResponse) -> bool:
+        """Whether an answer is to what an observer asked, and not to an early view."""
+        return answer.request < 0
+
+    def answer(self, member: str, answer: ClusterKeyResponse) -> None:
+        """Take a member's answer, once. ValueError says what in it cannot be."""
+        query = self._open.get(answer.request)
+        if query is None or member not in query.waiting:
+            self._counts["answers_ignored"] += 1
+            return
+        if self._ledger.stat(answer.sumstat, answer.definition) is not query.stat:
+            raise ValueError(f"that is no answer to what was asked about {query.stat.definition.name}")
+        if answer.left < 0 or not _EARLIEST < answer.start < _LATEST:
+            raise ValueError(f"{answer.left} keys left out, from {answer.start} on, are none")
+        partial = query.stat.packing.unpack(answer.columns)
+        query.stat.packing.check(partial)
+        query.waiting.discard(member)
+        query.views[member] = _View(answer.epoch, answer.start, partial, answer.left, answer.below)
+        self._complete(answer.request)
+
+    def lost(self, member: str) -> None:
+        """A member is gone: what was asked is answered without it."""
+        for number, query in list(self._open.items()):
+            query.waiting.discard(member)
+            self._complete(number)
+
+    def forget(self, observer: str) -> None:
+        """An observer is gone, and need not be told."""
+        self._open = {number: query for number, query in self._open.items() if query.observer != observer}
+
+    def expire(self, now: float) -> None:
+        """Answer what has waited too long without those that have not answered."""
+        for number, query in list(self._open.items()):
+            if now - query.began >= self._settings.query_s:
+                self._counts["queries_timed_out"] += 1
+                query.waiting.clear()
+                self._complete(number)
+
+    def _find(self, name: str) -> Stat:
+        if name not in self._ledger.stats:
+            near, names = nearest(name, self._ledger.stats), ", ".join(self._ledger.stats)
+            raise DetectionError(f"there is no SumStat {name!r}; did you mean {near!r}? There are: {names}")
+        return self._ledger.stats[name]
+
+    def _refuse(self, observer: str, asked: RequestKey, reason: str, *, fatal: bool = False) -> None:
+        refusal = KeyResult(asked.request, asked.sumstat, reason=reason[:_LONGEST], fatal=fatal)
+        self._outgoing.append((observer, refusal))
+
+    def _complete(self, number: int) -> None:
+        if self._open[number].waiting:
+            return
+        query = self._open.pop(number)
+        running = self._running(query)
+        room = self._settings.answer_bytes // max(len(running), 1)
+        epochs = [self._epoch(query, epoch, room) for epoch in running]
+        about = query.asked.request, query.stat.definition.name, query.selection.by
+        self._outgoing.append((query.observer, KeyResult(*about, epochs)))
+
+    def _running(self, query: _Query) -> list[int]:
+        """The epochs that are not over: those that members have entered, or delivered."""
+        collector = query.stat.collector
+        entered = {view.epoch for view in query.views.values() if view.epoch > collector.closed}
+        return sorted(entered | set(collector.delivered))[-_MOST_EPOCHS:]
+
+    def _epoch(self, query: _Query, epoch: int, room: int) -> PresentEpoch:
+        stat, definition = query.stat, query.stat.definition
+        views = {member: view for member, view in query.views.items() if view.epoch == epoch}
+        found = stat.collector.present(epoch, {name: view.partial for name, view in views.items()}, query.selection)
+        delivered = stat.collector.delivered.get(epoch)
+        start = min([view.start for view in views.values()] + ([delivered[0]] if delivered else []))
+        end = start + definition.pane_ns if definition.pane_ns else 0
+        who = frozenset(views) | (delivered[2] if delivered else frozenset())
+        missing = {*found.missing, *self._missing(query, epoch, (start, end), who)}
+        views = {member: view for member, view in views.items() if not (delivered and member in delivered[2])}
+        left = sum(view.left for view in views.values())
+        return PresentEpoch(
+            epoch=epoch,
+            start=start - (definition.panes - 1) * definition.hop_ns,
+            end=end,
+            workers=list(found.members),
+            missing=sorted(missing),
+            keys=found.keys,
+            left=left,
+            within=_within(definition, query.selection.by, [view.below for view in views.values()], left),
+            rows=_rows(stat.judged.sumstat, definition, epoch, query.selection.by, found, room),
+        )
+
+    def _missing(self, query: _Query, epoch: int, span: tuple[int, int], who: frozenset[str]) -> set[str]:
+        """Whose values of an epoch should be there: not those of whoever has said that it has yet to come to it."""
+        definition = query.stat.definition
+        missing = set(self._ledger.missing(definition.name, epoch, *span, who))
+        if not definition.pane_ns:  # such epochs are not waited for where input has ended
+            missing -= {name for name in missing if self._ledger.membership[name].reached == THE_END}
+        return missing - {member for member, view in query.views.items() if view.epoch <= epoch - definition.panes}
+
+
+def _selection(sumstat: SumStat, definition: Definition, asked: RequestKey) -> Selection:
+    """What is asked for, in words; DetectionError where it cannot be."""
+    if not 1 <= asked.top <= MOST_KEYS:
+        raise DetectionError(f"the top {asked.top} cannot be asked for: it may be from 1 to {MOST_KEYS}")
+    names = [reducer.name for reducer in definition.reducers if reducer.is_judged]
+    if asked.by and asked.by not in names:
+        near = nearest(asked.by, names)
+        raise DetectionError(f"{definition.name} has no reducer {asked.by!r} to order keys by; did you mean {near!r}?")
+    if not names:
+        raise DetectionError(f"{definition.name} has no reducer whose value keys could be ordered by")
+    own = [name for name in definition.threshold.names if name in names] if definition.threshold else []
+    mask, value = sumstat.match(asked.key)
+    return Selection(mask, value, top=asked.top, by=asked.by or (own or names)[0])
+
+
+def _within(definition: Definition, by: str, below: list[float], left: int) -> float | None:
+    """By how much a value may be too small for what members had no room to tell of."""
+    if not left:
+        return 0.0
+    return float(sum(max(each, 0.0) for each in below)) if by in definition.growing else None
+
+
+def _rows(sumstat: SumStat, definition: Definition, epoch: int, by: str, found: Present, room: int) -> list[bytes]:
+    """The keys as JSON objects, as many as there is room for."""
+    rows: list[bytes] = []
+    values = values_of(definition, found.partial, by)
+    for result, value in zip(results(definition, found.partial), values.tolist(), strict=True):
+        seen = sumstat.seen(result)
+        row = {
+            "event_type": "key",
+            "sumstat": definition.name,
+            "epoch": epoch,
+            "key": sumstat.key.named(result.key),
+            "value": value,
+            "num": result.num,
+            "first_seen": rfc3339(result.begin),
+            "last_seen": rfc3339(result.end),
+            "values": {name: _fields(each, result.values[name]) for name, each in seen.reducers.items()},
+        }
+        rows.append(_encoder.encode(row))
+        room -= len(rows[-1])
+        if room < 0:
+            return rows[:-1]
+    return rows
+
+
+def _fields(shown: Any, value: Value) -> dict[str, Any]:
+    """What a reducer has to say of a key, without what it shares with the others."""
+    assert is_dataclass(value)
+    return {each.name: getattr(shown, each.name) for each in fields(value) if each.name not in _SHARED}
