@@ -3,12 +3,14 @@
 import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from sensor.cli.main import USAGE, fail
+from sensor.cli.state import failures, manager_option, state_option
 
 if TYPE_CHECKING:
     from sensor.cluster.messages import KeyResult, PresentEpoch
@@ -21,9 +23,12 @@ _PART = re.compile(r"\s*(\w+)\s*[=:]\s*(.+?)\s*")
 @click.argument("parts", metavar="[KEY...]", nargs=-1)
 @click.option("--top", default=10, show_default=True, metavar="N", help="So many keys at most, the greatest first.")
 @click.option("--by", default="", metavar="REDUCER", help="Order by this one; else by that of the threshold.")
-@click.option("--manager", "address", default="127.0.0.1:47700", show_default=True, metavar="HOST:PORT|unix:PATH")
+@manager_option
+@state_option
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines: the keys of each epoch, then the epoch.")
-def command(sumstat: str, parts: tuple[str, ...], top: int, by: str, address: str, as_json: bool) -> None:
+def command(
+    sumstat: str, parts: tuple[str, ...], top: int, by: str, address: str | None, state: Path, as_json: bool
+) -> None:
     """Ask a manager what all its workers know now of a key, in the epochs that are not over.
 
     SUMSTAT is DETECTION.NAME, such as port_scan.scan; a misspelt one is answered with all names. KEY says what parts of
@@ -31,20 +36,20 @@ def command(sumstat: str, parts: tuple[str, ...], top: int, by: str, address: st
     changes nothing of what is counted or told.
 
     Exit codes: 0 done, also if something is missing, which is then said; 1 the manager cannot be reached, or is asked
-    too much at once; 2 usage.
+    too much at once; 2 usage; 77 no permission.
     """
-    from sensor.cluster.endpoint import BusError
     from sensor.cluster.messages import RequestKey
+    from sensor.node.contact import Contact
     from sensor.node.observer import ask_keys
 
-    try:
-        result = ask_keys(address, RequestKey(1, sumstat, _key(parts), top, by))
-    except BusError as error:
-        raise fail(str(error), USAGE) from None
-    except UnicodeEncodeError:
-        raise fail("an argument is not UTF-8", USAGE) from None
-    except TimeoutError as error:
-        raise fail(f"the manager at {address} cannot be reached: {error}") from None
+    with failures():
+        manager = Contact.find(address, state)
+        try:
+            result = ask_keys(manager, RequestKey(1, sumstat, _key(parts), top, by))
+        except UnicodeEncodeError:
+            raise fail("an argument is not UTF-8", USAGE) from None
+        except TimeoutError as error:
+            raise fail(f"the manager at {manager.address} cannot be reached: {error}") from None
     if result.reason:
         raise fail(result.reason, USAGE if result.fatal else 1)
     for epoch in result.epochs:

@@ -58,6 +58,7 @@ def command(
         raise click.UsageError("nothing to observe: give --replay FILE (capture on interfaces is not there yet)")
     settings = configured(names, plugins, assignments)
     from sensor.capture import CaptureError, open_savefiles
+    from sensor.node.attended import attended
     from sensor.node.contact import Contact
     from sensor.node.worker import Place, RefusedError, WorkerNode
 
@@ -72,7 +73,7 @@ def command(
         node = WorkerNode(settings, Place(own, manager, share, spool, parent))
     restore = stop_on_signals(node)
     try:
-        with open_savefiles(inputs, stdin=sys.stdin.buffer) as source:
+        with open_savefiles(inputs, stdin=attended(sys.stdin.buffer, node.attend)) as source:
             node.run(source)
             damaged = bool(source.damage)
     except CaptureError as error:

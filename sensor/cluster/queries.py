@@ -107,8 +107,8 @@ class Queries:
         members = self._ledger.membership.members.values()
         waiting = {each.name for each in members if each.is_up and each.reached != THE_END}
         self._open[number] = _Query(observer, asked, stat, selection, waiting, now)
-        top = selection.top if len(members) == 1 else 0  # of several, the top is known when all is merged
-        about = stat.definition.name, -1, b"", list(selection.mask), list(selection.value), top, selection.by
+        every = selection.all  # the top is known when all is merged
+        about = stat.definition.name, -1, b"", list(every.mask), list(every.value), every.top, selection.by
         self._outgoing += [(name, ClusterKeyRequest(number, *about)) for name in sorted(waiting)]
         self._complete(number)
 

@@ -99,6 +99,12 @@ class WorkerNode:
         """Take no further block: finish with what has been read."""
         self._stopping = True
 
+    def attend(self) -> bool:
+        """While no packets come: hear the manager, and answer; False: take no more of them."""
+        if self._worker is not None:
+            self._exchange(0.0)
+        return not self._stopping
+
     def run(self, source: Savefiles) -> None:
         """Run a source to its end; RefusedError if the manager does not take this worker."""
         self._client.start()
