@@ -104,6 +104,13 @@ class SimulatedDisk:
         """Make the file be gone."""
         self._change(name, None, self._error())
 
+    def reopen(self, name: str) -> bool:
+        """Nobody moves its files away."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def after_crash(self, *, survives: int | None = None) -> "SimulatedDisk":
         """The disk as the machine finds it when it starts again.
 

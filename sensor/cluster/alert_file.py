@@ -2,8 +2,13 @@
 
 An alert that is written twice under one id, because its manager began anew after a crash, is there once. The file is
 known by its last million lines: an id that is further back is taken for new.
+
+Whoever rotates logs may move the file away, or empty it, at any time and without a signal: before each write it is seen
+by its inode, and the next line goes to a new file, or to the beginning. What was told before is still known, until the
+process ends; that it is not told again after that is for whoever tells it to know.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -50,6 +55,11 @@ class AlertFile:
     def waiting(self) -> int:
         """Lines that are held in memory for want of a disk that takes them."""
         return len(self._waiting)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Their bytes."""
+        return self._waiting_bytes
 
     def open(self) -> list[str]:
         """Remember the ids in the file and cut off a torn last line; says what was not as it should be.
@@ -141,6 +151,7 @@ class AlertFile:
         if not self._waiting:
             return True
         try:
+            self._follow()
             self._tail.add(b"".join(self._waiting))
         except OSError as error:
             self.failures += 1
@@ -149,6 +160,14 @@ class AlertFile:
         self._waiting.clear()
         self._waiting_bytes, self.error = 0, ""
         return True
+
+    def _follow(self) -> None:
+        """Go on in a file of the same name where the one before was moved away, and where it ends if it was emptied."""
+        name = self._tail.name
+        with contextlib.suppress(OSError):
+            self._tail.cut()  # so that no half of a line goes with it
+        if self._disk.reopen(name) or self._disk.size(name) < self._tail.size:
+            self._tail = Tail(self._disk, name, self._disk.size(name))
 
 
 def _backwards(disk: Disk, name: str, size: int, longest: int) -> Iterator[tuple[int, bytes]]:

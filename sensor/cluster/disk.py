@@ -41,6 +41,12 @@ class Disk(Protocol):
     def remove(self, name: str) -> None:
         """Make the file be gone, durably; nothing happens if there is none. It may be there or not after an error."""
 
+    def reopen(self, name: str) -> bool:
+        """Let go of a file that was moved away or removed since it was first written to; whether it was.
+
+        Until then what is written goes where that file is now; `read` and `size` are always of the one of that name.
+        """
+
     def names(self) -> list[str]:
         """The names of all files, sorted."""
 
@@ -58,7 +64,7 @@ class Tail:
         All of it is written anew after an error, never only synced anew: a system may forget that a page was not
         written once it has said so.
         """
-        self._cut()
+        self.cut()
         self._is_clean = False
         try:
             self._disk.append(self.name, data)
@@ -66,12 +72,13 @@ class Tail:
         except OSError:
             # At once if possible, so that nobody reads a half, nor takes for durable what is only in memory.
             with contextlib.suppress(OSError):
-                self._cut()
+                self.cut()
             raise
         self.size += len(data)
         self._is_clean = True
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """Cut off what a piece that could not be added has left."""
         if not self._is_clean:
             self._disk.truncate(self.name, self.size)
             self._is_clean = True
@@ -147,6 +154,16 @@ class Folder:
         self._close(name)
         (self._path / name).unlink(missing_ok=True)
         _sync_folder(self._path)
+
+    def reopen(self, name: str) -> bool:
+        """Let go of a file that was moved away or removed, which is told by its inode; whether it was."""
+        if name not in self._files:
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._files[name]), (self._path / name).stat()):
+                return False
+        self._close(name)
+        return True
 
     def names(self) -> list[str]:
         """The names of all files, but for those that a crash has left behind half-written."""

@@ -97,6 +97,15 @@ class Link:
             self.is_paused, self.silent_for = False, 0
         return pause > 0
 
+    async def wait(self, may_go_on: asyncio.Event) -> None:
+        """Take no more from the peer until that is set, or its connection has ended; its silence is not its own."""
+        self.is_paused = True
+        while not (may_go_on.is_set() or self.is_closing):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.ping_s):
+                    await may_go_on.wait()
+        self.is_paused, self.silent_for = False, 0
+
     async def write(self, first: Message | None) -> bool:
         """Send `first` and then whatever is put into the outbox, until that is closed; False: the peer is stuck."""
         try:

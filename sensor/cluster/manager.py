@@ -312,13 +312,17 @@ class Manager:
             self._do(told)
 
     def restore(self, held: bytes | None, data: Iterable[bytes], now: float) -> list[Told]:
-        """Come to the state that a snapshot and the records after it led to; what those records told, once more.
+        """Come to the state that a snapshot and the records after it led to; what they told and may not be written.
 
         ValueError: they are of a manager with other detections or settings.
         """
         if held is not None:
             self._ledger.restore(held)
-        told = [each for data in data for each in self._ledger.apply(record.decode(data))]
+        told: list[Told] = []
+        for each in map(record.decode, data):
+            told += self._ledger.apply(each)
+            if isinstance(each, record.Written):
+                told.clear()
         self._ledger.take_silences()
         for member in self._ledger.membership.members.values():
             member.is_up = False

@@ -60,7 +60,11 @@ class Left(msgspec.Struct, frozen=True, tag="left"):
     worker: str
 
 
-Record = Joined | Applied | Settled | BegunRun | ToldEarly | Left
+class Written(msgspec.Struct, frozen=True, tag="written"):
+    """All alerts that came of the records before this one are written where alerts go, and need not go there again."""
+
+
+Record = Joined | Applied | Settled | BegunRun | ToldEarly | Left | Written
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Record)

@@ -68,6 +68,8 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
         self._blamed: set[str] = set()
+        self._takes = asyncio.Event()
+        self._takes.set()
         self.counters: Counter[str] = Counter()
         """What was refused or given up, by reason; `bad_frames NAME` by the peer that sent them, and beyond
         as many names as there may be peers, `bad_frames others`."""
@@ -100,6 +102,21 @@ class Server:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is read from workers."""
+        return not self._takes.is_set()
+
+    def pause(self) -> None:
+        """Read nothing more from workers, but for what came already of a frame; they and observers are told all."""
+        if not self.is_paused:
+            self.counters["pauses"] += 1
+        self._takes.clear()
+
+    def resume(self) -> None:
+        """Read from workers again."""
+        self._takes.set()
 
     def send(self, name: str, message: Message) -> bool:
         """Let a message wait for a peer; False: it is not connected, or was cut off for letting too much wait."""
@@ -247,6 +264,10 @@ class Server:
                 self._take(peer, message)
                 if count % _TURN == 0:
                     await asyncio.sleep(0)
+                if self.is_paused and peer.role == "worker":
+                    await link.wait(self._takes)
+                    if link.is_closing:
+                        return
             await link.pace(count, len(data))
             await asyncio.sleep(0)  # others have their turn
             data = await link.read()

@@ -1,8 +1,8 @@
 """The manager as a process: its state machine, journal and alert file behind the bus.
 
 What comes of messages is made durable before it is acknowledged or told; messages that arrive within a few milliseconds
-share one write. Where the disk takes nothing, nothing is acknowledged: workers hold what they have, and all goes on
-when there is room.
+share one write. Where the disk takes nothing, nothing is acknowledged, and nothing more is taken once too much waits
+for it: workers hold what they have, and all goes on when there is room.
 """
 
 import asyncio
@@ -15,12 +15,14 @@ import msgspec
 
 from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.clock import elapsed_s
+from sensor.cluster import record
 from sensor.cluster.alert_file import AlertFile
 from sensor.cluster.disk import Folder
 from sensor.cluster.journal import Journal, JournalError
 from sensor.cluster.link import Peer
 from sensor.cluster.manager import EVERYBODY, Manager, Output
 from sensor.cluster.messages import (
+    Ack,
     CertificateRequest,
     Heartbeat,
     Hello,
@@ -30,11 +32,11 @@ from sensor.cluster.messages import (
     StatusRequest,
     Welcome,
 )
-from sensor.cluster.server import Server
 from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
 from sensor.node.output import Output as Writer
 from sensor.node.output import summarise, tell
+from sensor.node.servers import Servers
 from sensor.outputs.summary import Summary
 
 if TYPE_CHECKING:
@@ -47,6 +49,11 @@ COMMIT_S = 0.005
 TICK_S = 0.1
 RETRY_S = 1.0
 COMPACT_BYTES = 64 << 20
+COMPACT_AGAIN_S = 60.0
+"""How long after a compaction that failed the next one is tried."""
+WAITING_BYTES, WAITING_MESSAGES = 32 << 20, 100_000
+"""What may wait for a disk that takes nothing: records and alerts, and messages that may not go out before these."""
+_ALERT_BYTES = 1024  # of an alert that waits, about
 ALERTS = "alerts.jsonl"
 
 
@@ -74,15 +81,18 @@ class ManagerNode:
         self.manager = Manager(settings.make(), members, early=early, settings=cluster)
         self._journal: Journal | None = None
         self._file: AlertFile | None = None
-        self._state, self._gate = state, gate
+        self._state = state
+        self._disk: Folder | None = None
         self._pending = Output()
         self._read: dict[str, int] = {}
         self._damage: list[str] = []
         self._started = elapsed_s()
         self._is_committing, self._failed = False, False
+        self._retry_at = self._compact_at = 0.0
+        self._acks: dict[str, Ack] = {}
+        self._unwritten, self._is_marked = "", True
         self._over = asyncio.Event()
-        self._servers: list[Server] = []
-        self._renewals: set[asyncio.Task[None]] = set()
+        self.servers = Servers(self, gate)
 
     def stop(self) -> None:
         """End in order: tell what there is, and close."""
@@ -103,10 +113,17 @@ class ManagerNode:
 
         With a gate, nodes join at one more, which is told last.
         """
+        try:
+            return await self._run(addresses, ready)
+        finally:
+            if self._disk is not None:
+                self._disk.close()
+
+    async def _run(self, addresses: Sequence[str], ready: Callable[[list[str]], None] | None) -> Summary:
         self._restore()
         self.manager.start(elapsed_s())
         try:
-            where = await self._open(addresses)
+            where = await self.servers.open(addresses)
             if ready:
                 ready(where)
             while not self._over.is_set():
@@ -115,38 +132,27 @@ class ManagerNode:
                         await self._over.wait()
                 except TimeoutError:
                     self._tick()
-            self._commit()
+            self._finish()
             await asyncio.sleep(0)
         finally:
-            await self._close()
+            await self.servers.close()
         summary = summarise(self.manager, self._settings, elapsed_s() - self._started, self._damage)
+        summary = msgspec.structs.replace(summary, counters=summary.counters | self._counters)
         for output in self._outputs:
             output.summary(summary)
         return summary
 
-    async def _open(self, addresses: Sequence[str]) -> list[str]:
-        for address in addresses:
-            is_own = self._gate is None or address.startswith("unix:")
-            gate = None if is_own else self._gate
-            tls, admission = (gate.tls, gate.admission) if gate else (None, None)
-            server = Server(address, self, tls=tls, admission=admission)
-            self._servers.append(server)
-            await server.start()
-        joining = [await self._gate.open()] if self._gate else []
-        return [*(server.address for server in self._servers), *joining]
-
-    async def _close(self) -> None:
-        for server in self._servers:
-            await server.close()
-        if self._gate:
-            await self._gate.close()
-        await asyncio.gather(*self._renewals)
+    def _finish(self) -> None:
+        """Try the disk once more, and once for the mark that comes of it."""
+        for _ in range(2):
+            self._retry_at = 0.0
+            self._commit()
 
     def _restore(self) -> None:
         """Go on from the journal, and tell what was told before and may not have gone out."""
         if self._state is None:
             return
-        disk = Folder(self._state)
+        disk = self._disk = Folder(self._state)
         self._journal = Journal(disk)
         recovered = self._journal.open()
         self._file = AlertFile(disk, ALERTS, _id_of)
@@ -159,27 +165,42 @@ class ManagerNode:
         """A node has connected."""
         if hello.role != "worker":
             return None
+        if self._is_full:
+            return Refused("the manager's disk takes nothing, and as much waits for it as may; its log says why")
         answer = self.manager.hello(hello, elapsed_s())
-        self._commit()  # that it has joined is durable before it is welcome
+        is_durable = self._commit()
         if isinstance(answer, Welcome):
-            for server in self._servers:
-                server.retire(peer.name, peer.address)
+            self.servers.retire(peer)
+            if not is_durable:  # it acknowledges: no more than the worker knows already
+                return msgspec.structs.replace(answer, sequence=hello.sequence - 1)
         return answer
 
     def received(self, peer: Peer, message: Message) -> None:
         """A message has come. ValueError says what in it cannot be."""
         if isinstance(message, StatusRequest):
-            self._send(peer.name, self.manager.status(elapsed_s()))
+            status = self.manager.status(elapsed_s())
+            about = msgspec.structs.replace(status, counters=status.counters | self._counters)
+            self.servers.send(peer.name, about)
         if isinstance(message, RequestKey):
             self.manager.queries.ask(peer.name, message, elapsed_s())
         if isinstance(message, CertificateRequest):
-            self._renew(peer, message)
+            self.servers.renew(peer, message)
         elif peer.role == "worker":
             self.manager.receive(peer.name, message, elapsed_s())
             if isinstance(message, Heartbeat):
                 self._note(message)
             self._commit_soon()
+            if self._is_stuck:
+                self._gather()
         self._send_queries()
+
+    @property
+    def _counters(self) -> dict[str, int]:
+        """What the disk took and did not take, if there is one."""
+        if not self._file:
+            return {}
+        about = {"alerts_waiting": self._file.waiting, "alerts_lost": self._file.lost}
+        return {**about, "alert_file_failures": self._file.failures, "manager_pauses": self.servers.pauses}
 
     def lost(self, peer: Peer) -> None:
         """A connection is gone."""
@@ -192,23 +213,7 @@ class ManagerNode:
     def _send_queries(self) -> None:
         """Send what observers asked, and were answered: it waits for no disk."""
         for to, message in self.manager.queries.take():
-            self._send(to, message)
-
-    def _send(self, name: str, message: Message) -> None:
-        any(server.send(name, message) for server in self._servers)
-
-    def _renew(self, peer: Peer, message: CertificateRequest) -> None:
-        if self._gate is None or peer.identity is None:
-            raise ValueError("only who has a certificate has it renewed")
-        gate, identity = self._gate, peer.identity
-
-        async def renew() -> None:
-            if issued := await gate.renew(identity, message.request):
-                self._send(peer.name, issued)
-
-        task = asyncio.get_running_loop().create_task(renew())
-        self._renewals.add(task)
-        task.add_done_callback(self._renewals.discard)
+            self.servers.send(to, message)
 
     def _note(self, beat: Heartbeat) -> None:
         self._read[beat.worker] = beat.read
@@ -219,54 +224,91 @@ class ManagerNode:
             self._progress(self._read, self.manager.counts().packets_read)
 
     def _tick(self) -> None:
-        self.manager.tick(elapsed_s())
+        if not self._is_full:  # else those of whom nothing is taken would be given up
+            self.manager.tick(elapsed_s())
         self._send_queries()
         self._commit()
-        if self._gate:
-            self._gate.look()
-            for server in self._servers:
-                server.check_admission()
-        is_told = not (self._pending.records or self._pending.alerts)
+        self.servers.look()
+        is_told = not (self._waiting_bytes or self._acks)
         if self._until_done and self.manager.is_done and is_told:
             self._over.set()
 
     def _commit_soon(self) -> None:
         if not self._is_committing:
             self._is_committing = True
-            asyncio.get_running_loop().call_later(RETRY_S if self._failed else COMMIT_S, self._commit)
+            asyncio.get_running_loop().call_later(RETRY_S if self._is_stuck else COMMIT_S, self._commit)
 
-    def _commit(self) -> None:
-        """Make durable what has come of messages, then tell it, then send what follows from it."""
+    def _commit(self) -> bool:
+        """Make durable what has come of messages, then tell it, then send what follows from it; whether it could."""
         self._is_committing = False
-        taken = self.manager.take()
-        self._pending.records += taken.records
-        self._pending.alerts += taken.alerts
-        self._pending.messages += taken.messages
-        if not self._make_durable():
-            return
+        self._gather()
+        if elapsed_s() < self._retry_at or not self._make_durable():
+            return False
         done, self._pending = self._pending, Output()
         self._tell(done.alerts)
-        for to, message in done.messages:
-            if to != EVERYBODY:
-                self._send(to, message)
-                continue
-            for server in self._servers:
-                server.broadcast(message)
+        self._mark()
+        acks, self._acks = self._acks, {}
+        for to, message in [*acks.items(), *done.messages]:
+            if to == EVERYBODY:
+                self.servers.broadcast(message)
+            else:
+                self.servers.send(to, message)
         self._compact()
+        self._hold_back()
+        return True
+
+    def _gather(self) -> None:
+        """Let what has come of messages wait for the disk."""
+        taken = self.manager.take()
+        if self._journal:
+            for each in taken.records:
+                self._journal.append(each)
+        self._pending.alerts += taken.alerts
+        for to, message in taken.messages:
+            if isinstance(message, Ack):
+                self._acks[to] = message  # only the latest counts
+            else:
+                self._pending.messages.append((to, message))
+        self._hold_back()
+
+    @property
+    def _is_stuck(self) -> bool:
+        """Whether the disk has refused the journal or the alerts, the last time."""
+        return self._failed or bool(self._unwritten)
+
+    @property
+    def _waiting_bytes(self) -> int:
+        """What waits for the disk."""
+        alerts = self._file.waiting_bytes if self._file else 0
+        return (self._journal.pending if self._journal else 0) + alerts + _ALERT_BYTES * len(self._pending.alerts)
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether as much waits for the disk as may."""
+        is_much = self._waiting_bytes > WAITING_BYTES or len(self._pending.messages) > WAITING_MESSAGES
+        return self._is_stuck and is_much
+
+    def _hold_back(self) -> None:
+        """Take nothing from workers while too much waits; then give those that were turned away time to return."""
+        if self._is_full == self.servers.is_paused:
+            return
+        if self._is_full:
+            log.error("nothing more is taken from workers: too much waits for the disk")
+            self.servers.pause()
+        else:
+            log.warning("workers are heard again")
+            self.manager.start(elapsed_s())
+            self.servers.resume()
 
     def _make_durable(self) -> bool:
         if self._journal is None:
-            self._pending.records.clear()
             return True
-        for each in self._pending.records:
-            self._journal.append(each)
-        self._pending.records.clear()
         try:
             self._journal.sync()
         except JournalError as error:
             if not self._failed:
                 log.error("%s", error)
-            self._failed = True
+            self._failed, self._retry_at = True, elapsed_s() + RETRY_S
             return False
         if self._failed:
             log.warning("the journal can be written again")
@@ -276,15 +318,34 @@ class ManagerNode:
     def _tell(self, told: list[AlertRecord | AlertUpdate]) -> None:
         if self._file is not None:
             self._file.write([_line(each) for each in told])
+            self._note_error(self._file.error)
+        self._is_marked = self._is_marked and not told
         tell(told, self._outputs)
+
+    def _note_error(self, error: str) -> None:
+        """Say once that alerts cannot be written, and once that they can."""
+        if error and not self._unwritten:
+            log.error("alerts wait: %s", error)
+        elif self._unwritten and not error:
+            log.warning("alerts can be written again")
+        self._unwritten = error
+        self._retry_at = elapsed_s() + RETRY_S if error else self._retry_at
+
+    def _mark(self) -> None:
+        """Note in the journal that all alerts so far are written: the file may be moved away before the next start."""
+        if self._journal and self._file and not (self._is_marked or self._file.waiting):
+            self._journal.append(record.encode(record.Written()))
+            self._is_marked = True
 
     def _compact(self) -> None:
         """Let the journal begin anew when it has grown; not while an alert waits for a disk that takes it."""
         waits = self._file is not None and self._file.waiting
-        if self._journal and self._journal.size > COMPACT_BYTES and not waits:
+        is_due = elapsed_s() >= self._compact_at
+        if self._journal and self._journal.size > COMPACT_BYTES and not waits and is_due:
             try:
                 self._journal.compact(self.manager.snapshot())
             except JournalError as error:
+                self._compact_at = elapsed_s() + COMPACT_AGAIN_S
                 log.error("%s", error)
 
 

@@ -1,0 +1,100 @@
+"""The servers of a manager: all addresses where it is reached, as one."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sensor.cluster.link import Peer
+from sensor.cluster.messages import CertificateRequest, Message
+from sensor.cluster.server import Handler, Server
+
+if TYPE_CHECKING:
+    from sensor.node.gate import Gate
+
+
+class Servers:
+    """`gate`: of a cluster, whose nodes show certificates but on Unix sockets; None: none are asked for."""
+
+    def __init__(self, handler: Handler, gate: "Gate | None" = None) -> None:
+        self._handler, self._gate = handler, gate
+        self._servers: list[Server] = []
+        self._renewals: set[asyncio.Task[None]] = set()
+
+    async def open(self, addresses: Sequence[str]) -> list[str]:
+        """Listen at addresses; returns them with their ports, and where nodes join. BusError: what is in the way."""
+        for address in addresses:
+            gate = None if address.startswith("unix:") else self._gate
+            tls, admission = (gate.tls, gate.admission) if gate else (None, None)
+            server = Server(address, self._handler, tls=tls, admission=admission)
+            self._servers.append(server)
+            await server.start()
+        joining = [await self._gate.open()] if self._gate else []
+        return [*self.addresses, *joining]
+
+    async def close(self) -> None:
+        """Send what is waiting, and end all connections."""
+        for server in self._servers:
+            await server.close()
+        if self._gate:
+            await self._gate.close()
+        await asyncio.gather(*self._renewals)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where they listen, with their ports."""
+        return [server.address for server in self._servers]
+
+    @property
+    def pauses(self) -> int:
+        """How often workers were not heard for a while."""
+        return sum(server.counters["pauses"] for server in self._servers)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is read from workers."""
+        return any(server.is_paused for server in self._servers)
+
+    def pause(self) -> None:
+        """Read nothing more from workers."""
+        for server in self._servers:
+            server.pause()
+
+    def resume(self) -> None:
+        """Read from workers again."""
+        for server in self._servers:
+            server.resume()
+
+    def send(self, name: str, message: Message) -> None:
+        """Let a message wait for a peer, if it is connected."""
+        any(server.send(name, message) for server in self._servers)
+
+    def broadcast(self, message: Message) -> None:
+        """Let a message wait for every worker."""
+        for server in self._servers:
+            server.broadcast(message)
+
+    def retire(self, peer: Peer) -> None:
+        """End the connections that a peer had before it came anew, perhaps by another address."""
+        for server in self._servers:
+            server.retire(peer.name, peer.address)
+
+    def look(self) -> None:
+        """See whose certificates hold no more, and cut them off."""
+        if self._gate:
+            self._gate.look()
+            for server in self._servers:
+                server.check_admission()
+
+    def renew(self, peer: Peer, message: CertificateRequest) -> None:
+        """Have a certificate made for a peer, which is sent to it; ValueError if it has none."""
+        if self._gate is None or peer.identity is None:
+            raise ValueError("only who has a certificate has it renewed")
+        gate, identity = self._gate, peer.identity
+
+        async def renew() -> None:
+            if issued := await gate.renew(identity, message.request):
+                self.send(peer.name, issued)
+
+        task = asyncio.get_running_loop().create_task(renew())
+        self._renewals.add(task)
+        task.add_done_callback(self._renewals.discard)
