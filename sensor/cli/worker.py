@@ -64,11 +64,11 @@ def command(
 
     with failures():
         manager = Contact.find(address, state)
-        if mine := manager.credentials:
-            settings = settings.of_cluster(mine.secret)
-            if mine.role != "worker" or name not in ("", mine.name):
-                as_whom = f"{mine.role} {mine.name}"
-                raise fail(f"this host has joined as {as_whom}: invite it as a worker, or leave out --name", USAGE)
+        if manager.secret:
+            settings = settings.of_cluster(manager.secret)
+        if (mine := manager.credentials) and (mine.role != "worker" or name not in ("", mine.name)):
+            as_whom = f"{mine.role} {mine.name}"
+            raise fail(f"this host has joined as {as_whom}: invite it as a worker, or leave out --name", USAGE)
         own = name or (mine.name if mine else socket.gethostname().split(".")[0].lower())
         node = WorkerNode(settings, Place(own, manager, share, spool, parent))
     restore = stop_on_signals(node)

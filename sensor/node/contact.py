@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sensor.cluster.client import Client
@@ -18,10 +18,14 @@ CLUSTER, SOCKET = "cluster", "bus"
 
 @dataclass(frozen=True)
 class Contact:
-    """An address, and the folder of the certificate to show there; None: none is shown, and nobody else can listen."""
+    """An address, and the folder of the certificate to show there; None: none is shown, and nobody else can listen.
+
+    `secret` is the cluster's; None: it is of none.
+    """
 
     address: str
     folder: Path | None = None
+    secret: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def find(cls, address: str | None, state: Path) -> "Contact":
@@ -29,11 +33,11 @@ class Contact:
 
         BusError says what is missing where an address needs a certificate.
         """
-        if address and Endpoint.parse(address).path:
+        if address and Endpoint.parse(address).path and address != local_socket(state):
             return cls(address)
         mine = credentials(state)
-        if address is None:
-            return cls(DEFAULT) if mine is None else cls._own(mine, state)
+        if address is None or address == local_socket(state):
+            return cls(address or DEFAULT) if mine is None else cls._own(mine, state)
         if Endpoint.parse(address).is_local and (mine is None or address != mine.address):
             return cls(address)
         if mine is None or mine.role == "manager":
@@ -42,13 +46,13 @@ class Contact:
                 f"{address} is on another host, where the bus needs certificates, and {who}: get a token there with "
                 "`sensor cluster invite NAME`, and use it here with `sensor cluster join TOKEN`"
             )
-        return cls(address, state / CLUSTER)
+        return cls(address, state / CLUSTER, mine.secret)
 
     @classmethod
     def _own(cls, mine: Credentials, state: Path) -> "Contact":
         if mine.role == "manager":
-            return cls(local_socket(state))
-        return cls(mine.address, state / CLUSTER)
+            return cls(local_socket(state), None, mine.secret)
+        return cls(mine.address, state / CLUSTER, mine.secret)
 
     @property
     def credentials(self) -> Credentials | None:

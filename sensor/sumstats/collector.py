@@ -343,7 +343,7 @@ class Collector:
             keys = keys[~self._quiet.fired(keys, index).any(axis=1)]  # others had the one look that Zeek gives a key
         rows = window.lookup(keys)
         crossed = window.judge(np.unique(rows[rows >= 0]))
-        who = tuple(sorted(pane.partials)), tuple(sorted(pane.missing)), pane.end
+        who = *self._who(index), pane.end
         told = self._fired(crossed, index, *who)
         rows = window.lookup(known[0])
         there = rows >= 0
@@ -382,14 +382,22 @@ class Collector:
         return [(at, partial) for at in panes for _, partial in sorted(self._panes[at].partials.items())]
 
     def _result(self, index: int, pane: Pane, whole: Store | None) -> EpochResult:
-        held = [each for at, each in self._panes.items() if index - self.definition.panes < at <= index]
         start = pane.start - (self.definition.panes - 1) * self.definition.hop_ns
         window = self._window(index) if whole is None else whole
         partial = window.partial(np.empty(0, np.int64) if whole is None else None)
-        members = tuple(sorted({name for each in held for name in each.partials}))
-        missing = tuple(sorted({name for each in held for name in each.missing}))
-        lost = sum(each.lost for each in held) + window.lost
-        return EpochResult(self.definition.name, index, start, pane.end, partial, members, missing, lost)
+        lost = sum(each.lost for each in self._panes_of(index)) + window.lost
+        return EpochResult(self.definition.name, index, start, pane.end, partial, *self._who(index), lost)
+
+    def _panes_of(self, index: int) -> list[Pane]:
+        """The panes of the window that ends with one."""
+        return [each for at, each in self._panes.items() if index - self.definition.panes < at <= index]
+
+    def _who(self, index: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Whose values are in the window that ends with a pane, and whose should be."""
+        panes = self._panes_of(index)
+        members = {name for each in panes for name in each.partials}
+        missing = {name for each in panes for name in each.missing}
+        return tuple(sorted(members)), tuple(sorted(missing))
 
     def _compose(self, index: int, only: Keys | None = None) -> Store:
         """The window that ends with a pane, put together from what members delivered: of all keys or of some."""

@@ -283,12 +283,14 @@ def test_a_manager_is_found_by_the_folder_of_a_node(tmp_path, state):
     make_node(folder / "cluster", state / "cluster")
     mine = Credentials.load(folder / "cluster")
     assert Contact.find(None, tmp_path / "none") == Contact("127.0.0.1:47700")
-    assert Contact.find(None, state) == Contact(f"unix:{state}/bus")
-    assert Contact.find(None, folder) == Contact(mine.address, folder / "cluster")
-    assert Contact.find(mine.address, folder) == Contact(mine.address, folder / "cluster")
-    assert Contact.find("192.0.2.1:1", folder) == Contact("192.0.2.1:1", folder / "cluster")
+    assert Contact.find(None, state) == Contact(f"unix:{state}/bus", None, mine.secret)
+    assert Contact.find(None, folder) == Contact(mine.address, folder / "cluster", mine.secret)
+    assert Contact.find(mine.address, folder) == Contact(mine.address, folder / "cluster", mine.secret)
+    assert Contact.find("192.0.2.1:1", folder) == Contact("192.0.2.1:1", folder / "cluster", mine.secret)
     assert Contact.find("127.0.0.1:1", folder) == Contact("127.0.0.1:1")
     assert Contact.find("unix:/x", folder) == Contact("unix:/x")
+    assert Contact.find(f"unix:{state}/bus", state) == Contact.find(None, state)
+    assert Contact.find(f"unix:{tmp_path}/none/bus", tmp_path / "none") == Contact(f"unix:{tmp_path}/none/bus")
 
 
 def test_sketches_of_a_cluster_are_keyed_with_its_secret():

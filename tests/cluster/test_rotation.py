@@ -109,14 +109,14 @@ def test_no_line_is_lost_or_split_while_somebody_rotates_all_the_time(folder, pa
     rotates = threading.Thread(target=rotate)
     rotates.start()
     try:
-        for i in range(0, 2000, 2):
+        for i in range(0, 600, 2):
             file.write([alert(i), alert(i + 1)])
     finally:
         is_over.set()
         rotates.join()
     files = [path.with_suffix(f".{n}") for n in range(rotated)] + [path] * path.exists()
     assert rotated > 20
-    assert b"".join(each.read_bytes() for each in files) == lines(*range(2000))
+    assert b"".join(each.read_bytes() for each in files) == lines(*range(600))
 
 
 def test_half_a_line_that_a_full_disk_left_does_not_go_with_the_file(folder, path, monkeypatch):

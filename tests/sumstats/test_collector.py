@@ -128,6 +128,23 @@ def test_a_crossing_found_without_all_members_says_so():
     assert (merged.missing, result.missing) == (("b",), ("b",))
 
 
+def test_a_crossing_of_a_window_says_who_is_missing_in_any_pane_of_it_and_in_no_other():
+    of = Definition(NAME, 1, 30, (Sum("sum"),), Threshold({"sum": 5.0}), hop_ns=10)
+    collector = Collector(of, room=2, secret=SECRET)
+    told = []
+    for epoch in range(4):
+        for member in ("a", "b") if epoch else ("a",):
+            collector.take(member, end(of, [(10 + epoch, 9.0)] if member == "a" else [(1, 1.0)], epoch=epoch))
+        told += collector.settle(epoch, () if epoch else ("b",))
+    found = {each.epoch: (each.members, each.missing) for each in told if isinstance(each, Merged)}
+    assert found == {
+        0: (("a",), ("b",)),
+        1: (("a", "b"), ("b",)),
+        2: (("a", "b"), ("b",)),
+        3: (("a", "b"), ()),
+    }
+
+
 @pytest.mark.parametrize("wants_results", [True, False])
 def test_a_slow_member_loses_nothing_to_a_fast_one_that_fires_the_same_key_in_a_later_epoch(wants_results):
     of = definition(threshold=Threshold({"sum": 10.0}), wants_results=wants_results)
