@@ -17,9 +17,11 @@ from sensor.alerts import Alert, AlertRecord, AlertUpdate, Suppressor, alert_id
 from sensor.clock import rfc3339
 from sensor.detection import Detection, Epoch, SumStat
 from sensor.detection.feed import Faults
-from sensor.sumstats import Definition, EpochResult, Merged, Result, results
+from sensor.sumstats import Definition, EpochResult, Merged, Partial, Result, results
 
 Told = AlertRecord | AlertUpdate
+
+_KEYS = 4096  # whose results are made at once
 
 
 @dataclass(frozen=True)
@@ -197,11 +199,8 @@ class Alerter:
         """Zeek's order: the result of each key, then once that the epoch is finished."""
         detection, sumstat = judged.detection, judged.sumstat
         epoch = Epoch(told.epoch, told.start, told.end, told.complete, told.missing)
-        order = np.lexsort(told.partial.keys.T[::-1])
-        partial = told.partial.take(judged.definition, order) if sumstat.result_handler else told.partial
-        found = zip(partial.keys, results(judged.definition, partial), strict=True)
-        for words, result in found if sumstat.result_handler else ():
-            who = told.members, told.missing, told.complete
+        who = told.members, told.missing, told.complete
+        for words, result in _by_key(judged, told.partial) if sumstat.result_handler else ():
             crossing = Crossing(judged, told.epoch, -1, told.end, told.end, words, result, np.nan, *who)
             if alert := self._call(crossing, epoch):
                 yield from self._admit_result(crossing, alert)
@@ -281,6 +280,12 @@ class Alerter:
             version=detection.version,
             workers=list(crossing.members),
         )
+
+
+def _by_key(judged: Judged, partial: Partial) -> Iterator[tuple[np.ndarray, Result]]:
+    """Keys with their results, in order of the keys, made as they are asked for: together they take much room."""
+    for part in partial.take(judged.definition, np.lexsort(partial.keys.T[::-1])).parts(judged.definition, _KEYS):
+        yield from zip(part.keys, results(judged.definition, part), strict=True)
 
 
 def _update(crossing: Crossing, record: AlertRecord, folded_into: str | None) -> AlertUpdate:

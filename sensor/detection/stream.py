@@ -89,6 +89,8 @@ class Columns:
         self.words = sum(column.words for column in self.columns)
         names = [column.name for column in self.columns]
         self.tuple_type: Any = namedtuple(role.title(), names)  # type: ignore[misc]  # made at run time
+        ends = np.cumsum([0, *(column.words for column in self.columns)]).tolist()
+        self._places = {column.name: slice(*ends[at : at + 2]) for at, column in enumerate(self.columns)}
 
     def read(self, batch: Batch) -> np.ndarray:
         """The words of each row: shape (n, words), uint64, C-contiguous."""
@@ -104,8 +106,7 @@ class Columns:
 
     def places(self) -> dict[str, slice]:
         """Which of the words are whose."""
-        ends = np.cumsum([0, *(column.words for column in self.columns)]).tolist()
-        return {column.name: slice(*ends[at : at + 2]) for at, column in enumerate(self.columns)}
+        return self._places
 
     def kinds(self) -> dict[str, str]:
         """Whether each part is an address, a text or a whole number."""
@@ -118,8 +119,8 @@ class Columns:
 
     def unpack(self, words: Sequence[int]) -> Any:
         """One row's words as a named tuple of addresses, whole numbers and texts."""
-        places = zip(self.columns, self.places().values(), strict=True)
-        return self.tuple_type(*(column.unpack(words[place]) for column, place in places))
+        places = zip(self.columns, self._places.values(), strict=True)
+        return self.tuple_type(*[column.unpack(words[place]) for column, place in places])
 
     def change(self, words: np.ndarray, change: Callable[[Any], Any]) -> np.ndarray:
         """The words that come of a function of the columns, given and taken back as a named tuple.

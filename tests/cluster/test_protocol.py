@@ -835,8 +835,10 @@ def test_a_key_that_is_sent_twice_in_a_group_is_refused():
     packing = Packing(definition)
     packing.check(once)
     twice = packing.unpack(pack(type(once).join([once, once])))
-    with pytest.raises(ValueError, match="twice"):
-        packing.check(twice)
+    for _ in range(2):  # what was refused is not held against what comes next
+        with pytest.raises(ValueError, match="twice"):
+            packing.check(twice)
+        packing.check(once)
 
 
 def test_a_worker_whose_results_find_no_room_says_how_much_is_lost():
