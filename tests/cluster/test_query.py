@@ -267,6 +267,30 @@ def test_an_answer_that_overtakes_the_end_of_its_workers_input_takes_nothing_awa
     assert result.epochs[0].complete
 
 
+def test_a_worker_whose_input_has_ended_is_missing_until_it_has_delivered():
+    net = two()
+    net.finish("a", 3)
+    for name, request in begin(net):
+        net.reporters[name].receive(request, 0.0)
+    for name in "ab":  # its results are held up, its answer is not
+        for message in net.reporters[name].take(0.0):
+            if isinstance(message, ClusterKeyResponse):
+                net.manager.receive(name, message, 0.0)
+    first = result_of(net).epochs[0]
+    assert (first.epoch, first.workers, first.missing) == (0, ["b"], ["a"])
+
+
+def test_what_is_delivered_after_an_answer_stands_in_its_place():
+    net = two()
+    (_, own), (_, other) = answers_of(net, begin(net))
+    net.manager.receive("a", own, 0.0)
+    net.observe("a", 3, 5, 2)
+    net.pass_time("a", 11)
+    net.carry("a")
+    net.manager.receive("b", other, 0.0)
+    assert rows(result_of(net)) == {0: [(5, 9.0), (6, 1.0)]}
+
+
 def test_an_epoch_that_ends_by_hand_can_be_asked_about():
     net = Net("a", "b", make=ByHand)
     net.observe("a", 1, 5, 3)
