@@ -181,13 +181,23 @@ class Ledger:
             started=joined.started,
         )
         member.version = joined.version
+        if member.gap is not None:
+            self._break_by_hand(member)
         for key in [each for each in self._groups if each[0] == joined.worker]:
             del self._groups[key]
+
+    def _break_by_hand(self, member: Member) -> None:
+        """What it saw in epochs that end by hand is lost up to where it had come, as it delivers that only then."""
+        for name, stat in self.stats.items():
+            if not stat.definition.epoch_ns:
+                ended = [epoch for epoch, (_, _, who) in stat.collector.delivered.items() if member.name in who]
+                self._broken.add((name, max([stat.collector.closed, *ended]) + 1, member.name))
 
     def _leave(self, member: Member) -> None:
         if not member.is_done:
             member.gap = member.position if member.gap is None else member.gap
             member.gaps = [*member.gaps, (member.gap, THE_END)]
+            self._break_by_hand(member)
         member.has_left, member.is_up = True, False
 
     def _apply(self, member: Member, applied: record.Applied) -> list[Told]:

@@ -594,6 +594,26 @@ def test_what_is_read_again_is_not_counted_in_two_epochs_that_end_by_hand():
     assert net.detection.missing == [(), ("b",)]
 
 
+def test_what_a_dead_process_saw_since_it_last_ended_an_epoch_by_hand_is_missing_though_its_clock_was_past_it():
+    """Found by the simulation (seed 178): its clock had come to the end, and what it held had not been delivered."""
+    net = Net("a", "b", make=ByHand)
+    for name in "ab":
+        net.observe(name, 1, 5, element=1)
+    end_by_hand(net, "a", 2)
+    net.observe("a", 3, 5, element=2)
+    net.pass_time("a", 9)
+    net.carry("a")
+    net.join("a", 1, start=9 * SECOND, started=9 * SECOND)
+    end_by_hand(net, "a", 9)  # the first, which is not over yet, once more
+    end_by_hand(net, "b", 2)
+    for name in "ab":
+        net.observe("b", 3, 5, element=3)
+        net.finish(name, 9)
+    net.carry()
+    assert net.detection.results == [(0, 5, 1), (1, 5, 1)]
+    assert net.detection.missing[1] == ("a",)
+
+
 # Early views
 
 

@@ -1,5 +1,6 @@
 """What is to come of a workload: one process, without faults, that observes everything in order of time."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import msgspec
@@ -16,11 +17,11 @@ from tools.simulation.workload import Workload
 _NAME = "alone"
 
 
-def run(input: Workload) -> Heard:
+def run(input: Workload, names: tuple[str, ...]) -> Heard:
     """The results and alerts of a workload that is replayed: epochs are cut from its start."""
-    told_to = detections.make(by_hand=False)
+    told_to = detections.make(names)
     manager, heard = Manager(told_to, [_NAME], is_local=True), Heard()
-    reporter = _observe(input)
+    reporter = _observe(input, names)
     welcome = manager.hello(reporter.hello(__version__, manager.digest), 0.0)
     assert isinstance(welcome, Welcome)
     reporter.receive(welcome, 0.0)
@@ -39,28 +40,28 @@ def run(input: Workload) -> Heard:
     return heard
 
 
-def _observe(input: Workload) -> Reporter:
+def _observe(input: Workload, names: tuple[str, ...]) -> Reporter:
     """All of it at once: how it is cut makes no difference."""
-    definitions = list(detections.definitions().values())
+    definitions = list(detections.definitions(names).values())
     engine = SumStats(definitions, members=0)
     reporter = Reporter(_NAME, 1, engine, definitions)
     end = len(input.edges) - 1
     starts = [0] if input.restart is None else [0, input.restart]
     for run, (first, last) in enumerate(pairwise([*starts, end])):
-        _see(reporter, engine, input, run, slice(first, last))
+        for ended in _see(engine, input, names, slice(first, last)):
+            reporter.ended(ended, run - ended.restarts)
     for ended in engine.finish(input.edges[-1] - input.shift(end)):
         reporter.ended(ended, run)
     reporter.heartbeat(run, input.edges[-1] - input.shift(end), Counts(), done=True)
     return reporter
 
 
-def _see(reporter: Reporter, engine: SumStats, input: Workload, run: int, blocks: slice) -> None:
-    """See some blocks, between which packet time does not step back."""
+def _see(engine: SumStats, input: Workload, names: tuple[str, ...], blocks: slice) -> Iterator[EpochEnd]:
+    """See some blocks, between which packet time does not step back; the epochs that end."""
     shift, edges = input.shift(blocks.start), (input.edges[blocks.start], input.edges[blocks.stop])
-    for end in engine.start(edges[0] - shift):
-        reporter.ended(end, run - 1)
+    yield from engine.start(edges[0] - shift)
     ts = input.observations.ts
     seen = input.observations.where((ts >= edges[0]) & (ts < edges[1])).earlier(shift)
-    for happened in [*workload.observe(engine, seen), *engine.advance(edges[1] - shift)]:
+    for happened in [*workload.observe(engine, seen, names), *engine.advance(edges[1] - shift)]:
         if isinstance(happened, EpochEnd):
-            reporter.ended(happened, run)
+            yield happened

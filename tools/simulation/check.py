@@ -31,9 +31,9 @@ _MOST = 6
 
 def differences(outcome: Outcome) -> list[str]:
     """What is wrong with a run, for people; empty if nothing is."""
-    found = [*_in_file(outcome), *_known(outcome)]
+    found = [*_in_file(outcome), *_known(outcome), *_incomplete(outcome)]
     if outcome.plan.is_exact:
-        expected = alone.run(outcome.input)
+        expected = alone.run(outcome.input, outcome.plan.by_time)
         by_time = {about: told for about, told in outcome.heard.results.items() if told.sumstat != "by_hand"}
         found += _same("result", expected.results, by_time)
         found += _same("standing alert", standing(list(expected.alerts.values())), standing(outcome.lines))
@@ -83,6 +83,17 @@ def _in_file(outcome: Outcome) -> Iterator[str]:
             yield f"alert {identify(line)}: the file has another line than was told"
 
 
+def _incomplete(outcome: Outcome) -> Iterator[str]:
+    """Final figures of an epoch that lacks somebody say so; there are none where all that is known of a key is lost."""
+    told = [_decoder.decode(line) for line in outcome.lines if identify(line)]
+    epochs = {each.id: (each.detection, each.epoch) for each in told if isinstance(each, AlertRecord)}
+    for each in told:
+        is_final = isinstance(each, AlertUpdate) or not outcome.plan.early
+        result = outcome.heard.results.get(epochs.get(each.id, ("", 0)))
+        if is_final and each.complete and result is not None and result.missing:
+            yield f"{each}:\n  it says that it is complete, and its epoch is not: {result}"
+
+
 def _by_hand(outcome: Outcome) -> Iterator[str]:
     """Of epochs that end by hand, all together have what there was, or say whose is missing; none has it twice.
 
@@ -130,7 +141,7 @@ class Truth:
         all = self.outcome.input.observations
         sums: dict[tuple[str, int], dict[int, tuple[float, int, int]]] = {}
         origin = self.outcome.input.start if self.outcome.plan.replays else 0
-        for name, definition in detections.definitions().items():
+        for name, definition in detections.definitions(self.outcome.plan.by_time).items():
             panes = self.outcome.input.panes(definition.pane_ns, origin)
             again = self.outcome.input.first_again(definition.pane_ns, origin)
             for last in range(int(panes.min()), int(panes.max()) + definition.panes):
@@ -163,7 +174,7 @@ class Truth:
 
         One observes while its hello gets lost, and cannot be missing where nobody could know of it.
         """
-        pane = detections.definitions()[told.sumstat].pane_ns if told.sumstat in _BY_TIME else 0
+        pane = detections.definitions(self.outcome.plan.detections)[told.sumstat].pane_ns
         over = (min(told.start + pane, told.end) - self.outcome.input.start) / PACE
         admitted = self.outcome.history.admitted
         late = {join.node for join in self.outcome.plan.joins if over <= admitted.get(join.node, inf)}
@@ -194,7 +205,6 @@ class Truth:
                         yield f"{name} about {key} in epoch {epoch} came to {total} or {elements}, and nothing was told"
 
 
-_BY_TIME = {"broad", "volume", "spread", "windows"}
 _WITH_RESULTS = {"volume", "windows"}
 
 

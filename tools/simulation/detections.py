@@ -3,8 +3,10 @@
 They note what they are told. Beside each total, another sum tells how many observations of which worker are in it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from random import Random
 from typing import Any
 
 from sensor.cluster.ledger import digest_of
@@ -142,18 +144,28 @@ class ByHand(Simulated):
         self.finish(epoch)
 
 
-def make(by_hand: bool) -> list[Simulated]:
-    """The detections, in the order in which their alerts go; and one whose epochs end by hand."""
-    return [Broad(), Volume(), Spread(), Windows(), *([ByHand()] if by_hand else [])]
+_BY_TIME: tuple[type[Simulated], ...] = (Broad, Volume, Spread, Windows)
+"""Those whose epochs end with time, in the order in which their alerts go."""
+
+
+def choose(random: Random, *, by_hand: bool) -> tuple[str, ...]:
+    """Two of them, so that each meets each other one in some runs; and, or not, the one whose epochs end by hand."""
+    chosen = random.sample([each.name for each in _BY_TIME], 2)
+    return tuple([each.name for each in _BY_TIME if each.name in chosen] + [ByHand.name] * by_hand)
+
+
+def make(names: Iterable[str]) -> list[Simulated]:
+    """The detections of those names."""
+    return [each() for each in (*_BY_TIME, ByHand) if each.name in names]
 
 
 @cache
-def definitions(by_hand: bool = False) -> dict[str, Definition]:
+def definitions(names: tuple[str, ...]) -> dict[str, Definition]:
     """Their SumStats, by the name of the detection: each has one."""
-    return {each.name: definition for each in make(by_hand) for definition in each.define().values()}
+    return {each.name: definition for each in make(names) for definition in each.define().values()}
 
 
 @cache
-def digest(by_hand: bool) -> str:
+def digest(names: tuple[str, ...]) -> str:
     """Of all of them."""
-    return digest_of(definitions(by_hand).values())
+    return digest_of(definitions(names).values())

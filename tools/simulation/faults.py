@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from sensor.cluster.settings import ClusterSettings
+from tools.simulation.detections import BY_HAND, choose
 
 MANAGER = "manager"
 FOR_EVER = 1e6
@@ -86,10 +87,17 @@ class Plan:
     leaves: list[Leave] = field(default_factory=list)
     steps_back: bool = False
     """The packet time of the input steps back by hours, once."""
+    detections: tuple[str, ...] = ()
+    """Which run."""
     ends_by_hand: list[float] | None = None
     """When somebody ends an epoch by hand (virtual s); None: nothing is counted in such epochs."""
     spool_bytes: int | None = None
     """What a worker has room for of what is not acknowledged; None: for all."""
+
+    @property
+    def by_time(self) -> tuple[str, ...]:
+        """Those detections whose epochs end with time."""
+        return tuple(each for each in self.detections if not BY_HAND.startswith(f"{each}."))
 
     @property
     def can_be_late(self) -> bool:
@@ -143,6 +151,7 @@ def draw(random: Random, workers: list[str], length_s: float) -> Plan:
         joins=[Join(f"worker-{len(workers) + 1}", random.uniform(0, length_s))] if joins else [],
         leaves=[Leave(random.choice(workers), random.uniform(0, end))] if random.random() < 0.07 else [],
         steps_back=steps_back,
+        detections=choose(random, by_hand=by_hand),
         ends_by_hand=[random.uniform(0, end) for _ in range(3)] if by_hand else None,
         spool_bytes=random.choice([1500, 4000]) if is_full else None,
     )

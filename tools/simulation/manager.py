@@ -79,7 +79,7 @@ class ManagerProcess(Process):
         self.disk = disk
         self._members = members
         self._plan, self._heard, self._history = plan, heard, history
-        self._detections = detections.make(plan.ends_by_hand is not None)
+        self._detections = detections.make(plan.detections)
         self.machine = Manager(self._detections, members, early=plan.early, settings=plan.settings)
         self._connections: dict[str, Connection] = {}
         self._pending, self._results = Output(), list[Told]()

@@ -49,14 +49,14 @@ def _befell(outcome: Outcome, name: str) -> bool:
 
 
 def _gave_up(outcome: Outcome, told: Told, name: str) -> bool:
-    panes = detections.definitions()[told.sumstat].panes
+    panes = detections.definitions(outcome.plan.detections)[told.sumstat].panes
     return any((told.sumstat, told.epoch - at, name) in outcome.history.given_up for at in range(panes))
 
 
 def _lost(outcome: Outcome, told: Told, name: str) -> bool:
     step = _step(outcome, told)
     # The last epoch before packet time steps back is cut short, but what is known of it goes by its full length.
-    end = max(told.end, told.start + detections.definitions()[told.sumstat].epoch_ns)
+    end = max(told.end, told.start + detections.definitions(outcome.plan.detections)[told.sumstat].epoch_ns)
     return any(told.start + step < until and end + step > since for since, until in outcome.history.gaps[name])
 
 
@@ -65,7 +65,7 @@ def _was_late(outcome: Outcome, told: Told, name: str) -> bool:
     pace = _FASTEST if outcome.plan.replays else 1.0
     earliest = (told.end + _step(outcome, told) - outcome.input.start) / PACE / pace
     # A name in a window that hops may be that of an earlier pane.
-    definition = detections.definitions()[told.sumstat]
+    definition = detections.definitions(outcome.plan.detections)[told.sumstat]
     earliest -= (definition.panes - 1) * definition.pane_ns / PACE / pace
     away = outcome.history.away[name]
     return any(since + deadline <= at and max(since + deadline, earliest) <= min(until, at) for since, until in away)
@@ -73,7 +73,7 @@ def _was_late(outcome: Outcome, told: Told, name: str) -> bool:
 
 def _step(outcome: Outcome, told: Told) -> int:
     """What packet time had stepped back by (ns)."""
-    definition = detections.definitions()[told.sumstat]
+    definition = detections.definitions(outcome.plan.detections)[told.sumstat]
     origin = outcome.input.start if outcome.plan.replays else 0
     restart = outcome.input.restart
     is_again = restart is not None and told.epoch >= outcome.input.first_again(definition.pane_ns, origin)

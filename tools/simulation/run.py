@@ -148,7 +148,7 @@ class Run:
             name,
             workload.number(name),
             self._incarnations[name],
-            detections.digest(self._plan.ends_by_hand is not None),
+            detections.digest(self._plan.detections),
             self._plan,
             self._input,
             self._timeline,

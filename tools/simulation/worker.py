@@ -48,7 +48,7 @@ class WorkerProcess(Process):
         self.name = name
         self._digest, self._plan, self._pace, self._connect = digest, plan, pace, connect
         self._input, self._history = input, history
-        self._definitions = list(detections.definitions(plan.ends_by_hand is not None).values())
+        self._definitions = list(detections.definitions(plan.detections).values())
         observing = max(members, 2)
         self._engine = SumStats(
             self._definitions,
@@ -129,7 +129,7 @@ class WorkerProcess(Process):
         self._wait_for_block()
 
     def _observe(self, block: Observations) -> None:
-        for happened in workload.observe(self._engine, block, by_hand=self._plan.ends_by_hand is not None):
+        for happened in workload.observe(self._engine, block, self._plan.detections):
             if isinstance(happened, EpochEnd):
                 self._end([happened])
             else:

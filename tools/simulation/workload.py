@@ -21,7 +21,7 @@ MOST_WORKERS = 8
 """So many powers of `WORKERS_BASE` add up without rounding: a SUM is exact to about 106 bits."""
 
 _STEP = 3 * 3600 * SECOND
-_SPANS = 2  # epochs, at least
+_SPANS = 1.5  # epochs, at least
 _LINE = 900 * SECOND
 """All epochs and panes are whole multiples of it long."""
 
@@ -125,10 +125,10 @@ class Workload:
         return [own.where(slice(*places[at : at + 2])) for at in range(len(self.edges) - 1)]
 
 
-def observe(engine: SumStats, observations: Observations, *, by_hand: bool = False) -> Iterator[Happening]:
-    """Give observations to all SumStats; what happens."""
+def observe(engine: SumStats, observations: Observations, names: tuple[str, ...]) -> Iterator[Happening]:
+    """Give observations to the SumStats of some detections; what happens."""
     keys, columns = observations.key[:, np.newaxis], observations.columns
-    for definition in definitions(by_hand).values():
+    for definition in definitions(names).values():
         values = {each.name: columns[each.name] for each in definition.reducers}
         yield from engine.observe(definition.name, keys, observations.ts, values)
 
