@@ -7,7 +7,7 @@ epoch is over: with its final figures, and with what it turned out to be part of
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -148,13 +148,15 @@ class Alerter:
         given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.ts, crossing.level
         return self.suppressor.folded_into(*given) is None and self._provisional.admits(*given)
 
-    def settle(self, found: Sequence[Crossing], ended: Iterable[tuple[str, int]]) -> Iterator[Told]:
-        """Tell of all crossings of epochs (by SumStat and number) that were over at one time."""
+    def settle(self, found: Sequence[Crossing], ended: Iterable[EpochResult]) -> Iterator[Told]:
+        """Tell of all crossings of epochs that were over at one time."""
         candidates = {crossing.id: (crossing, self._early.pop(crossing.id, None)) for crossing in found}
-        over = set(ended)
+        over = {(each.sumstat, each.epoch): each.missing for each in ended}
         for id, known in list(self._early.items()):
-            if (known.crossing.judged.definition.name, known.crossing.epoch) in over:  # what it was found by is lost
-                candidates[id] = (known.crossing, self._early.pop(id))
+            missing = over.get((known.crossing.judged.definition.name, known.crossing.epoch))
+            if missing is not None:  # what it was found by is lost
+                last = replace(known.crossing, missing=missing, complete=not missing)
+                candidates[id] = (last, self._early.pop(id))
         called = [(each, early, early.alert if early else self._call(each)) for each, early in candidates.values()]
         alerts = [(crossing, early, alert) for crossing, early, alert in called if alert is not None]
         for crossing, early, alert in sorted(alerts, key=self._place):

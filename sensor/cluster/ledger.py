@@ -275,7 +275,7 @@ class Ledger:
         self._broken = {each for each in self._broken if each[:2] not in ended}
         for each in ended:
             self._told_early.pop(each, None)
-        yield from self.alerter.settle(found, ended)
+        yield from self.alerter.settle(found, [result for _, result in results])
         for judged, result in results:
             yield from self.alerter.results(judged, result)
         self._silence()

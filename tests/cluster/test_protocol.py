@@ -617,6 +617,21 @@ def test_what_a_dead_process_saw_since_it_last_ended_an_epoch_by_hand_is_missing
 # Early views
 
 
+def test_an_early_alert_of_which_all_is_lost_since_says_at_its_epochs_end_that_it_is_not_whole():
+    """Found by the simulation (seed 2588): its last figures were said to be complete."""
+    net = Net("a", "b", early=True)
+    for name in "ab":
+        hot(net, name, 5, 6)
+        net.carry()
+    assert [each.value for each in net.told] == [pytest.approx(10, abs=2)]
+    for name in "ab":  # both die before they have delivered any of it
+        net.join(name, 1, start=5 * SECOND, started=5 * SECOND)
+        net.pass_time(name, 11)
+    net.carry()
+    last = net.told[-1]
+    assert (type(last), last.id, last.complete, last.missing) == (AlertUpdate, net.told[0].id, False, ["a", "b"])
+
+
 def hot(net, worker, key, times, start=0.0):
     for n in range(times):
         net.observe(worker, start + n * 0.01, key)

@@ -102,6 +102,7 @@ class ManagerProcess(Process):
     def is_settled(self) -> bool:
         """Whether all has come, and all that came of it is durable and told."""
         is_idle = not (self._pending.records or self._pending.alerts or self._pending.messages or self._results)
+        is_idle = is_idle and not self._is_committing
         return self.machine.is_done and is_idle and not self._journal.pending and not self._file.waiting
 
     def arrived(self, connection: Connection, message: Message) -> None:
