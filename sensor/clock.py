@@ -26,6 +26,11 @@ def now_ns() -> int:
     return time.time_ns()
 
 
+def system_ns() -> int:
+    """What the system's clock shows, which stamps the packets of a live capture: for when none come."""
+    return time.time_ns()
+
+
 def incarnation() -> int:
     """A number that is larger for each later process of a host (ns since the epoch, by the system's clock)."""
     return now_ns()

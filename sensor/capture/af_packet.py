@@ -1,0 +1,171 @@
+"""Opens AF_PACKET sockets with a ring: all of live capture that needs CAP_NET_RAW, and nothing else.
+
+What is made here is used elsewhere (`Ring`), perhaps in a process without any privilege that got the descriptor over a
+Unix socket. Numbers are those of <linux/if_packet.h>, <linux/if_arp.h> and <linux/sockios.h>.
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+from dataclasses import dataclass
+
+from sensor.capture.bpf import Program, attach, drop_all, take_all
+from sensor.capture.fanout import Fanout, join
+from sensor.capture.fault import CaptureError
+from sensor.capture.ifreq import interface_index
+from sensor.capture.reader import CAPLEN_MAX
+
+SOL_PACKET = 263
+PACKET_ADD_MEMBERSHIP, PACKET_RX_RING, PACKET_STATISTICS = 1, 5, 6
+PACKET_VERSION, PACKET_RESERVE, PACKET_IGNORE_OUTGOING = 10, 12, 23
+PACKET_MR_PROMISC = 1
+TPACKET_V3 = 2
+ETH_P_ALL = 3
+
+LINKTYPE_ETHERNET, LINKTYPE_RAW = 1, 101
+ARPHRD_LOOPBACK = 772
+LINKTYPES = {1: LINKTYPE_ETHERNET, ARPHRD_LOOPBACK: LINKTYPE_ETHERNET, 519: LINKTYPE_RAW, 65534: LINKTYPE_RAW}
+"""The LINKTYPE_ of an interface by its ARPHRD_: Ethernet, loopback (in Ethernet's form), raw IP, none (tun)."""
+_REFUSED = {
+    32: "InfiniBand",
+    280: "CAN",
+    512: "PPP",
+    768: "an IPv4 tunnel",
+    769: "an IPv6 tunnel",
+    776: "an IPv6-in-IPv4 tunnel",
+    778: "a GRE tunnel",
+    801: "IEEE 802.11",
+    803: "IEEE 802.11 with radiotap",
+    823: "a GRE tunnel over IPv6",
+    824: "netlink monitor",
+}
+
+TAG = 4
+"""Bytes of an 802.1Q tag, and of room kept before each frame to put one back (`Ring`)."""
+
+_MB = 1 << 20
+_BLOCKS_MIN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How a ring is divided: what its user must know to map and walk it."""
+
+    block_bytes: int
+    """A multiple of the page size; a frame longer than a block is cut."""
+    blocks: int
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return self.block_bytes * self.blocks
+
+
+def geometry(megabytes: int, block_bytes: int = _MB) -> Geometry:
+    """A ring of so many MB (2**20 bytes). Blocks of 1 MB hold some thousands of small frames or some jumbo ones."""
+    return Geometry(block_bytes, max(_BLOCKS_MIN, megabytes * _MB // block_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one interface is captured."""
+
+    interface: str
+    ring: Geometry = Geometry(_MB, 64)
+    snaplen: int = CAPLEN_MAX
+    """Bytes kept of a frame."""
+    promiscuous: bool = True
+    retire_ms: int = 50
+    """A block that is not full is given out after this time, at the latest after twice of it."""
+    program: Program | None = None
+    """What the kernel lets through, as `Program.for_kernel`."""
+    fanout: Fanout | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A bound socket with its ring: what is handed to whoever uses it."""
+
+    socket: socket.socket
+    settings: Settings
+    group: int | None = None
+    """The fanout group that it is in."""
+
+    @property
+    def linktype(self) -> int:
+        """LINKTYPE_ of its frames."""
+        return LINKTYPES[self.socket.getsockname()[3]]
+
+
+def open_ring(settings: Settings) -> Opened:
+    """Open, set up and bind a socket; CaptureError says why that cannot be, OSError ENODEV that there is no interface.
+
+    It takes nothing before it is bound, and nothing that its filter does not let through ever.
+    """
+    name = settings.interface
+    try:
+        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    except PermissionError:
+        raise CaptureError(f"{name}: capture needs CAP_NET_RAW; run as root, or under systemd's unit") from None
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(opened)
+        group = _prepare(opened, settings)
+        stack.pop_all()
+    return Opened(opened, settings, group)
+
+
+def _prepare(opened: socket.socket, settings: Settings) -> int | None:
+    _ring(opened, settings)
+    program = take_all(settings.snaplen) if settings.program is None else settings.program.for_kernel(settings.snaplen)
+    attach(opened, drop_all() if settings.fanout else program)  # until it is in its group, others get its frames
+    _bind(opened, settings)
+    if settings.fanout is None:
+        return None
+    group = join(opened, settings.fanout, settings.interface)
+    attach(opened, program)
+    return group
+
+
+def _ring(opened: socket.socket, settings: Settings) -> None:
+    opened.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
+    opened.setsockopt(SOL_PACKET, PACKET_RESERVE, TAG)
+    ring = settings.ring
+    if ring.size > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2:  # Linux would kill for it, not refuse
+        raise _too_large(settings)
+    request = struct.pack(
+        "7I", ring.block_bytes, ring.blocks, ring.block_bytes, ring.blocks, settings.retire_ms, 0, 0
+    )  # tpacket_req3; frames of V3 have no size of their own
+    try:
+        opened.setsockopt(SOL_PACKET, PACKET_RX_RING, request)
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        raise _too_large(settings) from None
+
+
+def _too_large(settings: Settings) -> CaptureError:
+    return CaptureError(f"{settings.interface}: no memory for a ring of {settings.ring.size >> 20} MB; make it smaller")
+
+
+def _bind(opened: socket.socket, settings: Settings) -> None:
+    name = settings.interface
+    try:
+        index = interface_index(opened, name)
+        opened.bind((name, 0))  # with protocol 0 it is bound, and still takes nothing
+        hardware = opened.getsockname()[3]
+        if hardware not in LINKTYPES:
+            kind = _REFUSED.get(hardware, "of a kind unknown here")
+            raise CaptureError(f"{name}: its link layer, {kind} (ARPHRD {hardware}), is not read; name an Ethernet one")
+        if hardware == ARPHRD_LOOPBACK:  # there each packet passes twice, out and in again
+            opened.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        if settings.promiscuous:
+            opened.setsockopt(
+                SOL_PACKET, PACKET_ADD_MEMBERSHIP, struct.pack("iHH8x", index, PACKET_MR_PROMISC, 0)
+            )  # packet_mreq
+        opened.bind((name, ETH_P_ALL))
+    except OSError as error:
+        if error.errno in (errno.ENODEV, errno.ENXIO):
+            raise OSError(errno.ENODEV, f"{name}: there is no such interface") from None
+        raise

@@ -1,0 +1,28 @@
+"""What a socket's own network namespace says of an interface: its index and whether it is up (netdevice(7))."""
+
+import errno
+import fcntl
+import socket
+import struct
+
+_SIOCGIFFLAGS, _SIOCGIFINDEX = 0x8913, 0x8933
+_NAME_MAX = 15
+_UP, _RUNNING = 0x1, 0x40
+
+
+def interface_index(of: socket.socket, name: str) -> int:
+    """The interface's index; OSError ENODEV if there is none of that name."""
+    return int(struct.unpack_from("i", _ask(of, _SIOCGIFINDEX, name), 16)[0])
+
+
+def is_up(of: socket.socket, name: str) -> bool:
+    """Whether it is up and has a link; OSError ENODEV if there is none of that name."""
+    flags: int = struct.unpack_from("H", _ask(of, _SIOCGIFFLAGS, name), 16)[0]
+    return flags & (_UP | _RUNNING) == _UP | _RUNNING
+
+
+def _ask(of: socket.socket, request: int, name: str) -> bytes:
+    encoded = name.encode()
+    if len(encoded) > _NAME_MAX or b"\0" in encoded:
+        raise OSError(errno.ENODEV, "no interface has such a name")
+    return fcntl.ioctl(of, request, struct.pack("16s24x", encoded))

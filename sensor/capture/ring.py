@@ -1,0 +1,212 @@
+"""A TPACKET_V3 ring in use: finds the frames of each kernel block where they lie, and gives the block back after.
+
+<linux/if_packet.h> says what the kernel writes. A block is the kernel's until it sets the status to user, and ours, to
+write as well, until we set it back. A VLAN tag that the kernel took out of a frame is written back in front of it, so
+that the frame is what the wire showed and what a file would hold.
+"""
+
+import socket
+import struct
+
+import numpy as np
+
+from sensor._jit import njit
+from sensor.capture.af_packet import LINKTYPE_ETHERNET, PACKET_STATISTICS, SOL_PACKET, TAG, Geometry, Opened
+from sensor.capture.bpf import CELLS, attach, drop_all
+from sensor.capture.bpf_run import judge
+from sensor.capture.mapping import Mapping
+from sensor.clock import SECOND
+from sensor.packet import FRAME
+
+_STATUS, _PACKETS, _FIRST = 2, 3, 4  # words of a block's header: tpacket_block_desc
+_HEADER = 48  # bytes of a frame's header: tpacket3_hdr
+_KERNEL, _USER = 0, 1
+_TAGGED, _TPID = 1 << 4, 1 << 6  # TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID
+_ADDRESSES = 12  # bytes of an Ethernet header before the tag
+_8021Q = 0x8100
+
+COUNTERS = (
+    "kernel_packets",  # let through by the kernel's filter, lost ones included
+    "ring_drops",  # lost because the ring was full
+    "ring_freezes",  # how often it became full
+    "packets_delivered",  # found in the ring
+    "packets_filtered",  # of those, rejected once their VLAN tag was back (`Program.for_kernel`)
+    "packets_malformed",  # of those, in headers that lead out of their block
+    "bytes_read",  # captured bytes of packets given
+)
+"""What each position of a ring's `counts` (int64) counts. kernel_packets = packets_delivered + ring_drops, when all
+that was in the ring has been taken."""
+KERNEL, DROPS, FREEZES, DELIVERED, FILTERED, MALFORMED, BYTES = range(7)
+
+
+@njit
+def walk_block(data, halves, words, begin, end, at, left, snaplen, given, frames, n, tagged):
+    """Fill FRAME rows from row `n` on with the `left` frames of the block data[begin:end], whose next header is `at`.
+
+    Return (rows, where the next header is, frames left, malformed ones, rows in `tagged`). `given` is a FRAME row with
+    what all have in common; halves and words are the ring as uint16 and uint32. A header that leads out of the block
+    makes what is left of the block malformed.
+    """
+    is_ethernet = given[0]["linktype"] == LINKTYPE_ETHERNET
+    tags = 0
+    while left and n < frames.shape[0]:
+        if at < begin or at + _HEADER > end or at & 3:
+            return n, at, 0, left, tags
+        word = at >> 2
+        caplen, wirelen = np.int64(words[word + 3]), np.int64(words[word + 4])
+        status, start = words[word + 5], at + np.int64(halves[(at >> 1) + 12])
+        if start < at + _HEADER + TAG or start + caplen > end:
+            return n, at, 0, left, tags
+        if status & _TAGGED and is_ethernet:
+            tpid = halves[(at >> 1) + 18] if status & _TPID else _8021Q
+            start, caplen = _put_tag_back(data, start, caplen, snaplen, tpid, words[word + 8])
+            wirelen += TAG
+            tagged[tags] = n
+            tags += 1
+        frames[n] = given[0]
+        frames["ts"][n] = np.int64(words[word + 1]) * SECOND + np.int64(words[word + 2])
+        frames["offset"][n] = start
+        frames["caplen"][n] = caplen
+        frames["wirelen"][n] = wirelen
+        n += 1
+        left -= 1
+        step = np.int64(words[word])
+        if left and step < _HEADER:  # in circles
+            return n, at, 0, left, tags
+        at += step
+    return n, at, left, 0, tags
+
+
+@njit
+def _put_tag_back(data, start, caplen, snaplen, tpid, tci):
+    """Move the addresses forward into the room kept there, and write the tag behind them; the frame's new bounds."""
+    if caplen < _ADDRESSES:  # the tag lies behind what was captured
+        return start, caplen
+    for i in range(start, start + _ADDRESSES):
+        data[i - TAG] = data[i]
+    tag = start + _ADDRESSES - TAG
+    data[tag], data[tag + 1] = tpid >> 8 & 0xFF, tpid & 0xFF
+    data[tag + 2], data[tag + 3] = tci >> 8 & 0xFF, tci & 0xFF
+    return start - TAG, min(caplen + TAG, max(snaplen, caplen))
+
+
+class Ring:
+    """The frames of one opened socket."""
+
+    def __init__(self, opened: Opened, counts: np.ndarray, *, number: int = 0) -> None:
+        """`counts` takes what is counted; `number` is for the frames' column `interface`."""
+        self.socket: socket.socket = opened.socket
+        self._geometry: Geometry = opened.settings.ring
+        self._mapping = Mapping(opened.socket, self._geometry.size)
+        self.data = self._mapping.data
+        """The buffer in which all frames lie."""
+        self._halves, self._words = self.data.view(np.uint16), self.data.view(np.uint32)
+        self._snaplen = opened.settings.snaplen
+        self._program = opened.settings.program
+        self._given = np.zeros(1, FRAME)
+        self._given[0]["linktype"], self._given[0]["interface"] = opened.linktype, number
+        self._memory = np.zeros(CELLS, np.int64)
+        self._tagged = np.empty(0, np.int64)
+        self._counts = counts
+        self._block = self._at = self._left = 0
+        self._waiting = 0
+        self._done: list[int] = []
+
+    @property
+    def waiting(self) -> int:
+        """Packets that the kernel has put into the ring and that have not been taken from it."""
+        self.read_statistics()
+        return self._waiting
+
+    def take(self, frames: np.ndarray) -> np.ndarray:
+        """Fill FRAME rows with the next frames, without waiting, and return the rows filled.
+
+        What the last call gave goes back to the kernel: its bytes are no longer to be looked at.
+        """
+        self._release()
+        self.read_statistics()
+        if len(self._tagged) < len(frames):
+            self._tagged = np.empty(len(frames), np.int64)
+        n = tags = 0
+        while n < len(frames) and self._next_block():
+            n, more = self._walk(frames, n, tags)
+            tags += more
+        self._counts[DELIVERED] += n
+        self._waiting -= n
+        found = self._select(frames[:n], self._tagged[:tags])
+        self._counts[BYTES] += int(found["caplen"].sum())
+        return found
+
+    def shut(self) -> None:
+        """Let nothing more in; what is there can still be taken."""
+        attach(self.socket, drop_all())
+
+    def read_statistics(self) -> None:
+        """Add up what the kernel counted: 32 bits each, which reading sets to 0, so nothing else may read them."""
+        statistics = self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12)
+        packets, drops, freezes = struct.unpack("3I", statistics)
+        self._counts[KERNEL] += packets
+        self._counts[DROPS] += drops
+        self._counts[FREEZES] += freezes
+        self._waiting += packets - drops
+
+    def close(self) -> None:
+        """Let go of the socket and of its memory; frames that someone still holds become zeros."""
+        self.socket.close()
+        self._mapping.close()
+
+    def _next_block(self) -> bool:
+        """Whether there are frames left in the current block, after going on to the next one where it has ended.
+
+        The status is read here, long before a compiled kernel looks at what it stands for, lest they be swapped.
+        """
+        while not self._left:
+            start = self._block * self._geometry.block_bytes >> 2
+            if len(self._done) == self._geometry.blocks or not self._words[start + _STATUS] & _USER:
+                return False
+            self._left = int(self._words[start + _PACKETS])
+            self._at = (start << 2) + int(self._words[start + _FIRST])
+            if not self._left:
+                self._finish_block()
+        return True
+
+    def _walk(self, frames: np.ndarray, n: int, tags: int) -> tuple[int, int]:
+        begin = self._block * self._geometry.block_bytes
+        n, self._at, self._left, malformed, more = walk_block(
+            self.data,
+            self._halves,
+            self._words,
+            begin,
+            begin + self._geometry.block_bytes,
+            self._at,
+            self._left,
+            self._snaplen,
+            self._given,
+            frames,
+            n,
+            self._tagged[tags:],
+        )
+        self._counts[MALFORMED] += malformed
+        self._counts[DELIVERED] += malformed
+        self._waiting -= malformed
+        if not self._left:
+            self._finish_block()
+        return n, more
+
+    def _finish_block(self) -> None:
+        self._done.append(self._block)
+        self._block = (self._block + 1) % self._geometry.blocks
+
+    def _release(self) -> None:
+        for block in self._done:
+            self._words[(block * self._geometry.block_bytes >> 2) + _STATUS] = _KERNEL
+        self._done.clear()
+
+    def _select(self, frames: np.ndarray, tagged: np.ndarray) -> np.ndarray:
+        """Those frames that the filter takes: the kernel left to us the ones from which it took a tag."""
+        if self._program is None or not len(tagged):
+            return frames
+        keep = np.ones(len(frames), np.bool_)
+        dropped = judge(self._program.code, self.data, frames, tagged, self._memory, keep)
+        self._counts[FILTERED] += dropped
+        return frames[keep] if dropped else frames
