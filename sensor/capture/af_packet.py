@@ -45,6 +45,8 @@ _REFUSED = {
 TAG = 4
 """Bytes of an 802.1Q tag, and of room kept before each frame to put one back (`Ring`)."""
 
+BLOCK_BYTES = 1 << 18
+"""Of a block, unless told otherwise: a frame of 64 KiB that the card has put together fits some times."""
 _MB = 1 << 20
 _BLOCKS_MIN = 2
 
@@ -63,8 +65,12 @@ class Geometry:
         return self.block_bytes * self.blocks
 
 
-def geometry(megabytes: int, block_bytes: int = _MB) -> Geometry:
-    """A ring of so many MB (2**20 bytes). Blocks of 1 MB hold some thousands of small frames or some jumbo ones."""
+def geometry(megabytes: int, block_bytes: int = BLOCK_BYTES) -> Geometry:
+    """A ring of so many MB (2**20 bytes).
+
+    Small blocks, for a block that is given out by time is as good as full: at low rates too, a reader that is held up
+    for longer than `retire_ms` times the number of blocks loses packets.
+    """
     return Geometry(block_bytes, max(_BLOCKS_MIN, megabytes * _MB // block_bytes))
 
 
@@ -73,7 +79,7 @@ class Settings:
     """How one interface is captured."""
 
     interface: str
-    ring: Geometry = Geometry(_MB, 64)
+    ring: Geometry = Geometry(BLOCK_BYTES, 256)
     snaplen: int = CAPLEN_MAX
     """Bytes kept of a frame."""
     promiscuous: bool = True

@@ -43,7 +43,7 @@ def join(bound: socket.socket, fanout: Fanout, interface: str) -> int:
     """Put a bound socket into its group, and return the group's number. CaptureError where the kernel refuses."""
     mode = fanout._mode if fanout.group is not None else fanout._mode | _UNIQUE_ID
     try:
-        bound.setsockopt(_SOL_PACKET, _PACKET_FANOUT, struct.pack("=I", fanout.group or 0 | mode << 16))
+        bound.setsockopt(_SOL_PACKET, _PACKET_FANOUT, struct.pack("=I", (fanout.group or 0) | mode << 16))
     except OSError as error:
         raise CaptureError(f"{interface}: cannot join a fanout group: {_reason(error)}") from error
     return bound.getsockopt(_SOL_PACKET, _PACKET_FANOUT) & 0xFFFF

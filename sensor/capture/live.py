@@ -97,6 +97,11 @@ class Live:
             os.eventfd_write(self._stop, 1)
 
     @property
+    def group(self) -> int | None:
+        """The number of its fanout group, for others to join."""
+        return None if self._settings.fanout is None else self._settings.fanout.group
+
+    @property
     def gaps(self) -> list[Gap]:
         """The newest gaps that are over."""
         return list(self._gaps.kept)

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from sensor.capture import CaptureError, open_savefiles
-from sensor.capture.af_packet import Geometry, Settings, geometry, open_ring
+from sensor.capture.af_packet import Geometry, Settings, open_ring
 from sensor.capture.live import Live
 from sensor.decode.decoder import Decoder
 from tests.capture.capture_files import Packet, pcap
-from tests.lab.wire import PCAPS, SMALL, Sender, balanced, copied, is_sorted, number, of_blocks, tagged, take, udp, wire
+from tests.lab.wire import PCAPS, ROOMY, Sender, balanced, copied, is_sorted, number, of_blocks, tagged, take, udp, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 assert wire  # a fixture
@@ -31,7 +31,7 @@ SIZES = [60, 61, 64, 127, 500, 1514]
 def test_frames_are_delivered_byte_for_byte_and_in_order(wire):
     sent = [udp(i, size=SIZES[i % len(SIZES)]) for i in range(2000)]
     before = time.time_ns()
-    with wire.live(ring=geometry(4), number=3) as live:
+    with wire.live(number=3) as live:
         wire.send(sent)
         found = take(live, len(sent))
         counters = live.counters
@@ -48,7 +48,7 @@ def test_frames_are_delivered_byte_for_byte_and_in_order(wire):
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_blocks_of_any_size_give_the_same(wire, size):
     sent = [udp(i) for i in range(900)]
-    with wire.live(ring=geometry(4)) as live:
+    with wire.live() as live:
         wire.send(sent)
         found = take(live, len(sent), size=size)
     assert [data for data, *_ in found] == sent
@@ -85,7 +85,7 @@ def test_frames_are_decoded_as_from_a_file(wire, tmp_path, name, vlan):
         sent = [data if vlan is None else tagged(data, vlan) for data, *_ in of_blocks(source.blocks())]
     path = tmp_path / "sent.pcap"
     path.write_bytes(pcap(Packet(10**18, data, len(data)) for data in sent))
-    with open_savefiles([str(path)]) as source, wire.live(ring=geometry(8)) as live:
+    with open_savefiles([str(path)]) as source, wire.live() as live:
         live.expected = len(sent)
         wire.send(sent)
         from_file, from_wire = decoded(source), decoded(live)
@@ -141,6 +141,8 @@ def test_stop_from_another_thread_ends_a_wait_and_gives_the_rest(wire):
     sent = [udp(i) for i in range(100)]
     with wire.live(wait_s=30, retire_ms=200) as live:
         wire.send(sent)
+        while live._ring.waiting < len(sent):
+            pass
         other = threading.Thread(target=live.stop)
         other.start()
         found = [frame for block in live.blocks() for frame in copied(block)]
@@ -183,6 +185,7 @@ def drops_of_a_reader_held_up(wire, seed):
                 pass
             if sent is None and sender.sent > limit:
                 sent = sender.finish()
+            if sent is not None and live.counters["kernel_packets"] >= wire.received() - received:
                 live.stop()
         counters = live.counters
     assert sent > limit and balanced(counters)
@@ -194,7 +197,7 @@ def drops_of_a_reader_held_up(wire, seed):
 def test_no_such_interface(wire):
     for name in ("nowhere", "a-name-longer-than-any", "near\0"):
         with wire.host.inside(), pytest.raises(OSError) as raised:
-            open_ring(Settings(name, SMALL))
+            open_ring(Settings(name, ROOMY))
         assert raised.value.errno == errno.ENODEV
 
 
@@ -221,7 +224,7 @@ def test_raw_ip_has_no_ethernet_header(wire):
 @pytest.mark.parametrize("hardware, kind", [(768, "an IPv4 tunnel"), (803, "IEEE 802.11 with radio"), (5, "unknown")])
 def test_a_link_layer_that_is_not_read_is_refused_by_name(wire, hardware, kind):
     with tun(wire, hardware), pytest.raises(CaptureError, match=f"tun: its link layer, .*{kind}.*ARPHRD {hardware}"):
-        open_ring(Settings("tun", SMALL))
+        open_ring(Settings("tun", ROOMY))
 
 
 def test_a_ring_that_cannot_be_had_says_so(wire):

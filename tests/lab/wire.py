@@ -14,7 +14,8 @@ from sensor.capture.live import Live
 from tests.lab.laboratory import lab, pyroute2, why_no_lab
 
 PCAPS = Path(__file__).parents[2] / "pcaps"
-SMALL = Geometry(1 << 16, 8)
+ROOMY = Geometry(1 << 16, 256)
+"""No frame is lost in it while the reader is held up for less than 256 blocks, of 5 ms each."""
 BROADCAST, SENDER = b"\xff" * 6, bytes.fromhex("020000000001")
 
 
@@ -63,9 +64,9 @@ class Wire:
                 sending.send(frame)
 
     def live(self, **options):
-        """A source on the near end, small and quick unless told otherwise."""
+        """A source on the near end, roomy and quick unless told otherwise."""
         settings = {key: options.pop(key) for key in list(options) if key in Settings.__slots__}
-        settings = Settings(**({"interface": "near", "ring": SMALL, "retire_ms": 5} | settings))
+        settings = Settings(**({"interface": "near", "ring": ROOMY, "retire_ms": 5} | settings))
         with self.host.inside():
             return Live(settings, **({"opener": self.opener, "wait_s": 0.05} | options))
 
