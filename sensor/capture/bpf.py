@@ -8,8 +8,8 @@ import numpy as np
 INSTRUCTION = np.dtype([("code", "u2"), ("jt", "u1"), ("jf", "u1"), ("k", "u4")], align=True)
 """struct sock_filter: an operation, how far to jump if true and if false, and a number."""
 
-LENGTH_MAX = 4096
-"""Instructions of a program: BPF_MAXINSNS."""
+LENGTH_MAX = 4096 - 3
+"""Instructions of a program: BPF_MAXINSNS, less what `Program.for_kernel` adds."""
 CELLS = 16
 """Cells of scratch memory: BPF_MEMWORDS."""
 
@@ -21,9 +21,9 @@ JA, JEQ, JGT, JGE, JSET = range(0x00, 0x50, 0x10)
 K, X, A = 0x00, 0x08, 0x10  # operand
 TAX, TXA = 0x00, 0x80
 
-_LOADS = {LD | size | mode for size in (W, H, B) for mode in (ABS, IND)}
+_LOADS = {LDX | B | MSH} | {LD | size | mode for size in (W, H, B) for mode in (ABS, IND)}
 _MEMORY = {LD | MEM, LDX | MEM, ST, STX}
-_PLAIN = {LD | IMM, LD | LEN, LDX | IMM, LDX | LEN, LDX | B | MSH, ALU | NEG, RET | K, RET | A, MISC | TAX, MISC | TXA}
+_PLAIN = {LD | IMM, LD | LEN, LDX | IMM, LDX | LEN, ALU | NEG, RET | K, RET | A, MISC | TAX, MISC | TXA}
 _ARITHMETIC = {ALU | operation | of for operation in range(0x00, 0xB0, 0x10) if operation != NEG for of in (K, X)}
 _BRANCHES = {JMP | test | of for test in (JEQ, JGT, JGE, JSET) for of in (K, X)}
 _KNOWN = _LOADS | _MEMORY | _PLAIN | _ARITHMETIC | _BRANCHES | {JMP | JA}
@@ -50,7 +50,10 @@ class Program:
         Where it has taken one, the frame is let through: only with its tag back does the program mean what it says.
         """
         tagged = [(LD | W | ABS, 0, 0, _TAG_PRESENT), (JMP | JEQ | K, 0, 1, 1), (RET | K, 0, 0, snaplen)]
-        return np.concatenate([_code(tagged), self.code])
+        code = np.concatenate([_code(tagged), self.code])
+        keeps = code["code"] == RET | K
+        code["k"][keeps] = np.minimum(code["k"][keeps], snaplen)
+        return code
 
 
 def check(code: np.ndarray) -> None:
@@ -67,7 +70,9 @@ def check(code: np.ndarray) -> None:
         after = at + 1
         furthest = k if operation == JMP | JA else max(jt, jf) if operation in _BRANCHES else 0
         if after + furthest >= len(code) and operation & 7 != RET:
-            raise ValueError(f"instruction {at} leads past the end")
+            raise ValueError(f"instruction {at} leads backwards or past the end, as for protochain")
+        if k >= _NEGATIVE and operation in _LOADS:
+            raise ValueError(f"instruction {at} asks for what is not in a frame, as for inbound and outbound")
         if not _may(operation, k):
             raise ValueError(f"instruction {at} must not have the number {k}")
 
@@ -75,8 +80,6 @@ def check(code: np.ndarray) -> None:
 def _may(operation: int, k: int) -> bool:
     if operation in _MEMORY:
         return k < CELLS
-    if operation in _LOADS or operation == LDX | B | MSH:
-        return k < _NEGATIVE
     if operation in _DIVISIONS:
         return k != 0
     return k < 32 if operation in _SHIFTS else True

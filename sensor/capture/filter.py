@@ -60,7 +60,7 @@ class Filter:
         self.rejected += judge(program.code, data, frames, rows, self._memory, keep)
 
     def _of(self, linktype: int) -> Program | None:
-        """At most one program for each of the 65536 link types, and for what is not known none is kept but its name."""
+        """The program for a link type; None, which is remembered too, where it has none."""
         if linktype not in self._programs:
             try:
                 self._programs[linktype] = self.program(linktype)

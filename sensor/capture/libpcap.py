@@ -41,7 +41,7 @@ def compile_filter(text: str, linktype: int, snaplen: int = CAPLEN_MAX) -> Progr
     try:
         check(code)
     except ValueError as error:
-        raise CaptureError(f"filter {text!r}: it asks for what no file holds, as inbound and outbound do") from error
+        raise CaptureError(f"filter {text!r}: {error}; write it without") from error
     return Program(text, code)
 
 
