@@ -78,8 +78,8 @@ class Live:
     def blocks(self, size: int = FULL_BLOCK) -> Iterator[Block]:
         """Frames as they come, at most `size` a block, until `stop`; to be asked for once.
 
-        A block is valid until the next one is asked for. Where nothing comes for `wait_s` there is an empty one. After
-        `stop` follows what is still in the ring, and then the counters are exact.
+        A block is valid until the next one is asked for. Where nothing comes for `wait_s`, or something happened to the
+        link, there is an empty one. After `stop` follows what is still in the ring, and then the counters are exact.
         """
         rows = np.zeros(size, FRAME)
         while True:
@@ -178,8 +178,8 @@ class Live:
         """Empty blocks until the interface is there again, or until `stop`."""
         self._ring.close()  # before the next one is opened: a dead socket would keep a fanout group from being made
         while not (self._stopping or self._reopen()):
-            if not self._wait():
-                yield Block((NO_BYTES,), np.zeros(0, FRAME))
+            self._wait()
+            yield Block((NO_BYTES,), np.zeros(0, FRAME))
 
     def _reopen(self) -> bool:
         try:
@@ -194,7 +194,7 @@ class Live:
         return True
 
     def _wait(self) -> bool:
-        """Whether something happened within `wait_s`: frames, the link, or `stop`."""
+        """Wait for frames, the link, or `stop`, but no longer than `wait_s`; whether frames may have come."""
         assert self._stop is not None, "the source is closed"
         poller = select.poll()
         poller.register(self._stop, select.POLLIN)
@@ -207,9 +207,10 @@ class Live:
             self.seen_until = system_ns() - 2 * self._settings.retire_ms * _MS
         if self._watch is not None and self._watch.fileno() in ready:
             self._watch.read()
-        if not self._is_gone and ready.get(self._ring.socket.fileno()) != select.POLLIN:
+        state = ready.get(self._ring.socket.fileno(), 0)
+        if not self._is_gone and state != select.POLLIN:
             self._look()
-        return bool(ready)
+        return bool(state & select.POLLIN)
 
     def _look(self) -> None:
         """Find out how the interface is, and begin or end a gap."""

@@ -1,0 +1,138 @@
+"""The network interfaces of this machine, as far as capture wants to know, and which of them to take unasked.
+
+Of the network namespace of the calling thread. Needs no privilege. pyroute2 is imported when it is first used: that
+takes 0.1 s.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import socket
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sensor.capture.af_packet import ARPHRD_LOOPBACK, LINKTYPES
+
+_UP = 0x1
+_SIOCETHTOOL, _GDRVINFO, _DRVINFO_SIZE = 0x8946, 0x3, 196  # <linux/sockios.h>, <linux/ethtool.h>
+_SPEED_MAX = 1 << 24  # Mbit/s; what is not known is given as all ones
+_OFFLOADS = {
+    "gro": "generic-receive-offload",
+    "lro": "large-receive-offload",
+    "tso": "tcp-segmentation-offload",
+    "rx-vlan": "rx-vlan-offload",
+}
+_COUNTERS = ("rx_packets", "rx_bytes", "rx_dropped", "rx_missed_errors")
+_COPIES = {"vxlan", "geneve", "gretap", "ip6gretap", "erspan", "ifb"}
+"""Kinds whose frames pass another interface too: inside of tunnels, which decode looks into, or redirected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What one interface is and has seen."""
+
+    name: str
+    index: int
+    kind: str
+    """What software makes it ("bridge", "veth", "vlan", ...), "" for hardware and loopback."""
+    is_up: bool
+    """Whether it is to be up; `state` tells whether it is."""
+    state: str
+    """RFC 2863's operational state in lower case: up, down, lowerlayerdown, dormant, unknown (as of loopback), ..."""
+    hardware: int
+    """ARPHRD_ number."""
+    linktype: int | None
+    """LINKTYPE_ of its frames; None if it cannot be captured from."""
+    mtu: int
+    promiscuity: int
+    """How many have asked for what is not addressed to it."""
+    driver: str
+    """"" where there is none to tell."""
+    speed: int | None
+    """Mbit/s."""
+    offloads: dict[str, bool]
+    """gro, lro and tso put frames together, rx-vlan takes tags off; empty where the driver does not tell."""
+    statistics: dict[str, int]
+    """rx_packets, rx_bytes, rx_dropped, rx_missed_errors, since the driver was loaded."""
+    master: int | None = None
+    """Index of the bridge or bond that it is a port of."""
+    below: int | None = None
+    """Index of the interface of this namespace that it lies upon, or of a veth's other end."""
+
+
+def list_interfaces() -> list[Interface]:
+    """All interfaces, in order of their index."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as route:
+        links = list(route.get_links())
+    return sorted((_interface(link) for link in links), key=lambda each: each.index)
+
+
+def automatic(interfaces: Iterable[Interface]) -> list[Interface]:
+    """Those that together see each frame of this machine once, as far as can be told.
+
+    All that are up, save: loopback; those of a link layer that is not read; ports of a bridge or a bond that is up (it
+    sees what they see, once it is promiscuous); what lies upon another one taken (vlan, macvlan), and of a veth with
+    both ends here the second; and tunnels and ifb, as their frames pass another interface in another form.
+    """
+    able = {each.index: each for each in interfaces if _is_able(each)}
+    alone = [each for each in able.values() if each.master not in able]
+    return [each for each in alone if each.below not in able or (each.kind == "veth" and each.index < each.below)]
+
+
+def _is_able(each: Interface) -> bool:
+    is_live = each.is_up and each.state in ("up", "unknown")
+    return is_live and each.linktype is not None and each.hardware != ARPHRD_LOOPBACK and each.kind not in _COPIES
+
+
+def _interface(link: Any) -> Interface:
+    name, statistics = link.get("ifname"), link.get("stats64") or {}
+    about = link.get("linkinfo")
+    is_elsewhere = link.get("link_netnsid") is not None
+    return Interface(
+        name=name,
+        index=link["index"],
+        kind=(about.get("kind") if about else None) or "",
+        is_up=bool(link["flags"] & _UP),
+        state=(link.get("operstate") or "unknown").lower(),
+        hardware=link["ifi_type"],
+        linktype=LINKTYPES.get(link["ifi_type"]),
+        mtu=link.get("mtu") or 0,
+        promiscuity=link.get("promiscuity") or 0,
+        driver=_driver(name),
+        speed=_speed(name),
+        offloads=_offloads(name),
+        statistics={counter: statistics.get(counter, 0) for counter in _COUNTERS},
+        master=link.get("master"),
+        below=None if is_elsewhere else link.get("link"),
+    )
+
+
+def _driver(name: str) -> str:
+    answer = ctypes.create_string_buffer(struct.pack("I", _GDRVINFO), _DRVINFO_SIZE)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking, contextlib.suppress(OSError):
+        fcntl.ioctl(asking, _SIOCETHTOOL, struct.pack("16sP16x", name.encode(), ctypes.addressof(answer)))
+        return answer.raw[4:36].split(b"\0")[0].decode(errors="replace")
+    return ""
+
+
+def _speed(name: str) -> int | None:
+    speed = _ask(name, "get_link_settings")
+    return int(speed.speed) if speed is not None and 0 < speed.speed < _SPEED_MAX else None
+
+
+def _offloads(name: str) -> dict[str, bool]:
+    flags = _ask(name, "get_offload_flags")
+    return {} if flags is None else {short: flags[long] for short, long in _OFFLOADS.items()}
+
+
+def _ask(name: str, question: str) -> Any:
+    """What the driver answers, None where it does not."""
+    from pyroute2.ethtool.ioctl import EthtoolError, IoctlEthtool
+
+    with contextlib.closing(IoctlEthtool(name)) as ethtool, contextlib.suppress(EthtoolError, OSError):
+        return getattr(ethtool, question)()
+    return None
