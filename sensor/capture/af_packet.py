@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from sensor.capture.bpf import Program, attach, drop_all, take_all
 from sensor.capture.fanout import Fanout, join
 from sensor.capture.fault import CaptureError
-from sensor.capture.ifreq import interface_index
+from sensor.capture.ifreq import hardware, interface_index
 from sensor.capture.reader import CAPLEN_MAX
 
 SOL_PACKET = 263
 PACKET_ADD_MEMBERSHIP, PACKET_RX_RING, PACKET_STATISTICS = 1, 5, 6
-PACKET_VERSION, PACKET_RESERVE, PACKET_IGNORE_OUTGOING = 10, 12, 23
+PACKET_VERSION, PACKET_IGNORE_OUTGOING = 10, 23
 PACKET_MR_PROMISC = 1
 TPACKET_V3 = 2
 ETH_P_ALL = 3
@@ -41,9 +41,6 @@ _REFUSED = {
     823: "a GRE tunnel over IPv6",
     824: "netlink monitor",
 }
-
-TAG = 4
-"""Bytes of an 802.1Q tag, and of room kept before each frame to put one back (`Ring`)."""
 
 BLOCK_BYTES = 1 << 18
 """Of a block, unless told otherwise: a frame of 64 KiB that the card has put together fits some times."""
@@ -105,6 +102,21 @@ class Opened:
         return LINKTYPES[self.socket.getsockname()[3]]
 
 
+def linktype_of(interface: str, asking: socket.socket | None = None) -> int:
+    """The LINKTYPE_ for which a filter is to be compiled. Needs no privilege.
+
+    CaptureError where it cannot be captured from, OSError ENODEV where there is no such interface.
+    """
+    with contextlib.ExitStack() as stack:
+        if asking is None:
+            asking = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        number = hardware(asking, interface)
+    if number not in LINKTYPES:
+        kind = _REFUSED.get(number, "of a kind unknown here")
+        raise CaptureError(f"{interface}: its link layer, {kind} (ARPHRD {number}), is not read; name an Ethernet one")
+    return LINKTYPES[number]
+
+
 def open_ring(settings: Settings) -> Opened:
     """Open, set up and bind a socket; CaptureError says why that cannot be, OSError ENODEV that there is no interface.
 
@@ -136,7 +148,6 @@ def _prepare(opened: socket.socket, settings: Settings) -> int | None:
 
 def _ring(opened: socket.socket, settings: Settings) -> None:
     opened.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
-    opened.setsockopt(SOL_PACKET, PACKET_RESERVE, TAG)
     ring = settings.ring
     if ring.size > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2:  # Linux would kill for it, not refuse
         raise _too_large(settings)
@@ -158,13 +169,10 @@ def _too_large(settings: Settings) -> CaptureError:
 def _bind(opened: socket.socket, settings: Settings) -> None:
     name = settings.interface
     try:
-        index = interface_index(opened, name)
-        opened.bind((name, 0))  # with protocol 0 it is bound, and still takes nothing
-        hardware = opened.getsockname()[3]
-        if hardware not in LINKTYPES:
-            kind = _REFUSED.get(hardware, "of a kind unknown here")
-            raise CaptureError(f"{name}: its link layer, {kind} (ARPHRD {hardware}), is not read; name an Ethernet one")
-        if hardware == ARPHRD_LOOPBACK:  # there each packet passes twice, out and in again
+        index, linktype = interface_index(opened, name), linktype_of(name, opened)
+        if settings.program is not None and settings.program.linktype != linktype:
+            raise CaptureError(f"{name}: of link type {linktype}, its filter is for {settings.program.linktype}")
+        if hardware(opened, name) == ARPHRD_LOOPBACK:  # there each packet passes twice, out and in again
             opened.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         if settings.promiscuous:
             opened.setsockopt(

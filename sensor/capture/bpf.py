@@ -41,6 +41,8 @@ class Program:
 
     text: str
     """The filter that it was compiled from."""
+    linktype: int
+    """LINKTYPE_ of the frames that it is for."""
     code: np.ndarray
     """INSTRUCTION rows."""
 

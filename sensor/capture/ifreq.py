@@ -1,11 +1,11 @@
-"""What a socket's own network namespace says of an interface: its index and whether it is up (netdevice(7))."""
+"""What a socket's own network namespace says of an interface: index, kind of hardware, and state (netdevice(7))."""
 
 import errno
 import fcntl
 import socket
 import struct
 
-_SIOCGIFFLAGS, _SIOCGIFINDEX = 0x8913, 0x8933
+_SIOCGIFFLAGS, _SIOCGIFHWADDR, _SIOCGIFINDEX = 0x8913, 0x8927, 0x8933
 _NAME_MAX = 15
 _UP, _RUNNING = 0x1, 0x40
 
@@ -13,6 +13,11 @@ _UP, _RUNNING = 0x1, 0x40
 def interface_index(of: socket.socket, name: str) -> int:
     """The interface's index; OSError ENODEV if there is none of that name."""
     return int(struct.unpack_from("i", _ask(of, _SIOCGIFINDEX, name), 16)[0])
+
+
+def hardware(of: socket.socket, name: str) -> int:
+    """Its kind, an ARPHRD_ number; OSError ENODEV if there is none of that name."""
+    return int(struct.unpack_from("H", _ask(of, _SIOCGIFHWADDR, name), 16)[0])
 
 
 def is_up(of: socket.socket, name: str) -> bool:

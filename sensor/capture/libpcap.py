@@ -42,7 +42,7 @@ def compile_filter(text: str, linktype: int, snaplen: int = CAPLEN_MAX) -> Progr
         check(code)
     except ValueError as error:
         raise CaptureError(f"filter {text!r}: {error}; write it without") from error
-    return Program(text, code)
+    return Program(text, linktype, code)
 
 
 def _compile(library: Any, handle: int, text: str) -> np.ndarray:

@@ -1,8 +1,8 @@
 """A TPACKET_V3 ring in use: finds the frames of each kernel block where they lie, and gives the block back after.
 
 <linux/if_packet.h> says what the kernel writes. A block is the kernel's until it sets the status to user, and ours, to
-write as well, until we set it back. A VLAN tag that the kernel took out of a frame is written back in front of it, so
-that the frame is what the wire showed and what a file would hold.
+write as well, until we set it back. A VLAN tag that the kernel took out of a frame is written back, so that the frame
+is what the wire showed and what a file would hold: its addresses move forward, onto a sockaddr_ll that no one needs.
 """
 
 import socket
@@ -11,7 +11,7 @@ import struct
 import numpy as np
 
 from sensor._jit import njit
-from sensor.capture.af_packet import LINKTYPE_ETHERNET, PACKET_STATISTICS, SOL_PACKET, TAG, Geometry, Opened
+from sensor.capture.af_packet import LINKTYPE_ETHERNET, PACKET_STATISTICS, SOL_PACKET, Geometry, Opened
 from sensor.capture.bpf import CELLS, attach, drop_all
 from sensor.capture.bpf_run import judge
 from sensor.capture.mapping import Mapping
@@ -23,7 +23,7 @@ _HEADER = 48  # bytes of a frame's header: tpacket3_hdr
 _KERNEL, _USER = 0, 1
 _TAGGED, _TPID = 1 << 4, 1 << 6  # TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID
 _ADDRESSES = 12  # bytes of an Ethernet header before the tag
-_8021Q = 0x8100
+_8021Q, _TAG = 0x8100, 4
 
 COUNTERS = (
     "kernel_packets",  # let through by the kernel's filter, lost ones included
@@ -55,12 +55,12 @@ def walk_block(data, halves, words, begin, end, at, left, snaplen, given, frames
         word = at >> 2
         caplen, wirelen = np.int64(words[word + 3]), np.int64(words[word + 4])
         status, start = words[word + 5], at + np.int64(halves[(at >> 1) + 12])
-        if start < at + _HEADER + TAG or start + caplen > end:
+        if start < at + _HEADER + _TAG or start + caplen > end:
             return n, at, 0, left, tags
         if status & _TAGGED and is_ethernet:
             tpid = halves[(at >> 1) + 18] if status & _TPID else _8021Q
             start, caplen = _put_tag_back(data, start, caplen, snaplen, tpid, words[word + 8])
-            wirelen += TAG
+            wirelen += _TAG
             tagged[tags] = n
             tags += 1
         frames[n] = given[0]
@@ -79,15 +79,15 @@ def walk_block(data, halves, words, begin, end, at, left, snaplen, given, frames
 
 @njit
 def _put_tag_back(data, start, caplen, snaplen, tpid, tci):
-    """Move the addresses forward into the room kept there, and write the tag behind them; the frame's new bounds."""
+    """Move the addresses forward by a tag, and write it behind them; return the frame's new bounds."""
     if caplen < _ADDRESSES:  # the tag lies behind what was captured
         return start, caplen
     for i in range(start, start + _ADDRESSES):
-        data[i - TAG] = data[i]
-    tag = start + _ADDRESSES - TAG
+        data[i - _TAG] = data[i]
+    tag = start + _ADDRESSES - _TAG
     data[tag], data[tag + 1] = tpid >> 8 & 0xFF, tpid & 0xFF
     data[tag + 2], data[tag + 3] = tci >> 8 & 0xFF, tci & 0xFF
-    return start - TAG, min(caplen + TAG, max(snaplen, caplen))
+    return start - _TAG, min(caplen + _TAG, max(snaplen, caplen))
 
 
 class Ring:

@@ -3,9 +3,12 @@
 import contextlib
 import errno
 import fcntl
+import os
 import random
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +17,8 @@ import numpy as np
 import pytest
 
 from sensor.capture import CaptureError, open_savefiles
-from sensor.capture.af_packet import Geometry, Settings, open_ring
+from sensor.capture.af_packet import Geometry, Settings, linktype_of, open_ring
+from sensor.capture.libpcap import compile_filter
 from sensor.capture.live import Live
 from sensor.decode.decoder import Decoder
 from tests.capture.capture_files import Packet, pcap
@@ -227,7 +231,61 @@ def test_a_link_layer_that_is_not_read_is_refused_by_name(wire, hardware, kind):
         open_ring(Settings("tun", ROOMY))
 
 
+def test_a_filter_for_another_link_layer_is_refused(wire):
+    with tun(wire):
+        assert (linktype_of("tun"), linktype_of("near"), linktype_of("lo")) == (101, 1, 1)
+        program = compile_filter("ip", 101)
+        with wire.live(interface="tun", program=program) as live:
+            assert balanced(live.counters)
+        with pytest.raises(CaptureError, match="near: of link type 1, its filter is for 101"):
+            open_ring(Settings("near", ROOMY, program=program))
+
+
 def test_a_ring_that_cannot_be_had_says_so(wire):
     refused = pytest.raises(CaptureError, match="near: no memory for a ring of 4194304 MB; make it smaller")
     with wire.host.inside(), refused:
         open_ring(Settings("near", Geometry(1 << 30, 4096)))
+
+
+UNPRIVILEGED = """
+import os, socket, sys
+from sensor.capture.af_packet import Geometry, Opened, Settings
+from sensor.capture.live import Live
+with socket.socket(fileno=int(sys.argv[1])) as given:
+    _, (descriptor,), *_ = socket.recv_fds(given, 1, 1)
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    except PermissionError:
+        print("unprivileged", file=sys.stderr)
+    opened = Opened(socket.socket(fileno=descriptor), Settings("near", Geometry(1 << 16, 16)))
+    with Live(opened.settings, opener=lambda settings: opened, wait_s=0.05) as live:
+        given.send(b"r")
+        for block in live.blocks():
+            if live.counters["packets_read"] == 20:
+                live.stop()
+        print(live.counters["packets_read"], live.counters["kernel_packets"])
+"""
+
+
+def test_a_ring_is_used_without_any_privilege_by_whom_it_is_given_to(wire):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        opened = wire.opener(Settings("near", Geometry(1 << 16, 16)))
+        with wire.host.inside():
+            child = subprocess.Popen(
+                [sys.executable, "-c", UNPRIVILEGED, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+                text=True,
+            )
+        with opened.socket:
+            socket.send_fds(ours, [b"r"], [opened.socket.fileno()])
+        assert ours.recv(1) == b"r"
+        wire.send([udp(i) for i in range(20)])
+        out, err = child.communicate(timeout=30)
+    assert (out, err) == ("20 20\n", "unprivileged\n")
