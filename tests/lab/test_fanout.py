@@ -122,6 +122,19 @@ def test_one_that_leaves_gives_its_share_to_those_who_stay(wire):
         assert sorted(number(data) for data in shared([stays], sent)[0]) == list(range(sent))
 
 
+def test_one_that_joins_has_no_frame_that_another_has(wire):
+    sender = Sender(wire.sender(), lambda i: udp(i, source=i % 50))
+    sender.start()
+    try:
+        for _ in range(20):
+            with group(wire, 4) as lives:
+                until = sum(live.counters["kernel_packets"] for live in lives) + 100
+                found = [number(data) for each in shared(lives, until) for data in each]
+                assert len(set(found)) == len(found) > 0
+    finally:
+        sender.finish()
+
+
 def test_a_group_of_another_kind_refuses(wire):
     with group(wire, 1) as (live,), pytest.raises(CaptureError, match=r"near: cannot join a fanout group: .*mode"):
         wire.live(fanout=Fanout(by="cpu", group=live.group))

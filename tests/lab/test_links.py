@@ -136,6 +136,14 @@ def test_down_and_up_is_a_gap(wire, watched):
     assert balanced(counters) and counters["kernel_packets"] == 40
 
 
+def test_down_and_up_before_anyone_looks_is_a_gap_too(wire):
+    with reading(wire, watched=False) as source:
+        wire.set("near", "down")
+        wire.set("near", "up")
+        source.until(lambda: source.live.gaps)
+        assert source.live.counters["gaps"] == 1 and source.live.gaps[0].reason == "down"
+
+
 @pytest.mark.parametrize("watched", [True, False])
 def test_deleted_and_made_again_is_opened_again(wire, watched):
     first, second = [udp(i) for i in range(20)], [udp(i) for i in range(20, 40)]

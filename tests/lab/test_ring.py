@@ -198,6 +198,42 @@ def drops_of_a_reader_held_up(wire, seed):
     return counters["ring_drops"]
 
 
+def test_stop_ends_in_the_midst_of_traffic_and_nothing_is_let_in_after(wire):
+    sender = Sender(wire.sender())
+    sender.start()
+    try:
+        for _ in range(5):
+            with wire.live(ring=Geometry(1 << 14, 8)) as live:
+                found = 0
+                for block in live.blocks():
+                    found += len(block.frames)
+                    if found > 200:
+                        live.stop()
+                counters, sent = live.counters, sender.sent
+                while sender.sent < sent + 100:
+                    pass
+                live._ring.read_statistics()
+                assert balanced(counters) and live.counters == counters | {"gap_ns": 0}
+    finally:
+        sender.finish()
+
+
+def test_a_damaged_block_is_counted_and_passed_over(wire):
+    with wire.live(ring=Geometry(1 << 12, 16)) as live:
+        wire.send([udp(i) for i in range(60)])
+        words = live._ring.data.view(np.uint32)
+        while live._ring.waiting < 60 or not words[2] & 1:
+            pass
+        block, first = int(words[3]), int(words[4])
+        words[first // 4 + 3] = 0xFFFFFFFF  # the first frame's captured length
+        started = time.monotonic()
+        found = take(live, 60 - block)
+        counters = live.counters
+    assert [number(data) for data, *_ in found] == list(range(block, 60))
+    assert counters["packets_malformed"] == block > 1 and counters["packets_read"] == 60 - block
+    assert balanced(counters) and time.monotonic() - started < 4  # it knows that nothing is left to wait for
+
+
 def test_no_such_interface(wire):
     for name in ("nowhere", "a-name-longer-than-any", "near\0"):
         with wire.host.inside(), pytest.raises(OSError) as raised:
