@@ -9,17 +9,19 @@ KEPT = 256
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """From when to when, in ns since the epoch by the system's clock, and why."""
+    """Of which interface, from when to when, in ns since the epoch by the system's clock, and why."""
 
+    interface: str
     start: int
     end: int
     reason: str
 
 
 class Gaps:
-    """Takes down the gaps of one source."""
+    """Takes down the gaps of one interface."""
 
-    def __init__(self) -> None:
+    def __init__(self, interface: str) -> None:
+        self._interface = interface
         self.kept: deque[Gap] = deque(maxlen=KEPT)
         self.count = 0
         """Gaps begun."""
@@ -45,7 +47,7 @@ class Gaps:
     def end(self, now: int) -> None:
         """The gap, if there is one, is over."""
         if self._start is not None:
-            gap = Gap(self._start, max(now, self._start), self._reason)
+            gap = Gap(self._interface, self._start, max(now, self._start), self._reason)
             self.kept.append(gap)
             self._ns += gap.end - gap.start
             self._start = None

@@ -94,7 +94,7 @@ class Ring:
     """The frames of one opened socket."""
 
     def __init__(self, opened: Opened, counts: np.ndarray, *, number: int = 0) -> None:
-        """`counts` takes what is counted; `number` is for the frames' column `interface`."""
+        """`counts` takes what is counted; `number` is for the frames' columns `buffer` and `interface`."""
         self.socket: socket.socket = opened.socket
         self._geometry: Geometry = opened.settings.ring
         self._mapping = Mapping(opened.socket, self._geometry.size)
@@ -104,7 +104,7 @@ class Ring:
         self._snaplen = opened.settings.snaplen
         self._program = opened.settings.program
         self._given = np.zeros(1, FRAME)
-        self._given[0]["linktype"], self._given[0]["interface"] = opened.linktype, number
+        self._given["linktype"], self._given["interface"], self._given["buffer"] = opened.linktype, number, number
         self._memory = np.zeros(CELLS, np.int64)
         self._tagged = np.empty(0, np.int64)
         self._counts = counts

@@ -49,7 +49,7 @@ def test_pyroute2_is_not_imported_before_it_is_used():
 
 
 def test_gaps_are_added_up_and_the_oldest_forgotten():
-    gaps = Gaps()
+    gaps = Gaps("eth0")
     gaps.end(5)
     assert not gaps.is_open and (gaps.count, gaps.ns(9)) == (0, 0)
     gaps.begin(10, "down")
@@ -58,9 +58,9 @@ def test_gaps_are_added_up_and_the_oldest_forgotten():
     gaps.end(20)
     gaps.begin(30, "down")
     gaps.end(25)  # the system's clock was set back
-    assert list(gaps.kept) == [Gap(10, 20, "deleted"), Gap(30, 30, "down")] and gaps.ns(99) == 10
+    assert list(gaps.kept) == [Gap("eth0", 10, 20, "deleted"), Gap("eth0", 30, 30, "down")] and gaps.ns(99) == 10
     for i in range(KEPT + 1):
         gaps.begin(100 + i, "down")
         gaps.end(101 + i)
-    assert len(gaps.kept) == KEPT and gaps.kept[0] == Gap(101, 102, "down")
+    assert len(gaps.kept) == KEPT and gaps.kept[0] == Gap("eth0", 101, 102, "down")
     assert (gaps.count, gaps.ns(0)) == (KEPT + 3, 10 + KEPT + 1)

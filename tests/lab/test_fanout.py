@@ -8,7 +8,7 @@ import pytest
 from sensor.capture import CaptureError, af_packet
 from sensor.capture.af_packet import Geometry
 from sensor.capture.fanout import Fanout, join
-from tests.lab.wire import ROOMY, Sender, balanced, copied, number, of_blocks, udp, wire
+from tests.lab.wire import ROOMY, Sender, balanced, copied, group_of, number, of_blocks, udp, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 assert wire  # a fixture
@@ -21,9 +21,9 @@ def group(wire, count, ring=ROOMY, **options):
     with contextlib.ExitStack() as stack:
         lives = []
         for _ in range(count):
-            live = wire.live(fanout=fanout, ring=ring, number=len(lives), wait_s=0.01)
+            live = wire.live(fanout=fanout, ring=ring, wait_s=0.01)
             lives.append(stack.enter_context(live))
-            fanout = Fanout(**options | {"group": lives[0].group})
+            fanout = Fanout(**options | {"group": group_of(lives[0])})
         yield lives
 
 
@@ -63,7 +63,7 @@ def test_by_cpu_each_frame_is_in_one_ring(wire):
 
 def test_two_groups_of_an_interface_get_all_frames_each(wire):
     with group(wire, 2) as first, group(wire, 2) as second:
-        assert first[0].group == first[1].group != second[0].group == second[1].group
+        assert group_of(first[0]) == group_of(first[1]) != group_of(second[0]) == group_of(second[1])
         wire.send([udp(i, source=i) for i in range(200)])
         for lives in (first, second):
             assert sorted(number(data) for each in shared(lives, 200) for data in each) == list(range(200))
@@ -128,7 +128,7 @@ def test_one_that_joins_has_no_frame_that_another_has(wire, monkeypatch):
     def join_late(*arguments):
         if lives:  # the second one is bound, and not yet in the group
             wire.send(sent)
-            while lives[0]._ring.waiting < 50:
+            while lives[0].taps[0].ring.waiting < 50:
                 pass
         return join(*arguments)
 
@@ -136,10 +136,10 @@ def test_one_that_joins_has_no_frame_that_another_has(wire, monkeypatch):
     with contextlib.ExitStack() as stack:
         lives = []
         lives.append(stack.enter_context(wire.live(fanout=Fanout())))
-        lives.append(stack.enter_context(wire.live(fanout=Fanout(group=lives[0].group))))
+        lives.append(stack.enter_context(wire.live(fanout=Fanout(group=group_of(lives[0])))))
         assert shared(lives, 50) == [sent, []]
 
 
 def test_a_group_of_another_kind_refuses(wire):
     with group(wire, 1) as (live,), pytest.raises(CaptureError, match=r"near: cannot join a fanout group: .*mode"):
-        wire.live(fanout=Fanout(by="cpu", group=live.group))
+        wire.live(fanout=Fanout(by="cpu", group=group_of(live)))

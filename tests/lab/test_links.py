@@ -12,7 +12,7 @@ from sensor.capture.filter import Filter
 from sensor.capture.gaps import Gap
 from sensor.capture.interfaces import automatic, list_interfaces
 from sensor.capture.link_watch import LinkEvent, LinkWatch
-from tests.lab.wire import Sender, balanced, copied, udp, wire
+from tests.lab.wire import Sender, balanced, copied, group_of, udp, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 assert wire  # a fixture
@@ -168,7 +168,7 @@ def test_what_came_before_the_end_is_delivered_though_the_interface_is_gone(wire
     sent = [udp(i) for i in range(200)]
     with reading(wire, retire_ms=100) as source:
         wire.send(sent)
-        while source.live._ring.waiting < 200:
+        while source.live.taps[0].ring.waiting < 200:
             pass
         wire.delete()
         wire.make()
@@ -202,12 +202,12 @@ def test_a_fanout_group_finds_itself_again(wire):
     sent = [udp(i, source=i) for i in range(400)]
     with contextlib.ExitStack() as stack:
         one = stack.enter_context(reading(wire, watched=False, fanout=Fanout()))
-        group = one.live.group
+        group = group_of(one.live)
         other = stack.enter_context(reading(wire, watched=False, fanout=Fanout(group=group)))
         wire.delete()
         wire.make()
         step_all((one, other), lambda: all(each.live.counters["reopened"] and each.live.gaps for each in (one, other)))
-        assert one.live.group == other.live.group == group
+        assert group_of(one.live) == group_of(other.live) == group
         wire.send(sent)
         step_all((one, other), lambda: sum(each.live.counters["kernel_packets"] for each in (one, other)) == 400)
         found = [one.rest(), other.rest()]
@@ -223,13 +223,13 @@ def test_the_account_is_exact_while_the_interface_comes_and_goes(wire):
             source.until(lambda many=many: source.live.counters["kernel_packets"] > many)
             if round_ % 2:
                 wire.set("near", "down")
-                source.until(lambda: source.live._gaps.is_open)
+                source.until(lambda: source.live.taps[0]._gaps.is_open)
                 wire.set("near", "up")
             else:
                 wire.delete()
                 wire.make()
             sender.finish()
-            source.until(lambda: source.live._gaps.count > 0 and not source.live._gaps.is_open)
+            source.until(lambda: source.live.taps[0]._gaps.count > 0 and not source.live.taps[0]._gaps.is_open)
         found = source.rest()
         assert balanced(source.live.counters) and len(found) == source.live.counters["packets_read"]
         assert source.live.counters["reopened"] == 2

@@ -35,12 +35,12 @@ SIZES = [60, 61, 64, 127, 500, 1514]
 def test_frames_are_delivered_byte_for_byte_and_in_order(wire):
     sent = [udp(i, size=SIZES[i % len(SIZES)]) for i in range(2000)]
     before = time.time_ns()
-    with wire.live(number=3) as live:
+    with wire.live() as live:
         wire.send(sent)
         found = take(live, len(sent))
         counters = live.counters
     assert [data for data, *_ in found] == sent
-    assert all(wirelen == len(data) and (link, index) == (1, 3) for data, wirelen, _, link, index in found)
+    assert all(wirelen == len(data) and (link, index) == (1, 0) for data, wirelen, _, link, index in found)
     times = [ts for _, _, ts, *_ in found]
     assert is_sorted(times) and before <= times[0] and times[-1] <= time.time_ns()
     assert len({ts % 1000 for ts in times}) > 100  # nanoseconds, not microseconds
@@ -145,7 +145,7 @@ def test_stop_from_another_thread_ends_a_wait_and_gives_the_rest(wire):
     sent = [udp(i) for i in range(100)]
     with wire.live(wait_s=30, retire_ms=200) as live:
         wire.send(sent)
-        while live._ring.waiting < len(sent):
+        while live.taps[0].ring.waiting < len(sent):
             pass
         other = threading.Thread(target=live.stop)
         other.start()
@@ -212,7 +212,7 @@ def test_stop_ends_in_the_midst_of_traffic_and_nothing_is_let_in_after(wire):
                 counters, sent = live.counters, sender.sent
                 while sender.sent < sent + 100:
                     pass
-                live._ring.read_statistics()
+                live.taps[0].ring.read_statistics()
                 assert balanced(counters) and live.counters == counters | {"gap_ns": 0}
     finally:
         sender.finish()
@@ -221,8 +221,8 @@ def test_stop_ends_in_the_midst_of_traffic_and_nothing_is_let_in_after(wire):
 def test_a_damaged_block_is_counted_and_passed_over(wire):
     with wire.live(ring=Geometry(1 << 12, 16)) as live:
         wire.send([udp(i) for i in range(60)])
-        words = live._ring.data.view(np.uint32)
-        while live._ring.waiting < 60 or not words[2] & 1:
+        words = live.taps[0].ring.data.view(np.uint32)
+        while live.taps[0].ring.waiting < 60 or not words[2] & 1:
             pass
         block, first = int(words[3]), int(words[4])
         words[first // 4 + 3] = 0xFFFFFFFF  # the first frame's captured length
@@ -297,7 +297,7 @@ with socket.socket(fileno=int(sys.argv[1])) as given:
     except PermissionError:
         print("unprivileged", file=sys.stderr)
     opened = Opened(socket.socket(fileno=descriptor), Settings("near", Geometry(1 << 16, 16)))
-    with Live(opened.settings, opener=lambda settings: opened, wait_s=0.05) as live:
+    with Live([opened.settings], opener=lambda settings: opened, wait_s=0.05) as live:
         given.send(b"r")
         for block in live.blocks():
             if live.counters["packets_read"] == 20:

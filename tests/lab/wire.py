@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +29,15 @@ class Wire:
         self.host.configure({"ipv6/conf/default/disable_ipv6": "1", "ipv6/conf/lo/disable_ipv6": "1"})
         self.make()
 
-    def make(self):
+    def make(self, near="near", far="far"):
         with self.route() as route:
-            route.link("add", ifname="near", kind="veth", peer={"ifname": "far"})
-        self.set("far", "up")
-        self.set("near", "up")
+            route.link("add", ifname=near, kind="veth", peer={"ifname": far})
+        self.set(far, "up")
+        self.set(near, "up")
 
-    def delete(self):
+    def delete(self, near="near"):
         with self.route() as route:
-            route.link("del", index=route.link_lookup(ifname="near")[0])
+            route.link("del", index=route.link_lookup(ifname=near)[0])
 
     def set(self, name, state):
         with self.route() as route:
@@ -63,12 +64,13 @@ class Wire:
             for frame in frames:
                 sending.send(frame)
 
-    def live(self, **options):
-        """A source on the near end, roomy and quick unless told otherwise."""
+    def live(self, *interfaces, **options):
+        """A source on the near end or on those interfaces, roomy and quick unless told otherwise."""
         settings = {key: options.pop(key) for key in list(options) if key in Settings.__slots__}
         settings = Settings(**({"interface": "near", "ring": ROOMY, "retire_ms": 5} | settings))
         with self.host.inside():
-            return Live(settings, **({"opener": self.opener, "wait_s": 0.05} | options))
+            each = [replace(settings, interface=name) for name in interfaces]
+            return Live(each or [settings], **({"opener": self.opener, "wait_s": 0.05} | options))
 
     def opener(self, settings):
         with self.host.inside():
@@ -105,6 +107,10 @@ def take(live, count, *, size=16384):
         if len(found) >= count or quiet > 100:
             live.stop()
     return found
+
+
+def group_of(live):
+    return live.taps[0].settings.fanout.group
 
 
 def balanced(counters):
