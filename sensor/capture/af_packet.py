@@ -11,6 +11,8 @@ import socket
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+
 from sensor.capture.bpf import Program, attach, drop_all, take_all
 from sensor.capture.fanout import Fanout, join
 from sensor.capture.fault import CaptureError
@@ -78,7 +80,7 @@ class Settings:
     interface: str
     ring: Geometry = Geometry(BLOCK_BYTES, 256)
     snaplen: int = CAPLEN_MAX
-    """Bytes kept of a frame."""
+    """Bytes kept of a frame, at least 1."""
     promiscuous: bool = True
     retire_ms: int = 50
     """A block that is not full is given out after this time, at the latest after twice of it."""
@@ -93,13 +95,10 @@ class Opened:
 
     socket: socket.socket
     settings: Settings
+    linktype: int
+    """LINKTYPE_ of its frames."""
     group: int | None = None
     """The fanout group that it is in."""
-
-    @property
-    def linktype(self) -> int:
-        """LINKTYPE_ of its frames."""
-        return LINKTYPES[self.socket.getsockname()[3]]
 
 
 def linktype_of(interface: str, asking: socket.socket | None = None) -> int:
@@ -129,21 +128,29 @@ def open_ring(settings: Settings) -> Opened:
         raise CaptureError(f"{name}: capture needs CAP_NET_RAW; run as root, or under systemd's unit") from None
     with contextlib.ExitStack() as stack:
         stack.enter_context(opened)
-        group = _prepare(opened, settings)
+        made = _prepare(opened, settings)
         stack.pop_all()
-    return Opened(opened, settings, group)
+    return made
 
 
-def _prepare(opened: socket.socket, settings: Settings) -> int | None:
+def _prepare(opened: socket.socket, settings: Settings) -> Opened:
     _ring(opened, settings)
     program = take_all(settings.snaplen) if settings.program is None else settings.program.for_kernel(settings.snaplen)
-    attach(opened, drop_all() if settings.fanout else program)  # until it is in its group, others get its frames
-    _bind(opened, settings)
+    _filter(opened, settings, drop_all() if settings.fanout else program)  # in no group yet, it has others' frames
+    linktype = _bind(opened, settings)
     if settings.fanout is None:
-        return None
+        return Opened(opened, settings, linktype)
     group = join(opened, settings.fanout, settings.interface)
-    attach(opened, program)
-    return group
+    _filter(opened, settings, program)
+    return Opened(opened, settings, linktype, group)
+
+
+def _filter(opened: socket.socket, settings: Settings, program: np.ndarray) -> None:
+    try:
+        attach(opened, program)
+    except OSError as error:
+        advice = "make it shorter, or net.core.optmem_max larger"
+        raise CaptureError(f"{settings.interface}: Linux refuses the filter: {error.strerror}; {advice}") from error
 
 
 def _ring(opened: socket.socket, settings: Settings) -> None:
@@ -166,7 +173,7 @@ def _too_large(settings: Settings) -> CaptureError:
     return CaptureError(f"{settings.interface}: no memory for a ring of {settings.ring.size >> 20} MB; make it smaller")
 
 
-def _bind(opened: socket.socket, settings: Settings) -> None:
+def _bind(opened: socket.socket, settings: Settings) -> int:
     name = settings.interface
     try:
         index, linktype = interface_index(opened, name), linktype_of(name, opened)
@@ -179,6 +186,7 @@ def _bind(opened: socket.socket, settings: Settings) -> None:
                 SOL_PACKET, PACKET_ADD_MEMBERSHIP, struct.pack("iHH8x", index, PACKET_MR_PROMISC, 0)
             )  # packet_mreq
         opened.bind((name, ETH_P_ALL))
+        return linktype
     except OSError as error:
         if error.errno in (errno.ENODEV, errno.ENXIO):
             raise OSError(errno.ENODEV, f"{name}: there is no such interface") from None

@@ -44,7 +44,8 @@ class Filter:
         frames = block.frames
         keep = np.zeros(len(frames), np.bool_)
         kinds = frames["buffer"].astype(np.uint64) << 16 | frames["linktype"]
-        for kind in np.unique(kinds).tolist():
+        is_one = len(kinds) and (kinds == kinds[0]).all()
+        for kind in (kinds[:1] if is_one else np.unique(kinds)).tolist():
             buffer, linktype = kind >> 16, kind & 0xFFFF
             self._judge(block.buffers[buffer], linktype, frames, np.flatnonzero(kinds == kind), keep)
         return Block(block.buffers, frames[keep])

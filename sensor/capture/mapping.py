@@ -29,7 +29,7 @@ class Mapping:
         self._size = size
         self._address = _map(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, of.fileno())
         owner = (ctypes.c_uint8 * size).from_address(self._address)
-        weakref.finalize(owner, _libc.munmap, self._address, size)
+        weakref.finalize(owner, _libc.munmap, self._address, size).atexit = False  # views may live on until the end
         self.data = np.ctypeslib.as_array(owner)
         """uint8, writable, in the kernel's hands wherever the protocol of the ring says so."""
 

@@ -341,7 +341,7 @@ def programs(draw):
     return code
 
 
-@settings(derandomize=True, deadline=None, max_examples=800)
+@settings(derandomize=True, deadline=None, max_examples=500)
 @given(code=programs(), data=st.binary(min_size=1, max_size=70))
 def test_programs_do_what_their_description_and_linux_say(code, data):
     found = returns(code, data)

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import random
+import signal
 import socket
 import struct
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 from sensor.capture import CaptureError, open_savefiles
 from sensor.capture.af_packet import Geometry, Settings, linktype_of, open_ring
+from sensor.capture.bpf import INSTRUCTION, Program
 from sensor.capture.libpcap import compile_filter
 from sensor.capture.live import Live
 from sensor.decode.decoder import Decoder
@@ -152,6 +154,22 @@ def test_stop_from_another_thread_ends_a_wait_and_gives_the_rest(wire):
         found = [frame for block in live.blocks() for frame in copied(block)]
         other.join()
         assert [data for data, *_ in found] == sent and balanced(live.counters)
+
+
+def test_stop_by_a_signal_ends_a_wait(wire):
+    with wire.live(wait_s=30) as live:
+        before = signal.signal(signal.SIGALRM, lambda *_: live.stop())
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            assert sum(len(block.frames) for block in live.blocks()) == 0
+        finally:
+            signal.signal(signal.SIGALRM, before)
+
+
+def test_a_filter_that_linux_refuses_is_told(wire):
+    unwritten = np.array([(0x60, 0, 0, 3), (0x16, 0, 0, 0)], INSTRUCTION)  # a cell is read that was never written
+    with pytest.raises(CaptureError, match="near: Linux refuses the filter: Invalid argument"):
+        wire.live(program=Program("made by hand", 1, unwritten))
 
 
 def test_what_is_held_after_the_end_is_zeros_and_the_interface_is_free(wire):
@@ -296,7 +314,7 @@ with socket.socket(fileno=int(sys.argv[1])) as given:
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     except PermissionError:
         print("unprivileged", file=sys.stderr)
-    opened = Opened(socket.socket(fileno=descriptor), Settings("near", Geometry(1 << 16, 16)))
+    opened = Opened(socket.socket(fileno=descriptor), Settings("near", Geometry(1 << 16, 16)), 1)
     with Live([opened.settings], opener=lambda settings: opened, wait_s=0.05) as live:
         given.send(b"r")
         for block in live.blocks():
