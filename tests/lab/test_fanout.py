@@ -8,7 +8,7 @@ import pytest
 from sensor.capture import CaptureError, af_packet
 from sensor.capture.af_packet import Geometry
 from sensor.capture.fanout import Fanout, join
-from tests.lab.wire import ROOMY, Sender, balanced, copied, group_of, number, of_blocks, udp, wire
+from tests.lab.wire import ROOMY, Sender, balanced, blocks_of, copied, group_of, number, of_blocks, udp, wait_for, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 assert wire  # a fixture
@@ -29,7 +29,7 @@ def group(wire, count, ring=ROOMY, **options):
 
 def shared(lives, count):
     """What each source gets, until they have got so many frames together, lost ones included."""
-    found, series = [[] for _ in lives], [live.blocks() for live in lives]
+    found, series = [[] for _ in lives], [blocks_of(live) for live in lives]
     for _ in range(1000):
         for each, blocks in zip(found, series, strict=True):
             each += [data for data, *_ in copied(next(blocks))]
@@ -109,15 +109,14 @@ def test_what_finds_no_room_goes_to_the_other_ring(wire):
 
 def test_one_that_leaves_gives_its_share_to_those_who_stay(wire):
     with group(wire, 2) as (stays, leaves):
-        for block in leaves.blocks():
+        for block in blocks_of(leaves):
             kept = block
             leaves.stop()
         leaves.close()
         assert len(kept.buffers)  # still held, and yet it has left
         sender = Sender(wire.sender(), lambda i: udp(i, source=i % 50))
         sender.start()
-        while sender.sent < 500:
-            pass
+        wait_for(lambda: sender.sent >= 500)
         sent = sender.finish()
         assert sorted(number(data) for data in shared([stays], sent)[0]) == list(range(sent))
 
@@ -128,8 +127,7 @@ def test_one_that_joins_has_no_frame_that_another_has(wire, monkeypatch):
     def join_late(*arguments):
         if lives:  # the second one is bound, and not yet in the group
             wire.send(sent)
-            while lives[0].taps[0].ring.waiting < 50:
-                pass
+            wait_for(lambda: lives[0].taps[0].ring.waiting >= 50)
         return join(*arguments)
 
     monkeypatch.setattr(af_packet, "join", join_late)

@@ -12,7 +12,7 @@ from sensor.capture.filter import Filter
 from sensor.capture.gaps import Gap
 from sensor.capture.interfaces import automatic, list_interfaces
 from sensor.capture.link_watch import LinkEvent, LinkWatch
-from tests.lab.wire import Sender, balanced, copied, group_of, udp, wire
+from tests.lab.wire import Sender, balanced, blocks_of, copied, group_of, udp, wait_for, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 assert wire  # a fixture
@@ -85,7 +85,7 @@ class Reading:
     """A source read step by step, while things happen to its interface."""
 
     def __init__(self, live):
-        self.live, self.blocks, self.found = live, live.blocks(), []
+        self.live, self.blocks, self.found = live, blocks_of(live), []
 
     def until(self, condition):
         """Read on until it holds."""
@@ -168,8 +168,7 @@ def test_what_came_before_the_end_is_delivered_though_the_interface_is_gone(wire
     sent = [udp(i) for i in range(200)]
     with reading(wire, retire_ms=100) as source:
         wire.send(sent)
-        while source.live.taps[0].ring.waiting < 200:
-            pass
+        wait_for(lambda: source.live.taps[0].ring.waiting >= 200)
         wire.delete()
         wire.make()
         source.until(lambda: source.live.counters["reopened"] == 1)

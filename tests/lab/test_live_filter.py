@@ -5,7 +5,7 @@ import pytest
 from sensor.capture import open_savefiles
 from sensor.capture.filter import Filter
 from tests.capture.capture_files import Packet, pcap
-from tests.lab.wire import PCAPS, Sender, balanced, copied, number, of_blocks, tagged, take, udp, wire
+from tests.lab.wire import PCAPS, Sender, balanced, blocks_of, copied, number, of_blocks, tagged, take, udp, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 assert wire  # a fixture
@@ -51,7 +51,7 @@ def test_the_kernel_drops_what_it_can_judge(wire):
     with wire.live(program=Filter("tcp").program(1)) as live:
         wire.send([udp(i) for i in range(100)])
         wire.send([tagged(udp(1), 5)])
-        for block in live.blocks():
+        for block in blocks_of(live):
             assert not len(block.frames)
             if live.counters["packets_delivered"]:
                 live.stop()
@@ -74,7 +74,7 @@ def test_no_frame_slips_past_a_filter_as_the_source_opens(wire):
         for _ in range(10):
             with wire.live(program=Filter("src port 1025").program(1)) as live:
                 found = 0
-                for block in live.blocks():
+                for block in blocks_of(live):
                     numbers = [number(data) for data, *_ in copied(block)]
                     assert all(each % 2 for each in numbers)
                     found += len(numbers)

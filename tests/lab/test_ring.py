@@ -24,7 +24,22 @@ from sensor.capture.libpcap import compile_filter
 from sensor.capture.live import Live
 from sensor.decode.decoder import Decoder
 from tests.capture.capture_files import Packet, pcap
-from tests.lab.wire import PCAPS, ROOMY, Sender, balanced, copied, is_sorted, number, of_blocks, tagged, take, udp, wire
+from tests.lab.wire import (
+    PCAPS,
+    ROOMY,
+    Sender,
+    balanced,
+    blocks_of,
+    copied,
+    is_sorted,
+    number,
+    of_blocks,
+    tagged,
+    take,
+    udp,
+    wait_for,
+    wire,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 assert wire  # a fixture
@@ -75,7 +90,7 @@ def test_vlan_tags_are_put_back(wire, tpid):
 def decoded(source):
     """The rows of all packets of a source, but for their times."""
     decoder, rows = Decoder(), []
-    for block in source.blocks():
+    for block in blocks_of(source):
         rows.append(decoder.decode(block).copy())
         if isinstance(source, Live) and sum(map(len, rows)) == source.expected:
             source.stop()
@@ -135,7 +150,7 @@ def test_a_quiet_source_says_that_time_has_passed(wire):
     before = time.time_ns()
     with wire.live() as live:
         seen = []
-        for block in live.blocks():
+        for block in blocks_of(live):
             assert not len(block.frames)
             seen.append(live.seen_until)
             if len(seen) == 3:
@@ -147,11 +162,10 @@ def test_stop_from_another_thread_ends_a_wait_and_gives_the_rest(wire):
     sent = [udp(i) for i in range(100)]
     with wire.live(wait_s=30, retire_ms=200) as live:
         wire.send(sent)
-        while live.taps[0].ring.waiting < len(sent):
-            pass
+        wait_for(lambda: live.taps[0].ring.waiting >= len(sent))
         other = threading.Thread(target=live.stop)
         other.start()
-        found = [frame for block in live.blocks() for frame in copied(block)]
+        found = [frame for block in blocks_of(live) for frame in copied(block)]
         other.join()
         assert [data for data, *_ in found] == sent and balanced(live.counters)
 
@@ -161,7 +175,7 @@ def test_stop_by_a_signal_ends_a_wait(wire):
         before = signal.signal(signal.SIGALRM, lambda *_: live.stop())
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.02)
-            assert sum(len(block.frames) for block in live.blocks()) == 0
+            assert sum(len(block.frames) for block in blocks_of(live)) == 0
         finally:
             signal.signal(signal.SIGALRM, before)
 
@@ -176,7 +190,7 @@ def test_what_is_held_after_the_end_is_zeros_and_the_interface_is_free(wire):
     with wire.live() as live:
         wire.send([udp(1)])
         kept = None
-        for block in live.blocks():
+        for block in blocks_of(live):
             kept = block if len(block.frames) else kept
             live.stop()
     assert not kept.buffers[0].any()
@@ -200,11 +214,11 @@ def drops_of_a_reader_held_up(wire, seed):
         received = wire.received()
         sender.start()
         found, limit, sent = [], random_.randint(500, 1500), None
-        for block in live.blocks(random_.choice([3, 50, 16384])):
+        for block in blocks_of(live, random_.choice([3, 50, 16384])):
             found += [number(data) for data, *_ in copied(block)]
             until = sender.sent + random_.choice([0, 0, 0, 50, 300])
-            while sent is None and sender.sent < until:
-                pass
+            if sent is None:
+                wait_for(lambda until=until: sender.sent >= until)
             if sent is None and sender.sent > limit:
                 sent = sender.finish()
             if sent is not None and live.counters["kernel_packets"] >= wire.received() - received:
@@ -223,13 +237,12 @@ def test_stop_ends_in_the_midst_of_traffic_and_nothing_is_let_in_after(wire):
         for _ in range(5):
             with wire.live(ring=Geometry(1 << 14, 8)) as live:
                 found = 0
-                for block in live.blocks():
+                for block in blocks_of(live):
                     found += len(block.frames)
                     if found > 200:
                         live.stop()
                 counters, sent = live.counters, sender.sent
-                while sender.sent < sent + 100:
-                    pass
+                wait_for(lambda sent=sent: sender.sent >= sent + 100)
                 live.taps[0].ring.read_statistics()
                 assert balanced(counters) and live.counters == counters | {"gap_ns": 0}
     finally:
@@ -240,8 +253,7 @@ def test_a_damaged_block_is_counted_and_passed_over(wire):
     with wire.live(ring=Geometry(1 << 12, 16)) as live:
         wire.send([udp(i) for i in range(60)])
         words = live.taps[0].ring.data.view(np.uint32)
-        while live.taps[0].ring.waiting < 60 or not words[2] & 1:
-            pass
+        wait_for(lambda: live.taps[0].ring.waiting >= 60 and words[2] & 1)
         block, first = int(words[3]), int(words[4])
         words[first // 4 + 3] = 0xFFFFFFFF  # the first frame's captured length
         started = time.monotonic()

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from tests.lab.wire import Sender, balanced, copied, is_sorted, number, tagged, take, udp, wire
+from tests.lab.wire import Sender, balanced, blocks_of, copied, is_sorted, number, tagged, take, udp, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 assert wire  # a fixture
@@ -22,7 +22,7 @@ def test_frames_come_in_order_of_time_and_tell_their_interface(both):
         for i in range(600):
             (far, yonder, yonder)[i % 3].send(udp(i) if i % 5 else tagged(udp(i), 7))
         found, blocks = [], 0
-        for block in live.blocks():
+        for block in blocks_of(live):
             frames = copied(block)
             assert len(block.buffers) == 2 and is_sorted([ts for _, _, ts, *_ in frames])
             found += frames
@@ -43,7 +43,7 @@ def test_blocks_are_no_larger_than_asked_for(both, size):
         both.send([udp(i) for i in range(20)])
         both.send([udp(i) for i in range(20, 40)], "yonder")
         found = []
-        for block in live.blocks(size):
+        for block in blocks_of(live, size):
             assert len(block.frames) <= max(size, 2)
             found += [number(data) for data, *_ in copied(block)]
             if len(found) == 40:
@@ -56,7 +56,7 @@ def test_one_that_goes_and_comes_again_is_opened_though_the_other_is_never_quiet
         sender = Sender(both.sender("far"))
         sender.start()
         try:
-            stages, blocks = iter(["delete", "make", "end"]), live.blocks()
+            stages, blocks = iter(["delete", "make", "end"]), blocks_of(live)
             stage = next(stages)
             for block in blocks:
                 assert len(block.buffers) == 2

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.lab.laboratory import lab, pyroute2, why_no_lab
 PCAPS = Path(__file__).parents[2] / "pcaps"
 ROOMY = Geometry(1 << 16, 256)
 """No frame is lost in it while the reader is held up for less than 256 blocks, of 5 ms each."""
+LIMIT_S = 30
 BROADCAST, SENDER = b"\xff" * 6, bytes.fromhex("020000000001")
 
 
@@ -94,6 +96,21 @@ def copied(block):
     return found
 
 
+def blocks_of(live, size=16384):
+    """The blocks of a source; fails rather than wait for ever."""
+    deadline = time.monotonic() + LIMIT_S
+    for block in live.blocks(size):
+        assert time.monotonic() < deadline, live.counters
+        yield block
+
+
+def wait_for(condition):
+    """Return once it holds; fails rather than wait for ever."""
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+
+
 def of_blocks(blocks):
     return [frame for block in blocks for frame in copied(block)]
 
@@ -101,7 +118,7 @@ def of_blocks(blocks):
 def take(live, count, *, size=16384):
     """Frames until there are `count`, and then what is left when the source has stopped."""
     found, quiet = [], 0
-    for block in live.blocks(size):
+    for block in blocks_of(live, size):
         found += copied(block)
         quiet = 0 if len(block.frames) else quiet + 1
         if len(found) >= count or quiet > 100:
