@@ -22,12 +22,7 @@ def elapsed_s() -> float:
 
 
 def now_ns() -> int:
-    """The time by the system's clock: for what people and certificates go by, never for packets."""
-    return time.time_ns()
-
-
-def system_ns() -> int:
-    """What the system's clock shows, which stamps the packets of a live capture: for when none come."""
+    """The time by the system's clock: what people and certificates go by, and what stamps live packets."""
     return time.time_ns()
 
 

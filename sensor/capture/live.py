@@ -14,7 +14,7 @@ from sensor.capture.af_packet import Opened, Settings, open_ring
 from sensor.capture.fault import Damage
 from sensor.capture.gaps import Gap
 from sensor.capture.tap import Tap
-from sensor.clock import elapsed_s, system_ns
+from sensor.clock import elapsed_s, now_ns
 from sensor.packet import FRAME, FULL_BLOCK, Block
 
 _MS = 1_000_000
@@ -141,7 +141,7 @@ class Live:
         """Wait for frames, a link, or `stop`, but no longer than `wait_s`; whether frames may have come."""
         ready = self._poll(round(self._wait_s * 1000))
         if not ready:
-            self.seen_until = system_ns() - 2 * _MS * max(tap.settings.retire_ms for tap in self.taps)
+            self.seen_until = now_ns() - 2 * _MS * max(tap.settings.retire_ms for tap in self.taps)
         frames = [state for descriptor, state in ready.items() if descriptor in self._rings()]
         if not ready or any(state != select.POLLIN for state in frames) or len(frames) < len(ready):
             self._look()

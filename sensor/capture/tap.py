@@ -14,7 +14,7 @@ from sensor.capture.ifreq import is_up
 from sensor.capture.nic import NicDrops
 from sensor.capture.ring import COUNTERS, DELIVERED, FILTERED, MALFORMED, Ring
 from sensor.capture.stream import NO_BYTES
-from sensor.clock import elapsed_s, system_ns
+from sensor.clock import elapsed_s, now_ns
 
 _DOWN, _DELETED = "down", "deleted"
 _DRAIN_S = 5.0  # blocks that are not full are retired within twice `retire_ms`; only a stalled machine takes longer
@@ -65,7 +65,7 @@ class Tap:
             **dict(zip(COUNTERS, counts, strict=True)),
             "nic_drops": self._nic.total(),
             "gaps": self._gaps.count,
-            "gap_ns": self._gaps.ns(system_ns()),
+            "gap_ns": self._gaps.ns(now_ns()),
             "reopened": self._reopened,
         }
 
@@ -113,13 +113,13 @@ class Tap:
             self._ring = self._open()
         except (CaptureError, OSError) as error:
             is_absent = isinstance(error, OSError) and error.errno == errno.ENODEV
-            self._gaps.begin(system_ns(), _DELETED if is_absent else str(error))
+            self._gaps.begin(now_ns(), _DELETED if is_absent else str(error))
             return
         self._is_gone = False
         self._reopened += 1
 
     def _look_at(self, bound: socket.socket) -> None:
-        now = system_ns()
+        now = now_ns()
         was_down = bound.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ENETDOWN
         name = bound.getsockname()[0]
         if not name:
