@@ -104,6 +104,11 @@ class PacketClock:
         """How often the timestamps were not simply in order, by name."""
         return dict(zip(("clock_regressions", "clock_outliers", "clock_jumps"), self._counts.tolist(), strict=True))
 
+    def pass_time(self, ts: int) -> int:
+        """No packet from before `ts` will come: the clock is there, if it was not yet beyond. Returns where it is."""
+        self.now = ts if self.now is None else max(self.now, ts)
+        return self.now
+
     def advance(self, ts: np.ndarray, *, final: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """The clock at each row of `ts` (int64), and which rows are restarts (bool).
 

@@ -25,6 +25,9 @@ class Savefiles:
         """What could not be read, in the order found. A damaged file does not keep the others from being read."""
         self.skipped: list[str] = []
         """Files of a directory that are no captures, each as a line of text that says what it is."""
+        self.seen_until = 0
+        """Files tell the time by their packets alone."""
+        self._stopping = False
 
     def blocks(self, size: int = FULL_BLOCK) -> Iterator[Block]:
         """All packets in order, at most `size` a block; to be asked for once.
@@ -34,7 +37,14 @@ class Savefiles:
         """
         sources = self._sources
         begun = sources if len(sources) == 1 else [source for source in sources if source.first_ts is not None]
-        return Merge(begun, self._counts, self.damage, size).blocks()
+        for block in Merge(begun, self._counts, self.damage, size).blocks():
+            yield block
+            if self._stopping:
+                return
+
+    def stop(self) -> None:
+        """Read no further block."""
+        self._stopping = True
 
     @property
     def counters(self) -> dict[str, int]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from sensor._jit import COMPILED, compiled_now
+from sensor.cli.capture import check_filter, files, filter_option
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
 from sensor.config import Settings, configure
 from sensor.detection import DetectionError
 
 if TYPE_CHECKING:
-    from sensor.capture import Savefiles
+    from sensor.capture import Capture, Savefiles
     from sensor.node import Output
     from sensor.outputs.summary import Summary
 
@@ -65,6 +66,7 @@ def configured(names: tuple[str, ...], plugins: tuple[str, ...], assignments: tu
 @click.option("--exit-code", is_flag=True, help="Exit with 10 when an alert was raised.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, help="Share the work among so many processes.")
+@filter_option
 @detection_options
 def command(
     inputs: tuple[str, ...],
@@ -72,6 +74,7 @@ def command(
     exit_code: bool,
     quiet: bool,
     workers: int,
+    filter_text: str,
     names: tuple[str, ...],
     plugins: tuple[str, ...],
     assignments: tuple[str, ...],
@@ -87,13 +90,15 @@ def command(
     if workers > 1 and "-" in inputs:
         raise click.UsageError("several workers each read the input, so it cannot be standard input: give a file")
     settings = configured(names, plugins, assignments)
-    from sensor.capture import CaptureError, open_savefiles
+    check_filter(filter_text)
+    from sensor.capture import CaptureError
 
-    options = [("--detection", names), ("--plugin", plugins), ("--set", assignments)]
+    given = (filter_text,) if filter_text else ()
+    options = [("--filter", given), ("--detection", names), ("--plugin", plugins), ("--set", assignments)]
     passed = [part for option, values in options for value in values for part in (option, value)]
     try:
-        with open_savefiles(inputs, stdin=sys.stdin.buffer) as source:
-            start = _cluster(settings, workers, inputs, passed) if workers > 1 else _standalone(settings, source)
+        with files(inputs, filter_text, sys.stdin.buffer) as (source, seen):
+            start = _cluster(settings, workers, inputs, passed) if workers > 1 else _standalone(settings, seen)
             summary = _run(source, start, as_json, quiet or not sys.stderr.isatty())
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if isinstance(error.__cause__, PermissionError) else FAILURE) from None
@@ -112,7 +117,7 @@ Start = Callable[["Sequence[Output]", Callable[[int, int], None]], Run]
 """Makes a node of outputs and of whom to tell its progress; and gives it with what runs it."""
 
 
-def _standalone(settings: Settings, source: "Savefiles") -> Start:
+def _standalone(settings: Settings, source: "Capture") -> Start:
     from sensor.node import Standalone
 
     def start(outputs: "Sequence[Output]", progress: Callable[[int, int], None]) -> Run:

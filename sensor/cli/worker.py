@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from sensor.cli.capture import check_filter, files, filter_option, interface_options, live, tell_losses
 from sensor.cli.main import FAILURE, NO_PERMISSION, USAGE, fail
 from sensor.cli.replay import configured, detection_options, stop_on_signals
 from sensor.cli.state import failures, manager_option, state_option
@@ -24,6 +25,8 @@ def _share(context: click.Context, option: click.Parameter, value: str) -> tuple
 @manager_option
 @state_option
 @click.option("--replay", "inputs", multiple=True, metavar="FILE", help="Read a capture file or folder (repeatable).")
+@interface_options
+@filter_option
 @click.option("--name", default="", help="This worker's name: that of its certificate, or the host's.")
 @click.option(
     "--share",
@@ -39,6 +42,11 @@ def command(
     address: str | None,
     state: Path,
     inputs: tuple[str, ...],
+    interfaces: tuple[str, ...],
+    ring: int,
+    snaplen: int,
+    no_promiscuous: bool,
+    filter_text: str,
     name: str,
     share: tuple[int, int],
     spool: Path | None,
@@ -47,19 +55,21 @@ def command(
     plugins: tuple[str, ...],
     assignments: tuple[str, ...],
 ) -> None:
-    """Observe, and report to a manager, until the input has ended and the manager has all that came of it.
+    """Observe, and report to a manager, until INT or TERM, or until the input has ended and the manager has all of it.
 
     What cannot be delivered is held, in memory and then in --spool, and delivered when the manager is back.
 
     Exit codes: 0 done, 1 an input is missing or damaged or the manager refuses, 2 usage, 77 no permission to read.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
-    if not inputs:
-        raise click.UsageError("nothing to observe: give --replay FILE (capture on interfaces is not there yet)")
+    if bool(inputs) == bool(interfaces):
+        raise click.UsageError("what to observe? Give either -i IFACE (or -i auto) or --replay FILE")
     settings = configured(names, plugins, assignments)
-    from sensor.capture import CaptureError, open_savefiles
+    check_filter(filter_text)
+    from sensor.capture import CaptureError
     from sensor.node.attended import attended
     from sensor.node.contact import Contact
+    from sensor.node.warm import warm_up
     from sensor.node.worker import Place, RefusedError, WorkerNode
 
     with failures():
@@ -70,14 +80,22 @@ def command(
             as_whom = f"{mine.role} {mine.name}"
             raise fail(f"this host has joined as {as_whom}: invite it as a worker, or leave out --name", USAGE)
         own = name or (mine.name if mine else socket.gethostname().split(".")[0].lower())
-        node = WorkerNode(settings, Place(own, manager, share, spool, parent))
+        node = WorkerNode(settings, Place(own, manager, share, spool, parent, replays=not interfaces))
     restore = stop_on_signals(node)
     try:
-        with open_savefiles(inputs, stdin=attended(sys.stdin.buffer, node.attend)) as source:
-            node.run(source)
-            damaged = bool(source.damage)
+        if interfaces:
+            warm_up(settings)
+            with live(interfaces, filter_text, ring=ring, snaplen=snaplen, promiscuous=not no_promiscuous) as capture:
+                node.run(capture)
+                tell_losses(capture)
+                damaged = False
+        else:
+            with files(inputs, filter_text, attended(sys.stdin.buffer, node.attend)) as (_, seen):
+                node.run(seen)
+                damaged = bool(seen.damage)
     except CaptureError as error:
-        raise fail(str(error), NO_PERMISSION if isinstance(error.__cause__, PermissionError) else FAILURE) from None
+        is_forbidden = isinstance(error.__cause__, PermissionError) or "CAP_NET_RAW" in str(error)
+        raise fail(str(error), NO_PERMISSION if is_forbidden else FAILURE) from None
     except (RefusedError, OSError) as error:
         raise fail(str(error)) from None
     finally:

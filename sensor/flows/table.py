@@ -87,6 +87,14 @@ class FlowTable:
             elif why != DONE or not more:
                 yield from self._hand_out()
 
+    def pass_time(self, now: int) -> Iterator[np.ndarray]:
+        """No packet comes up to a time of the packet clock (ns): give the events of the waits that are over by then."""
+        self._state["clock"] = max(int(self._state["clock"]), now)
+        why = -1
+        while why != DONE:
+            why = expire(self._flows, self._index, self._lists, self._out, self._state, now, now)
+            yield from self._hand_out()
+
     def finish(self) -> Iterator[np.ndarray]:
         """End the input: every wait is over and every flow is removed, in the order in which they would have been due.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from sensor.capture import Savefiles
+from sensor.capture import Capture
 from sensor.clock import elapsed_s
 from sensor.cluster.bus import InProcessBus
 from sensor.cluster.manager import Manager
@@ -15,31 +15,37 @@ from sensor.outputs.summary import Summary
 class Standalone:
     """One worker and one manager joined by an in-process bus.
 
-    `early`: alerts go out at once, and are updated when their epoch is over; otherwise they go out then.
+    `early`: alerts go out at once, and are updated when their epoch is over; otherwise they go out then. `live`: epochs
+    are cut from 1970 on, as those of all live workers are, and not from the first packet.
     """
 
-    def __init__(self, settings: Settings, outputs: Sequence[Output], *, early: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, outputs: Sequence[Output], *, early: bool = False, live: bool = False
+    ) -> None:
         self._settings, self._outputs = settings, outputs
-        self._worker = Worker("worker-1", settings.make(), settings.flows, members=int(early), replays=True)
+        origin = 0 if live else None
+        self._worker = Worker("worker-1", settings.make(), settings.flows, origin, members=int(early), replays=not live)
         self._manager = Manager(settings.make(), [self._worker.name], early=early, is_local=True)
         self._bus = InProcessBus(self._worker, self._manager)
-        self._stopping = False
+        self._source: Capture | None = None
 
     def stop(self) -> None:
-        """Take no further block: finish with what has been read."""
-        self._stopping = True
+        """Take nothing new: finish with what is there already."""
+        if self._source is not None:
+            self._source.stop()
 
-    def run(self, source: Savefiles, progress: Callable[[int, int], None]) -> Summary:
+    def run(self, source: Capture, progress: Callable[[int, int], None]) -> Summary:
         """Run a source to its end, telling `progress` (bytes, packets) after each block."""
-        started = elapsed_s()
+        started, self._source = elapsed_s(), source
         packets = 0
         for block in source.blocks():
-            self._worker.process(block)
+            if len(block.frames) or not source.seen_until:
+                self._worker.process(block)
+            else:
+                self._worker.pass_time(source.seen_until)
             tell(self._bus.exchange(), self._outputs)
             packets += len(block.frames)
             progress(source.progress[0], packets)
-            if self._stopping:
-                break
         self._worker.captured = dict(source.counters)
         self._worker.finish()
         tell(self._bus.exchange(), self._outputs)

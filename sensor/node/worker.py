@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sensor import __version__
-from sensor.capture import Savefiles
+from sensor.capture import Capture
 from sensor.clock import elapsed_s, incarnation
 from sensor.cluster.client import Connected, Disconnected, Received
 from sensor.cluster.ledger import digest_of
@@ -33,6 +33,7 @@ MEMORY_BYTES, DISK_BYTES = 64 << 20, 1 << 30
 _BACKLOG = 2000  # messages that are not acknowledged, beyond which a worker that can wait reads no further
 _WAIT_S = 0.2
 _FLUSH_S = 2.0
+_LAST_S = 3.0  # that a live worker that was told to end gives the manager to take all
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Numbered] = msgspec.msgpack.Decoder(Numbered)
@@ -54,6 +55,8 @@ class Place:
     """Where results are held that do not fit into memory."""
     parent: int | None = None
     """The process that started it and that it must not outlive; None: it stands for itself."""
+    replays: bool = True
+    """Its input can be read again; else nothing waits for the manager, and what is not taken in the end is given up."""
 
 
 class _Spooled:
@@ -105,23 +108,27 @@ class WorkerNode:
             self._exchange(0.0)
         return not self._stopping
 
-    def run(self, source: Savefiles) -> None:
+    def run(self, source: Capture) -> None:
         """Run a source to its end; RefusedError if the manager does not take this worker."""
         self._client.start()
         try:
             self._worker = self._begin()
             for block in source.blocks():
-                self._worker.process(block)
+                if len(block.frames) or not source.seen_until:
+                    self._worker.process(block)
+                else:
+                    self._worker.pass_time(source.seen_until)
                 self._worker.read = source.progress[0]
                 self._exchange(0.0)
-                while self._worker.unacknowledged > _BACKLOG and not self._stopping:
+                while self._place.replays and self._worker.unacknowledged > _BACKLOG and not self._stopping:
                     self._exchange(_WAIT_S)
                 if self._stopping:
-                    break
+                    source.stop()
             self._worker.captured = dict(source.counters)
             self._worker.damage = [str(each) for each in source.damage]
             self._worker.finish()
-            while self._worker.unacknowledged:
+            until = elapsed_s() + _LAST_S
+            while self._worker.unacknowledged and (self._place.replays or elapsed_s() < until):
                 self._exchange(_WAIT_S)
         finally:
             self._client.stop(flush=_FLUSH_S)
@@ -129,7 +136,9 @@ class WorkerNode:
     def _hello(self) -> Hello:
         if self._worker is not None:
             return self._worker.hello(__version__, self._digest)
-        return Hello(self._place.name, "worker", __version__, self._digest, self._incarnation, 1, replays=True)
+        return Hello(
+            self._place.name, "worker", __version__, self._digest, self._incarnation, 1, replays=self._place.replays
+        )
 
     def _begin(self) -> Worker:
         """Wait for the manager, which says how many observe, and make the worker."""
@@ -150,7 +159,7 @@ class WorkerNode:
             incarnation=self._incarnation,
             share=self._place.share,
             members=max(len(welcome.members), 2) if welcome.early else 0,
-            replays=True,
+            replays=self._place.replays,
             settings=self._cluster,
             held=_Spooled(self._place.spool),
         )

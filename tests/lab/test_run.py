@@ -1,0 +1,143 @@
+"""`sensor run` and `sensor worker -i` on real interfaces: the same alerts as from a file, and nothing uncounted."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import dpkt
+import pytest
+
+from tests.lab.wire import PCAPS, udp, wire  # noqa: F401 - a fixture
+from tests.replaying import ROOT, replay
+
+PATIENCE_S = 60.0
+ABOUT = ("detection", "kind", "src", "dst", "port", "threshold")
+
+
+def frames_of(name):
+    """Times (s, from the first on) and frames of a capture."""
+    with (PCAPS / f"{name}.pcap").open("rb") as file:
+        read = [(ts, bytes(data)) for ts, data in dpkt.pcap.Reader(file)]
+    return [(ts - read[0][0], data) for ts, data in read]
+
+
+def play(wire, frames):  # noqa: F811
+    """Send frames at the pace at which they were captured."""
+    with wire.sender() as sending:
+        start = time.monotonic()
+        for at, frame in frames:
+            while (ahead := start + at - time.monotonic()) > 0:
+                time.sleep(min(ahead, 0.01))
+            sending.send(frame)
+
+
+@contextlib.contextmanager
+def listening(wire, *arguments):  # noqa: F811
+    """A sensor in the wire's namespace that has opened its interfaces; ended, whatever happens."""
+    command = [sys.executable, "-m", "sensor", *map(str, arguments)]
+    with wire.host.inside():
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+        )
+    try:
+        line = process.stderr.readline()
+        assert "listening on" in line, line + process.stderr.read()
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def ended(process):
+    """What it has written, as JSON lines, after an INT, and what it said."""
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, errors
+    return [json.loads(line) for line in out.splitlines()], errors
+
+
+def about(alerts):
+    return sorted([[each[name] for name in ABOUT] for each in alerts if each["event_type"] == "alert"], key=str)
+
+
+@pytest.mark.parametrize("name", ["random-scan", "port-scan-syn", "port-scan-xmas", "curl-and-dig"])
+def test_what_is_played_over_a_wire_gives_the_alerts_of_the_file(wire, name):  # noqa: F811
+    frames = frames_of(name)
+    with listening(wire, "run", "-i", "near", "--json") as process:
+        play(wire, frames)
+        lines, errors = ended(process)
+    summary = lines[-1]
+    assert about(lines) == about(replay(PCAPS / f"{name}.pcap").alerts)
+    counters = summary["counters"]
+    assert summary["packets_read"] == counters["packets_delivered"] == counters["kernel_packets"] == len(frames)
+    assert (counters["ring_drops"], counters["nic_drops"], counters["gaps"], errors) == (0, 0, 0, "")
+
+
+def test_an_alert_is_told_while_packets_still_come_and_waits_end_while_none_do(wire):  # noqa: F811
+    """Probes of a host that never answers are failures once the wait is over, though nothing else passes."""
+    frames = [(0.0, data) for _, data in frames_of("port-scan-filtered")][:200]
+    with listening(wire, "run", "-i", "near", "--json", "--set", "flows.tcp_attempt=1s") as process:
+        play(wire, frames)
+        told = json.loads(process.stdout.readline())
+        assert (told["event_type"], told["detection"]) == ("alert", "port_scan")
+        ended(process)
+
+
+def test_a_filter_is_applied_in_the_kernel(wire):  # noqa: F811
+    with listening(wire, "run", "-i", "near", "--json", "-f", "udp port 53") as process:
+        play(wire, [(0.0, udp(n)) for n in range(50)] + frames_of("port-scan-syn")[:50])
+        lines, _ = ended(process)
+    assert lines[-1]["counters"]["kernel_packets"] == lines[-1]["packets_read"] == 50
+
+
+def test_a_live_worker_reports_to_a_manager_as_one_that_reads_a_file_does(wire, tmp_path):  # noqa: F811
+    bus = f"unix:{tmp_path}/bus"
+    command = [sys.executable, "-m", "sensor", "manager", "--listen", bus, "--workers", "a", "--until-done", "--json"]
+    manager = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert "listens at" in manager.stderr.readline()
+        with listening(wire, "worker", "-i", "near", "--manager", bus, "--name", "a") as worker:
+            play(wire, frames_of("random-scan"))
+            worker.send_signal(signal.SIGTERM)
+            _, errors = worker.communicate(timeout=PATIENCE_S)
+            assert (worker.returncode, errors) == (0, "")
+        out, errors = manager.communicate(timeout=PATIENCE_S)
+    finally:
+        if manager.poll() is None:
+            manager.kill()
+            manager.communicate()
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert about(lines) == about(replay(PCAPS / "random-scan.pcap").alerts)
+    assert lines[-1]["counters"]["kernel_packets"] == lines[-1]["packets_read"] == len(frames_of("random-scan"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["-i", "none0"], 1, "none0: there is no such interface; `sensor interfaces` lists"),
+        (["-i", "near", "-f", "tcp prt 80"], 2, "filter 'tcp prt 80'"),
+        (["-i", "near", "--ring", "65536"], 1, "make it smaller"),
+        ([], 2, "give -i IFACE"),
+    ],
+)
+def test_what_is_in_the_way_is_said_in_a_line(wire, arguments, code, said):  # noqa: F811
+    command = [sys.executable, "-m", "sensor", "run", *arguments]
+    with wire.host.inside():
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert (ran.returncode, said in ran.stderr) == (code, True), ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_without_the_privilege_to_capture_it_says_so(wire):  # noqa: F811
+    command = ["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-m", "sensor", "run", "-i", "near"]
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    with wire.host.inside():
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, env=environment)
+    if "No module named" in ran.stderr or "Permission denied" in ran.stderr.partition("capture")[0]:
+        pytest.skip("the project's folder cannot be read by another user")
+    assert (ran.returncode, "CAP_NET_RAW" in ran.stderr) == (77, True), ran.stderr
