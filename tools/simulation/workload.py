@@ -21,7 +21,7 @@ MOST_WORKERS = 8
 """So many powers of `WORKERS_BASE` add up without rounding: a SUM is exact to about 106 bits."""
 
 _STEP = 3 * 3600 * SECOND
-_SPANS = 1.5  # epochs, at least
+_SPANS = 1.25  # epochs, at least
 _LINE = 900 * SECOND
 """All epochs and panes are whole multiples of it long."""
 
@@ -139,8 +139,8 @@ def draw(random: Random, workers: int) -> Workload:
     start = (1_888_880 + random.randrange(200)) * _LINE + random.choice([0, random.randrange(_LINE)])
     edges = [start]
     while edges[-1] < start + length:
-        edges.append(edges[-1] + round(random.uniform(2.5, 6) * PACE))
-    rows = [_row(random, start, edges[-1], workers) for _ in range(random.randint(80, 160))]
+        edges.append(edges[-1] + round(random.uniform(4, 8) * PACE))
+    rows = [_row(random, start, edges[-1], workers) for _ in range(random.randint(60, 120))]
     rows.sort()
     ts, key, amount, element, worker = (np.array(column) for column in zip(*rows, strict=True))
     return Workload(Observations(ts, key.astype(np.uint64), amount.astype(np.float64), element, worker), edges)
