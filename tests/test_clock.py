@@ -57,6 +57,15 @@ def test_a_gap_that_the_next_packet_confirms_is_believed_at_once():
     assert counters["clock_jumps"] == 1
 
 
+def test_time_passes_without_packets_and_never_backwards():
+    clock = PacketClock()
+    assert clock.pass_time(100) == 100
+    assert clock.pass_time(50) == 100
+    now, _ = clock.advance(np.array([70, 130]))
+    assert now.tolist() == [100, 130]
+    assert clock.counters["clock_regressions"] == 1
+
+
 def test_a_leap_back_that_the_next_packet_confirms_is_a_restart():
     now, restarts, _ = run([5 * JUMP, 7, 8])
     assert now == [5 * JUMP, 7, 8]

@@ -2,6 +2,10 @@
 
 import pytest
 
+from sensor.capture import open_savefiles
+from sensor.clock import SECOND
+from sensor.cluster.messages import Heartbeat, Welcome
+from sensor.cluster.worker import Worker
 from sensor.config import configure
 from tests.cluster.clusters import Cluster, run
 from tests.replaying import PCAPS
@@ -28,6 +32,33 @@ def test_a_worker_without_input_has_nothing_to_say_and_counts_nothing():
     assert ran.told == []
     counts = ran.counts
     assert (counts.packets_read, counts.flows, counts.observations, counts.first_ts) == (0, 0, 0, None)
+
+
+def test_where_no_packets_come_waits_and_epochs_end_with_time():
+    worker = Worker("a", configure().make(), None, 0, replays=False)
+    with open_savefiles([str(PCAPS / "port-scan-filtered.pcap")]) as source:
+        for block in source.blocks():
+            worker.process(block)
+
+    def known():
+        counts = worker.counts()
+        return counts.counters["flows_open"], counts.observations
+
+    last, (flows, observations) = worker.counts().last_ts, known()
+    assert flows > 0
+    worker.pass_time(last + SECOND // 20)  # no step yet
+    assert known() == (flows, observations)
+    worker.pass_time(last + 600 * SECOND)
+    assert known()[0] == 0
+    assert known()[1] > observations
+
+
+def test_a_live_worker_that_has_seen_nothing_yet_says_how_far_it_has_come():
+    worker = Worker("a", configure().make(), None, 0, replays=False)
+    worker.receive([Welcome(0, ["a"])], 0.0)
+    worker.pass_time(10**18)
+    beats = [each.watermark for each in worker.take(0.0) if isinstance(each, Heartbeat)]
+    assert beats == [10**18]
 
 
 def test_a_leap_back_in_time_ends_what_was_open(tmp_path):

@@ -39,6 +39,20 @@ def test_a_wait_is_over_on_the_nanosecond(rows, option, seconds, late):
     assert table.counters["flows_open"] == (late < 0)
 
 
+@pytest.mark.parametrize("late", [-1, 0, 1])
+@pytest.mark.parametrize(("rows", "option", "seconds"), WAITS)
+def test_a_wait_is_over_on_the_nanosecond_though_no_packet_shows_it(rows, option, seconds, late):
+    tables = [FlowTable(FlowOptions(**{option: 1000})) for _ in range(2)]
+    now = np.array([100] * len(rows) + [1100 + late])
+    shown = run(tables[0], np.concatenate([rows, OTHER]), now, finish=False)
+    run(tables[1], rows, now[:-1], finish=False)
+    passed = [events.copy() for events in tables[1].pass_time(1100 + late)]
+    removed = shown[shown["event"] == 5]
+    found = np.concatenate([*passed, shown[:0]])
+    assert found[found["event"] == 5].tobytes() == removed.tobytes()
+    assert not list(tables[1].pass_time(0)), "time does not run backwards"
+
+
 @pytest.mark.parametrize("more", [tcp("S", seq=1000), tcp("S", seq=7), tcp("R", seq=1001), tcp("FA", seq=1001)])
 def test_nothing_that_the_originator_adds_puts_off_an_attempt(more):
     rows = np.concatenate([talk(">S"), more, more, OTHER])
