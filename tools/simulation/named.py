@@ -17,6 +17,7 @@ That it lacks observations is no reason of its own: they must have been lost in 
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from tools.simulation import detections
 from tools.simulation.detections import Told
@@ -64,6 +65,8 @@ def _was_late(outcome: Outcome, told: Told, name: str) -> bool:
     deadline, at = outcome.plan.settings.deadline_s, outcome.history.told[told.sumstat, told.epoch]
     pace = _FASTEST if outcome.plan.replays else 1.0
     earliest = (told.end + _step(outcome, told) - outcome.input.start) / PACE / pace
+    # A worker that begins anew within a block is at once where that ends.
+    earliest -= max(end - start for start, end in pairwise(outcome.input.edges)) / PACE / pace
     # A name in a window that hops may be that of an earlier pane.
     definition = detections.definitions(outcome.plan.detections)[told.sumstat]
     earliest -= (definition.panes - 1) * definition.pane_ns / PACE / pace
