@@ -13,7 +13,9 @@ from sensor.cluster.frame import encode
 from sensor.cluster.messages import (
     ClusterSsResponse,
     Columns,
+    Counts,
     DetectionSwitchedOff,
+    Heartbeat,
     Hello,
     RequestKey,
     StatusRequest,
@@ -26,6 +28,7 @@ from tests.cluster.test_bus import beat
 from tests.replaying import PCAPS
 
 PATIENCE_S = 60.0
+_LATER = 1 << 50  # an incarnation after all that are attacked with
 INPUTS = [str(PCAPS / "random-scan.pcap")]
 PLUGIN = '''
 from sensor.detection import Alert, Detection, Stream, Sum, SumStat, Unique
@@ -84,12 +87,16 @@ def settings(tmp_path_factory):
     return configure(plugins=[str(plugin)])
 
 
-def told(settings, hostile=None):
-    """All that a manager tells of what two workers see, half-way through which somebody hostile does its worst."""
+def told(settings, hostile=None, *, member=""):
+    """All that a manager tells of what two workers see, half-way through which somebody hostile does its worst.
+
+    If that is a `member`, it ends without having observed anything, in a later process of which nothing is wrong.
+    """
     recorder = Recorder()
 
     async def run():
-        node = ManagerNode(settings, [recorder], members=["a", "b"], early=False, until_done=True)
+        names = ["a", "b", *([member] if member else [])]
+        node = ManagerNode(settings, [recorder], members=names, early=False, until_done=True)
         ready = asyncio.get_running_loop().create_future()
         running = asyncio.create_task(node.run("127.0.0.1:0", ready=lambda where: ready.set_result(where[0])))
         address = await ready
@@ -102,8 +109,15 @@ def told(settings, hostile=None):
             ]
             for source in sources:
                 assert await asyncio.to_thread(source.is_there.wait, PATIENCE_S)
-            if hostile:
-                await attack(address, hostile(node.manager.digest))
+            tries = hostile(node.manager.digest) if hostile else []
+            if isinstance(tries, bytes):
+                await attack(address, tries)
+            else:
+                for each in tries:
+                    await attack(address, each, lambda: True)  # no longer than until it is answered
+            if member:
+                data = worker(member, node.manager.digest, _LATER) + over(member, _LATER)
+                await attack(address, data, lambda: node.has_delivered(member))
             for source in sources:
                 source.may_go_on.set()
             await asyncio.gather(*works)
@@ -117,7 +131,7 @@ def told(settings, hostile=None):
     return recorder.lines
 
 
-async def attack(address, data):
+async def attack(address, data, is_enough=lambda: False):
     """Say it, and wait until the manager has had enough, or will not."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -125,13 +139,17 @@ async def attack(address, data):
         async with asyncio.timeout(1.0):
             writer.write(data)
             await writer.drain()
-            while await reader.read(65536):
+            while await reader.read(65536) and not is_enough():
                 pass
     writer.transport.abort()
 
 
 def worker(name, digest, incarnation=1):
     return encode(Hello(name, "worker", __version__, digest, incarnation, 1, replays=True))
+
+
+def over(name, incarnation, **changes):
+    return encode(Heartbeat(name, incarnation, 1, 0, None, Counts(), done=True, **changes))
 
 
 def observer():
@@ -158,6 +176,53 @@ HOSTILE = {
     "a flood of queries": lambda digest: observer() + 500 * encode(RequestKey(1, "port_scan.scan", {}, 10, "")),
     "malformed queries": lambda digest: observer() + encode(RequestKey(-1, "x" * 100, {"y": "\x00"}, -5, "z")),
 }
+
+
+def results(definition, columns):
+    about = definition.digest, definition.name, 0, "x", 1, 1, 0
+    return encode(ClusterSsResponse(*about, columns, done=True))
+
+
+def off(worker, incarnation, sequence):
+    return encode(DetectionSwitchedOff(worker, incarnation, sequence, "port_scan", 0))
+
+
+MEMBER = {
+    "garbage": lambda scan: b"\xff" * 100_000,
+    "another's results": lambda scan: result("a", 1, scan.digest),
+    "another's end": lambda scan: over("a", 1),
+    "another's detection is off": lambda scan: off("b", 1, 1),
+    "keys that are not whole": lambda scan: results(scan, Columns(b"\x01" * 801, {}, {})),
+    "keys without values": lambda scan: results(scan, Columns(b"\x01" * 24, {}, {})),
+    "a SumStat that is not there": lambda scan: result("x", 1),
+    "numbers that skip": lambda scan: b"".join(off("x", 1, n) for n in range(2, 2000)),
+    "other processes": lambda scan: b"".join(off("x", n, 1) for n in range(2, 2000)),
+    "its own end, many times": lambda scan: over("x", 1) * 5000,
+    "the largest count": lambda scan: over("x", 1, read=(1 << 63) - 1),
+}
+"""What a worker that has been let in may try, given a SumStat that there is."""
+
+
+@pytest.fixture(scope="module")
+def beside_a_member(settings):
+    """What is told where x is a member that observes nothing."""
+    lines = told(settings, member="x")
+    assert len(lines) > 15
+    return lines
+
+
+@pytest.mark.parametrize("kind", MEMBER)
+def test_what_is_told_of_others_is_the_same_to_the_bit_whatever_a_member_does(settings, beside_a_member, kind):
+    definitions = [each for detection in settings.make() for each in detection.define().values()]
+    scan = next(each for each in definitions if each.name.startswith("port_scan"))
+    assert told(settings, lambda digest: worker("x", digest) + MEMBER[kind](scan), member="x") == beside_a_member
+
+
+def test_what_is_told_of_others_is_the_same_to_the_bit_if_a_member_begins_anew_all_the_time(settings, beside_a_member):
+    def again(digest):
+        return [worker("x", digest, n) for n in range(1, 100)]
+
+    assert told(settings, again, member="x") == beside_a_member
 
 
 @pytest.fixture(scope="module")
