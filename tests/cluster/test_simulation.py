@@ -11,15 +11,15 @@ import pytest
 from tests.replaying import ROOT
 
 BROKEN = {
-    "skip-sequence-check": 6,
-    "acknowledge-before-log": 8,
-    "count-replies": 4,
-    "judge-last-group": 6,
-    "drop-epoch-from-crossings": 24,
-    "forget-given-up": 20,
+    "skip-sequence-check": 3,
+    "acknowledge-before-log": 3,
+    "count-replies": 0,
+    "judge-last-group": 0,
+    "drop-epoch-from-crossings": 35,
+    "forget-given-up": 12,
     "name-all": 0,
-    "forget-runs": 2,
-    "last-by-hand-first": 12,
+    "forget-runs": 5,
+    "last-by-hand-first": 0,
 }
 """Each way to break the protocol, and a seed that finds it."""
 
@@ -36,7 +36,7 @@ def simulate(*arguments, seed="0"):
 
 
 def test_clusters_that_lose_messages_links_and_nodes_tell_what_one_process_tells():
-    seeds = max(BROKEN.values()) + 1
+    seeds = 100
     ran = simulate("--seeds", seeds, "--json")
     assert (ran.returncode, ran.stderr) == (0, "")
     summary = json.loads(ran.stdout)
@@ -55,8 +55,8 @@ def test_a_protocol_that_is_broken_on_purpose_is_found_out_and_the_command_that_
 
 
 def test_what_a_broken_cluster_is_compared_with_is_not_broken():
-    """In seed 2 each epoch is one group, of which the last is all: nothing is wrong with that run."""
-    ran = simulate("--seeds", 1, "--first-seed", 2, "--break", "judge-last-group")
+    """In seed 4 each epoch is one group, of which the last is all: nothing is wrong with that run."""
+    ran = simulate("--seeds", 1, "--first-seed", 4, "--break", "judge-last-group")
     assert (ran.returncode, ran.stderr) == (0, "")
 
 

@@ -135,7 +135,7 @@ def observe(engine: SumStats, observations: Observations, names: tuple[str, ...]
 
 def draw(random: Random, workers: int) -> Workload:
     """A workload for so many workers."""
-    length = round((_SPANS + random.random() * 1.5) * 10 * PACE)
+    length = round((_SPANS + random.random() * 0.75) * 10 * PACE)
     start = (1_888_880 + random.randrange(200)) * _LINE + random.choice([0, random.randrange(_LINE)])
     edges = [start]
     while edges[-1] < start + length:
