@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sensor.cli.main import FOUND, fail
-from sensor.cli.replay import configured, detection_options, stop_on_signals
+from sensor.cli.replay import configured, detection_options, output_options, stop_on_signals
 from sensor.cli.state import default_state, failures
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--workers", default="", metavar="NAME,...", help="Wait for these from the start; others may join.")
 @click.option("--until-done", is_flag=True, help="End when the input of all workers has ended.")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON lines: alerts as they happen, then a summary.")
-@click.option("--exit-code", is_flag=True, help="Exit with 10 when an alert was raised.")
+@output_options
 @detection_options
 def command(
     listen: str | None,

@@ -52,6 +52,18 @@ def detection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of what is written, for every command that tells alerts."""
+    for option in (
+        click.option("--exit-code", is_flag=True, help="Exit with 10 when an alert was raised."),
+        click.option(
+            "--json", "as_json", is_flag=True, help="Write JSON lines: alerts as they happen, then a summary."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def configured(names: tuple[str, ...], plugins: tuple[str, ...], assignments: tuple[str, ...]) -> Settings:
     """The settings asked for; what is wrong with the asking is a usage error of one line."""
     try:
@@ -62,8 +74,7 @@ def configured(names: tuple[str, ...], plugins: tuple[str, ...], assignments: tu
 
 @click.command("replay")
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE... | DIR | -")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON lines: alerts as they happen, then a summary.")
-@click.option("--exit-code", is_flag=True, help="Exit with 10 when an alert was raised.")
+@output_options
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, help="Share the work among so many processes.")
 @filter_option

@@ -7,14 +7,13 @@ import click
 
 from sensor.cli.capture import check_filter, filter_option, interface_options, live, tell_losses
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
-from sensor.cli.replay import configured, detection_options, stop_on_signals
+from sensor.cli.replay import configured, detection_options, output_options, stop_on_signals
 
 
 @click.command("run")
 @interface_options
 @filter_option
-@click.option("--json", "as_json", is_flag=True, help="Write JSON lines: alerts as they happen, then a summary.")
-@click.option("--exit-code", is_flag=True, help="Exit with 10 when an alert was raised.")
+@output_options
 @detection_options
 def command(
     interfaces: tuple[str, ...],
