@@ -103,10 +103,12 @@ def told(settings, hostile=None, *, member=""):
         with contextlib.ExitStack() as stack:
             sources = [Halfway(stack.enter_context(open_savefiles(INPUTS))) for _ in "ab"]
             places = [Place(name, Contact(address), (at, 2)) for at, name in enumerate("ab")]
-            works = [
-                asyncio.create_task(asyncio.to_thread(WorkerNode(settings, place).run, source))
+            works = [  # which wait for ever for a manager that has failed, and must not keep the tests from ending
+                threading.Thread(target=WorkerNode(settings, place).run, args=(source,), daemon=True)
                 for place, source in zip(places, sources, strict=True)
             ]
+            for each in works:
+                each.start()
             for source in sources:
                 assert await asyncio.to_thread(source.is_there.wait, PATIENCE_S)
             tries = hostile(node.manager.digest) if hostile else []
@@ -120,7 +122,9 @@ def told(settings, hostile=None, *, member=""):
                 await attack(address, data, lambda: node.has_delivered(member))
             for source in sources:
                 source.may_go_on.set()
-            await asyncio.gather(*works)
+            for each in works:
+                await asyncio.to_thread(each.join, PATIENCE_S)
+                assert not each.is_alive()
         await running
 
     async def bounded():
