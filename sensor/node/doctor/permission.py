@@ -1,0 +1,45 @@
+"""The permission to capture: CAP_NET_RAW, as an AF_PACKET socket asks for it."""
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sensor.node.doctor.check import Check, Mend, State, sensor_command
+
+NAME = "permission"
+
+
+@dataclass(frozen=True)
+class Permission:
+    """What came of opening a socket that sees packets."""
+
+    error: int
+    """The errno, 0 where it could be opened."""
+    is_root: bool
+
+    @classmethod
+    def find(cls) -> "Permission":
+        """Try it: whether root, a capability of the file or an ambient one permits it is for the kernel to say."""
+        try:
+            socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0).close()
+        except OSError as error:
+            return cls(error.errno or errno.EPERM, os.geteuid() == 0)
+        return cls(0, os.geteuid() == 0)
+
+
+def judge(found: Permission, interfaces: Sequence[str]) -> Check:
+    """The check; `interfaces` are for the command."""
+    if not found.error:
+        return Check(NAME, State.OK, "packets may be captured")
+    if found.error not in (errno.EPERM, errno.EACCES):
+        reason = f"no AF_PACKET socket can be opened: {os.strerror(found.error)}"
+        return Check(NAME, State.FAILED, reason, Mend(("modprobe", "af_packet")))
+    if found.is_root:
+        where = "give it to the container (--cap-add NET_RAW) or to the unit (AmbientCapabilities=CAP_NET_RAW)"
+        return Check(NAME, State.FAILED, f"this root lacks CAP_NET_RAW: {where}", is_forbidden=True)
+    advice = "in a systemd unit, AmbientCapabilities=CAP_NET_RAW; not setcap on Python, which all its users would share"
+    named = [part for name in interfaces or ["auto"] for part in ("-i", name)]
+    mend = Mend(sensor_command("run", *named))
+    return Check(NAME, State.FAILED, f"capture needs root or CAP_NET_RAW ({advice})", mend, is_forbidden=True)
