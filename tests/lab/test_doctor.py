@@ -25,6 +25,11 @@ OTHER = bytes.fromhex("020000000002")
 _BPF, _PROG_LOAD, _XDP, _SKB_MODE = 321, 5, 6, 2  # bpf(2) on x86-64, <linux/bpf.h>, <linux/if_link.h>
 
 
+def to_and_fro(number):
+    """A UDP packet, and back where the number is odd."""
+    return udp(number, swap=number % 2 == 1)
+
+
 def to_one(number):
     """A frame from one station to another, and back where the number is odd, of a protocol that nobody knows."""
     ends = (OTHER, SENDER) if number % 2 else (SENDER, OTHER)
@@ -71,7 +76,7 @@ def offloads(wire):
 @pytest.mark.parametrize(
     ("make", "state", "said"),
     [
-        (lambda number: udp(number, swap=number % 2 == 1), "ok", "both directions"),
+        (to_and_fro, "ok", "both directions"),
         (lambda number: udp(number, source=number % 7), "warning", "Flows without a reply: 7"),
         (to_one, "ok", "both directions"),
         (lambda number: to_one(0), "warning", "Pairs of stations without a reply: 1"),
@@ -124,7 +129,7 @@ def test_offloads_are_named_left_alone_without_fix_and_switched_off_with_it(wire
         subprocess.run(["ethtool", "-K", "near", "gro", "on", "tso", "on"], check=True)
     before = offloads(wire)
     assert before["gro"] and before["tso"] and not before["lro"]
-    with sending(wire, lambda number: udp(number, swap=number % 2 == 1)):
+    with sending(wire, to_and_fro):
         told = doctor(wire)
         assert "fix: ethtool -K near gro off tso off\n" in told.stdout
         assert (told.exit_code, offloads(wire)) == (0, before)
@@ -142,13 +147,32 @@ def test_an_interface_that_is_down_is_brought_up_with_fix_only(wire):
         checks = {each["check"]: each for each in map(json.loads, told.stdout.splitlines())}
         assert (told.exit_code, checks["link"]["state"], checks["link"]["mend"]) == (1, "failed", "ip link set near up")
         assert checks["traffic"]["state"] == "skipped" and checks["ring memory"]["state"] == "skipped"
-        with sending(wire, lambda number: udp(number, swap=number % 2 == 1)):
+        with sending(wire, to_and_fro):
             mended = doctor(wire, "--fix", "--json")
         checks = {each["check"]: each for each in map(json.loads, mended.stdout.splitlines())}
         assert (mended.exit_code, checks["link"]["state"], checks["traffic"]["state"]) == (0, "ok", "ok")
         assert mended.stderr.splitlines()[0] == "sensor: running: ip link set near up"
     finally:
         wire.set("near", "up")
+
+
+def test_a_link_that_takes_its_time_to_come_up_is_waited_for(wire):
+    need("ip")
+    wire.set("far", "down")
+    wire.set("near", "down")
+    command = [sys.executable, "-m", "sensor", "doctor", "-i", "near", "--fix", "--json", "--state", "/nonexistent"]
+    try:
+        with wire.host.inside():
+            process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            assert process.stderr.readline() == "sensor: running: ip link set near up\n"
+            wait_for(lambda: {each.name: each.is_up for each in list_interfaces()}["near"])
+        wire.set("far", "up")
+        with sending(wire, to_and_fro):
+            told, _ = process.communicate(timeout=60)
+    finally:
+        wire.set("near", "up")
+        wire.set("far", "up")
+    assert {each["check"]: each["state"] for each in map(json.loads, told.splitlines())}["link"] == "ok"
 
 
 def test_an_interface_without_a_link_has_no_command_that_mends_it(wire, tmp_path):
@@ -161,7 +185,7 @@ def test_an_interface_without_a_link_has_no_command_that_mends_it(wire, tmp_path
 
 
 def test_one_absent_interface_hides_nothing_of_the_others(wire, tmp_path):
-    with sending(wire, lambda number: udp(number, swap=number % 2 == 1)):
+    with sending(wire, to_and_fro):
         found = examined(wire, tmp_path, "nera", "near")
     assert (str(found["link", "nera"].state), "did you mean near?" in found["link", "nera"].finding) == ("failed", True)
     assert (str(found["link", "near"].state), str(found["traffic", "near"].state)) == ("ok", "ok")
@@ -213,6 +237,7 @@ def test_without_the_permission_to_capture_the_rest_is_looked_at_and_77_the_exit
     checks = {each["check"]: each for each in map(json.loads, ran.stdout.splitlines())}
     assert (ran.returncode, checks["permission"]["state"]) == (77, "failed"), ran.stderr
     assert (checks["traffic"]["state"], checks["ring memory"]["state"]) == ("skipped", "ok")
+    assert "it takes the permission to capture" in checks["traffic"]["finding"]
     assert "CAP_NET_RAW" in checks["permission"]["finding"] and checks["link"]["state"] == "ok"
 
 
@@ -231,7 +256,7 @@ def test_a_fix_that_is_not_permitted_says_so_and_the_warning_stays(wire):
 
 
 def test_a_pipe_gets_plain_text_and_an_address_that_is_none_is_a_usage_error(wire):
-    with sending(wire, lambda number: udp(number, swap=number % 2 == 1)):
+    with sending(wire, to_and_fro):
         told = doctor(wire, "--ring", "1")
     assert told.exit_code == 0 and "\x1b" not in told.stdout
     assert told.stdout.splitlines()[-1].startswith(("Ready for live capture", "With --fix"))
