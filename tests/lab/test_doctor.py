@@ -241,6 +241,12 @@ def test_without_the_permission_to_capture_the_rest_is_looked_at_and_77_the_exit
     assert "CAP_NET_RAW" in checks["permission"]["finding"] and checks["link"]["state"] == "ok"
 
 
+def test_a_root_that_cannot_become_another_user_is_told(wire):
+    ran = without(wire, "-i", "nera", "--json", "--state", "/nonexistent", lost="-setuid")
+    check = json.loads(ran.stdout.splitlines()[0])
+    assert (check["check"], check["state"], "CAP_SETUID" in check["finding"]) == ("permission", "failed", True)
+
+
 def test_what_fails_beside_the_permission_is_a_failure(wire):
     assert without(wire, "-i", "nera", "--state", "/nonexistent").returncode == 1
 

@@ -23,8 +23,7 @@ def argv(check):
 @pytest.mark.parametrize(
     ("error", "is_root", "state", "is_forbidden", "said"),
     [
-        (0, True, OK, False, ""),
-        (0, False, OK, False, ""),
+        (0, False, OK, False, "packets may be captured"),
         (errno.EPERM, False, FAILED, True, "AmbientCapabilities=CAP_NET_RAW"),
         (errno.EPERM, True, FAILED, True, "--cap-add NET_RAW"),
         (errno.EAFNOSUPPORT, True, FAILED, False, "Address family not supported"),
@@ -33,6 +32,19 @@ def argv(check):
 def test_permission_is_what_the_kernel_says(error, is_root, state, is_forbidden, said):
     check = permission.judge(permission.Permission(error, is_root), ["eth1", "eth2"])
     assert (check.state, check.is_forbidden, said in check.finding) == (state, is_forbidden, True)
+
+
+@pytest.mark.parametrize(
+    ("heir", "may_become", "state", "is_forbidden", "mend"),
+    [
+        ("nobody", True, OK, False, None),
+        ("nobody", False, FAILED, True, None),
+        ("", True, FAILED, False, "useradd --system --no-create-home --shell /usr/sbin/nologin sensor"),
+    ],
+)
+def test_root_must_be_able_to_become_somebody_else(heir, may_become, state, is_forbidden, mend):
+    check = permission.judge(permission.Permission(0, True, heir, may_become), ["eth1"])
+    assert (check.state, check.is_forbidden, argv(check), heir in check.finding) == (state, is_forbidden, mend, True)
 
 
 def test_who_may_not_capture_is_told_to_run_this_very_sensor_as_root():

@@ -28,10 +28,10 @@ def examine(question: Question) -> Iterator[Check]:
     """The checks, each as soon as it is made. Nothing on the machine is changed."""
     present = {each.name: each for each in list_interfaces()}
     names = links.named(question.interfaces, present.values())
-    permitted = permission.judge(permission.Permission.find(), names)
-    yield permitted
+    found = permission.Permission.find()
+    yield permission.judge(found, names)
     yield from _machine()
-    yield from _capture(question, names, present, may_capture=permitted.state is State.OK)
+    yield from _capture(question, names, present, may_capture=not found.error)
     yield manager.judge(manager.Answer.find(question.address, question.state), __version__)
 
 
