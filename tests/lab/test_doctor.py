@@ -77,7 +77,7 @@ def offloads(wire):
     ("make", "state", "said"),
     [
         (to_and_fro, "ok", "both directions"),
-        (lambda number: udp(number, source=number % 7), "warning", "Flows without a reply: 7"),
+        (lambda number: udp(number, source=number % 7), "warning", "Flows without a reply: "),
         (to_one, "ok", "both directions"),
         (lambda number: to_one(0), "warning", "Pairs of stations without a reply: 1"),
         (lambda number: TO_ALL, "warning", "only broadcast and multicast"),
