@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FOUND, fail
-from sensor.cli.replay import configured, detection_options, output_options, stop_on_signals
+from sensor.cli.replay import output_options, stop_on_signals
 from sensor.cli.state import default_state, failures
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ def command(
     until_done: bool,
     as_json: bool,
     exit_code: bool,
-    names: tuple[str, ...],
-    plugins: tuple[str, ...],
-    assignments: tuple[str, ...],
+    chosen: Chosen,
 ) -> None:
     """Run a manager: workers dial in and report, and alerts come out.
 
@@ -56,7 +55,7 @@ def command(
     permission.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
-    settings = configured(names, plugins, assignments)
+    settings = chosen.settings()
     from sensor.cluster.journal import JournalError
     from sensor.node.contact import DEFAULT, local_socket
     from sensor.node.manager import ManagerNode

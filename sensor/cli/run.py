@@ -16,8 +16,9 @@ from sensor.cli.capture import (
     tell_gaps,
     tell_losses,
 )
+from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
-from sensor.cli.replay import configured, detection_options, output_options, repeated, stop_on_signals
+from sensor.cli.replay import output_options, stop_on_signals
 
 if TYPE_CHECKING:
     from sensor.config import Settings
@@ -42,9 +43,7 @@ def command(
     workers: int,
     as_json: bool,
     exit_code: bool,
-    names: tuple[str, ...],
-    plugins: tuple[str, ...],
-    assignments: tuple[str, ...],
+    chosen: Chosen,
 ) -> None:
     """Capture from interfaces (-i eth1, or -i auto) and name the scanners, until INT or TERM.
 
@@ -57,7 +56,7 @@ def command(
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     if not interfaces.names:
         raise click.UsageError("nothing to capture from: give -i IFACE, or -i auto; `sensor interfaces` lists them")
-    settings = configured(names, plugins, assignments)
+    settings = chosen.settings()
     check_filter(interfaces.filter_text)
     user = interfaces.successor()
     from sensor.capture import CaptureError
@@ -71,8 +70,7 @@ def command(
         if workers == 1:
             summary = _one(settings, outputs, interfaces, user)
         else:
-            options = repeated({"--detection": names, "--plugin": plugins, "--set": assignments})
-            summary = _several(settings, outputs, interfaces, user, workers, options)
+            summary = _several(settings, outputs, interfaces, user, workers, chosen.options)
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if "CAP_NET_RAW" in str(error) else FAILURE) from None
     tell_losses(summary.counters)

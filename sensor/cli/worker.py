@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from sensor.cli.capture import Interfaces, check_filter, files, interface_options, live, live_by, tell_gaps, tell_losses
+from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, NO_PERMISSION, USAGE, fail
-from sensor.cli.replay import configured, detection_options, stop_on_signals
+from sensor.cli.replay import stop_on_signals
 from sensor.cli.state import failures, hand_over, manager_option, state_option
 
 if TYPE_CHECKING:
@@ -56,9 +57,7 @@ def command(
     parent: int | None,
     opener: int | None,
     not_first: bool,
-    names: tuple[str, ...],
-    plugins: tuple[str, ...],
-    assignments: tuple[str, ...],
+    chosen: Chosen,
 ) -> None:
     """Observe, and report to a manager, until INT or TERM, or until the input has ended and the manager has all of it.
 
@@ -69,7 +68,7 @@ def command(
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     if bool(inputs) == bool(interfaces.names):
         raise click.UsageError("what to observe? Give either -i IFACE (or -i auto) or --replay FILE")
-    settings = configured(names, plugins, assignments)
+    settings = chosen.settings()
     check_filter(interfaces.filter_text)
     user = interfaces.successor() if interfaces.names else None
     from sensor.capture import CaptureError
