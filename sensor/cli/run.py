@@ -8,11 +8,13 @@ import click
 from sensor.cli.capture import check_filter, filter_option, interface_options, live, tell_losses
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
 from sensor.cli.replay import configured, detection_options, output_options, stop_on_signals
+from sensor.cli.stats import Telling, stats_option
 
 
 @click.command("run")
 @interface_options
 @filter_option
+@stats_option
 @output_options
 @detection_options
 def command(
@@ -21,6 +23,7 @@ def command(
     snaplen: int,
     no_promiscuous: bool,
     filter_text: str,
+    stats: bool,
     as_json: bool,
     exit_code: bool,
     names: tuple[str, ...],
@@ -42,15 +45,15 @@ def command(
     from sensor.capture import CaptureError
     from sensor.node import Standalone
     from sensor.node.warm import warm_up
-    from sensor.outputs.json_lines import JsonLines
-    from sensor.outputs.terminal import Terminal
 
     warm_up(settings)
-    node = Standalone(settings, [JsonLines(sys.stdout) if as_json else Terminal(sys.stdout)], early=True, live=True)
+    telling = Telling(as_json=as_json, stats=stats)
+    node = Standalone(settings, telling.outputs, early=True, live=True)
     restore = stop_on_signals(node)
     try:
         with live(interfaces, filter_text, ring=ring, snaplen=snaplen, promiscuous=not no_promiscuous) as source:
-            summary = node.run(source, lambda done, packets: None)
+            accounting = telling.accounting(source.taps, filter_text=filter_text)
+            summary = node.run(source, lambda done, packets: None, accounting)
             tell_losses(source)
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if "CAP_NET_RAW" in str(error) else FAILURE) from None

@@ -12,6 +12,7 @@ from sensor.cli.capture import check_filter, files, filter_option, interface_opt
 from sensor.cli.main import FAILURE, NO_PERMISSION, USAGE, fail
 from sensor.cli.replay import configured, detection_options, stop_on_signals
 from sensor.cli.state import failures, manager_option, state_option
+from sensor.cli.stats import Telling, stats_option
 
 
 def _share(context: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
@@ -27,6 +28,7 @@ def _share(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.option("--replay", "inputs", multiple=True, metavar="FILE", help="Read a capture file or folder (repeatable).")
 @interface_options
 @filter_option
+@stats_option
 @click.option("--name", default="", help="This worker's name: that of its certificate, or the host's.")
 @click.option(
     "--share",
@@ -47,6 +49,7 @@ def command(
     snaplen: int,
     no_promiscuous: bool,
     filter_text: str,
+    stats: bool,
     name: str,
     share: tuple[int, int],
     spool: Path | None,
@@ -86,7 +89,9 @@ def command(
         if interfaces:
             warm_up(settings)
             with live(interfaces, filter_text, ring=ring, snaplen=snaplen, promiscuous=not no_promiscuous) as capture:
-                node.run(capture)
+                node.run(
+                    capture, Telling(stats=stats, is_silent=True).accounting(capture.taps, filter_text=filter_text)
+                )
                 tell_losses(capture)
                 damaged = False
         else:
