@@ -1,6 +1,10 @@
 """Live accounting on a real wire: quiet is told from deaf and from away; the last record has what the summary has."""
 
+import json
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
@@ -10,8 +14,10 @@ from sensor.config import configure
 from sensor.node import Standalone
 from sensor.node.accounting import Accounting
 from tests.lab.test_run import ended, frames_of, listening, play
-from tests.lab.wire import LIMIT_S, tagged, udp, wire  # noqa: F401 - a fixture
+from tests.lab.wire import LIMIT_S, Sender, tagged, udp, wire  # noqa: F401 - a fixture
+from tests.replaying import ROOT
 
+SENSOR = (sys.executable, "-m", "sensor")
 PATIENCE_S = 0.5
 
 
@@ -71,6 +77,7 @@ def test_quiet_is_told_from_away_and_is_over_with_a_packet(wire):  # noqa: F811
         ("udp port 9", udp(0), "none of them matches the filter 'udp port 9'"),
         ("udp port 53", tagged(udp(0), 7), "write 'vlan and (udp port 53)'"),
     ],
+    ids=["filter", "tag"],
 )
 def test_an_interface_that_gets_packets_of_which_the_sensor_has_none_is_not_quiet(wire, filter_text, frame, words):  # noqa: F811
     with wire.live(program=Filter(filter_text).program(1)) as live, Watched(live, filter_text) as watched:
@@ -93,6 +100,71 @@ def test_losses_are_said_while_they_happen(wire):  # noqa: F811
     last = watched.records[-1]
     assert last.ring_drops.total > 0
     assert last.kernel_packets.total == last.packets_delivered.total + last.ring_drops.total == 200
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_a_mirror_of_one_direction_is_told_from_one_of_both(wire, directions):  # noqa: F811
+    frames = [data for _, data in frames_of("monitoring-poll")]
+    if directions == 1:
+        sender = frames[0][6:12]
+        frames = [data for data in frames if data[6:12] == sender]
+    with wire.live() as live, Watched(live) as watched:
+        wire.send(frames)
+        if directions == 1:
+            assert "with data 80 were heard from one end" in watched.wait_for("one direction only")
+        else:
+            watched.wait_for("no packets for")  # by then it would have been said
+    assert sum("one direction" in line for line in watched.summary.hints) == 2 - directions
+    assert watched.summary.counters["data_connections"] == 80
+
+
+def test_the_status_of_a_cluster_has_the_pace_and_the_losses_of_a_live_worker(wire, tmp_path):  # noqa: F811
+    bus = f"unix:{tmp_path}/bus"
+    manager = subprocess.Popen(
+        [*SENSOR, "manager", "--listen", bus, "--json"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    sender = Sender(wire.sender(), lambda n: udp(n % 50))
+    try:
+        assert "listens at" in manager.stderr.readline()
+        with listening(wire, "worker", "-i", "near", "--manager", bus, "--name", "a") as worker:
+            sender.start()
+            [node] = wait_until(lambda: paced(bus))
+            assert node["loss"] == pytest.approx(0.0, abs=1.0)
+            assert 0.0 <= node["loss_now"] <= 1.0
+            sender.finish()
+            worker.terminate()
+            assert worker.wait(60) == 0
+        shown = subprocess.run([*SENSOR, "status", "--manager", bus], cwd=ROOT, capture_output=True, text=True)
+        assert shown.stdout.split()[:4] == ["node", "state", "packet", "clock"]
+        assert "packets/s" in shown.stdout and "loss now" in shown.stdout
+        manager.terminate()
+        out, _ = manager.communicate(timeout=60)
+    finally:
+        sender.finish()
+        if manager.poll() is None:
+            manager.kill()
+            manager.communicate()
+    counters = json.loads(out.splitlines()[-1])["counters"]
+    assert counters["kernel_packets"] == counters["packets_delivered"] + counters["ring_drops"] == sender.sent
+
+
+def paced(bus):
+    """The nodes of a manager, once the pace of each is known."""
+    asked = subprocess.run([*SENSOR, "status", "--manager", bus, "--json"], cwd=ROOT, capture_output=True, text=True)
+    nodes = json.loads(asked.stdout)["nodes"]
+    return nodes if nodes and all(each["packets_per_second"] for each in nodes) else None
+
+
+def wait_until(found):
+    """What is found, once it is; fails rather than wait for ever."""
+    deadline = time.monotonic() + LIMIT_S
+    while not (result := found()):
+        assert time.monotonic() < deadline
+    return result
 
 
 def test_the_last_record_has_the_totals_of_the_summary(wire):  # noqa: F811
