@@ -15,6 +15,7 @@ from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, NO_PERMISSION, USAGE, fail
 from sensor.cli.replay import stop_on_signals
 from sensor.cli.state import failures, hand_over, manager_option, state_option
+from sensor.cli.stats import Telling, stats_option
 
 if TYPE_CHECKING:
     from sensor.capture.live import Live
@@ -33,6 +34,7 @@ def _share(context: click.Context, option: click.Parameter, value: str) -> tuple
 @state_option
 @click.option("--replay", "inputs", multiple=True, metavar="FILE", help="Read a capture file or folder (repeatable).")
 @interface_options
+@stats_option
 @click.option("--name", default="", help="This worker's name: that of its certificate, or the host's.")
 @click.option(
     "--share",
@@ -51,6 +53,7 @@ def command(
     state: Path,
     inputs: tuple[str, ...],
     interfaces: Interfaces,
+    stats: bool,
     name: str,
     share: tuple[int, int],
     spool: Path | None,
@@ -98,7 +101,9 @@ def command(
         else:
             warm_up(settings)
             with stop_on_signals(node), _capture(interfaces, user, opener, is_first=not not_first) as capture:
-                node.run(capture)
+                is_share, telling = opener is not None, Telling(stats=stats, is_silent=True)
+                about = {"is_share": is_share, "filter_text": interfaces.filter_text}
+                node.run(capture, telling.accounting(capture.taps, **about))
                 tell_gaps(capture)
                 if opener is None:
                     tell_losses(capture.counters)

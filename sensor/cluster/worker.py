@@ -72,10 +72,14 @@ class Worker:
         self._counts = Counts()
         self.captured: dict[str, int] = {}
         """What its capture source counts: told with the counts of the first share."""
+        self.carried: dict[str, int] = {}
+        """What its node counts on the way to the manager."""
         self.read = 0
         """Bytes that its capture source has read."""
         self.damage: list[str] = []
         """What its capture source could not read, for people."""
+        self.hints: list[str] = []
+        """What looks wrong about its capture now, for people."""
         self._run, self._started, self._events, self._waiting = 0, False, 0, 0
         self._earlier, self._earlier_faults = Counter[str](), Counter[str]()
 
@@ -159,7 +163,7 @@ class Worker:
         weirds = Counter(self._flows.weirds)
         own: Counter[str] = Counter(self._earlier)
         own.update(self._refused() | self._reporter.counters)
-        counted.counters = flows | dict(own)
+        counted.counters = flows | dict(own) | self.carried
         if self._share[0] == 0:
             counted.refused = self._decoder.refused
             weirds.update(self._decoder.weirds)
@@ -240,6 +244,5 @@ class Worker:
             self._reporter.ended(each, self._run)
 
     def _heartbeat(self, *, done: bool = False) -> None:
-        self._reporter.heartbeat(
-            self._run, self._clock.now, self.counts(), done=done, read=self.read, damage=self.damage
-        )
+        told = self._run, self._clock.now, self.counts()
+        self._reporter.heartbeat(*told, done=done, read=self.read, damage=self.damage, hints=self.hints)

@@ -19,6 +19,7 @@ from pathlib import Path
 from sensor.clock import elapsed_s
 from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
+from sensor.node.accounting import Accounting
 from sensor.node.manager import ManagerNode
 from sensor.node.output import Output
 from sensor.outputs.summary import Summary
@@ -59,10 +60,11 @@ class LocalCluster:
         workers: int,
         options: Sequence[str],
         progress: Callable[[int, int], None] | None = None,
+        accounting: Accounting | None = None,
         shared: Shared | None = None,
     ) -> None:
         self._names = [f"worker-{number + 1}" for number in range(workers)]
-        self._options, self._progress, self._shared = options, progress, shared
+        self._options, self._progress, self._accounting, self._shared = options, progress, accounting, shared
         self._is_ready = False
         self._settings, self._outputs = settings, outputs
         self._processes: dict[str, asyncio.subprocess.Process] = {}
@@ -89,6 +91,7 @@ class LocalCluster:
             cluster=None if self._shared else ClusterSettings(deadline_s=_NEVER_S),
             until_done=True,
             progress=self._tell_progress,
+            accounting=self._accounting,
         )
         with tempfile.TemporaryDirectory(prefix="sensor-") as folder:
             address = f"unix:{folder}/bus"
