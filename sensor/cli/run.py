@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +17,7 @@ from sensor.cli.capture import (
 )
 from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
-from sensor.cli.replay import output_options, stop_on_signals
+from sensor.cli.replay import output_options, reload_on_signal, stop_on_signals
 from sensor.cli.stats import Telling, stats_option
 
 if TYPE_CHECKING:
@@ -68,9 +67,9 @@ def command(
     telling = Telling(as_json=as_json, stats=stats)
     try:
         if workers == 1:
-            summary = _one(settings, telling, interfaces, user)
+            summary = _one(settings, telling, interfaces, user, chosen)
         else:
-            summary = _several(settings, telling, interfaces, user, workers, chosen.options)
+            summary = _several(settings, telling, interfaces, user, workers, chosen)
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if "CAP_NET_RAW" in str(error) else FAILURE) from None
     tell_losses(summary.counters)
@@ -79,11 +78,13 @@ def command(
     sys.exit(FAILURE if summary.damage else FOUND if exit_code and summary.alerts else 0)
 
 
-def _one(settings: "Settings", telling: Telling, interfaces: Interfaces, user: "User | None") -> "Summary":
+def _one(
+    settings: "Settings", telling: Telling, interfaces: Interfaces, user: "User | None", chosen: Chosen
+) -> "Summary":
     from sensor.node import Standalone
 
     node = Standalone(settings, telling.outputs, early=True, live=True)
-    with stop_on_signals(node), live(interfaces, user) as source:
+    with stop_on_signals(node), reload_on_signal(node, chosen.load), live(interfaces, user) as source:
         accounting = telling.accounting(source.taps, filter_text=interfaces.filter_text)
         summary = node.run(source, lambda done, packets: None, accounting)
         tell_gaps(source)
@@ -96,7 +97,7 @@ def _several(
     interfaces: Interfaces,
     user: "User | None",
     workers: int,
-    options: Sequence[str],
+    chosen: Chosen,
 ) -> "Summary":
     from sensor.node.local import LocalCluster, Shared
 
@@ -110,9 +111,9 @@ def _several(
             settings,
             telling.outputs,
             workers=workers,
-            options=[*interfaces.options, *options],
+            options=[*interfaces.options, *chosen.options],
             accounting=telling.accounting(together=", ".join(interfaces.names), filter_text=interfaces.filter_text),
             shared=Shared(opener.admit, user, ready, lambda line: click.echo(line, err=True)),
         )
-        with stop_on_signals(node):
+        with stop_on_signals(node), reload_on_signal(node, chosen.load):
             return node.run()
