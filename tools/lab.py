@@ -21,8 +21,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
+from typing import Any
 
 from pyroute2 import IPRoute, netns
 from pyroute2.ethtool.ioctl import IoctlEthtool
@@ -32,6 +34,8 @@ DOCUMENTATION = tuple(
 )
 NOBODY = "02:00:00:ff:ff:ff"
 """A MAC address that no host has: frames to it are flooded by the switch, and every host ignores them."""
+BUFFER_KIB = "16384"
+"""What the kernel may hold for tcpdump: divided by the snaplen, which is why that is to be no larger than it must."""
 TABLE_LOCAL = 255
 LISTEN = "0A"
 UNBOUND_UDP = "07"
@@ -103,7 +107,8 @@ class Capture:
     def __init__(self, host: "Host", path: Path, snaplen: int, bpf: str, interface: str):
         self._host = host
         self._path = path
-        self._argv = ["tcpdump", "-i", interface, "-n", "-U", "--immediate-mode", "-s", str(snaplen), "-w", "-"]
+        self._argv = ["tcpdump", "-i", interface, "-n", "-U", "--immediate-mode", "-B", BUFFER_KIB]
+        self._argv += ["-s", str(snaplen), "-w", "-"]
         self._argv += [bpf] if bpf else []
 
     def __enter__(self) -> "Capture":
@@ -234,6 +239,17 @@ class Host:
         self._lab.on_exit(process.stop)
         return process
 
+    def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen:
+        """Start a program in this host for a caller who reads what it says: text, in pipes, unless told otherwise.
+
+        Takes the options of subprocess.Popen. What has not ended by then is killed with the lab.
+        """
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with self.inside():
+            popen = subprocess.Popen(argv, start_new_session=True, **(pipes | options))
+        self._lab.on_exit(partial(_end, popen))
+        return popen
+
     def capture(self, path: Path, snaplen: int = 262144, bpf: str = "", interface: str = "eth0") -> Capture:
         """What the interface sends and receives, as a pcap file, while the context lasts."""
         return Capture(self, path, snaplen, bpf, interface)
@@ -310,6 +326,12 @@ class Lab:
             switch = self._switches[name] = Switch(self, name, len(self._switches))
             self.on_exit(switch.remove)
         return self._switches[name]
+
+
+def _end(popen: subprocess.Popen) -> None:
+    """Kill the process if it is still there, and let go of its pipes."""
+    with popen:
+        popen.kill()
 
 
 def _kill(pid: int) -> None:
