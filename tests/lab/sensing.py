@@ -14,6 +14,8 @@ from typing import Any
 from tests.replaying import ROOT
 
 PATIENCE_S = 60.0
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+"""As users have it: that each line is read at once is then the sensor's doing."""
 ABOUT = ("detection", "kind", "src", "dst", "port", "threshold", "proto", "severity", "attack", "version")
 """What an alert says that does not depend on when, nor by which sensor, the packets were seen."""
 
@@ -29,9 +31,9 @@ class Told:
 class Sensor:
     """`sensor ARGUMENTS` in a host, started; `sensing` also ends it."""
 
-    def __init__(self, host, *arguments, before=(), env=None):
-        command = [*before, sys.executable, "-m", "sensor", *map(str, arguments)]
-        self.process = host.popen(command, cwd=ROOT, env=os.environ | (env or {}))
+    def __init__(self, host, *arguments):
+        command = [sys.executable, "-m", "sensor", *map(str, arguments)]
+        self.process = host.popen(command, cwd=ROOT, env=ENVIRONMENT)
         self.told: list[Told] = []
         self.said: list[str] = []
         self._news = threading.Condition()
@@ -103,9 +105,9 @@ class Sensor:
 
 
 @contextlib.contextmanager
-def sensing(host, *arguments, **options) -> Iterator[Sensor]:
+def sensing(host, *arguments) -> Iterator[Sensor]:
     """A sensor that has opened its interfaces; ended, whatever happens."""
-    sensor = Sensor(host, *arguments, **options)
+    sensor = Sensor(host, *arguments)
     try:
         sensor.wait_for(lambda: any("listening on" in line for line in sensor.said))
         yield sensor
