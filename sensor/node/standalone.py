@@ -28,15 +28,19 @@ class Standalone:
         self._manager = Manager(settings.make(), [self._worker.name], early=early, is_local=True)
         self._bus = InProcessBus(self._worker, self._manager)
         self._source: Capture | None = None
+        self._stopping = False
 
     def stop(self) -> None:
-        """Take nothing new: finish with what is there already."""
+        """Take nothing new: finish with what is there already. May come before `run`, from a signal handler."""
+        self._stopping = True
         if self._source is not None:
             self._source.stop()
 
     def run(self, source: Capture, progress: Callable[[int, int], None]) -> Summary:
         """Run a source to its end, telling `progress` (bytes, packets) after each block."""
         started, self._source = elapsed_s(), source
+        if self._stopping:
+            source.stop()
         packets = 0
         for block in source.blocks():
             if len(block.frames) or not source.seen_until:
