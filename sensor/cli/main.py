@@ -22,6 +22,9 @@ COMMANDS = {
     "events": ("sensor.cli.events", "List the events that a detection can name, and their columns."),
 }
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+"""NumPy's library for matrices, which nothing here uses, else starts threads that would keep their capabilities."""
+
 FAILURE, USAGE, FOUND, NO_PERMISSION = 1, 2, 10, 77
 
 

@@ -83,14 +83,11 @@ def command(
         joining = f"; nodes that were invited join at {where[-1]}" if gate else ""
         click.echo(f"sensor: the manager listens at {where[0]}{joining}", err=True)
 
-    restore = stop_on_signals(node)
     try:
-        with failures():
+        with stop_on_signals(node), failures():
             summary = asyncio.run(node.run(*listens, ready=ready))
     except (JournalError, ValueError) as error:
         raise fail(str(error)) from None
-    finally:
-        restore()
     sys.exit(FOUND if exit_code and summary.alerts else 0)
 
 

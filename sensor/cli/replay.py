@@ -4,7 +4,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -64,6 +64,11 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def repeated(options: Mapping[str, Sequence[str]]) -> list[str]:
+    """Options as a command line has them, each before each of its values."""
+    return [part for option, values in options.items() for value in values for part in (option, value)]
+
+
 def configured(names: tuple[str, ...], plugins: tuple[str, ...], assignments: tuple[str, ...]) -> Settings:
     """The settings asked for; what is wrong with the asking is a usage error of one line."""
     try:
@@ -105,11 +110,12 @@ def command(
     from sensor.capture import CaptureError
 
     given = (filter_text,) if filter_text else ()
-    options = [("--filter", given), ("--detection", names), ("--plugin", plugins), ("--set", assignments)]
-    passed = [part for option, values in options for value in values for part in (option, value)]
+    passed = repeated(
+        {"--replay": inputs, "--filter": given, "--detection": names, "--plugin": plugins, "--set": assignments}
+    )
     try:
         with files(inputs, filter_text, sys.stdin.buffer) as (source, seen):
-            start = _cluster(settings, workers, inputs, passed) if workers > 1 else _standalone(settings, seen)
+            start = _cluster(settings, workers, passed) if workers > 1 else _standalone(settings, seen)
             summary = _run(source, start, as_json, quiet or not sys.stderr.isatty())
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if isinstance(error.__cause__, PermissionError) else FAILURE) from None
@@ -138,11 +144,11 @@ def _standalone(settings: Settings, source: "Capture") -> Start:
     return start
 
 
-def _cluster(settings: Settings, workers: int, inputs: Sequence[str], options: Sequence[str]) -> Start:
+def _cluster(settings: Settings, workers: int, options: Sequence[str]) -> Start:
     from sensor.node.local import LocalCluster
 
     def start(outputs: "Sequence[Output]", progress: Callable[[int, int], None]) -> Run:
-        node = LocalCluster(settings, outputs, workers=workers, inputs=inputs, options=options, progress=progress)
+        node = LocalCluster(settings, outputs, workers=workers, options=options, progress=progress)
         return node, node.run
 
     return start
@@ -167,7 +173,7 @@ def _run(source: "Savefiles", start: Start, as_json: bool, quiet: bool) -> "Summ
             stack.callback(_tell_of_compiling)
             progress = stack.enter_context(bar).update
         node, run = start(outputs, progress)
-        stack.callback(stop_on_signals(node))
+        stack.enter_context(stop_on_signals(node))
         return run()
 
 
@@ -182,8 +188,9 @@ def _tell_of_compiling() -> None:
         click.echo("sensor: kernels were compiled, which took most of these seconds; the next run finds them", err=True)
 
 
-def stop_on_signals(node: Stoppable) -> Callable[[], None]:
-    """Let the first INT or TERM end the run in order, with its summary, and a second one at once."""
+@contextlib.contextmanager
+def stop_on_signals(node: Stoppable) -> Iterator[None]:
+    """Meanwhile let the first INT or TERM end the run in order, with its summary, and a second one at once."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
@@ -196,7 +203,10 @@ def stop_on_signals(node: Stoppable) -> Callable[[], None]:
 
     for number in before:
         signal.signal(number, stop)
-    return restore
+    try:
+        yield
+    finally:
+        restore()
 
 
 def _is_unaccounted(summary: "Summary") -> bool:

@@ -31,7 +31,7 @@ class Standalone:
         self._stopping = False
 
     def stop(self) -> None:
-        """Take nothing new: finish with what is there already. May come before `run`, from a signal handler."""
+        """Take nothing new: finish with what is there already."""
         self._stopping = True
         if self._source is not None:
             self._source.stop()
@@ -39,7 +39,7 @@ class Standalone:
     def run(self, source: Capture, progress: Callable[[int, int], None]) -> Summary:
         """Run a source to its end, telling `progress` (bytes, packets) after each block."""
         started, self._source = elapsed_s(), source
-        if self._stopping:
+        if self._stopping:  # before there was one to stop
             source.stop()
         packets = 0
         for block in source.blocks():
