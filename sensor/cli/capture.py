@@ -103,20 +103,19 @@ def live(interfaces: Interfaces, user: User | None) -> Iterator["Live"]:
     CaptureError says what is in the way.
     """
     with _ready(interfaces) as settings, _opener(settings, user) as opener, _source(settings, opener) as source:
-        _give_up(user)
-        click.echo(f"sensor: listening on {', '.join(each.interface for each in settings)} {describe()}", err=True)
+        _give_up(user, settings)
         yield source
 
 
 @contextlib.contextmanager
 def live_by(interfaces: Interfaces, user: User | None, asking: socket.socket, *, is_first: bool) -> Iterator["Live"]:
-    """The same, of a process that got a socket to an opener from the one that started it, which says what there is."""
+    """The same, of a process that got a socket to an opener from the one that started it."""
     from sensor.capture.opener import Opener
 
     with _ready(interfaces, is_first=is_first) as settings:
         opener = Opener(asking, [each.interface for each in settings])
         with contextlib.closing(opener), _source(settings, opener) as source:
-            _give_up(user)
+            _give_up(user, settings)
             yield source
 
 
@@ -173,13 +172,14 @@ def _source(settings: Sequence["Settings"], opener: "Opener") -> Iterator["Live"
         yield source
 
 
-def _give_up(user: User | None) -> None:
+def _give_up(user: User | None, settings: Sequence["Settings"]) -> None:
     try:
         give_up(user)
     except PrivilegeError as error:
         raise fail(str(error)) from None
     if user is not None:
         keep_in_memory()
+    click.echo(f"sensor: listening on {', '.join(each.interface for each in settings)} {describe()}", err=True)
 
 
 def _names(interfaces: Sequence[str]) -> list[str]:

@@ -16,12 +16,13 @@ from sensor.cli.capture import (
     tell_gaps,
     tell_losses,
 )
+from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
-from sensor.cli.replay import configured, detection_options, output_options, repeated, stop_on_signals
+from sensor.cli.replay import output_options, stop_on_signals
+from sensor.cli.stats import Telling, stats_option
 
 if TYPE_CHECKING:
     from sensor.config import Settings
-    from sensor.node import Output
     from sensor.outputs.summary import Summary
     from sensor.privileges import User
 
@@ -35,16 +36,16 @@ if TYPE_CHECKING:
     default=1,
     help="Share the packets among so many processes.",
 )
+@stats_option
 @output_options
 @detection_options
 def command(
     interfaces: Interfaces,
     workers: int,
+    stats: bool,
     as_json: bool,
     exit_code: bool,
-    names: tuple[str, ...],
-    plugins: tuple[str, ...],
-    assignments: tuple[str, ...],
+    chosen: Chosen,
 ) -> None:
     """Capture from interfaces (-i eth1, or -i auto) and name the scanners, until INT or TERM.
 
@@ -57,22 +58,19 @@ def command(
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     if not interfaces.names:
         raise click.UsageError("nothing to capture from: give -i IFACE, or -i auto; `sensor interfaces` lists them")
-    settings = configured(names, plugins, assignments)
+    settings = chosen.settings()
     check_filter(interfaces.filter_text)
     user = interfaces.successor()
     from sensor.capture import CaptureError
     from sensor.node.warm import warm_up
-    from sensor.outputs.json_lines import JsonLines
-    from sensor.outputs.terminal import Terminal
 
-    outputs: list[Output] = [JsonLines(sys.stdout) if as_json else Terminal(sys.stdout)]
     warm_up(settings)
+    telling = Telling(as_json=as_json, stats=stats)
     try:
         if workers == 1:
-            summary = _one(settings, outputs, interfaces, user)
+            summary = _one(settings, telling, interfaces, user)
         else:
-            options = repeated({"--detection": names, "--plugin": plugins, "--set": assignments})
-            summary = _several(settings, outputs, interfaces, user, workers, options)
+            summary = _several(settings, telling, interfaces, user, workers, chosen.options)
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if "CAP_NET_RAW" in str(error) else FAILURE) from None
     tell_losses(summary.counters)
@@ -81,19 +79,20 @@ def command(
     sys.exit(FAILURE if summary.damage else FOUND if exit_code and summary.alerts else 0)
 
 
-def _one(settings: "Settings", outputs: "Sequence[Output]", interfaces: Interfaces, user: "User | None") -> "Summary":
+def _one(settings: "Settings", telling: Telling, interfaces: Interfaces, user: "User | None") -> "Summary":
     from sensor.node import Standalone
 
-    node = Standalone(settings, outputs, early=True, live=True)
+    node = Standalone(settings, telling.outputs, early=True, live=True)
     with stop_on_signals(node), live(interfaces, user) as source:
-        summary = node.run(source, lambda done, packets: None)
+        accounting = telling.accounting(source.taps, filter_text=interfaces.filter_text)
+        summary = node.run(source, lambda done, packets: None, accounting)
         tell_gaps(source)
     return summary
 
 
 def _several(
     settings: "Settings",
-    outputs: "Sequence[Output]",
+    telling: Telling,
     interfaces: Interfaces,
     user: "User | None",
     workers: int,
@@ -109,9 +108,10 @@ def _several(
     with shared_opener(interfaces, user) as opener:
         node = LocalCluster(
             settings,
-            outputs,
+            telling.outputs,
             workers=workers,
             options=[*interfaces.options, *options],
+            accounting=telling.accounting(together=", ".join(interfaces.names), filter_text=interfaces.filter_text),
             shared=Shared(opener.admit, user, ready, lambda line: click.echo(line, err=True)),
         )
         with stop_on_signals(node):

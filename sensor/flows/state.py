@@ -12,6 +12,8 @@ COUNTERS = (
     "evicted_one_packet",
     "evicted_idle",
     "evicted_established",
+    "data_connections",  # of TCP, that have carried data
+    "data_connections_both_ways",  # of those, that were heard from both ends
     "attempts_cut_short",  # unanswered SYNs that eviction took for attempts before their time
     "icmp_without_quote",  # ICMP errors that do not show what they are about
     "probes",  # entries of the index looked at

@@ -19,6 +19,7 @@ from pathlib import Path
 from sensor.clock import elapsed_s
 from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
+from sensor.node.accounting import Accounting
 from sensor.node.manager import ManagerNode
 from sensor.node.output import Output
 from sensor.outputs.summary import Summary
@@ -59,10 +60,11 @@ class LocalCluster:
         workers: int,
         options: Sequence[str],
         progress: Callable[[int, int], None] | None = None,
+        accounting: Accounting | None = None,
         shared: Shared | None = None,
     ) -> None:
         self._names = [f"worker-{number + 1}" for number in range(workers)]
-        self._options, self._progress, self._shared = options, progress, shared
+        self._options, self._progress, self._accounting, self._shared = options, progress, accounting, shared
         self._is_ready = False
         self._settings, self._outputs = settings, outputs
         self._processes: dict[str, asyncio.subprocess.Process] = {}
@@ -89,6 +91,7 @@ class LocalCluster:
             cluster=None if self._shared else ClusterSettings(deadline_s=_NEVER_S),
             until_done=True,
             progress=self._tell_progress,
+            accounting=self._accounting,
         )
         with tempfile.TemporaryDirectory(prefix="sensor-") as folder:
             address = f"unix:{folder}/bus"
@@ -122,11 +125,14 @@ class LocalCluster:
             code = await process.wait()
             if self._node.has_delivered(name):  # whatever its exit code says of its input
                 return
-            reason = last or f"it ended with {code}"
+            reason = f"it was ended by {signal.Signals(-code).name}" if code < 0 else last or f"it ended with {code}"
+            if self._shared and not self._stopping:
+                self._shared.say(f"sensor: {name} is started anew: {reason}")
             if self._shared and elapsed_s() - started > STEADY_S:
                 attempts = 0
         times = "once" if attempts == 1 else f"{attempts} times"
-        self._node.leave(name, f"{name} died {times}, and its share is missing: {reason}")
+        has_begun = self._is_ready or not self._shared
+        self._node.leave(name, f"{name} died {times}, and its share is missing: {reason}" if has_begun else "")
 
     async def _start(self, name: str, address: str, folder: str) -> asyncio.subprocess.Process:
         number = self._names.index(name)
@@ -151,14 +157,14 @@ class LocalCluster:
         return process
 
     async def _listen(self, name: str, process: asyncio.subprocess.Process) -> str:
-        """Hear a worker to its end, passing on what it says if it is live; its last line."""
+        """Hear a worker to its end, passing on what it says once all capture; its last line."""
         assert process.stderr is not None
         last = ""
         async for line in process.stderr:
             text = line.decode(errors="replace").strip()
             last = text or last
-            if self._shared and text:
-                self._shared.say(f"{name}: {text}")
+            if self._shared and self._is_ready and text:
+                self._shared.say(f"sensor: {name}: {text.removeprefix('sensor: ')}")
         return last
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:

@@ -8,6 +8,7 @@ from sensor.cluster.bus import InProcessBus
 from sensor.cluster.manager import Manager
 from sensor.cluster.worker import Worker
 from sensor.config import Settings
+from sensor.node.accounting import Accounting, View
 from sensor.node.output import Output, summarise, tell
 from sensor.outputs.summary import Summary
 
@@ -36,13 +37,17 @@ class Standalone:
         if self._source is not None:
             self._source.stop()
 
-    def run(self, source: Capture, progress: Callable[[int, int], None]) -> Summary:
-        """Run a source to its end, telling `progress` (bytes, packets) after each block."""
+    def run(
+        self, source: Capture, progress: Callable[[int, int], None], accounting: Accounting | None = None
+    ) -> Summary:
+        """Run a source to its end, telling `progress` (bytes, packets) after each block, and `accounting` at each."""
         started, self._source = elapsed_s(), source
         if self._stopping:  # before there was one to stop
             source.stop()
+        accounting = accounting or Accounting()
         packets = 0
         for block in source.blocks():
+            self._worker.captured = dict(source.counters)
             if len(block.frames) or not source.seen_until:
                 self._worker.process(block)
             else:
@@ -50,11 +55,16 @@ class Standalone:
             tell(self._bus.exchange(), self._outputs)
             packets += len(block.frames)
             progress(source.progress[0], packets)
+            accounting.look(self._view)
         self._worker.captured = dict(source.counters)
         self._worker.finish()
         tell(self._bus.exchange(), self._outputs)
+        accounting.finish(self._view())
         damage = [str(each) for each in source.damage]
-        summary = summarise(self._manager, self._settings, elapsed_s() - started, damage)
+        summary = summarise(self._manager, self._settings, elapsed_s() - started, damage, accounting.said)
         for output in self._outputs:
             output.summary(summary)
         return summary
+
+    def _view(self) -> View:
+        return View(self._manager.counts(), self._manager.alerts)

@@ -20,6 +20,7 @@ from sensor.cluster.settings import ClusterSettings
 from sensor.cluster.spool import Spool
 from sensor.cluster.worker import Worker
 from sensor.config import Settings
+from sensor.node.accounting import Accounting, View
 from sensor.node.contact import Contact
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ class _Spooled:
         """All up to this one are acknowledged."""
         self._spool.release(sequence)
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """What went wrong so far, by name."""
+        return self._spool.counters
+
 
 class WorkerNode:
     """Runs a worker against a manager, until its input has ended and all that came of it is acknowledged."""
@@ -93,10 +99,11 @@ class WorkerNode:
         definitions = [each for detection in settings.make() for each in detection.define().values()]
         self._digest = digest_of(definitions)
         self._worker: Worker | None = None
+        self._spooled = _Spooled(place.spool)
         self._client, tls = place.manager.client(self._hello)
         self._renewal = _renewal(place.manager, tls)
         self._trouble = ""
-        self._stopping = False
+        self._stopping, self._is_over = False, False
 
     def stop(self) -> None:
         """Take no further block: finish with what has been read."""
@@ -108,17 +115,25 @@ class WorkerNode:
             self._exchange(0.0)
         return not self._stopping
 
-    def run(self, source: Capture) -> None:
-        """Run a source to its end; RefusedError if the manager does not take this worker."""
+    def run(self, source: Capture, accounting: Accounting | None = None) -> None:
+        """Run a source to its end, with `accounting` asked at each block.
+
+        RefusedError if the manager does not take this worker.
+        """
+        accounting = accounting or Accounting()
         self._client.start()
         try:
             self._worker = self._begin()
             for block in source.blocks():
+                self._worker.captured = dict(source.counters)
+                self._worker.carried = self._carried
                 if len(block.frames) or not source.seen_until:
                     self._worker.process(block)
                 else:
                     self._worker.pass_time(source.seen_until)
                 self._worker.read = source.progress[0]
+                accounting.look(self._view)
+                self._worker.hints = accounting.hints
                 self._exchange(0.0)
                 while self._place.replays and self._worker.unacknowledged > _BACKLOG and not self._stopping:
                     self._exchange(_WAIT_S)
@@ -127,11 +142,22 @@ class WorkerNode:
             self._worker.captured = dict(source.counters)
             self._worker.damage = [str(each) for each in source.damage]
             self._worker.finish()
+            self._is_over = True
+            accounting.finish(self._view())
             until = elapsed_s() + _LAST_S
             while self._worker.unacknowledged and (self._place.replays or elapsed_s() < until):
                 self._exchange(_WAIT_S)
         finally:
             self._client.stop(flush=_FLUSH_S)
+
+    def _view(self) -> View:
+        assert self._worker is not None
+        return View(self._worker.counts())
+
+    @property
+    def _carried(self) -> dict[str, int]:
+        """What found no room on its way to the manager."""
+        return {**self._spooled.counters, "messages_unsent": self._client.counters["messages_unsent"]}
 
     def _hello(self) -> Hello:
         if self._worker is not None:
@@ -161,7 +187,7 @@ class WorkerNode:
             members=max(len(welcome.members), 2) if welcome.early else 0,
             replays=self._place.replays,
             settings=self._cluster,
-            held=_Spooled(self._place.spool),
+            held=self._spooled,
         )
         worker.receive([welcome], elapsed_s())
         return worker
@@ -193,6 +219,8 @@ class WorkerNode:
         if isinstance(received, Refused) and received.fatal:
             raise RefusedError(received.reason)
         address = self._place.manager.address
+        if self._is_over and self._worker and not self._worker.unacknowledged:
+            return
         if isinstance(received, Connected) and self._trouble:
             log.warning("the manager at %s is there", address)
             self._trouble = ""

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import dpkt
 import pytest
 
-from tests.lab.wire import PCAPS, udp, wire  # noqa: F401 - a fixture
+from tests.lab.wire import PCAPS, udp, wait_for, wire  # noqa: F401 - a fixture
 from tests.replaying import ROOT, replay
 
 PATIENCE_S = 60.0
@@ -66,14 +67,18 @@ def about(alerts):
     return sorted([[each[name] for name in ABOUT] for each in alerts if each["event_type"] == "alert"], key=str)
 
 
-@pytest.mark.parametrize("name", ["random-scan", "port-scan-syn", "port-scan-xmas", "curl-and-dig"])
-def test_what_is_played_over_a_wire_gives_the_alerts_of_the_file(wire, name):  # noqa: F811
+@pytest.mark.parametrize(
+    ("name", "workers"),
+    [("random-scan", 1), ("random-scan", 4), ("port-scan-syn", 2), ("port-scan-xmas", 1), ("curl-and-dig", 2)],
+)
+def test_what_is_played_over_a_wire_gives_the_alerts_of_the_file(wire, name, workers):  # noqa: F811
     frames = frames_of(name)
-    with listening(wire, "run", "-i", "near", "--json") as process:
+    with listening(wire, "run", "-i", "near", "--json", "--capture-workers", workers) as process:
         play(wire, frames)
         lines, errors = ended(process)
     summary = lines[-1]
     assert about(lines) == about(replay(PCAPS / f"{name}.pcap").alerts)
+    assert len(summary["workers"]) == workers
     counters = summary["counters"]
     assert summary["packets_read"] == counters["packets_delivered"] == counters["kernel_packets"] == len(frames)
     assert (counters["ring_drops"], counters["nic_drops"], counters["gaps"], errors) == (0, 0, 0, "")
@@ -140,3 +145,28 @@ def test_without_the_privilege_to_capture_it_says_so(wire):  # noqa: F811
     with wire.host.inside():
         ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert (ran.returncode, "CAP_NET_RAW" in ran.stderr) == (77, True), ran.stderr
+
+
+def test_a_capture_worker_that_is_killed_is_started_anew_and_what_it_missed_is_said(wire):  # noqa: F811
+    frames = frames_of("random-scan")
+    with listening(wire, "run", "-i", "near", "--json", "--capture-workers", 2) as process:
+        first, second = (pid for pid in workers_of(process.pid))
+        os.kill(first, signal.SIGKILL)
+        assert process.stderr.readline() == "sensor: worker-1 is started anew: it was ended by SIGKILL\n"
+        assert "sensor: worker-1: listening on near as nobody" in process.stderr.readline()
+        assert len({first, second, *workers_of(process.pid)}) == 3
+        play(wire, frames)
+        lines, _ = ended(process)
+    assert about(lines) == about(replay(PCAPS / "random-scan.pcap").alerts)
+    assert lines[-1]["workers"] == ["worker-1", "worker-2"]
+    assert [each["missing"] for each in lines if each["event_type"] == "alert"] != [[]]
+
+
+def workers_of(pid):
+    """The worker processes that it has started."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if b"worker" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                found.append(int(child))
+    return found
