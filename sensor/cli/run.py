@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -35,12 +35,20 @@ if TYPE_CHECKING:
     default=1,
     help="Share the packets among so many processes.",
 )
+@click.option(
+    "--fanout",
+    type=click.Choice(["hosts", "hash", "cpu"]),
+    default="hosts",
+    show_default=True,
+    help="Share them by pairs of hosts; by addresses and ports; or by the CPU that took them in.",
+)
 @stats_option
 @output_options
 @detection_options
 def command(
     interfaces: Interfaces,
     workers: int,
+    fanout: Literal["hosts", "hash", "cpu"],
     stats: bool,
     as_json: bool,
     exit_code: bool,
@@ -50,7 +58,7 @@ def command(
 
     CAP_NET_RAW is enough. A small process keeps it and opens interfaces; the one that decodes becomes another user, if
     it was root, and gives up every capability. How many packets were lost is said at the end, and is in the summary:
-    kernel_packets = packets_delivered + ring_drops.
+    kernel_packets = packets_delivered + ring_drops. HUP has the settings read again (--settings, --plugin).
 
     Exit codes: 0 done, 1 failure, 2 usage, 10 alerts with --exit-code, 77 no permission to capture.
     """
@@ -69,7 +77,7 @@ def command(
         if workers == 1:
             summary = _one(settings, telling, interfaces, user, chosen)
         else:
-            summary = _several(settings, telling, interfaces, user, workers, chosen)
+            summary = _several(settings, telling, interfaces, user, workers, fanout, chosen)
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if "CAP_NET_RAW" in str(error) else FAILURE) from None
     tell_losses(summary.counters)
@@ -97,6 +105,7 @@ def _several(
     interfaces: Interfaces,
     user: "User | None",
     workers: int,
+    fanout: Literal["hosts", "hash", "cpu"],
     chosen: Chosen,
 ) -> "Summary":
     from sensor.node.local import LocalCluster, Shared
@@ -106,7 +115,7 @@ def _several(
         names = ", ".join(interfaces.names)
         click.echo(f"sensor: {workers} workers are listening on {names}{whom}, without any capability", err=True)
 
-    with shared_opener(interfaces, user) as opener:
+    with shared_opener(interfaces, user, fanout) as opener:
         node = LocalCluster(
             settings,
             telling.outputs,
