@@ -18,7 +18,7 @@ from tests.replaying import replay
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
-WORKERS = (1,)
+WORKERS = (1, 2, 4)
 PANE_S = 60.0
 """Where windows of the scans that ship may end: live at whole minutes, in a file at minutes from its first packet."""
 SCANS = ("syn", "fin", "null", "xmas", "ack", "udp")
@@ -66,11 +66,7 @@ def listening(host, workers) -> contextlib.AbstractContextManager[Sensor]:
     return sensing(host, "run", "-i", "near", "--json", *(["--capture-workers", workers] if workers > 1 else []))
 
 
-@pytest.fixture(scope="module", params=WORKERS)
-def workers(request):
-    return request.param
-
-
+@pytest.mark.parametrize("workers", WORKERS)
 def test_live_alerts_are_those_of_the_files(heard, workers):
     names, sensors = heard
     expected = {name: final(replay(PCAPS / f"{name}.pcap").alerts) for name in names}
@@ -79,6 +75,7 @@ def test_live_alerts_are_those_of_the_files(heard, workers):
     assert final(records) == sorted((each for found in expected.values() for each in found), key=str)
 
 
+@pytest.mark.parametrize("workers", WORKERS)
 def test_every_packet_is_read_by_some_worker_and_counted(heard, workers):
     names, sensors = heard
     summary, packets = sensors[workers].summary, sum(len(frames_of(name)) for name in names)
