@@ -80,14 +80,17 @@ class Tap:
     def counters(self) -> dict[str, int]:
         """What came so far and what was lost, by name; `nic_packets` arrived at the interface, whoever they are for."""
         counts, nic = self._counts.tolist(), self._nic.total()
-        return {
-            "packets_read": counts[DELIVERED] - counts[FILTERED] - counts[MALFORMED],
-            **dict(zip(COUNTERS, counts, strict=True)),
+        link = {
             "nic_packets": nic.packets,
             "nic_drops": nic.drops,
             "gaps": self._gaps.count,
             "gap_ns": self._gaps.ns(now_ns()),
             "reopened": self._reopened,
+        }
+        return {
+            "packets_read": counts[DELIVERED] - counts[FILTERED] - counts[MALFORMED],
+            **dict(zip(COUNTERS, counts, strict=True)),
+            **(link if self.settings.is_first else dict.fromkeys(link, 0)),
         }
 
     def take(self, rows: np.ndarray) -> np.ndarray:

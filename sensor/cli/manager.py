@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FOUND, fail
-from sensor.cli.replay import configured, detection_options, output_options, stop_on_signals
+from sensor.cli.replay import output_options, stop_on_signals
 from sensor.cli.state import default_state, failures
 from sensor.cli.stats import Telling, stats_option
 
@@ -45,9 +46,7 @@ def command(
     stats: bool,
     as_json: bool,
     exit_code: bool,
-    names: tuple[str, ...],
-    plugins: tuple[str, ...],
-    assignments: tuple[str, ...],
+    chosen: Chosen,
 ) -> None:
     """Run a manager: workers dial in and report, and alerts come out.
 
@@ -59,7 +58,7 @@ def command(
     permission.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
-    settings = configured(names, plugins, assignments)
+    settings = chosen.settings()
     from sensor.cluster.journal import JournalError
     from sensor.node.contact import DEFAULT, local_socket
     from sensor.node.manager import ManagerNode
@@ -86,14 +85,11 @@ def command(
         joining = f"; nodes that were invited join at {where[-1]}" if gate else ""
         click.echo(f"sensor: the manager listens at {where[0]}{joining}", err=True)
 
-    restore = stop_on_signals(node)
     try:
-        with failures():
+        with stop_on_signals(node), failures():
             summary = asyncio.run(node.run(*listens, ready=ready))
     except (JournalError, ValueError) as error:
         raise fail(str(error)) from None
-    finally:
-        restore()
     sys.exit(FOUND if exit_code and summary.alerts else 0)
 
 

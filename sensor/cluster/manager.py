@@ -141,6 +141,11 @@ class Manager:
         own = Counts(faults=dict(self._ledger.alerter.faults.counts))
         return sum((each.before + each.counts for each in members), own)
 
+    def follow(self, other: "Manager") -> None:
+        """Go on where another has ended, under other settings: with the incidents that it told, and its counts."""
+        self._ledger.alerter.follow(other._ledger.alerter)
+        self._counts.update({name: count for name, count in other.counters.items() if name != "incidents_forgotten"})
+
     def start(self, now: float) -> None:
         """Begin to wait for the members."""
         self._ledger.membership.start(now)

@@ -108,8 +108,8 @@ class ManagerNode:
         return self.manager.has_delivered(name)
 
     def leave(self, name: str, why: str) -> None:
-        """Wait for a member no more, and say why."""
-        self._damage.append(why)
+        """Wait for a member no more, and say why, if anything is missing for it."""
+        self._damage += [why] if why else []
         self.manager.leave(name, elapsed_s())
         self._commit_soon()
 

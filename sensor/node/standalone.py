@@ -29,9 +29,11 @@ class Standalone:
         self._manager = Manager(settings.make(), [self._worker.name], early=early, is_local=True)
         self._bus = InProcessBus(self._worker, self._manager)
         self._source: Capture | None = None
+        self._stopping = False
 
     def stop(self) -> None:
         """Take nothing new: finish with what is there already."""
+        self._stopping = True
         if self._source is not None:
             self._source.stop()
 
@@ -40,6 +42,8 @@ class Standalone:
     ) -> Summary:
         """Run a source to its end, telling `progress` (bytes, packets) after each block, and `accounting` at each."""
         started, self._source = elapsed_s(), source
+        if self._stopping:  # before there was one to stop
+            source.stop()
         accounting = accounting or Accounting()
         packets = 0
         for block in source.blocks():

@@ -103,7 +103,7 @@ class WorkerNode:
         self._client, tls = place.manager.client(self._hello)
         self._renewal = _renewal(place.manager, tls)
         self._trouble = ""
-        self._stopping = False
+        self._stopping, self._is_over = False, False
 
     def stop(self) -> None:
         """Take no further block: finish with what has been read."""
@@ -142,6 +142,7 @@ class WorkerNode:
             self._worker.captured = dict(source.counters)
             self._worker.damage = [str(each) for each in source.damage]
             self._worker.finish()
+            self._is_over = True
             accounting.finish(self._view())
             until = elapsed_s() + _LAST_S
             while self._worker.unacknowledged and (self._place.replays or elapsed_s() < until):
@@ -218,6 +219,8 @@ class WorkerNode:
         if isinstance(received, Refused) and received.fatal:
             raise RefusedError(received.reason)
         address = self._place.manager.address
+        if self._is_over and self._worker and not self._worker.unacknowledged:
+            return
         if isinstance(received, Connected) and self._trouble:
             log.warning("the manager at %s is there", address)
             self._trouble = ""
