@@ -21,13 +21,16 @@ class Telling:
     """Where a run tells what it finds. On a terminal a status line shows what it does, unless `stats` tells more.
 
     `outputs` are for the node: alerts and the summary on standard output, where `is_silent` does not keep that empty.
-    To be made after logging is set up.
+    Make it after logging is set up, and before privileges are given up: who it is then may not read what it imports.
     """
 
     def __init__(self, *, as_json: bool = False, stats: bool = False, is_silent: bool = False) -> None:
+        from sensor.cli.status_line import StatusLine, sentence
+        from sensor.node.accounting import Accounting
         from sensor.outputs.json_lines import JsonLines
         from sensor.outputs.terminal import Terminal
 
+        self._accounting = Accounting
         self.outputs: list[Output] = []
         self._tell: list[Callable[[Stats], None]] = []
         if as_json:
@@ -36,25 +39,12 @@ class Telling:
         elif not is_silent:
             self.outputs = [Terminal(sys.stdout)]
         if stats and not as_json:
-            self._tell = [_write]
+            self._tell = [lambda record: click.echo(f"sensor: {record.time[11:19]} {sentence(record)}", err=True)]
         elif not stats and sys.stderr.isatty():
-            self._show_status_line()
-
-    def _show_status_line(self) -> None:
-        from sensor.cli.status_line import StatusLine
-
-        line = StatusLine(sys.stderr)
-        self.outputs.insert(0, line)
-        self._tell.append(line.stats)
+            line = StatusLine(sys.stderr)
+            self.outputs.insert(0, line)
+            self._tell.append(line.stats)
 
     def accounting(self, taps: Sequence["Tap"] = (), **options: Any) -> "Accounting":
         """The accounting of a run that begins now; see there for the options."""
-        from sensor.node.accounting import Accounting
-
-        return Accounting(taps, tell=self._tell, **options)
-
-
-def _write(record: "Stats") -> None:
-    from sensor.cli.status_line import sentence
-
-    click.echo(f"sensor: {record.time[11:19]} {sentence(record)}", err=True)
+        return self._accounting(taps, tell=self._tell, **options)

@@ -88,9 +88,9 @@ def command(
             as_whom = f"{mine.role} {mine.name}"
             raise fail(f"this host has joined as {as_whom}: invite it as a worker, or leave out --name", USAGE)
         own = name or (mine.name if mine else socket.gethostname().split(".")[0].lower())
-        node = WorkerNode(settings, Place(own, manager, share, spool, parent, replays=not interfaces.names))
         if user:
             hand_over(user, manager.address, manager.folder, spool)
+        node = WorkerNode(settings, Place(own, manager, share, spool, parent, replays=not interfaces.names))
     damaged = False
     try:
         if not interfaces.names:
@@ -100,9 +100,9 @@ def command(
                 damaged = bool(seen.damage)
         else:
             warm_up(settings)
+            telling = Telling(stats=stats, is_silent=True)
             with stop_on_signals(node), _capture(interfaces, user, opener, is_first=not not_first) as capture:
-                is_share, telling = opener is not None, Telling(stats=stats, is_silent=True)
-                about = {"is_share": is_share, "filter_text": interfaces.filter_text}
+                about = {"is_share": opener is not None, "filter_text": interfaces.filter_text}
                 node.run(capture, telling.accounting(capture.taps, **about))
                 tell_gaps(capture)
                 if opener is None:

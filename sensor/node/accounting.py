@@ -73,8 +73,8 @@ class Accounting:
         now = elapsed_s()
         self._taps, self._is_share, self._together, self._tell, self._say = taps, is_share, together, tell, say
         self._accounts = Accounts(now, every_s)
-        names = [tap.interface for tap in taps] or [together] * bool(together)
-        self._watched = {name: _Watched(now, patience_s, filter_text) for name in names}
+        self._watched = {tap.interface: _Watched(now, patience_s, filter_text) for tap in taps}
+        self._patience_s, self._filter_text = patience_s, filter_text
         self._one_way, self._balance = OneWay(now, patience_s), Balance()
         self._said: dict[str, str] = {}
 
@@ -109,6 +109,8 @@ class Accounting:
     def _judge(self, view: View, now: float) -> None:
         said: list[str] = []
         for sight in self._sights(view):
+            if sight.interface not in self._watched:  # workers may have taken long to begin
+                self._watched[sight.interface] = _Watched(now, self._patience_s, self._filter_text)
             said += self._watched[sight.interface].look(sight, now, is_share=self._is_share)
         counters = view.counts.counters
         names = "data_connections", "data_connections_both_ways"
