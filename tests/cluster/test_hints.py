@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 
 from sensor.clock import elapsed_s
 from sensor.cluster.manager import Manager
@@ -104,6 +105,13 @@ def test_several_workers_of_one_capture_are_judged_together():
             await until(lambda: len(said) == 2, "deafness")
             speaker.say(beat(3, kernel_packets=1, packets_delivered=1, nic_packets=6))
             await until(lambda: len(said) == 3, "packets")
+            growing = itertools.count(4)
+            while not any(
+                "it is down" in each for each in said
+            ):  # a heartbeat each look: an interface is away as long as its gap grows
+                number = next(growing)
+                speaker.say(beat(number, kernel_packets=1, packets_delivered=1, nic_packets=6, gap_ns=number))
+                await until(lambda number=number: node.manager.counts().counters.get("gap_ns") == number, "the beat")
 
     asyncio.run(run())
     assert "none arrive there" in said[0]
