@@ -241,7 +241,8 @@ class ManagerNode:
     def _note(self, beat: Heartbeat) -> None:
         self._read[beat.worker] = beat.read
         for line in self._relay.take(beat.worker, beat.hints):
-            log.warning("%s", line)
+            if not self._accounting.is_together:
+                log.warning("%s", line)
         for line in beat.damage:
             if line not in self._damage:
                 self._damage.append(line)
