@@ -70,12 +70,20 @@ def compiled_now() -> int:
 
 
 def keep_in_memory() -> None:
-    """Save no kernel from now on: this process has become another user, who may not write where the cache is."""
-    if COMPILED:
-        from numba.core.caching import NullCache
+    """Save no kernel from now on: this process has become another user, who may not write where the cache is.
 
-        for kernel in _kernels:
-            kernel._cache = NullCache()
+    What is there is loaded where it may be read: to compile a kernel takes seconds, in which packets are not taken.
+    """
+    for kernel in _kernels if COMPILED else ():
+        kernel._cache.save_overload = lambda signature, compiled: None
+        kernel._cache.load_overload = functools.partial(_load, kernel._cache.load_overload)
+
+
+def _load(load: Callable[..., Any], signature: Any, target: Any) -> Any:
+    try:
+        return load(signature, target)
+    except OSError:  # the cache is for root's eyes only
+        return None
 
 
 def _compile(kernel: Callable[..., Any]) -> Callable[..., Any]:

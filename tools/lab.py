@@ -21,8 +21,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
+from typing import Any
 
 from pyroute2 import IPRoute, netns
 from pyroute2.ethtool.ioctl import IoctlEthtool
@@ -32,6 +34,8 @@ DOCUMENTATION = tuple(
 )
 NOBODY = "02:00:00:ff:ff:ff"
 """A MAC address that no host has: frames to it are flooded by the switch, and every host ignores them."""
+BUFFER_KIB = "16384"
+"""What the kernel may hold for tcpdump: divided by the snaplen, which is why that is to be no larger than it must."""
 TABLE_LOCAL = 255
 LISTEN = "0A"
 UNBOUND_UDP = "07"
@@ -98,12 +102,16 @@ class Process:
 
 
 class Capture:
-    """tcpdump on one interface of a host: a context manager that holds every packet seen between enter and leave."""
+    """tcpdump on one interface of a host: a context manager that holds every packet seen between enter and leave.
+
+    Made by Host.capture. On leaving, the file is whole; RuntimeError if the kernel dropped packets of it.
+    """
 
     def __init__(self, host: "Host", path: Path, snaplen: int, bpf: str, interface: str):
         self._host = host
         self._path = path
-        self._argv = ["tcpdump", "-i", interface, "-n", "-U", "--immediate-mode", "-s", str(snaplen), "-w", "-"]
+        self._argv = ["tcpdump", "-i", interface, "-n", "-U", "--immediate-mode", "-B", BUFFER_KIB]
+        self._argv += ["-s", str(snaplen), "-w", "-"]
         self._argv += [bpf] if bpf else []
 
     def __enter__(self) -> "Capture":
@@ -150,16 +158,20 @@ class Capture:
 
 
 class Host:
-    """A namespace with addresses; made by Lab.host."""
+    """A namespace with addresses; made by Lab.host.
+
+    Its first interface is eth0, the next that `join` makes eth1, and so on; the loopback is up.
+    """
 
     def __init__(self, lab: "Lab", name: str):
         self.name = name
         self._lab = lab
         self._log = lab.scratch / f"{name}.log"
-        self._namespace = f"lab-{os.getpid()}-{id(lab) & 0xFFFF:x}-{name}"
+        self.namespace = f"lab-{os.getpid()}-{id(lab) & 0xFFFF:x}-{name}"
+        """For `ip netns exec` from another terminal, while the lab lasts."""
         self._interfaces = 0
-        netns.create(self._namespace)
-        self._fd = os.open(f"/run/netns/{self._namespace}", os.O_RDONLY | os.O_CLOEXEC)
+        netns.create(self.namespace)
+        self._fd = os.open(f"/run/netns/{self.namespace}", os.O_RDONLY | os.O_CLOEXEC)
         self.configure(HOST_SETTINGS)
         with self._route() as route:
             route.link("set", index=1, state="up")
@@ -176,19 +188,22 @@ class Host:
             os.close(here)
 
     def configure(self, settings: dict[str, str]) -> None:
-        """Write settings under /proc/sys/net of this host."""
+        """Write settings under /proc/sys/net of this host: {"ipv4/ip_forward": "1"} makes a router of it."""
         with self.inside():
             for name, value in settings.items():
                 Path("/proc/sys/net", name).write_text(value)
 
     def join(self, switch: str, *addresses: str) -> str:
-        """Plug into the switch with these interface addresses ("192.0.2.10/24"); gives the new interface's name."""
+        """Plug into the switch with these interface addresses ("192.0.2.10/24"); gives the new interface's name.
+
+        ValueError for an address that is not one of documentation. An interface without an IPv6 address has no IPv6.
+        """
         interfaces = [ip_interface(_documented(address)) for address in addresses]
         has_ipv6 = any(interface.version == 6 for interface in interfaces)
         self.configure({"ipv6/conf/default/disable_ipv6": "0" if has_ipv6 else "1"})
         name = f"eth{self._interfaces}"
         self._interfaces += 1
-        mac = self._lab.switch(switch).plug(self._namespace, name)
+        mac = self._lab.switch(switch).plug(self.namespace, name)
         with self._route() as route, closing(IoctlEthtool(name)) as ethtool:
             for offload in OFFLOADS:
                 ethtool.set_offload_flag(offload, False)
@@ -199,13 +214,13 @@ class Host:
         return name
 
     def route(self, prefix: str, via: str | None = None, interface: str = "eth0") -> None:
-        """Reach the prefix through a router, or directly on the interface's switch."""
+        """Reach the prefix through a router (the address `via`), or directly on the interface's switch."""
         with self._route() as route:
             how = {"gateway": via} if via else {"oif": route.link_lookup(ifname=interface)[0], "scope": "link"}
             route.route("add", dst=_documented(prefix), **how)
 
     def answer_for(self, prefix: str) -> None:
-        """Be every address of an IPv4 prefix, ARP included."""
+        """Be every address of an IPv4 prefix, ARP included: one host then plays a whole network of servers."""
         with self._route() as route:
             route.route("add", dst=_documented(prefix), oif=1, type="local", scope="host", table=TABLE_LOCAL)
 
@@ -220,7 +235,10 @@ class Host:
     def run(
         self, argv: Sequence[str], timeout: float = 60.0, check: bool = True, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess:
-        """Run a program in this host to its end: its output as text; raises as subprocess.run does."""
+        """Run a program in this host to its end: its output as text.
+
+        CalledProcessError where it fails, unless `check` is False; TimeoutExpired after `timeout` seconds.
+        """
         with self.inside():
             return subprocess.run(
                 argv, timeout=timeout, check=check, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=env
@@ -234,8 +252,23 @@ class Host:
         self._lab.on_exit(process.stop)
         return process
 
+    def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen:
+        """Start a program in this host for a caller who reads what it says: text, in pipes, unless told otherwise.
+
+        Takes the options of subprocess.Popen. What has not ended by then is killed with the lab.
+        """
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with self.inside():
+            popen = subprocess.Popen(argv, start_new_session=True, **(pipes | options))
+        self._lab.on_exit(partial(_end, popen))
+        return popen
+
     def capture(self, path: Path, snaplen: int = 262144, bpf: str = "", interface: str = "eth0") -> Capture:
-        """What the interface sends and receives, as a pcap file, while the context lasts."""
+        """What the interface sends and receives, as a pcap file, while the context lasts.
+
+        `snaplen`: bytes kept of a packet; give one where much passes, as the kernel keeps 16 MiB, in whole snaplens.
+        `bpf`: a filter of tcpdump's. A switch's interface "bridge" sees all that passes, as a span port does.
+        """
         return Capture(self, path, snaplen, bpf, interface)
 
     def remove(self) -> None:
@@ -246,7 +279,7 @@ class Host:
                 if (process / "ns/net").stat().st_ino == ours:
                     _kill(int(process.name))
         os.close(self._fd)
-        netns.remove(self._namespace)
+        netns.remove(self.namespace)
 
     @contextmanager
     def _route(self) -> Iterator[IPRoute]:
@@ -279,7 +312,10 @@ class Switch(Host):
 
 
 class Lab:
-    """Hosts and switches for as long as the context lasts."""
+    """Hosts and switches for as long as the context lasts.
+
+    `scratch`, a folder for configuration, keys and logs, and all processes go with it.
+    """
 
     def __enter__(self) -> "Lab":
         self._stack = ExitStack()
@@ -298,7 +334,7 @@ class Lab:
         self._stack.callback(callback)
 
     def host(self, name: str, *addresses: str, switch: str = "lan") -> Host:
-        """A new host, plugged into the switch."""
+        """A new host, plugged into the switch with these interface addresses, as by Host.join."""
         host = Host(self, name)
         self.on_exit(host.remove)
         host.join(switch, *addresses)
@@ -310,6 +346,12 @@ class Lab:
             switch = self._switches[name] = Switch(self, name, len(self._switches))
             self.on_exit(switch.remove)
         return self._switches[name]
+
+
+def _end(popen: subprocess.Popen) -> None:
+    """Kill the process if it is still there, and let go of its pipes."""
+    with popen:
+        popen.kill()
 
 
 def _kill(pid: int) -> None:

@@ -118,7 +118,7 @@ class Live:
     @property
     def progress(self) -> tuple[int, int | None]:
         """Bytes done; how many there will be is not known."""
-        return self.counters["bytes_read"], None
+        return sum(tap.bytes_read for tap in self.taps), None
 
     def close(self) -> None:
         """Let go of the interfaces; a block that someone still holds shows zeros."""

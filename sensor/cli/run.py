@@ -2,8 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -16,12 +15,13 @@ from sensor.cli.capture import (
     tell_gaps,
     tell_losses,
 )
+from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
-from sensor.cli.replay import configured, detection_options, output_options, repeated, stop_on_signals
+from sensor.cli.replay import output_options, reload_on_signal, stop_on_signals
+from sensor.cli.stats import Telling, stats_option
 
 if TYPE_CHECKING:
     from sensor.config import Settings
-    from sensor.node import Output
     from sensor.outputs.summary import Summary
     from sensor.privileges import User
 
@@ -35,44 +35,49 @@ if TYPE_CHECKING:
     default=1,
     help="Share the packets among so many processes.",
 )
+@click.option(
+    "--fanout",
+    type=click.Choice(["hosts", "hash", "cpu"]),
+    default="hosts",
+    show_default=True,
+    help="Share them by pairs of hosts; by addresses and ports; or by the CPU that took them in.",
+)
+@stats_option
 @output_options
 @detection_options
 def command(
     interfaces: Interfaces,
     workers: int,
+    fanout: Literal["hosts", "hash", "cpu"],
+    stats: bool,
     as_json: bool,
     exit_code: bool,
-    names: tuple[str, ...],
-    plugins: tuple[str, ...],
-    assignments: tuple[str, ...],
+    chosen: Chosen,
 ) -> None:
     """Capture from interfaces (-i eth1, or -i auto) and name the scanners, until INT or TERM.
 
     CAP_NET_RAW is enough. A small process keeps it and opens interfaces; the one that decodes becomes another user, if
     it was root, and gives up every capability. How many packets were lost is said at the end, and is in the summary:
-    kernel_packets = packets_delivered + ring_drops.
+    kernel_packets = packets_delivered + ring_drops. HUP has the settings read again (--settings, --plugin).
 
     Exit codes: 0 done, 1 failure, 2 usage, 10 alerts with --exit-code, 77 no permission to capture.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     if not interfaces.names:
         raise click.UsageError("nothing to capture from: give -i IFACE, or -i auto; `sensor interfaces` lists them")
-    settings = configured(names, plugins, assignments)
+    settings = chosen.settings()
     check_filter(interfaces.filter_text)
     user = interfaces.successor()
     from sensor.capture import CaptureError
     from sensor.node.warm import warm_up
-    from sensor.outputs.json_lines import JsonLines
-    from sensor.outputs.terminal import Terminal
 
-    outputs: list[Output] = [JsonLines(sys.stdout) if as_json else Terminal(sys.stdout)]
     warm_up(settings)
+    telling = Telling(as_json=as_json, stats=stats)
     try:
         if workers == 1:
-            summary = _one(settings, outputs, interfaces, user)
+            summary = _one(settings, telling, interfaces, user, chosen)
         else:
-            options = repeated({"--detection": names, "--plugin": plugins, "--set": assignments})
-            summary = _several(settings, outputs, interfaces, user, workers, options)
+            summary = _several(settings, telling, interfaces, user, workers, fanout, chosen)
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if "CAP_NET_RAW" in str(error) else FAILURE) from None
     tell_losses(summary.counters)
@@ -81,23 +86,27 @@ def command(
     sys.exit(FAILURE if summary.damage else FOUND if exit_code and summary.alerts else 0)
 
 
-def _one(settings: "Settings", outputs: "Sequence[Output]", interfaces: Interfaces, user: "User | None") -> "Summary":
+def _one(
+    settings: "Settings", telling: Telling, interfaces: Interfaces, user: "User | None", chosen: Chosen
+) -> "Summary":
     from sensor.node import Standalone
 
-    node = Standalone(settings, outputs, early=True, live=True)
-    with stop_on_signals(node), live(interfaces, user) as source:
-        summary = node.run(source, lambda done, packets: None)
+    node = Standalone(settings, telling.outputs, early=True, live=True)
+    with stop_on_signals(node), reload_on_signal(node, chosen.load), live(interfaces, user) as source:
+        accounting = telling.accounting(source.taps, filter_text=interfaces.filter_text)
+        summary = node.run(source, lambda done, packets: None, accounting)
         tell_gaps(source)
     return summary
 
 
 def _several(
     settings: "Settings",
-    outputs: "Sequence[Output]",
+    telling: Telling,
     interfaces: Interfaces,
     user: "User | None",
     workers: int,
-    options: Sequence[str],
+    fanout: Literal["hosts", "hash", "cpu"],
+    chosen: Chosen,
 ) -> "Summary":
     from sensor.node.local import LocalCluster, Shared
 
@@ -106,13 +115,14 @@ def _several(
         names = ", ".join(interfaces.names)
         click.echo(f"sensor: {workers} workers are listening on {names}{whom}, without any capability", err=True)
 
-    with shared_opener(interfaces, user) as opener:
+    with shared_opener(interfaces, user, fanout) as opener:
         node = LocalCluster(
             settings,
-            outputs,
+            telling.outputs,
             workers=workers,
-            options=[*interfaces.options, *options],
+            options=[*interfaces.options, *chosen.options],
+            accounting=telling.accounting(together=", ".join(interfaces.names), filter_text=interfaces.filter_text),
             shared=Shared(opener.admit, user, ready, lambda line: click.echo(line, err=True)),
         )
-        with stop_on_signals(node):
+        with stop_on_signals(node), reload_on_signal(node, chosen.load):
             return node.run()

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from sensor.cli.capture import Interfaces, check_filter, files, interface_options, live, live_by, tell_gaps, tell_losses
+from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, NO_PERMISSION, USAGE, fail
-from sensor.cli.replay import configured, detection_options, stop_on_signals
+from sensor.cli.replay import reload_on_signal, stop_on_signals
 from sensor.cli.state import failures, hand_over, manager_option, state_option
+from sensor.cli.stats import Telling, stats_option
 
 if TYPE_CHECKING:
     from sensor.capture.live import Live
@@ -32,6 +34,7 @@ def _share(context: click.Context, option: click.Parameter, value: str) -> tuple
 @state_option
 @click.option("--replay", "inputs", multiple=True, metavar="FILE", help="Read a capture file or folder (repeatable).")
 @interface_options
+@stats_option
 @click.option("--name", default="", help="This worker's name: that of its certificate, or the host's.")
 @click.option(
     "--share",
@@ -50,15 +53,14 @@ def command(
     state: Path,
     inputs: tuple[str, ...],
     interfaces: Interfaces,
+    stats: bool,
     name: str,
     share: tuple[int, int],
     spool: Path | None,
     parent: int | None,
     opener: int | None,
     not_first: bool,
-    names: tuple[str, ...],
-    plugins: tuple[str, ...],
-    assignments: tuple[str, ...],
+    chosen: Chosen,
 ) -> None:
     """Observe, and report to a manager, until INT or TERM, or until the input has ended and the manager has all of it.
 
@@ -69,7 +71,7 @@ def command(
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     if bool(inputs) == bool(interfaces.names):
         raise click.UsageError("what to observe? Give either -i IFACE (or -i auto) or --replay FILE")
-    settings = configured(names, plugins, assignments)
+    settings = chosen.settings()
     check_filter(interfaces.filter_text)
     user = interfaces.successor() if interfaces.names else None
     from sensor.capture import CaptureError
@@ -86,9 +88,9 @@ def command(
             as_whom = f"{mine.role} {mine.name}"
             raise fail(f"this host has joined as {as_whom}: invite it as a worker, or leave out --name", USAGE)
         own = name or (mine.name if mine else socket.gethostname().split(".")[0].lower())
-        node = WorkerNode(settings, Place(own, manager, share, spool, parent, replays=not interfaces.names))
         if user:
             hand_over(user, manager.address, manager.folder, spool)
+        node = WorkerNode(settings, Place(own, manager, share, spool, parent, replays=not interfaces.names))
     damaged = False
     try:
         if not interfaces.names:
@@ -98,8 +100,14 @@ def command(
                 damaged = bool(seen.damage)
         else:
             warm_up(settings)
-            with stop_on_signals(node), _capture(interfaces, user, opener, is_first=not not_first) as capture:
-                node.run(capture)
+            telling = Telling(stats=stats, is_silent=True)
+            with (
+                stop_on_signals(node),
+                reload_on_signal(node, chosen.load),
+                _capture(interfaces, user, opener, is_first=not not_first) as capture,
+            ):
+                about = {"is_share": opener is not None, "filter_text": interfaces.filter_text}
+                node.run(capture, telling.accounting(capture.taps, **about))
                 tell_gaps(capture)
                 if opener is None:
                     tell_losses(capture.counters)

@@ -7,6 +7,7 @@ as incomplete.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -19,8 +20,10 @@ from pathlib import Path
 from sensor.clock import elapsed_s
 from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
+from sensor.node.accounting import Accounting
 from sensor.node.manager import ManagerNode
 from sensor.node.output import Output
+from sensor.node.reload import reloaded
 from sensor.outputs.summary import Summary
 from sensor.privileges import User
 
@@ -59,10 +62,11 @@ class LocalCluster:
         workers: int,
         options: Sequence[str],
         progress: Callable[[int, int], None] | None = None,
+        accounting: Accounting | None = None,
         shared: Shared | None = None,
     ) -> None:
         self._names = [f"worker-{number + 1}" for number in range(workers)]
-        self._options, self._progress, self._shared = options, progress, shared
+        self._options, self._progress, self._accounting, self._shared = options, progress, accounting, shared
         self._is_ready = False
         self._settings, self._outputs = settings, outputs
         self._processes: dict[str, asyncio.subprocess.Process] = {}
@@ -75,6 +79,20 @@ class LocalCluster:
         for process in self._processes.values():
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
+
+    def reload(self, load: Callable[[], Settings]) -> None:
+        """Go on with other settings; may be called by a signal handler."""
+        if self._node is None or not self._is_ready or self._shared is None:
+            return
+        with self._shared.user.acting() if self._shared.user else contextlib.nullcontext():  # as the workers will
+            settings = reloaded(load, self._settings)
+        if settings is None:
+            return
+        self._settings = settings
+        self._node.reload(settings)
+        for process in self._processes.values():
+            if process.returncode is None:
+                process.send_signal(signal.SIGHUP)
 
     def run(self) -> Summary:
         """Run to the end of the inputs."""
@@ -89,6 +107,7 @@ class LocalCluster:
             cluster=None if self._shared else ClusterSettings(deadline_s=_NEVER_S),
             until_done=True,
             progress=self._tell_progress,
+            accounting=self._accounting,
         )
         with tempfile.TemporaryDirectory(prefix="sensor-") as folder:
             address = f"unix:{folder}/bus"

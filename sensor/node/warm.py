@@ -1,24 +1,116 @@
-"""Warming up: kernels are loaded, or compiled at first use, before packets come that will not wait for that."""
+"""Warming up: kernels are loaded, or compiled at first use, before packets come that will not wait for that.
+
+It is also the last time that they can be saved: what decodes is then another user, who may not write to the cache.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from sensor.clock import SECOND, now_ns
 from sensor.cluster.worker import Worker
-from sensor.config import Settings
+from sensor.config import Settings, configure
+from sensor.node.doctor.traffic import warm_up as warm_up_capture
+from sensor.node.standalone import Standalone
 from sensor.packet import FRAME, Block
 
-_SYN = bytes.fromhex(
-    "020000000002020000000001 0800"
-    "4500002800010000400600000a0000010a000002"  # IPv4 from 10.0.0.1 to 10.0.0.2
-    "04d20050000000010000000050022000 00000000"  # TCP from port 1234 to 80: SYN
-)
+_ETHERNET = bytes.fromhex("0200000000020200000000010800")
+_CLIENT, _SERVER = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
+_ICMP, _TCP, _UDP = 1, 6, 17
+_SYN, _ACK, _RST_ACK, _SYN_ACK, _PSH_ACK = 0x02, 0x10, 0x14, 0x12, 0x18
+_MORE = 0x2000  # fragments
+_MANY = 80  # more than make a scan, and than are looked up by the kernel for a few
 
 
 def warm_up(settings: Settings) -> None:
-    """Take one made-up attempt to connect the whole way, in a worker that nobody hears of."""
+    """Take made-up packets the whole way, in nodes that nobody hears of.
+
+    Detections of the settings observe them. Only those that ship are told of crossings: others may do anything then.
+    """
+    warm_up_capture()
+    start = now_ns()
     worker = Worker("warm-up", settings.make(), settings.flows, 0)
-    frames = np.zeros(1, FRAME)
-    frames["ts"], frames["caplen"], frames["wirelen"], frames["linktype"] = now_ns(), len(_SYN), len(_SYN), 1
-    worker.process(Block((np.frombuffer(_SYN, np.uint8),), frames))
-    worker.pass_time(int(frames["ts"][0]) + 600 * SECOND)
+    for block in _blocks(start):
+        worker.process(block)
+    worker.pass_time(start + 600 * SECOND)
     worker.finish()
+    Standalone(configure((), (), ()), [], early=True, live=True).run(_MadeUp(start), lambda done, packets: None)
+
+
+class _MadeUp:
+    """A source of the packets below. `Savefiles` shows the same face."""
+
+    damage = ()
+    progress = (0, None)
+
+    def __init__(self, start: int) -> None:
+        self.seen_until, self._start = 0, start
+        self.counters: dict[str, int] = {}
+
+    def blocks(self) -> Iterator[Block]:
+        """All packets, and an empty block some epochs later."""
+        yield from _blocks(self._start)
+        self.seen_until = self._start + 600 * SECOND
+        yield Block((np.zeros(1, np.uint8),), np.zeros(0, FRAME))
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
+
+def _blocks(start: int) -> Iterator[Block]:
+    one, many = _refusals([_CLIENT]), _refusals([bytes([10, 0, 1, number]) for number in range(_MANY)])
+    for number, packets in enumerate((one, many, _session(), _fragments())):
+        data = b"".join(packets)
+        frames = np.zeros(len(packets), FRAME)
+        frames["ts"], frames["linktype"] = start + number * SECOND, 1
+        frames["caplen"] = frames["wirelen"] = [len(packet) for packet in packets]
+        frames["offset"][1:] = np.cumsum(frames["caplen"])[:-1]
+        yield Block((np.frombuffer(data, np.uint8),), frames)
+
+
+def _refusals(clients: Sequence[bytes]) -> list[bytes]:
+    """Ports asked for in turn: each is refused, by TCP's or by ICMP's means, and one is not answered."""
+    found = []
+    for number in range(_MANY):
+        client, port = clients[number % len(clients)], 1 + number
+        found += [_tcp(client, _SERVER, 40000, port, _SYN), _tcp(_SERVER, client, port, 40000, _RST_ACK)]
+        asked = _ip(client, _SERVER, _UDP, struct.pack("!HHHH", 40000, port, 8, 0))
+        refused = struct.pack("!BBHI", 3, 3, 0, 0) + asked[len(_ETHERNET) :]
+        found += [asked, _ip(_SERVER, client, _ICMP, refused)]
+    return [*found, _tcp(clients[0], _SERVER, 40000, 4444, _SYN)]
+
+
+def _session() -> list[bytes]:
+    """A connection with data both ways, that a RST ends."""
+    return [
+        _tcp(_CLIENT, _SERVER, 40001, 80, _SYN),
+        _tcp(_SERVER, _CLIENT, 80, 40001, _SYN_ACK),
+        _tcp(_CLIENT, _SERVER, 40001, 80, _PSH_ACK, b"data"),
+        _tcp(_SERVER, _CLIENT, 80, 40001, _PSH_ACK, b"data"),
+        _tcp(_CLIENT, _SERVER, 40001, 80, _RST_ACK),
+    ]
+
+
+def _fragments() -> list[bytes]:
+    """A segment in two parts of which the first does not hold its header, and one part that has no other."""
+    segment = _segment(40002, 80, _SYN)
+    return [
+        _ip(_CLIENT, _SERVER, _TCP, segment[:8], 1, _MORE),
+        _ip(_CLIENT, _SERVER, _TCP, segment[8:], 1, 1),
+        _ip(_CLIENT, _SERVER, _TCP, segment[:8], 2, _MORE),
+    ]
+
+
+def _tcp(src: bytes, dst: bytes, sport: int, dport: int, flags: int, payload: bytes = b"") -> bytes:
+    return _ip(src, dst, _TCP, _segment(sport, dport, flags) + payload)
+
+
+def _segment(sport: int, dport: int, flags: int) -> bytes:
+    sequence, acknowledged = (1, 0) if flags == _SYN else (2, 2)
+    return struct.pack("!HHIIBBHHH", sport, dport, sequence, acknowledged, 5 << 4, flags, 8192, 0, 0)
+
+
+def _ip(src: bytes, dst: bytes, protocol: int, payload: bytes, number: int = 0, fragment: int = 0) -> bytes:
+    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), number, fragment, 64, protocol, 0, src, dst)
+    return _ETHERNET + header + payload

@@ -1,17 +1,28 @@
-"""What tests that build a lab share: the library, and whether one can be built here."""
+"""What tests that build a lab share: the library, the servers for it, and whether one can be built here."""
 
 import importlib.util
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 pyroute2 = pytest.importorskip("pyroute2")
 
-SPEC = importlib.util.spec_from_file_location("lab", Path(__file__).parents[2] / "tools" / "lab.py")
-lab = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(lab)
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+def load(name):
+    """A module of tools/, under the name by which the others there import it."""
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+lab = load("lab")
+services = load("services")
 
 
 def why_no_lab():

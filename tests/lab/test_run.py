@@ -60,7 +60,8 @@ def ended(process):
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
-    return [json.loads(line) for line in out.splitlines()], errors
+    told = [line for line in errors.splitlines() if not re.search("no packets for|packets come again", line)]
+    return [json.loads(line) for line in out.splitlines()], "\n".join(told)
 
 
 def about(alerts):

@@ -1,0 +1,37 @@
+"""Once it is warmed up, a node that captures has every kernel that traffic can ask for: none is compiled later on."""
+
+import subprocess
+import sys
+
+import pytest
+
+from sensor._jit import COMPILED
+from tests.replaying import PCAPS, ROOT
+
+FOUND_LATER = f"""
+import pathlib
+from sensor import _jit
+from sensor.capture import open_savefiles
+from sensor.config import configure
+from sensor.node import Standalone
+from sensor.node.warm import warm_up
+
+def known():
+    names = [(each, each.py_func.__module__, each.py_func.__name__) for each in _jit._kernels]
+    return {{(module, name, kind) for each, module, name in names for kind in each.signatures}}
+
+warm_up(configure())
+before = known()
+for path in sorted(pathlib.Path({str(PCAPS)!r}).glob("*.pcap")):
+    with open_savefiles([str(path)]) as source:
+        Standalone(configure(), [], early=True, live=True).run(source, lambda done, packets: None)
+assert ("sensor.capture.ring", "walk_block") in {{each[:2] for each in before}}
+print(*sorted(each[:2] for each in known() - before if not each[0].startswith("sensor.capture.")), sep="\\n")
+"""
+"""Prints kernels; those that read files are no concern of one that captures."""
+
+
+@pytest.mark.skipif(not COMPILED, reason="kernels are not compiled")
+def test_no_kernel_is_missing_when_packets_come():
+    ran = subprocess.run([sys.executable, "-c", FOUND_LATER], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout.strip()) == (0, ""), ran.stdout + ran.stderr
