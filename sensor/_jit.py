@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-try:
-    import numba
-except (ImportError, OSError):  # OSError: no memory may be made executable, and Numba finds out at once
-    COMPILED = False
-else:
-    COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+if COMPILED:
+    try:
+        import numba
+    except (ImportError, OSError):  # OSError: no memory may be made executable, and Numba finds out at once
+        COMPILED = False
 
 
 _OLD_S = 30 * 86400
@@ -67,6 +67,15 @@ if COMPILED:
 def compiled_now() -> int:
     """How many kernels this process had to compile, because they were not in the cache."""
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in _kernels)
+
+
+def keep_in_memory() -> None:
+    """Save no kernel from now on: this process has become another user, who may not write where the cache is."""
+    if COMPILED:
+        from numba.core.caching import NullCache
+
+        for kernel in _kernels:
+            kernel._cache = NullCache()
 
 
 def _compile(kernel: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from sensor.detection import Detection, DetectionError, Option
 from sensor.detection.load import choose, instantiate, load_file, load_installed, parse_settings
 from sensor.detection.option import Value
 from sensor.flows import FlowOptions
+from sensor.settings_file import SettingsFile
 
 _DEFAULT = FlowOptions()
 
@@ -51,13 +52,24 @@ class Settings:
         return replace(self, sketch_key=(int.from_bytes(secret[:8], "big"), int.from_bytes(secret[8:], "big")))
 
 
-def configure(names: Sequence[str] = (), plugins: Sequence[str] = (), assignments: Sequence[str] = ()) -> Settings:
-    """Load what is installed and the given plugin files, choose, and set options; DetectionError is one line."""
-    available = load_installed()
-    for path in plugins:
+def configure(
+    names: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+    assignments: Sequence[str] = (),
+    file: str | None = None,
+) -> Settings:
+    """Load what is installed and the given plugin files, choose, and set options; DetectionError is one line.
+
+    What a settings file says comes first: names given replace its own, plugins are added, and assignments win.
+    """
+    kept = SettingsFile.read(file) if file else SettingsFile()
+    available = list(load_installed())
+    for path in dict.fromkeys((*kept.plugins, *plugins)):
         available += load_file(path)
-    chosen = choose(available, names)
-    values = parse_settings(assignments, {each.name: each.options for each in chosen} | {"flows": FLOWS})
+    chosen = choose(available, names or kept.names)
+    values = parse_settings(
+        (*kept.assignments, *assignments), {each.name: each.options for each in chosen} | {"flows": FLOWS}
+    )
     settings = Settings(tuple(chosen), values, _flow_options(values.pop("flows")))
     for each in settings.make():
         each.define()

@@ -87,6 +87,8 @@ class Settings:
     program: Program | None = None
     """What the kernel lets through, as `Program.for_kernel`."""
     fanout: Fanout | None = None
+    is_first: bool = True
+    """Of the rings that share an interface, the one with which the interface's own gaps and drops are counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,11 @@ class Gaps:
         """Whether there is a gap now."""
         return self._start is not None
 
+    @property
+    def reason(self) -> str:
+        """Why there is a gap now; "": there is none."""
+        return self._reason if self.is_open else ""
+
     def ns(self, now: int) -> int:
         """Length of all gaps, the one that may be open included."""
         return self._ns + (0 if self._start is None else max(0, now - self._start))

@@ -71,6 +71,14 @@ def list_interfaces() -> list[Interface]:
     return sorted((_interface(link) for link in links), key=lambda each: each.index)
 
 
+def counters() -> dict[str, dict[str, int]]:
+    """The statistics of all interfaces now, by name; at little cost, as drivers are asked nothing else."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as route:
+        return {link.get("ifname"): _statistics(link) for link in route.get_links()}
+
+
 def automatic(interfaces: Iterable[Interface]) -> list[Interface]:
     """Those that together see each frame of this machine once, as far as can be told.
 
@@ -89,7 +97,7 @@ def _is_able(each: Interface) -> bool:
 
 
 def _interface(link: Any) -> Interface:
-    name, statistics = link.get("ifname"), link.get("stats64") or {}
+    name = link.get("ifname")
     about = link.get("linkinfo")
     is_elsewhere = link.get("link_netnsid") is not None
     return Interface(
@@ -105,10 +113,15 @@ def _interface(link: Any) -> Interface:
         driver=_driver(name),
         speed=_speed(name),
         offloads=_offloads(name),
-        statistics={counter: statistics.get(counter, 0) for counter in _COUNTERS},
+        statistics=_statistics(link),
         master=link.get("master"),
         below=None if is_elsewhere else link.get("link"),
     )
+
+
+def _statistics(link: Any) -> dict[str, int]:
+    told = link.get("stats64") or {}
+    return {counter: told.get(counter, 0) for counter in _COUNTERS}
 
 
 def _driver(name: str) -> str:

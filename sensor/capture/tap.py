@@ -11,8 +11,8 @@ from sensor.capture.af_packet import Opened, Settings
 from sensor.capture.fault import CaptureError
 from sensor.capture.gaps import Gap, Gaps
 from sensor.capture.ifreq import is_up
-from sensor.capture.nic import NicDrops
-from sensor.capture.ring import COUNTERS, DELIVERED, FILTERED, MALFORMED, Ring
+from sensor.capture.nic import NicCounters
+from sensor.capture.ring import BYTES, COUNTERS, DELIVERED, FILTERED, MALFORMED, Ring
 from sensor.capture.stream import NO_BYTES
 from sensor.clock import elapsed_s, now_ns
 
@@ -33,7 +33,7 @@ class Tap:
         self._is_gone = False
         self._drained_by = 0.0
         self._ring: Ring | None = self._open()
-        self._nic = NicDrops(settings.interface)
+        self._nic = NicCounters(settings.interface)
         self.look()
 
     @property
@@ -57,16 +57,40 @@ class Tap:
         return list(self._gaps.kept)
 
     @property
+    def interface(self) -> str:
+        """Its name."""
+        return self.settings.interface
+
+    @property
+    def is_promiscuous(self) -> bool:
+        """Whether it takes what is addressed to others."""
+        return self.settings.promiscuous
+
+    @property
+    def gap(self) -> str:
+        """Why nothing can come just now; "": it can."""
+        return self._gaps.reason
+
+    @property
+    def bytes_read(self) -> int:
+        """Captured bytes of the packets given."""
+        return int(self._counts[BYTES])
+
+    @property
     def counters(self) -> dict[str, int]:
-        """What came so far and what was lost, by name."""
-        counts = self._counts.tolist()
-        return {
-            "packets_read": counts[DELIVERED] - counts[FILTERED] - counts[MALFORMED],
-            **dict(zip(COUNTERS, counts, strict=True)),
-            "nic_drops": self._nic.total(),
+        """What came so far and what was lost, by name; `nic_packets` arrived at the interface, whoever they are for."""
+        counts, nic = self._counts.tolist(), self._nic.total()
+        link = {
+            "nic_packets": nic.packets,
+            "nic_drops": nic.drops,
             "gaps": self._gaps.count,
             "gap_ns": self._gaps.ns(now_ns()),
             "reopened": self._reopened,
+        }
+        return {
+            "packets_read": counts[DELIVERED] - counts[FILTERED] - counts[MALFORMED],
+            **dict(zip(COUNTERS, counts, strict=True)),
+            **(link if self.settings.is_first else dict.fromkeys(link, 0)),
         }
 
     def take(self, rows: np.ndarray) -> np.ndarray:

@@ -1,16 +1,23 @@
 """Options that say what is captured, and sources made of them."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import functools
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from sensor._jit import keep_in_memory
 from sensor.cli.main import USAGE, fail
+from sensor.privileges import PrivilegeError, User, describe, give_up, successor
 
 if TYPE_CHECKING:
     from sensor.capture import Capture, Savefiles
+    from sensor.capture.af_packet import Settings
     from sensor.capture.live import Live
+    from sensor.capture.opener import Opener
 
 WAIT_S = 0.02  # a fifth of what an early alert may take: how long a live worker may leave its manager unheard
 
@@ -19,51 +26,160 @@ filter_option: Callable[[Any], Any] = click.option(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Interfaces:
+    """What the command line says of live capture."""
+
+    names: Sequence[str]
+    filter_text: str
+    ring: int
+    snaplen: int
+    promiscuous: bool
+    user: str | None
+
+    @property
+    def options(self) -> list[str]:
+        """The same, for the command line of a process that captures too."""
+        options = [part for name in self.names for part in ("-i", name)]
+        options += ["--ring", str(self.ring), "--snaplen", str(self.snaplen)]
+        options += ["-f", self.filter_text] if self.filter_text else []
+        options += ["--user", self.user] if self.user else []
+        return options + ["--no-promiscuous"] * (not self.promiscuous)
+
+    def successor(self) -> User | None:
+        """Whom this process is to become; usage error if there is no such user."""
+        try:
+            return successor(self.user)
+        except PrivilegeError as error:
+            raise fail(str(error), USAGE) from None
+
+
 def interface_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of live capture."""
+    """The options of live capture, given to `function` as its argument `interfaces`, and the filter."""
+
+    @functools.wraps(function)
+    def gathered(
+        *,
+        names_given: Sequence[str],
+        filter_text: str,
+        ring: int,
+        snaplen: int,
+        no_promiscuous: bool,
+        user: str | None,
+        **others: Any,
+    ) -> Any:
+        interfaces = Interfaces(
+            names=names_given,
+            filter_text=filter_text,
+            ring=ring,
+            snaplen=snaplen,
+            promiscuous=not no_promiscuous,
+            user=user,
+        )
+        return function(interfaces=interfaces, **others)
+
+    gathered = filter_option(gathered)
     for option in (
+        click.option(
+            "--user", metavar="NAME", help="Whom root becomes to decode: sensor if there is one, else nobody."
+        ),
         click.option("--no-promiscuous", is_flag=True, help="Take only what is addressed to this host."),
         click.option("--snaplen", type=click.IntRange(64, 262144), default=262144, show_default=True, metavar="BYTES"),
         click.option(
             "--ring", type=click.IntRange(1, 65536), default=64, show_default=True, metavar="MB", help="Ring of each."
         ),
         click.option(
-            "-i", "--interface", "interfaces", multiple=True, metavar="IFACE", help="Or auto. Repeat for several."
+            "-i", "--interface", "names_given", multiple=True, metavar="IFACE", help="Or auto. Repeat for several."
         ),
     ):
-        function = option(function)
-    return function
+        gathered = option(gathered)
+    return gathered
 
 
 @contextlib.contextmanager
-def live(
-    interfaces: Sequence[str], filter_text: str, *, ring: int, snaplen: int, promiscuous: bool
-) -> Iterator["Live"]:
-    """A source for interfaces. CaptureError says what is in the way."""
+def live(interfaces: Interfaces, user: User | None) -> Iterator["Live"]:
+    """A source for interfaces, when this process has become `user` and given up all privileges.
+
+    CaptureError says what is in the way.
+    """
+    with _ready(interfaces) as settings, _opener(settings, user) as opener, _source(settings, opener) as source:
+        _give_up(user, settings)
+        yield source
+
+
+@contextlib.contextmanager
+def live_by(interfaces: Interfaces, user: User | None, asking: socket.socket, *, is_first: bool) -> Iterator["Live"]:
+    """The same, of a process that got a socket to an opener from the one that started it."""
+    from sensor.capture.opener import Opener
+
+    with _ready(interfaces, is_first=is_first) as settings:
+        opener = Opener(asking, [each.interface for each in settings])
+        with contextlib.closing(opener), _source(settings, opener) as source:
+            _give_up(user, settings)
+            yield source
+
+
+@contextlib.contextmanager
+def shared_opener(interfaces: Interfaces, user: User | None) -> Iterator["Opener"]:
+    """The opener for several processes, among which the frames of each interface are shared."""
+    with _ready(interfaces, is_shared=True) as settings, _opener(settings, user) as opener:
+        yield opener
+
+
+@contextlib.contextmanager
+def _ready(interfaces: Interfaces, *, is_shared: bool = False, is_first: bool = True) -> Iterator[list["Settings"]]:
+    """How each interface is to be opened. CaptureError, also for what goes wrong within, says what is in the way."""
     from sensor.capture import CaptureError
     from sensor.capture.af_packet import Settings, geometry, linktype_of
+    from sensor.capture.fanout import Fanout
     from sensor.capture.filter import Filter
+
+    filter = Filter(interfaces.filter_text) if interfaces.filter_text else None
+    try:
+        yield [
+            Settings(
+                name,
+                ring=geometry(interfaces.ring),
+                snaplen=interfaces.snaplen,
+                promiscuous=interfaces.promiscuous,
+                program=filter.program(linktype_of(name)) if filter else None,
+                fanout=Fanout() if is_shared else None,
+                is_first=is_first,
+            )
+            for name in _names(interfaces.names)
+        ]
+    except OSError as error:
+        raise CaptureError(f"{error.strerror}; `sensor interfaces` lists those that there are") from error
+
+
+@contextlib.contextmanager
+def _opener(settings: Sequence["Settings"], user: User | None) -> Iterator["Opener"]:
+    from sensor.capture.opener import Opener
+
+    with contextlib.closing(Opener.start(settings, user)) as opener:
+        yield opener
+
+
+@contextlib.contextmanager
+def _source(settings: Sequence["Settings"], opener: "Opener") -> Iterator["Live"]:
     from sensor.capture.link_watch import LinkWatch
     from sensor.capture.live import Live
 
-    names = _names(interfaces)
-    filter = Filter(filter_text) if filter_text else None
+    with (
+        contextlib.closing(LinkWatch()) as watch,
+        Live(settings, opener=opener, watch=watch, wait_s=WAIT_S) as source,
+    ):
+        yield source
+
+
+def _give_up(user: User | None, settings: Sequence["Settings"]) -> None:
     try:
-        settings = [
-            Settings(
-                name,
-                ring=geometry(ring),
-                snaplen=snaplen,
-                promiscuous=promiscuous,
-                program=filter.program(linktype_of(name)) if filter else None,
-            )
-            for name in names
-        ]
-        with contextlib.closing(LinkWatch()) as watch, Live(settings, watch=watch, wait_s=WAIT_S) as source:
-            click.echo(f"sensor: listening on {', '.join(names)}", err=True)
-            yield source
-    except OSError as error:
-        raise CaptureError(f"{error.strerror}; `sensor interfaces` lists those that there are") from error
+        give_up(user)
+    except PrivilegeError as error:
+        raise fail(str(error)) from None
+    if user is not None:
+        keep_in_memory()
+    click.echo(f"sensor: listening on {', '.join(each.interface for each in settings)} {describe()}", err=True)
 
 
 def _names(interfaces: Sequence[str]) -> list[str]:
@@ -90,14 +206,17 @@ def files(inputs: Sequence[str], filter_text: str, stdin: BinaryIO) -> Iterator[
         yield source, Filtered(source, filter) if filter else source
 
 
-def tell_losses(source: "Live") -> None:
+def tell_losses(counters: Mapping[str, int]) -> None:
     """Say what was lost, where something was."""
+    for name, what in (("ring_drops", "the ring was full: give --ring more MB"), ("nic_drops", "the card lost them")):
+        if counters.get(name):
+            click.echo(f"sensor: {counters[name]:,} packets were lost, as {what}", err=True)
+
+
+def tell_gaps(source: "Live") -> None:
+    """Say when nothing could be seen."""
     from sensor.clock import format_duration, rfc3339
 
-    counters = source.counters
-    for name, what in (("ring_drops", "the ring was full: give --ring more MB"), ("nic_drops", "the card lost them")):
-        if counters[name]:
-            click.echo(f"sensor: {counters[name]:,} packets were lost, as {what}", err=True)
     for gap in source.gaps:
         lasted = format_duration(gap.end - gap.start)
         click.echo(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import click
 
-from sensor.cli.replay import configured, detection_options
+from sensor.cli.chosen import Chosen, detection_options
 from sensor.config import FLOWS
 from sensor.detection import Detection, Option
 from sensor.detection.option import Value
@@ -14,9 +14,9 @@ from sensor.detection.option import Value
 @click.command("detections")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines, one detection each.")
 @detection_options
-def command(as_json: bool, names: tuple[str, ...], plugins: tuple[str, ...], assignments: tuple[str, ...]) -> None:
+def command(as_json: bool, chosen: Chosen) -> None:
     """List the detections with their options, defaults, and what each misses; then the options of flows."""
-    for detection in configured(names, plugins, assignments).make():
+    for detection in chosen.settings().make():
         click.echo(json.dumps(_record(detection)) if as_json else _paragraph(detection))
     if not as_json:
         click.echo(f"{click.style('flows', bold=True)}\n  What is true of every connection.")

@@ -1,25 +1,38 @@
 """`sensor interfaces`: what there is to capture from."""
 
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from sensor.capture.interfaces import Interface
+    from sensor.capture.rates import Rates
 
 
 @click.command("interfaces")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object a line and interface.")
-def command(as_json: bool) -> None:
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 60),
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Count for so long what passes now; 0: totals only.",
+)
+def command(as_json: bool, seconds: float) -> None:
     """List the network interfaces: state, driver, speed, MTU, offloads, promiscuity, and what they have seen and lost.
 
-    Those with a * are what -i auto takes. Counts are since the driver was loaded. Needs no privilege.
+    Those with a * are what -i auto takes. Rates are of what is received now; totals are since the driver was loaded.
+    Needs no privilege.
 
     Exit codes: 0 done, 2 usage.
     """
     from sensor.capture.interfaces import automatic, list_interfaces
+    from sensor.capture.rates import measure
 
+    rates = measure(seconds, threading.Event().wait) if seconds else {}
     found = list_interfaces()
     taken = {each.name for each in automatic(found)}
     if as_json:
@@ -27,22 +40,27 @@ def command(as_json: bool) -> None:
 
         for each in found:
             row = {"event_type": "interface", "auto": each.name in taken, **msgspec.to_builtins(each)}
-            click.echo(msgspec.json.encode(row).decode())
+            click.echo(msgspec.json.encode(row | {"rates": rates.get(each.name)}).decode())
         return
+    _write_table(found, taken, rates if seconds else None)
+
+
+def _write_table(found: "list[Interface]", taken: set[str], rates: "dict[str, Rates] | None") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    names = ("interface", "state", "driver", "speed", "mtu", "offloads", "promiscuous", "packets", "dropped", "missed")
-    table = Table(*names, box=None)
+    now = () if rates is None else ("packets/s", "Mbit/s", "drops/s")
+    names = ("interface", "state", "driver", "speed", "mtu", "offloads", "promiscuous", *now)
+    table = Table(*names, "packets", "dropped", "missed", box=None)
     for each in found:
-        table.add_row(*map(Text, _row(each, is_taken=each.name in taken)))
+        passing = [] if rates is None else _passing(rates.get(each.name))
+        table.add_row(*map(Text, [*_about(each, is_taken=each.name in taken), *passing, *_totals(each)]))
     width = None if sys.stdout.isatty() else 160
     Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width).print(table)
 
 
-def _row(each: "Interface", *, is_taken: bool) -> list[str]:
-    counts: dict[str, Any] = each.statistics
+def _about(each: "Interface", *, is_taken: bool) -> list[str]:
     return [
         f"{each.name}{'*' if is_taken else ''}",
         each.state if each.linktype is not None else f"{each.state}, not read",
@@ -51,5 +69,15 @@ def _row(each: "Interface", *, is_taken: bool) -> list[str]:
         str(each.mtu),
         ",".join(name for name, is_on in each.offloads.items() if is_on) or "-",
         "yes" if each.promiscuity else "no",
-        *(f"{counts.get(name, 0):,}" for name in ("rx_packets", "rx_dropped", "rx_missed_errors")),
     ]
+
+
+def _passing(rates: "Rates | None") -> list[str]:
+    if rates is None:
+        return ["-", "-", "-"]
+    return [f"{rates.packets_per_second:,.0f}", f"{rates.bits_per_second / 1e6:,.3f}", f"{rates.drops_per_second:,.0f}"]
+
+
+def _totals(each: "Interface") -> list[str]:
+    counts: dict[str, Any] = each.statistics
+    return [f"{counts.get(name, 0):,}" for name in ("rx_packets", "rx_dropped", "rx_missed_errors")]

@@ -18,9 +18,13 @@ COMMANDS = {
     "cluster": ("sensor.cli.cluster", "Make a cluster of several hosts: init, invite, join, nodes, revoke."),
     "query": ("sensor.cli.query", "Ask what all workers know now of a key, or which keys have the most."),
     "interfaces": ("sensor.cli.interfaces", "List what there is to capture from."),
+    "doctor": ("sensor.cli.doctor", "Find out whether this machine is ready for live capture, and what mends it."),
     "detections": ("sensor.cli.detections", "List the detections, their options, and what each misses."),
     "events": ("sensor.cli.events", "List the events that a detection can name, and their columns."),
 }
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+"""NumPy's library for matrices, which nothing here uses, else starts threads that would keep their capabilities."""
 
 FAILURE, USAGE, FOUND, NO_PERMISSION = 1, 2, 10, 77
 

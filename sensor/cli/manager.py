@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FOUND, fail
-from sensor.cli.replay import configured, detection_options, output_options, stop_on_signals
+from sensor.cli.replay import output_options, stop_on_signals
 from sensor.cli.state import default_state, failures
+from sensor.cli.stats import Telling, stats_option
 
 if TYPE_CHECKING:
     from sensor.cluster.tls import Credentials
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--workers", default="", metavar="NAME,...", help="Wait for these from the start; others may join.")
 @click.option("--until-done", is_flag=True, help="End when the input of all workers has ended.")
+@stats_option
 @output_options
 @detection_options
 def command(
@@ -40,11 +43,10 @@ def command(
     state: Path | None,
     workers: str,
     until_done: bool,
+    stats: bool,
     as_json: bool,
     exit_code: bool,
-    names: tuple[str, ...],
-    plugins: tuple[str, ...],
-    assignments: tuple[str, ...],
+    chosen: Chosen,
 ) -> None:
     """Run a manager: workers dial in and report, and alerts come out.
 
@@ -56,12 +58,10 @@ def command(
     permission.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
-    settings = configured(names, plugins, assignments)
+    settings = chosen.settings()
     from sensor.cluster.journal import JournalError
     from sensor.node.contact import DEFAULT, local_socket
     from sensor.node.manager import ManagerNode
-    from sensor.outputs.json_lines import JsonLines
-    from sensor.outputs.terminal import Terminal
 
     listens = [listen or DEFAULT]
     with failures():
@@ -70,27 +70,26 @@ def command(
             settings = settings.of_cluster(mine.secret)
             listens = [listen or mine.address, local_socket(state)]
     members = [name for name in workers.split(",") if name]
+    telling = Telling(as_json=as_json, stats=stats)
     node = ManagerNode(
         settings,
-        [JsonLines(sys.stdout) if as_json else Terminal(sys.stdout)],
+        telling.outputs,
         members=members,
         state=state,
         until_done=until_done,
         gate=gate,
+        accounting=telling.accounting(),
     )
 
     def ready(where: list[str]) -> None:
         joining = f"; nodes that were invited join at {where[-1]}" if gate else ""
         click.echo(f"sensor: the manager listens at {where[0]}{joining}", err=True)
 
-    restore = stop_on_signals(node)
     try:
-        with failures():
+        with stop_on_signals(node), failures():
             summary = asyncio.run(node.run(*listens, ready=ready))
     except (JournalError, ValueError) as error:
         raise fail(str(error)) from None
-    finally:
-        restore()
     sys.exit(FOUND if exit_code and summary.alerts else 0)
 
 

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,9 +12,9 @@ import click
 
 from sensor._jit import COMPILED, compiled_now
 from sensor.cli.capture import check_filter, files, filter_option
+from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
-from sensor.config import Settings, configure
-from sensor.detection import DetectionError
+from sensor.config import Settings
 
 if TYPE_CHECKING:
     from sensor.capture import Capture, Savefiles
@@ -31,27 +31,6 @@ class Stoppable(Protocol):
         """Take no further input."""
 
 
-def detection_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that choose and set detections, for every command that runs or lists them."""
-    for option in (
-        click.option(
-            "--set",
-            "assignments",
-            multiple=True,
-            metavar="NAME.OPTION=VALUE",
-            help="Set an option: port_scan.ports=20, for some keys port_scan.ports@orig_h:10.0.0.0/8=40 (repeatable).",
-        ),
-        click.option(
-            "--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load detections from a file (repeatable)."
-        ),
-        click.option(
-            "--detection", "names", multiple=True, metavar="NAME", help="Run this detection only (repeatable)."
-        ),
-    ):
-        function = option(function)
-    return function
-
-
 def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of what is written, for every command that tells alerts."""
     for option in (
@@ -64,12 +43,11 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def configured(names: tuple[str, ...], plugins: tuple[str, ...], assignments: tuple[str, ...]) -> Settings:
-    """The settings asked for; what is wrong with the asking is a usage error of one line."""
-    try:
-        return configure(names, plugins, assignments)
-    except DetectionError as error:
-        raise fail(str(error), 2) from None
+class Reloadable(Protocol):
+    """What can go on with other settings."""
+
+    def reload(self, load: Callable[[], Settings]) -> None:
+        """Read them, and take them if they are right."""
 
 
 @click.command("replay")
@@ -86,9 +64,7 @@ def command(
     quiet: bool,
     workers: int,
     filter_text: str,
-    names: tuple[str, ...],
-    plugins: tuple[str, ...],
-    assignments: tuple[str, ...],
+    chosen: Chosen,
 ) -> None:
     """Read capture files (pcap or pcapng, plain, gzip or zstd) and name the scanners in them.
 
@@ -100,16 +76,15 @@ def command(
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     if workers > 1 and "-" in inputs:
         raise click.UsageError("several workers each read the input, so it cannot be standard input: give a file")
-    settings = configured(names, plugins, assignments)
+    settings = chosen.settings()
     check_filter(filter_text)
     from sensor.capture import CaptureError
 
-    given = (filter_text,) if filter_text else ()
-    options = [("--filter", given), ("--detection", names), ("--plugin", plugins), ("--set", assignments)]
-    passed = [part for option, values in options for value in values for part in (option, value)]
+    filters = ("--filter", filter_text) if filter_text else ()
+    passed = [*filters, *(part for each in inputs for part in ("--replay", each)), *chosen.options]
     try:
         with files(inputs, filter_text, sys.stdin.buffer) as (source, seen):
-            start = _cluster(settings, workers, inputs, passed) if workers > 1 else _standalone(settings, seen)
+            start = _cluster(settings, workers, passed) if workers > 1 else _standalone(settings, seen)
             summary = _run(source, start, as_json, quiet or not sys.stderr.isatty())
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if isinstance(error.__cause__, PermissionError) else FAILURE) from None
@@ -138,11 +113,11 @@ def _standalone(settings: Settings, source: "Capture") -> Start:
     return start
 
 
-def _cluster(settings: Settings, workers: int, inputs: Sequence[str], options: Sequence[str]) -> Start:
+def _cluster(settings: Settings, workers: int, options: Sequence[str]) -> Start:
     from sensor.node.local import LocalCluster
 
     def start(outputs: "Sequence[Output]", progress: Callable[[int, int], None]) -> Run:
-        node = LocalCluster(settings, outputs, workers=workers, inputs=inputs, options=options, progress=progress)
+        node = LocalCluster(settings, outputs, workers=workers, options=options, progress=progress)
         return node, node.run
 
     return start
@@ -167,7 +142,7 @@ def _run(source: "Savefiles", start: Start, as_json: bool, quiet: bool) -> "Summ
             stack.callback(_tell_of_compiling)
             progress = stack.enter_context(bar).update
         node, run = start(outputs, progress)
-        stack.callback(stop_on_signals(node))
+        stack.enter_context(stop_on_signals(node))
         return run()
 
 
@@ -182,8 +157,19 @@ def _tell_of_compiling() -> None:
         click.echo("sensor: kernels were compiled, which took most of these seconds; the next run finds them", err=True)
 
 
-def stop_on_signals(node: Stoppable) -> Callable[[], None]:
-    """Let the first INT or TERM end the run in order, with its summary, and a second one at once."""
+@contextlib.contextmanager
+def reload_on_signal(node: Reloadable, load: Callable[[], Settings]) -> Iterator[None]:
+    """Meanwhile let HUP have the settings read again."""
+    before = signal.signal(signal.SIGHUP, lambda number, frame: node.reload(load))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@contextlib.contextmanager
+def stop_on_signals(node: Stoppable) -> Iterator[None]:
+    """Meanwhile let the first INT or TERM end the run in order, with its summary, and a second one at once."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
@@ -196,7 +182,10 @@ def stop_on_signals(node: Stoppable) -> Callable[[], None]:
 
     for number in before:
         signal.signal(number, stop)
-    return restore
+    try:
+        yield
+    finally:
+        restore()
 
 
 def _is_unaccounted(summary: "Summary") -> bool:

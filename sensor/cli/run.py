@@ -2,58 +2,118 @@
 
 import logging
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from sensor.cli.capture import check_filter, filter_option, interface_options, live, tell_losses
+from sensor.cli.capture import (
+    Interfaces,
+    check_filter,
+    interface_options,
+    live,
+    shared_opener,
+    tell_gaps,
+    tell_losses,
+)
+from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
-from sensor.cli.replay import configured, detection_options, output_options, stop_on_signals
+from sensor.cli.replay import output_options, reload_on_signal, stop_on_signals
+from sensor.cli.stats import Telling, stats_option
+
+if TYPE_CHECKING:
+    from sensor.config import Settings
+    from sensor.outputs.summary import Summary
+    from sensor.privileges import User
 
 
 @click.command("run")
 @interface_options
-@filter_option
+@click.option(
+    "--capture-workers",
+    "workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    help="Share the packets among so many processes.",
+)
+@stats_option
 @output_options
 @detection_options
 def command(
-    interfaces: tuple[str, ...],
-    ring: int,
-    snaplen: int,
-    no_promiscuous: bool,
-    filter_text: str,
+    interfaces: Interfaces,
+    workers: int,
+    stats: bool,
     as_json: bool,
     exit_code: bool,
-    names: tuple[str, ...],
-    plugins: tuple[str, ...],
-    assignments: tuple[str, ...],
+    chosen: Chosen,
 ) -> None:
     """Capture from interfaces (-i eth1, or -i auto) and name the scanners, until INT or TERM.
 
-    Needs CAP_NET_RAW. One process decodes and detects; how many packets were lost is said at the end, and is in the
-    summary: kernel_packets = packets_delivered + ring_drops.
+    CAP_NET_RAW is enough. A small process keeps it and opens interfaces; the one that decodes becomes another user, if
+    it was root, and gives up every capability. How many packets were lost is said at the end, and is in the summary:
+    kernel_packets = packets_delivered + ring_drops.
 
     Exit codes: 0 done, 1 failure, 2 usage, 10 alerts with --exit-code, 77 no permission to capture.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
-    if not interfaces:
+    if not interfaces.names:
         raise click.UsageError("nothing to capture from: give -i IFACE, or -i auto; `sensor interfaces` lists them")
-    settings = configured(names, plugins, assignments)
-    check_filter(filter_text)
+    settings = chosen.settings()
+    check_filter(interfaces.filter_text)
+    user = interfaces.successor()
     from sensor.capture import CaptureError
-    from sensor.node import Standalone
     from sensor.node.warm import warm_up
-    from sensor.outputs.json_lines import JsonLines
-    from sensor.outputs.terminal import Terminal
 
     warm_up(settings)
-    node = Standalone(settings, [JsonLines(sys.stdout) if as_json else Terminal(sys.stdout)], early=True, live=True)
-    restore = stop_on_signals(node)
+    telling = Telling(as_json=as_json, stats=stats)
     try:
-        with live(interfaces, filter_text, ring=ring, snaplen=snaplen, promiscuous=not no_promiscuous) as source:
-            summary = node.run(source, lambda done, packets: None)
-            tell_losses(source)
+        if workers == 1:
+            summary = _one(settings, telling, interfaces, user, chosen)
+        else:
+            summary = _several(settings, telling, interfaces, user, workers, chosen)
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if "CAP_NET_RAW" in str(error) else FAILURE) from None
-    finally:
-        restore()
-    sys.exit(FOUND if exit_code and summary.alerts else 0)
+    tell_losses(summary.counters)
+    for damage in summary.damage:
+        click.echo(f"sensor: {damage}", err=True)
+    sys.exit(FAILURE if summary.damage else FOUND if exit_code and summary.alerts else 0)
+
+
+def _one(
+    settings: "Settings", telling: Telling, interfaces: Interfaces, user: "User | None", chosen: Chosen
+) -> "Summary":
+    from sensor.node import Standalone
+
+    node = Standalone(settings, telling.outputs, early=True, live=True)
+    with stop_on_signals(node), reload_on_signal(node, chosen.load), live(interfaces, user) as source:
+        accounting = telling.accounting(source.taps, filter_text=interfaces.filter_text)
+        summary = node.run(source, lambda done, packets: None, accounting)
+        tell_gaps(source)
+    return summary
+
+
+def _several(
+    settings: "Settings",
+    telling: Telling,
+    interfaces: Interfaces,
+    user: "User | None",
+    workers: int,
+    chosen: Chosen,
+) -> "Summary":
+    from sensor.node.local import LocalCluster, Shared
+
+    def ready() -> None:
+        whom = f" as {user.name}" if user else ""
+        names = ", ".join(interfaces.names)
+        click.echo(f"sensor: {workers} workers are listening on {names}{whom}, without any capability", err=True)
+
+    with shared_opener(interfaces, user) as opener:
+        node = LocalCluster(
+            settings,
+            telling.outputs,
+            workers=workers,
+            options=[*interfaces.options, *chosen.options],
+            accounting=telling.accounting(together=", ".join(interfaces.names), filter_text=interfaces.filter_text),
+            shared=Shared(opener.admit, user, ready, lambda line: click.echo(line, err=True)),
+        )
+        with stop_on_signals(node), reload_on_signal(node, chosen.load):
+            return node.run()

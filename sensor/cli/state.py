@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sensor.cli.main import NO_PERMISSION, USAGE, fail
+from sensor.privileges import User
 
 
 def default_state() -> Path:
@@ -34,6 +35,28 @@ manager_option: Callable[[Any], Any] = click.option(
     metavar="HOST:PORT",
     help="The manager's address, or unix:PATH.",
 )
+
+
+def hand_over(user: User, address: str, certificates: Path | None, spool: Path | None) -> None:
+    """Let whom this process becomes write what it has to, and see to it that the manager will be in reach."""
+    from sensor.cluster.endpoint import Endpoint
+
+    path = Endpoint.parse(address).path
+    if path and Path(path).exists() and Path(path).stat().st_uid != user.uid:
+        advice = f"run it as {user.name}, or let it listen at 127.0.0.1:47700"
+        raise fail(
+            f"the manager at {path} listens for its own user alone, and this worker becomes {user.name}: {advice}",
+            NO_PERMISSION,
+        )
+    if certificates is not None:
+        user.own(certificates)
+    if spool is None:
+        return
+    if not spool.exists():
+        spool.mkdir(mode=0o700, parents=True)
+        user.own(spool)
+    elif spool.stat().st_uid != user.uid:
+        raise fail(f"{spool} is not {user.name}'s, who is to write there: chown -R {user.name} {spool}", NO_PERMISSION)
 
 
 @contextmanager

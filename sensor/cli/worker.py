@@ -4,14 +4,22 @@ import logging
 import re
 import socket
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from sensor.cli.capture import check_filter, files, filter_option, interface_options, live, tell_losses
+from sensor.cli.capture import Interfaces, check_filter, files, interface_options, live, live_by, tell_gaps, tell_losses
+from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, NO_PERMISSION, USAGE, fail
-from sensor.cli.replay import configured, detection_options, stop_on_signals
-from sensor.cli.state import failures, manager_option, state_option
+from sensor.cli.replay import reload_on_signal, stop_on_signals
+from sensor.cli.state import failures, hand_over, manager_option, state_option
+from sensor.cli.stats import Telling, stats_option
+
+if TYPE_CHECKING:
+    from sensor.capture.live import Live
+    from sensor.privileges import User
 
 
 def _share(context: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
@@ -26,7 +34,7 @@ def _share(context: click.Context, option: click.Parameter, value: str) -> tuple
 @state_option
 @click.option("--replay", "inputs", multiple=True, metavar="FILE", help="Read a capture file or folder (repeatable).")
 @interface_options
-@filter_option
+@stats_option
 @click.option("--name", default="", help="This worker's name: that of its certificate, or the host's.")
 @click.option(
     "--share",
@@ -37,23 +45,22 @@ def _share(context: click.Context, option: click.Parameter, value: str) -> tuple
 )
 @click.option("--spool", type=click.Path(path_type=Path), help="Folder for results that do not fit into memory.")
 @click.option("--parent", type=int, hidden=True, help="End with this process.")
+@click.option("--opener", type=int, hidden=True, help="Descriptor of a socket to a process that opens interfaces.")
+@click.option("--not-first", is_flag=True, hidden=True, help="Another worker counts what is the interface's.")
 @detection_options
 def command(
     address: str | None,
     state: Path,
     inputs: tuple[str, ...],
-    interfaces: tuple[str, ...],
-    ring: int,
-    snaplen: int,
-    no_promiscuous: bool,
-    filter_text: str,
+    interfaces: Interfaces,
+    stats: bool,
     name: str,
     share: tuple[int, int],
     spool: Path | None,
     parent: int | None,
-    names: tuple[str, ...],
-    plugins: tuple[str, ...],
-    assignments: tuple[str, ...],
+    opener: int | None,
+    not_first: bool,
+    chosen: Chosen,
 ) -> None:
     """Observe, and report to a manager, until INT or TERM, or until the input has ended and the manager has all of it.
 
@@ -62,10 +69,11 @@ def command(
     Exit codes: 0 done, 1 an input is missing or damaged or the manager refuses, 2 usage, 77 no permission to read.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
-    if bool(inputs) == bool(interfaces):
+    if bool(inputs) == bool(interfaces.names):
         raise click.UsageError("what to observe? Give either -i IFACE (or -i auto) or --replay FILE")
-    settings = configured(names, plugins, assignments)
-    check_filter(filter_text)
+    settings = chosen.settings()
+    check_filter(interfaces.filter_text)
+    user = interfaces.successor() if interfaces.names else None
     from sensor.capture import CaptureError
     from sensor.node.attended import attended
     from sensor.node.contact import Contact
@@ -80,24 +88,40 @@ def command(
             as_whom = f"{mine.role} {mine.name}"
             raise fail(f"this host has joined as {as_whom}: invite it as a worker, or leave out --name", USAGE)
         own = name or (mine.name if mine else socket.gethostname().split(".")[0].lower())
-        node = WorkerNode(settings, Place(own, manager, share, spool, parent, replays=not interfaces))
-    restore = stop_on_signals(node)
+        if user:
+            hand_over(user, manager.address, manager.folder, spool)
+        node = WorkerNode(settings, Place(own, manager, share, spool, parent, replays=not interfaces.names))
+    damaged = False
     try:
-        if interfaces:
-            warm_up(settings)
-            with live(interfaces, filter_text, ring=ring, snaplen=snaplen, promiscuous=not no_promiscuous) as capture:
-                node.run(capture)
-                tell_losses(capture)
-                damaged = False
-        else:
-            with files(inputs, filter_text, attended(sys.stdin.buffer, node.attend)) as (_, seen):
+        if not interfaces.names:
+            stdin = attended(sys.stdin.buffer, node.attend)
+            with stop_on_signals(node), files(inputs, interfaces.filter_text, stdin) as (_, seen):
                 node.run(seen)
                 damaged = bool(seen.damage)
+        else:
+            warm_up(settings)
+            telling = Telling(stats=stats, is_silent=True)
+            with (
+                stop_on_signals(node),
+                reload_on_signal(node, chosen.load),
+                _capture(interfaces, user, opener, is_first=not not_first) as capture,
+            ):
+                about = {"is_share": opener is not None, "filter_text": interfaces.filter_text}
+                node.run(capture, telling.accounting(capture.taps, **about))
+                tell_gaps(capture)
+                if opener is None:
+                    tell_losses(capture.counters)
     except CaptureError as error:
         is_forbidden = isinstance(error.__cause__, PermissionError) or "CAP_NET_RAW" in str(error)
         raise fail(str(error), NO_PERMISSION if is_forbidden else FAILURE) from None
     except (RefusedError, OSError) as error:
         raise fail(str(error)) from None
-    finally:
-        restore()
     sys.exit(FAILURE if damaged else 0)
+
+
+def _capture(
+    interfaces: Interfaces, user: "User | None", opener: int | None, *, is_first: bool
+) -> "AbstractContextManager[Live]":
+    if opener is None:
+        return live(interfaces, user)
+    return live_by(interfaces, user, socket.socket(fileno=opener), is_first=is_first)

@@ -122,6 +122,10 @@ class Alerter:
         self._provisional = Suppressor()
         self._silences: list[Silence] = []
 
+    def follow(self, other: "Alerter") -> None:
+        """Fold repeats into what another has told, and count on."""
+        self.alerts, self.suppressor = other.alerts, other.suppressor
+
     def runs(self, detection: str) -> bool:
         """Whether there is a detection of that name."""
         return detection in self._detections

@@ -62,12 +62,19 @@ class Endpoint:
             )
 
 
-def is_friend(peer: socket.socket) -> bool:
-    """Whether a socket's other end is this user or root; always, unless it is a Unix socket."""
+def is_friend(peer: socket.socket, heir: str = "") -> bool:
+    """Whether a socket's other end is this user or root, or who owns the path `heir`; always, but of a Unix socket.
+
+    `heir`: the path of a listener, which root may have handed over to the user that its workers become.
+    """
     if peer.family != socket.AF_UNIX:
         return True
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return _CREDENTIALS.unpack(credentials)[1] in (0, os.geteuid())
+    friends = {0, os.geteuid()}
+    if heir:
+        with contextlib.suppress(FileNotFoundError):
+            friends.add(os.stat(heir).st_uid)
+    return _CREDENTIALS.unpack(credentials)[1] in friends
 
 
 async def listen(endpoint: Endpoint) -> socket.socket:

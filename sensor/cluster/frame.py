@@ -208,7 +208,7 @@ def _shapes() -> list[_Shape | None]:
 _SHAPES = _shapes()
 
 
-_FOR_PEOPLE = frozenset({"reason", "damage"})
+_FOR_PEOPLE = frozenset({"reason", "damage", "hints"})
 """Fields of texts that people read."""
 
 

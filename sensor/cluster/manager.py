@@ -40,6 +40,7 @@ from sensor.cluster.messages import (
     ThresholdsReset,
     Welcome,
 )
+from sensor.cluster.pace import Paces, loss
 from sensor.cluster.queries import Queries
 from sensor.cluster.settings import ClusterSettings
 from sensor.cluster.views import Seen, Views
@@ -86,6 +87,8 @@ class Manager:
         self._views = {name: Views(stat.definition, self._settings, numbers) for name, stat in stats.items()}
         self.queries = Queries(self._ledger, self._settings)
         """What observers ask: apart from all else, as nothing comes of it that must not be forgotten."""
+        self.paces = Paces()
+        """How fast packets come to each worker: forgotten with the process, too."""
         self._to_acknowledge: set[str] = set()
         self._early_told: list[tuple[int, record.ToldEarly]] = []
         self._output = Output()
@@ -137,6 +140,12 @@ class Manager:
         members = self._ledger.membership.members.values()
         own = Counts(faults=dict(self._ledger.alerter.faults.counts))
         return sum((each.before + each.counts for each in members), own)
+
+    def follow(self, other: "Manager") -> None:
+        """Go on where another has ended, under other settings: with the incidents that it told, and its counts."""
+        self._ledger.alerter.follow(other._ledger.alerter)
+        self._ledger.membership.follow(other._ledger.membership)
+        self._counts.update({name: count for name, count in other.counters.items() if name != "incidents_forgotten"})
 
     def start(self, now: float) -> None:
         """Begin to wait for the members."""
@@ -212,6 +221,9 @@ class Manager:
             self._counts["messages_early"] += 1  # one before it is missing: it comes again, and this one after it
             return
         self._apply(message)
+        if isinstance(message, Heartbeat):
+            counts = message.counts
+            self.paces.note(member.name, member.incarnation, counts.packets_read, counts.counters, now)
         self._settle(now)
 
     def _apply(self, message: Numbered) -> None:
@@ -353,9 +365,10 @@ class Manager:
         lag = (furthest - member.position[1]) / 1e9 if is_placed and not member.is_done else None
         counts = member.before + member.counts
         lost = counts.counters.get("sumstats_observations_evicted", 0) + sum(counts.refused.values())
-        return NodeStatus(
-            member.name, state, member.version, member.incarnation, watermark, lag, counts.packets_read, lost
-        )
+        about = member.name, state, member.version, member.incarnation, watermark, lag, counts.packets_read, lost
+        pace = self.paces.of(member.name, now) if state == "up" else None
+        rate, loss_now = (round(pace.packets_per_second, 1), pace.loss) if pace else (None, None)
+        return NodeStatus(*about, rate, loss(counts.counters), loss_now)
 
     def _do(self, what: record.Record, *, keep: bool = True) -> None:
         """Change the ledger, and note how for the journal."""

@@ -244,6 +244,8 @@ class Heartbeat(_Message, frozen=True):
     """Bytes of its input that it has read."""
     damage: list[str] = []
     """What of its input could not be read, for people."""
+    hints: list[str] = []
+    """What looks wrong about its capture now, for people."""
 
 
 class Ping(_Message, frozen=True):
@@ -281,6 +283,13 @@ class NodeStatus(msgspec.Struct, frozen=True):
     packets: int
     lost: int
     """Packets and observations that it counted as lost or refused."""
+    packets_per_second: float | None = None
+    """Over the last seconds; None: not enough was heard of it lately."""
+    loss: float | None = None
+    """Packets that its ring or its card lost, of those that came to its interfaces: 0.0 to 1.0; None: it has none, or
+    none came."""
+    loss_now: float | None = None
+    """The same over the last seconds."""
 
 
 class Status(_Message, frozen=True):

@@ -37,6 +37,7 @@ from sensor.cluster.watch import Watch
 from sensor.sumstats import Crossing, Definition, EpochEnd, Partial, Selection, SumStats
 
 _LONGEST, _MOST_DAMAGE = 1000, 1000  # letters of a line on what could not be read, and lines
+_MOST_HINTS = 64  # lines on what looks wrong
 _LARGEST = 4  # times `group_bytes`: what a group of unlike keys may come to
 
 
@@ -222,11 +223,14 @@ class Reporter:
         done: bool = False,
         read: int = 0,
         damage: Sequence[str] = (),
+        hints: Sequence[str] = (),
     ) -> None:
         """All that was observed up to the packet clock `watermark` has been told; only the latest is ever held."""
         about = run, watermark, counts
         told = [each[:_LONGEST] for each in damage[:_MOST_DAMAGE]]
-        self._beat = Heartbeat(self.name, self.incarnation, 0, *about, done=done, read=read, damage=told)
+        wrong = [each[:_LONGEST] for each in hints[:_MOST_HINTS]]
+        ident = self.name, self.incarnation, 0
+        self._beat = Heartbeat(*ident, *about, done=done, read=read, damage=told, hints=wrong)
 
     def _hold(self, message: Numbered) -> bool:
         if not self._held.append(message):

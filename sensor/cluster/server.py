@@ -61,7 +61,7 @@ class Server:
     ) -> None:
         endpoint = Endpoint.parse(address)
         endpoint.require(tls if admission else None)
-        self._handler, self._tls, self._admission = handler, tls, admission
+        self._endpoint, self._handler, self._tls, self._admission = endpoint, handler, tls, admission
         self._limits, self._clock = limits or ServerLimits(), clock
         self._links: dict[str, Link] = {}
         self._waiting: Counter[str] = Counter()
@@ -169,7 +169,7 @@ class Server:
 
     def _turns_away(self, connection: socket.socket, where: str) -> str:
         """Why a connection is closed before a byte is read; empty: it is not."""
-        if not is_friend(connection):
+        if not is_friend(connection, self._endpoint.path):
             return "other_user"
         if self._waiting.total() >= self._limits.waiting:
             return "too_many_waiting"

@@ -72,11 +72,16 @@ class Worker:
         self._counts = Counts()
         self.captured: dict[str, int] = {}
         """What its capture source counts: told with the counts of the first share."""
+        self.carried: dict[str, int] = {}
+        """What its node counts on the way to the manager."""
         self.read = 0
         """Bytes that its capture source has read."""
         self.damage: list[str] = []
         """What its capture source could not read, for people."""
+        self.hints: list[str] = []
+        """What looks wrong about its capture now, for people."""
         self._run, self._started, self._events, self._waiting = 0, False, 0, 0
+        self._earlier, self._earlier_faults = Counter[str](), Counter[str]()
 
     @property
     def unacknowledged(self) -> int:
@@ -135,11 +140,30 @@ class Worker:
             self._end(self._sumstats.finish(self._clock.now))
         self._heartbeat(done=True)
 
+    def conclude(self) -> None:
+        """Other detections are to follow (`follow`): the last epoch closes, and connections stay open."""
+        self._flush_held()
+        if self._clock.now is not None:
+            self._end(self._sumstats.finish(self._clock.now))
+        self._heartbeat(done=True)
+
+    def follow(self, other: "Worker") -> None:
+        """Go on where one has concluded: with its connections, its time and its counts."""
+        self._decoder, self._clock, self._flows = other._decoder, other._clock, other._flows
+        self._counts = other._counts
+        self._flows.want(Event[name.upper()] for name in self._feed.wanted)
+        self._feed.observations = other._feed.observations
+        self._earlier = other._earlier + Counter(other._refused() | other._reporter.counters)
+        self._earlier_faults = other._earlier_faults + Counter(other._faults.counts)
+        self.read, self.captured = other.read, other.captured
+
     def counts(self) -> Counts:
         """What has become of the packets of its share so far; what was refused is of the first share."""
         counted, flows = self._counts, dict(self._flows.counters)
         weirds = Counter(self._flows.weirds)
-        counted.counters = flows | self._refused() | self._reporter.counters
+        own: Counter[str] = Counter(self._earlier)
+        own.update(self._refused() | self._reporter.counters)
+        counted.counters = flows | dict(own) | self.carried
         if self._share[0] == 0:
             counted.refused = self._decoder.refused
             weirds.update(self._decoder.weirds)
@@ -149,7 +173,7 @@ class Worker:
         counted.weirds = dict(weirds)
         counted.flows, counted.observations = counted.counters.pop("flows"), self._feed.observations
         del counted.counters["probes"]  # of the hash table: it depends on the secret, as nothing else does
-        counted.faults = dict(self._faults.counts)
+        counted.faults = dict(self._earlier_faults + Counter(self._faults.counts))
         return counted
 
     def _refused(self) -> dict[str, int]:
@@ -220,6 +244,5 @@ class Worker:
             self._reporter.ended(each, self._run)
 
     def _heartbeat(self, *, done: bool = False) -> None:
-        self._reporter.heartbeat(
-            self._run, self._clock.now, self.counts(), done=done, read=self.read, damage=self.damage
-        )
+        told = self._run, self._clock.now, self.counts()
+        self._reporter.heartbeat(*told, done=done, read=self.read, damage=self.damage, hints=self.hints)

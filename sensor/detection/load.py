@@ -1,5 +1,6 @@
 """Loading: detections from the entry-point group `sensor.plugins` and from files, chosen and set as asked."""
 
+import functools
 import importlib.metadata
 import importlib.util
 import sys
@@ -15,8 +16,9 @@ from sensor.events import nearest
 GROUP = "sensor.plugins"
 
 
-def load_installed() -> list[type[Detection]]:
-    """The detections of every installed package, in order of name."""
+@functools.cache
+def load_installed() -> tuple[type[Detection], ...]:
+    """The detections of every installed package, in order of name; as found when it is first asked."""
     found = []
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda each: each.name):
         try:
@@ -26,7 +28,7 @@ def load_installed() -> list[type[Detection]]:
         if not (isinstance(detection, type) and issubclass(detection, Detection)):
             raise DetectionError(f"the plugin {entry.name!r} ({entry.value}) is not a Detection")
         found.append(detection)
-    return found
+    return tuple(found)
 
 
 def load_file(path: str) -> list[type[Detection]]:

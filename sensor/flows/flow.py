@@ -69,6 +69,7 @@ FLOW = np.dtype(
 _LETTERS = np.frombuffer(b"SHADFRIQTW^", np.uint8).copy()
 _LOWER = 0x10
 _TO_LOWER = 0x20 // _LOWER
+_DATA = 1 << D | 1 << (D + SIDE)
 _BEFORE_RST = (H, A, F, I, Q)
 
 _OTH, _S0, _S1, _SF, _REJ = (
@@ -129,6 +130,12 @@ def note(flow, side, letter):
 def has_seen(flow, side, letter):
     """Whether a letter is in the history."""
     return (np.int64(flow["seen"]) >> (letter + SIDE * side)) & 1 != 0
+
+
+@njit
+def carries_data(flow):
+    """Whether either side has sent data."""
+    return np.int64(flow["seen"]) & _DATA != 0
 
 
 @njit

@@ -12,6 +12,8 @@ COUNTERS = (
     "evicted_one_packet",
     "evicted_idle",
     "evicted_established",
+    "data_connections",  # of TCP, that have carried data
+    "data_connections_both_ways",  # of those, that were heard from both ends
     "attempts_cut_short",  # unanswered SYNs that eviction took for attempts before their time
     "tcp_acks",  # that acknowledged something new, where that could have shown that the capture had lost it
     "tcp_acks_of_unseen",  # of those, ACKs of something that never passed by: see `unseen`

@@ -53,7 +53,7 @@ class FlowTable:
         self._lists = new_lists(options)
         self._state = np.zeros(1, STATE)[0]
         self._state["secret"] = new_key() if key is None else key
-        self._state["wanted"] = sum(1 << event for event in set(Event if wanted is None else wanted))
+        self.want(Event if wanted is None else wanted)
         self._tags = np.zeros(_BLOCK, np.int64)
         self._forget()
 
@@ -66,6 +66,10 @@ class FlowTable:
     def weirds(self) -> dict[str, int]:
         """How often each oddity was seen, by Zeek's name; those that were not are left out."""
         return {name: int(self._state[name]) for name in WEIRDS if self._state[name]}
+
+    def want(self, events: Iterable[Event]) -> None:
+        """Write these events from now on."""
+        self._state["wanted"] = sum(1 << event for event in set(events))
 
     def process(self, packets: np.ndarray, now: np.ndarray, *, more: bool = False) -> Iterator[np.ndarray]:
         """Take PACKET rows and the packet clock at each (int64 ns); give EVENT arrays, in order.

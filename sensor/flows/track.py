@@ -4,7 +4,18 @@ import numpy as np
 
 from sensor._jit import borrow, njit
 from sensor.flows.event import Event
-from sensor.flows.flow import ATTEMPTED, FLIP, HOLED, INACTIVE, ONE_WAY, TIME_EXCEEDED, UNREACHABLE, D, note
+from sensor.flows.flow import (
+    ATTEMPTED,
+    FLIP,
+    HOLED,
+    INACTIVE,
+    ONE_WAY,
+    TIME_EXCEEDED,
+    UNREACHABLE,
+    D,
+    carries_data,
+    note,
+)
 from sensor.flows.index import SLOT, delete, find, insert, tag_of
 from sensor.flows.key import (
     ECHO_REPLY,
@@ -180,6 +191,20 @@ def _count(flow, side, packet):
 
 
 @njit
+def _count_ways(flow, side, had_data, state):
+    """Count a connection when it first carries data, and when from then on it is first known from both ends.
+
+    Before the packet is counted in `pkts`. Data, as a scan has answers from few and sends none.
+    """
+    if not carries_data(flow):
+        return
+    state["data_connections"] += not had_data
+    is_both = flow["pkts"][1 - side] > 0
+    was_both = had_data and is_both and flow["pkts"][side] > 0
+    state["data_connections_both_ways"] += is_both and not was_both
+
+
+@njit
 def _mark_quoted(flows, index, state, packet, mark):
     """Mark the flow that an ICMP error is about, if it is held and the quoted packet is its originator's."""
     key = quoted_key(packet)
@@ -225,7 +250,9 @@ def _take(flows, holes, index, lists, out, state, packet, tag, now):
     if kind == _TCP:
         if is_odd(flow, side, packet, state):
             watch(holes, state, slot, flow, side, packet, now)
+        had_data = carries_data(flow)
         raised = take_tcp(flow, side, packet, state)
+        _count_ways(flow, side, had_data, state)
         which = tcp_list(flow)
     elif kind == _ICMP:
         which = ICMP_LIST

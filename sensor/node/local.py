@@ -1,32 +1,58 @@
-"""A local cluster: a manager in this process, and workers in processes of their own that share capture files.
+"""A local cluster: a manager in this process, and workers in processes of their own that share an input.
 
-Every worker reads all of the files and tracks its share of the hosts, so that all see the same time. One that dies is
-started anew and reads from the start; the manager has what it had delivered, so nothing is told twice.
+Of files every worker reads all and tracks its share of the hosts, so that all see the same time. One that dies is
+started anew and reads from the start; the manager has what it had delivered, so nothing is told twice. Of interfaces
+the kernel gives each worker its share of the packets; for what one that dies has missed, the others' results are told
+as incomplete.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from sensor.clock import elapsed_s
 from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
+from sensor.node.accounting import Accounting
 from sensor.node.manager import ManagerNode
 from sensor.node.output import Output
+from sensor.node.reload import reloaded
 from sensor.outputs.summary import Summary
+from sensor.privileges import User
 
 ATTEMPTS = 4
 """How often a worker is started: one that dies of its input will die of it again."""
+STEADY_S = 60.0
+"""A worker that has captured for so long was not ill from the start: its attempts are counted anew."""
 
 _NEVER_S = 1e9  # a worker that is gone comes back, or is given up by name
 _STOP_S = 5.0
+_LINE_MAX = 1 << 20
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Interfaces that the workers share."""
+
+    admit: Callable[[], socket.socket]
+    """Gives a socket to the opener, for one worker."""
+    user: User | None
+    """Whom the workers become."""
+    ready: Callable[[], None]
+    """Is told when all workers capture."""
+    say: Callable[[str], None]
+    """Is told, line by line, what they have to say to people."""
 
 
 class LocalCluster:
-    """Runs `workers` processes over some inputs. `options` are those of the command line that choose detections."""
+    """Runs `workers` processes. `options` are those of the command line that say what they read and what to detect."""
 
     def __init__(
         self,
@@ -34,12 +60,14 @@ class LocalCluster:
         outputs: Sequence[Output],
         *,
         workers: int,
-        inputs: Sequence[str],
         options: Sequence[str],
-        progress: Callable[[int, int], None],
+        progress: Callable[[int, int], None] | None = None,
+        accounting: Accounting | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self._names = [f"worker-{number + 1}" for number in range(workers)]
-        self._inputs, self._options, self._progress = inputs, options, progress
+        self._options, self._progress, self._accounting, self._shared = options, progress, accounting, shared
+        self._is_ready = False
         self._settings, self._outputs = settings, outputs
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._node: ManagerNode | None = None
@@ -52,6 +80,20 @@ class LocalCluster:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
 
+    def reload(self, load: Callable[[], Settings]) -> None:
+        """Go on with other settings; may be called by a signal handler."""
+        if self._node is None or not self._is_ready or self._shared is None:
+            return
+        with self._shared.user.acting() if self._shared.user else contextlib.nullcontext():  # as the workers will
+            settings = reloaded(load, self._settings)
+        if settings is None:
+            return
+        self._settings = settings
+        self._node.reload(settings)
+        for process in self._processes.values():
+            if process.returncode is None:
+                process.send_signal(signal.SIGHUP)
+
     def run(self) -> Summary:
         """Run to the end of the inputs."""
         return asyncio.run(self._run())
@@ -61,16 +103,19 @@ class LocalCluster:
             self._settings,
             self._outputs,
             members=self._names,
-            early=False,
-            cluster=ClusterSettings(deadline_s=_NEVER_S),
+            early=self._shared is not None,
+            cluster=None if self._shared else ClusterSettings(deadline_s=_NEVER_S),
             until_done=True,
             progress=self._tell_progress,
+            accounting=self._accounting,
         )
         with tempfile.TemporaryDirectory(prefix="sensor-") as folder:
             address = f"unix:{folder}/bus"
             tasks: list[asyncio.Task[None]] = []
 
             def ready(where: list[str]) -> None:
+                if self._shared and self._shared.user:
+                    self._shared.user.own(Path(folder))
                 tasks.extend(asyncio.create_task(self._supervise(name, where[0], folder)) for name in self._names)
 
             try:
@@ -79,35 +124,64 @@ class LocalCluster:
                 await self._end(tasks)
 
     def _tell_progress(self, read: dict[str, int], packets: int) -> None:
-        done = min(read.get(name, 0) for name in self._names)
-        self._progress(done, packets)
+        if self._shared and not self._is_ready and len(read) == len(self._names):
+            self._is_ready = True
+            self._shared.ready()
+        if self._progress:
+            self._progress(min(read.get(name, 0) for name in self._names), packets)
 
     async def _supervise(self, name: str, address: str, folder: str) -> None:
         """Start a worker, and start it again if it dies before it has delivered all; give it up if it always does."""
         assert self._node is not None
         reason, attempts = "", 0
         while attempts < ATTEMPTS and not self._stopping:
-            attempts += 1
-            process = await asyncio.create_subprocess_exec(
-                *self._command(name, address, folder), stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-            )
-            self._processes[name] = process
-            _, errors = await process.communicate()
+            started, attempts = elapsed_s(), attempts + 1
+            process = await self._start(name, address, folder)
+            last = await self._listen(name, process)
+            code = await process.wait()
             if self._node.has_delivered(name):  # whatever its exit code says of its input
                 return
-            reason = errors.decode(errors="replace").strip().rpartition("\n")[2]
-            reason = reason or f"it ended with {process.returncode}"
+            reason = f"it was ended by {signal.Signals(-code).name}" if code < 0 else last or f"it ended with {code}"
+            if self._shared and not self._stopping:
+                self._shared.say(f"sensor: {name} is started anew: {reason}")
+            if self._shared and elapsed_s() - started > STEADY_S:
+                attempts = 0
         times = "once" if attempts == 1 else f"{attempts} times"
-        self._node.leave(name, f"{name} died {times}, and its share is missing: {reason}")
+        has_begun = self._is_ready or not self._shared
+        self._node.leave(name, f"{name} died {times}, and its share is missing: {reason}" if has_begun else "")
 
-    def _command(self, name: str, address: str, folder: str) -> list[str]:
+    async def _start(self, name: str, address: str, folder: str) -> asyncio.subprocess.Process:
         number = self._names.index(name)
-        share = f"{number + 1}/{len(self._names)}"
-        spool = Path(folder) / name
-        own = ["--manager", address, "--name", name, "--share", share, "--spool", str(spool)]
-        own += ["--parent", str(os.getpid())]
-        replay = [part for path in self._inputs for part in ("--replay", path)]
-        return [sys.executable, "-m", "sensor", "worker", *own, *replay, *self._options]
+        own = ["--manager", address, "--name", name, "--spool", str(Path(folder) / name), "--parent", str(os.getpid())]
+        asking = self._shared.admit() if self._shared else None
+        if asking is None:
+            own += ["--share", f"{number + 1}/{len(self._names)}"]
+        else:
+            own += ["--opener", str(asking.fileno()), *(["--not-first"] if number else [])]
+        self._processes[name] = process = await asyncio.create_subprocess_exec(
+            *[sys.executable, "-P", "-m", "sensor", "worker", *own, *self._options],
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            limit=_LINE_MAX,
+            pass_fds=[asking.fileno()] if asking else [],
+            start_new_session=True,  # a terminal's INT is for this process, which tells the others
+        )
+        if asking:
+            asking.close()
+        if self._stopping:
+            process.send_signal(signal.SIGTERM)
+        return process
+
+    async def _listen(self, name: str, process: asyncio.subprocess.Process) -> str:
+        """Hear a worker to its end, passing on what it says once all capture; its last line."""
+        assert process.stderr is not None
+        last = ""
+        async for line in process.stderr:
+            text = line.decode(errors="replace").strip()
+            last = text or last
+            if self._shared and self._is_ready and text:
+                self._shared.say(f"sensor: {name}: {text.removeprefix('sensor: ')}")
+        return last
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         """Let the processes that were started here end, and end those that do not."""

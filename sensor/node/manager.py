@@ -34,8 +34,10 @@ from sensor.cluster.messages import (
 )
 from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
+from sensor.node.accounting import Accounting, View
 from sensor.node.output import Output as Writer
 from sensor.node.output import summarise, tell
+from sensor.node.relay import Relay
 from sensor.node.servers import Servers
 from sensor.outputs.summary import Summary
 
@@ -61,7 +63,8 @@ class ManagerNode:
     """Runs a manager behind a server. `state` is the folder of its journal and alerts; None: it keeps none.
 
     `early`: see `Manager`. `until_done`: it ends when the input of all members has. `gate`: of a cluster with
-    certificates; None: it listens on loopback or a Unix socket, and lets in whoever can connect.
+    certificates; None: it listens on loopback or a Unix socket, and lets in whoever can connect. `accounting`: see
+    there; without, it only says which worker has too much to do, and what workers say.
     """
 
     def __init__(
@@ -76,9 +79,12 @@ class ManagerNode:
         until_done: bool = False,
         gate: "Gate | None" = None,
         progress: Callable[[dict[str, int], int], None] | None = None,
+        accounting: Accounting | None = None,
     ) -> None:
         self._settings, self._outputs, self._until_done, self._progress = settings, outputs, until_done, progress
+        self._early, self._cluster = early, cluster
         self.manager = Manager(settings.make(), members, early=early, settings=cluster)
+        self._next: Settings | None = None
         self._journal: Journal | None = None
         self._file: AlertFile | None = None
         self._state = state
@@ -86,6 +92,7 @@ class ManagerNode:
         self._pending = Output()
         self._read: dict[str, int] = {}
         self._damage: list[str] = []
+        self._accounting, self._relay = accounting or Accounting(), Relay()
         self._started = elapsed_s()
         self._is_committing, self._failed = False, False
         self._retry_at = self._compact_at = 0.0
@@ -98,13 +105,17 @@ class ManagerNode:
         """End in order: tell what there is, and close."""
         self._over.set()
 
+    def reload(self, settings: Settings) -> None:
+        """Go on with other settings once all workers have ended their epochs under these. Not with a journal."""
+        self._next = settings
+
     def has_delivered(self, name: str) -> bool:
         """Whether the input of a worker has ended, and all that came of it is here."""
-        return self.manager.has_delivered(name)
+        return self._next is None and self.manager.has_delivered(name)
 
     def leave(self, name: str, why: str) -> None:
-        """Wait for a member no more, and say why."""
-        self._damage.append(why)
+        """Wait for a member no more, and say why, if anything is missing for it."""
+        self._damage += [why] if why else []
         self.manager.leave(name, elapsed_s())
         self._commit_soon()
 
@@ -136,7 +147,9 @@ class ManagerNode:
             await asyncio.sleep(0)
         finally:
             await self.servers.close()
-        summary = summarise(self.manager, self._settings, elapsed_s() - self._started, self._damage)
+        self._accounting.finish(self._view())
+        hints = [*self._accounting.said, *self._relay.said]
+        summary = summarise(self.manager, self._settings, elapsed_s() - self._started, self._damage, hints)
         summary = msgspec.structs.replace(summary, counters=summary.counters | self._counters)
         for output in self._outputs:
             output.summary(summary)
@@ -165,6 +178,8 @@ class ManagerNode:
         """A node has connected."""
         if hello.role != "worker":
             return None
+        if self._next is not None and hello.digest != self.manager.digest:
+            return Refused("the manager waits until all workers have ended their epochs under the settings before")
         if self._is_full:
             return Refused("the manager's disk takes nothing, and as much waits for it as may; its log says why")
         answer = self.manager.hello(hello, elapsed_s())
@@ -196,16 +211,18 @@ class ManagerNode:
 
     @property
     def _counters(self) -> dict[str, int]:
-        """What the disk took and did not take, if there is one."""
+        """What was not said, and what the disk took and did not take, if there is one."""
         if not self._file:
-            return {}
+            return {"hints_unsaid": self._relay.unsaid}
         about = {"alerts_waiting": self._file.waiting, "alerts_lost": self._file.lost}
+        about["hints_unsaid"] = self._relay.unsaid
         return {**about, "alert_file_failures": self._file.failures, "manager_pauses": self.servers.pauses}
 
     def lost(self, peer: Peer) -> None:
         """A connection is gone."""
         if peer.role == "worker":
             self.manager.lost(peer.name, elapsed_s())
+            self._relay.take(peer.name, ())
             self._commit_soon()
         self.manager.queries.forget(peer.name)
         self._send_queries()
@@ -215,8 +232,16 @@ class ManagerNode:
         for to, message in self.manager.queries.take():
             self.servers.send(to, message)
 
+    def _view(self) -> View:
+        now = elapsed_s()
+        paces = {name: self.manager.paces.of(name, now) for name in self.manager.workers}
+        rates = {name: pace.packets_per_second for name, pace in paces.items() if pace and pace.is_capture}
+        return View(self.manager.counts(), self.manager.alerts, self._counters, rates, self._relay.hints)
+
     def _note(self, beat: Heartbeat) -> None:
         self._read[beat.worker] = beat.read
+        for line in self._relay.take(beat.worker, beat.hints):
+            log.warning("%s", line)
         for line in beat.damage:
             if line not in self._damage:
                 self._damage.append(line)
@@ -228,10 +253,19 @@ class ManagerNode:
             self.manager.tick(elapsed_s())
         self._send_queries()
         self._commit()
+        self._accounting.look(self._view)
         self.servers.look()
         is_told = not (self._waiting_bytes or self._acks)
+        if self._next is not None and self.manager.is_done and is_told:
+            self._change(self._next)
         if self._until_done and self.manager.is_done and is_told:
             self._over.set()
+
+    def _change(self, settings: Settings) -> None:
+        before, self._settings, self._next = self.manager, settings, None
+        self.manager = Manager(settings.make(), before.workers, early=self._early, settings=self._cluster)
+        self.manager.follow(before)
+        self.manager.start(elapsed_s())
 
     def _commit_soon(self) -> None:
         if not self._is_committing:

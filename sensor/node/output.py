@@ -34,7 +34,9 @@ def tell(told: Iterable[AlertRecord | AlertUpdate], outputs: Sequence[Output]) -
                 output.update(each)
 
 
-def summarise(manager: Manager, settings: Settings, seconds: float, damage: Iterable[str]) -> Summary:
+def summarise(
+    manager: Manager, settings: Settings, seconds: float, damage: Iterable[str], hints: Iterable[str] = ()
+) -> Summary:
     """What became of every packet of a run that took so long."""
     counts = manager.counts()
     return Summary(
@@ -57,6 +59,7 @@ def summarise(manager: Manager, settings: Settings, seconds: float, damage: Iter
         workers=manager.workers,
         compiled=_jit.COMPILED,
         counters=counts.counters | manager.counters,
+        hints=list(hints),
     )
 
 

@@ -1,18 +1,22 @@
-"""JSON lines: one record a line, `event_type` of `alert`, `alert_update` or `summary`, written as they happen."""
+"""JSON lines: a record a line, whose `event_type` is `alert`, `alert_update`, `stats` or `summary`, as they happen."""
 
 from typing import TextIO
 
 import msgspec
 
 from sensor.alerts import AlertRecord, AlertUpdate
+from sensor.outputs.stats import Stats
 from sensor.outputs.summary import Summary
 
 
 class JsonLines:
-    """Writes records to a text stream, each flushed so that a reader of a pipe sees it at once."""
+    """Writes records to a text stream, each flushed so that a reader of a pipe sees it at once.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    `stats`: also those of every second; without, they are left out.
+    """
+
+    def __init__(self, stream: TextIO, *, stats: bool = False) -> None:
+        self._stream, self._writes_stats = stream, stats
 
     def alert(self, record: AlertRecord) -> None:
         """Write an alert."""
@@ -22,10 +26,15 @@ class JsonLines:
         """Write what became of an alert."""
         self._write(record)
 
+    def stats(self, record: Stats) -> None:
+        """Write what came and what was lost in a second, if that is wanted."""
+        if self._writes_stats:
+            self._write(record)
+
     def summary(self, record: Summary) -> None:
         """Write the closing record."""
         self._write(record)
 
-    def _write(self, record: AlertRecord | AlertUpdate | Summary) -> None:
+    def _write(self, record: AlertRecord | AlertUpdate | Stats | Summary) -> None:
         self._stream.write(msgspec.json.encode(record).decode() + "\n")
         self._stream.flush()

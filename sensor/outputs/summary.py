@@ -26,3 +26,5 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type",
     compiled: bool
     counters: dict[str, int]
     """Every other counter: of the capture, the clock, fragments, flows and SumStats."""
+    hints: list[str] = []
+    """What looked wrong about the capture at one time or another, for people."""

@@ -7,6 +7,7 @@ import pytest
 
 from sensor.config import FLOWS, configure
 from sensor.detection import DetectionError
+from sensor.detection.load import load_installed
 from sensor.flows import FlowOptions
 
 GOOD = """
@@ -109,7 +110,9 @@ def test_an_installed_package_brings_its_detections_through_its_entry_points(tmp
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: knocking\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[sensor.plugins]\nknocks = knocking:Knocks\n")
     monkeypatch.syspath_prepend(tmp_path)
+    load_installed.cache_clear()
     assert "knocks" in [each.name for each in configure().detections]
+    load_installed.cache_clear()
     (info / "entry_points.txt").write_text("[sensor.plugins]\nknocks = knocking:Knock\n")
     assert "the plugin 'knocks' (knocking:Knock) does not load" in complaint()
 

@@ -1,0 +1,40 @@
+"""What passes an interface in a second: two readings of its counters, and the time between them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sensor.capture.interfaces import counters
+from sensor.clock import elapsed_s
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Of what an interface received, in a second."""
+
+    seconds: float
+    """Over how long."""
+    packets_per_second: float
+    bits_per_second: float
+    drops_per_second: float
+    """Packets that the card or its driver dropped or missed."""
+
+
+def measure(seconds: float, wait: Callable[[float], object]) -> dict[str, Rates]:
+    """The rates of all interfaces, by name, over about so many seconds, for which `wait` waits.
+
+    One that comes or goes meanwhile has none, nor has one whose counters began anew. Some drivers bring their counters
+    up to date only once in a second or two: over less than that, their rates jump.
+    """
+    before, start = counters(), elapsed_s()
+    wait(seconds)
+    after, lasted = counters(), elapsed_s() - start
+    return {name: found for name in after if (found := rates(before.get(name, {}), after[name], lasted))}
+
+
+def rates(before: Mapping[str, int], after: Mapping[str, int], seconds: float) -> Rates | None:
+    """The rates between two readings of `Interface.statistics`; None where a counter is new, or began anew."""
+    grown = {name: count - before.get(name, count + 1) for name, count in after.items()}
+    if not grown or min(grown.values()) < 0:
+        return None
+    drops = grown["rx_dropped"] + grown["rx_missed_errors"]
+    return Rates(seconds, grown["rx_packets"] / seconds, 8 * grown["rx_bytes"] / seconds, drops / seconds)

@@ -1,0 +1,80 @@
+"""Options that choose detections and set them, for every command that runs or lists them."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from sensor.cli.main import USAGE, fail
+from sensor.config import Settings, configure
+from sensor.detection import DetectionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What the command line says of detections."""
+
+    file: str | None
+    names: Sequence[str]
+    plugins: Sequence[str]
+    assignments: Sequence[str]
+
+    @property
+    def options(self) -> list[str]:
+        """The same, for the command line of another process."""
+        given = {"--detection": self.names, "--plugin": self.plugins, "--set": self.assignments}
+        repeated = [part for option, values in given.items() for value in values for part in (option, value)]
+        return [*repeated, *(["--settings", self.file] if self.file else [])]
+
+    def load(self) -> Settings:
+        """The settings asked for, as files have them now; DetectionError is a line."""
+        return configure(self.names, self.plugins, self.assignments, self.file)
+
+    def settings(self) -> Settings:
+        """The same; what is wrong with the asking is a usage error of one line."""
+        try:
+            return self.load()
+        except DetectionError as error:
+            raise fail(str(error), USAGE) from None
+
+
+def detection_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options, given to `function` as its argument `chosen`."""
+
+    @functools.wraps(function)
+    def gathered(
+        *,
+        settings_file: str | None,
+        names: Sequence[str],
+        plugins: Sequence[str],
+        assignments: Sequence[str],
+        **others: Any,
+    ) -> Any:
+        chosen = Chosen(file=settings_file, names=names, plugins=plugins, assignments=assignments)
+        return function(chosen=chosen, **others)
+
+    for option in (
+        click.option(
+            "--settings",
+            "settings_file",
+            metavar="FILE.toml",
+            help="Read such settings from a file; those of the command line go first.",
+        ),
+        click.option(
+            "--set",
+            "assignments",
+            multiple=True,
+            metavar="NAME.OPTION=VALUE",
+            help="Set an option: port_scan.ports=20, for some keys port_scan.ports@orig_h:10.0.0.0/8=40 (repeatable).",
+        ),
+        click.option(
+            "--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load detections from a file (repeatable)."
+        ),
+        click.option(
+            "--detection", "names", multiple=True, metavar="NAME", help="Run this detection only (repeatable)."
+        ),
+    ):
+        gathered = option(gathered)
+    return gathered

@@ -1,0 +1,50 @@
+"""What a run that goes on tells besides its alerts: the option, and where the records of each second go."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from sensor.node.accounting import Accounting
+    from sensor.node.output import Output
+    from sensor.node.sight import Tap
+    from sensor.outputs.stats import Stats
+
+stats_option: Callable[[Any], Any] = click.option(
+    "--stats", "stats", is_flag=True, help="Tell every second what came and what was lost: with --json as records."
+)
+
+
+class Telling:
+    """Where a run tells what it finds. On a terminal a status line shows what it does, unless `stats` tells more.
+
+    `outputs` are for the node: alerts and the summary on standard output, where `is_silent` does not keep that empty.
+    Make it after logging is set up, and before privileges are given up: who it is then may not read what it imports.
+    """
+
+    def __init__(self, *, as_json: bool = False, stats: bool = False, is_silent: bool = False) -> None:
+        from sensor.cli.status_line import StatusLine, sentence
+        from sensor.node.accounting import Accounting
+        from sensor.outputs.json_lines import JsonLines
+        from sensor.outputs.terminal import Terminal
+
+        self._accounting = Accounting
+        self.outputs: list[Output] = []
+        self._tell: list[Callable[[Stats], None]] = []
+        if as_json:
+            lines = JsonLines(sys.stdout, stats=stats)
+            self.outputs, self._tell = [lines], [lines.stats]
+        elif not is_silent:
+            self.outputs = [Terminal(sys.stdout)]
+        if stats and not as_json:
+            self._tell = [lambda record: click.echo(f"sensor: {record.time[11:19]} {sentence(record)}", err=True)]
+        elif not stats and sys.stderr.isatty():
+            line = StatusLine(sys.stderr)
+            self.outputs.insert(0, line)
+            self._tell.append(line.stats)
+
+    def accounting(self, taps: Sequence["Tap"] = (), **options: Any) -> "Accounting":
+        """The accounting of a run that begins now; see there for the options."""
+        return self._accounting(taps, tell=self._tell, **options)

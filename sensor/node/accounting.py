@@ -1,0 +1,134 @@
+"""The accounting of a run: once a second a record of what came and what was lost, and hints at what looks wrong.
+
+Whoever runs a capture or a manager asks at each wake whether a second is over; nothing here runs by itself.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sensor.clock import elapsed_s, now_ns
+from sensor.cluster.messages import Counts
+from sensor.node.accounts import EVERY_S, Accounts, totals
+from sensor.node.balance import Balance
+from sensor.node.hints import PATIENCE_S, Hint, Losses, OneWay, Silence, Ways
+from sensor.node.sight import Sight, Tap, sight_of, sights_of
+from sensor.outputs.stats import Stats
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a node has counted by now."""
+
+    counts: Counts
+    alerts: int = 0
+    more: Mapping[str, int] = field(default_factory=dict)
+    """Counters of the node's own."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Packets a second of each worker that captures."""
+    hints: Sequence[str] = ()
+    """What workers say that looks wrong there."""
+
+
+class _Watched:
+    """The judges of one interface."""
+
+    def __init__(self, now: float, patience_s: float, filter_text: str) -> None:
+        self.silence = Silence(now, patience_s, filter_text)
+        self.losses = [Losses(counter, patience_s) for counter in ("ring_drops", "nic_drops")]
+
+    def look(self, sight: Sight, now: float, *, is_share: bool) -> list[str]:
+        """What is to be said of it. Of a share of the packets it is not known whether there should be any."""
+        said = [each.look(sight, now) for each in self.losses]
+        return said if is_share and not (sight.gap or self.silence.hint) else [*said, self.silence.look(sight, now)]
+
+    @property
+    def hints(self) -> list[Hint | None]:
+        """What is wrong now, or not."""
+        return [self.silence.hint, *(each.hint for each in self.losses)]
+
+
+class Accounting:
+    """Keeps the accounts of one run, and tells of them.
+
+    `taps` are the interfaces of a capture in this process; `is_share`: other processes take packets from them too.
+    `together` is, for people, what several workers take from, of a manager that judges all of their packets as one
+    capture. `tell` is given the records, `say` what begins or ends to look wrong.
+    """
+
+    def __init__(
+        self,
+        taps: Sequence[Tap] = (),
+        *,
+        is_share: bool = False,
+        together: str = "",
+        filter_text: str = "",
+        tell: Sequence[Callable[[Stats], None]] = (),
+        say: Callable[[str], None] = log.warning,
+        patience_s: float = PATIENCE_S,
+        every_s: float = EVERY_S,
+    ) -> None:
+        now = elapsed_s()
+        self._taps, self._is_share, self._together, self._tell, self._say = taps, is_share, together, tell, say
+        self._accounts = Accounts(now, every_s)
+        self._watched = {tap.interface: _Watched(now, patience_s, filter_text) for tap in taps}
+        self._patience_s, self._filter_text = patience_s, filter_text
+        self._one_way, self._balance = OneWay(now, patience_s), Balance()
+        self._said: dict[str, str] = {}
+
+    @property
+    def hints(self) -> list[str]:
+        """What looks wrong now."""
+        return [each.text for each in self._hints]
+
+    @property
+    def said(self) -> list[str]:
+        """What has looked wrong so far, each thing once, as it was said the last time."""
+        return list(self._said.values())
+
+    def look(self, view: Callable[[], View]) -> None:
+        """Tell of the second that is over, if one is: `view` is asked only then."""
+        now = elapsed_s()
+        if self._accounts.is_due(now):
+            found = view()
+            self._judge(found, now)
+            self._close(found, now)
+
+    def finish(self, view: View) -> None:
+        """The run has ended: tell of what is left of it."""
+        self._close(view, elapsed_s())
+
+    def _close(self, view: View, now: float) -> None:
+        found = totals(view.counts, view.alerts, view.more)
+        record = self._accounts.close(found, now, now_ns(), [*self.hints, *view.hints])
+        for tell in self._tell:
+            tell(record)
+
+    def _judge(self, view: View, now: float) -> None:
+        said: list[str] = []
+        for sight in self._sights(view):
+            if sight.interface not in self._watched:  # workers may have taken long to begin
+                self._watched[sight.interface] = _Watched(now, self._patience_s, self._filter_text)
+            said += self._watched[sight.interface].look(sight, now, is_share=self._is_share)
+        counters = view.counts.counters
+        names = "data_connections", "data_connections_both_ways"
+        if not self._is_share and self._watched:
+            said.append(self._one_way.look(Ways(*(counters.get(name, 0) for name in names)), now))
+        said.append(self._balance.look(view.rates))
+        for text in filter(None, said):
+            self._say(text)
+        self._said |= {each.name: each.text for each in self._hints}
+
+    def _sights(self, view: View) -> list[Sight]:
+        """What is watched, as it is now; of several workers, once one has said what it captures."""
+        counters = view.counts.counters
+        if self._taps or not self._together or "kernel_packets" not in counters:
+            return sights_of(self._taps)
+        return [sight_of(self._together, {"packets_read": view.counts.captured, **counters})]
+
+    @property
+    def _hints(self) -> list[Hint]:
+        judged = [hint for each in self._watched.values() for hint in each.hints]
+        return [each for each in [*judged, self._one_way.hint, self._balance.hint] if each is not None]
