@@ -56,6 +56,15 @@ def _compile(library: Any, handle: int, text: str) -> np.ndarray:
         library.pcap_freecode(ctypes.byref(compiled))
 
 
+def is_there() -> bool:
+    """Whether filters can be compiled at all."""
+    try:
+        _library()
+    except CaptureError:
+        return False
+    return True
+
+
 @functools.cache
 def _library() -> Any:
     """The library, declared as <pcap/pcap.h> does."""

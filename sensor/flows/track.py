@@ -248,9 +248,9 @@ def _take(flows, holes, index, lists, out, state, packet, tag, now):
     flow = flows[slot]
     raised = 0
     if kind == _TCP:
-        had_data = carries_data(flow)
         if is_odd(flow, side, packet, state):
             watch(holes, state, slot, flow, side, packet, now)
+        had_data = carries_data(flow)
         raised = take_tcp(flow, side, packet, state)
         _count_ways(flow, side, had_data, state)
         which = tcp_list(flow)
