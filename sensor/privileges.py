@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 import pwd
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ _SETS = ("CapInh", "CapPrm", "CapEff", "CapAmb")
 _USUAL = ("sensor", "nobody")
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+_IS_LINUX = sys.platform == "linux"
+if _IS_LINUX:
+    _libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 
 class PrivilegeError(Exception):
@@ -84,8 +87,13 @@ def has(capability: int) -> bool:
 def give_up(user: User | None, keep: Collection[int] = ()) -> None:
     """Become `user` (None: stay who this is), keep no capability but those named, and be unable to gain any.
 
-    PrivilegeError where something could not be given up, or another thread still has it.
+    PrivilegeError where something could not be given up, or another thread still has it. Other systems than Linux have
+    none of that: only the user changes there.
     """
+    if not _IS_LINUX:
+        if user is not None:
+            _become(user)
+        return
     if has(CAP_SETPCAP):
         _empty_the_bounding_set()
     _call("prctl", _PR_SET_KEEPCAPS, int(bool(keep)), 0, 0, 0)
@@ -108,14 +116,14 @@ def describe() -> str:
         name = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         name = str(os.geteuid())
-    return f"as {name}, without any capability"
+    return f"as {name}, without any capability" if _IS_LINUX else f"as {name}"
 
 
 def _become(user: User) -> None:
     try:
         os.setgroups([])
-        os.setresgid(user.gid, user.gid, user.gid)
-        os.setresuid(user.uid, user.uid, user.uid)
+        os.setgid(user.gid)
+        os.setuid(user.uid)  # of root: the real, effective and saved one
     except PermissionError:
         reason = "root without CAP_SETUID and CAP_SETGID cannot"
         raise PrivilegeError(f"become {user.name}: {reason}; allow these, or give --user root") from None

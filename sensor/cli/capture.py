@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sensor.capture.af_packet import Settings
     from sensor.capture.live import Live
     from sensor.capture.opener import Opener
+    from sensor.capture.tap import Tap
 
 WAIT_S = 0.02  # a fifth of what an early alert may take: how long a live worker may leave its manager unheard
 
@@ -36,6 +37,12 @@ class Interfaces:
     snaplen: int
     promiscuous: bool
     user: str | None
+    source: Literal["auto", "afpacket", "scapy"] = "auto"
+
+    @property
+    def is_sniffed(self) -> bool:
+        """Whether Scapy captures."""
+        return self.source == "scapy" or (self.source == "auto" and not hasattr(socket, "AF_PACKET"))
 
     @property
     def options(self) -> list[str]:
@@ -66,6 +73,7 @@ def interface_options(function: Callable[..., Any]) -> Callable[..., Any]:
         snaplen: int,
         no_promiscuous: bool,
         user: str | None,
+        source: Literal["auto", "afpacket", "scapy"],
         **others: Any,
     ) -> Any:
         interfaces = Interfaces(
@@ -75,11 +83,18 @@ def interface_options(function: Callable[..., Any]) -> Callable[..., Any]:
             snaplen=snaplen,
             promiscuous=not no_promiscuous,
             user=user,
+            source=source,
         )
         return function(interfaces=interfaces, **others)
 
     gathered = filter_option(gathered)
     for option in (
+        click.option(
+            "--source",
+            type=click.Choice(["auto", "afpacket", "scapy"]),
+            default="auto",
+            help="Scapy captures slowly, also where there is no AF_PACKET.",
+        ),
         click.option(
             "--user", metavar="NAME", help="Whom root becomes to decode: sensor if there is one, else nobody."
         ),
@@ -97,26 +112,44 @@ def interface_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def live(interfaces: Interfaces, user: User | None) -> Iterator["Live"]:
-    """A source for interfaces, when this process has become `user` and given up all privileges.
+def live(interfaces: Interfaces, user: User | None) -> Iterator[tuple["Capture", Sequence["Tap"]]]:
+    """A source for interfaces, when this process has become `user` and given up all privileges; and its taps, if known.
 
     CaptureError says what is in the way.
     """
+    if interfaces.is_sniffed:
+        with _sniffed(interfaces, user) as seen:
+            yield seen, ()
+        return
     with _ready(interfaces) as settings, _opener(settings, user) as opener, _source(settings, opener) as source:
-        _give_up(user, settings)
-        yield source
+        _give_up(user, [each.interface for each in settings])
+        yield source, source.taps
 
 
 @contextlib.contextmanager
-def live_by(interfaces: Interfaces, user: User | None, asking: socket.socket, *, is_first: bool) -> Iterator["Live"]:
+def live_by(
+    interfaces: Interfaces, user: User | None, asking: socket.socket, *, is_first: bool
+) -> Iterator[tuple["Capture", Sequence["Tap"]]]:
     """The same, of a process that got a socket to an opener from the one that started it."""
     from sensor.capture.opener import Opener
 
     with _ready(interfaces, is_first=is_first) as settings:
         opener = Opener(asking, [each.interface for each in settings])
         with contextlib.closing(opener), _source(settings, opener) as source:
-            _give_up(user, settings)
-            yield source
+            _give_up(user, [each.interface for each in settings])
+            yield source, source.taps
+
+
+@contextlib.contextmanager
+def _sniffed(interfaces: Interfaces, user: User | None) -> Iterator["Capture"]:
+    """By Scapy, in this process: what it opened is used when nothing can be opened any more."""
+    from sensor.capture.sniffed import sniff
+
+    names, text = _names(interfaces.names), interfaces.filter_text
+    is_promiscuous = interfaces.promiscuous
+    with sniff(names, text, snaplen=interfaces.snaplen, promiscuous=is_promiscuous, wait_s=WAIT_S) as (_, seen):
+        _give_up(user, names)
+        yield seen
 
 
 @contextlib.contextmanager
@@ -174,14 +207,14 @@ def _source(settings: Sequence["Settings"], opener: "Opener") -> Iterator["Live"
         yield source
 
 
-def _give_up(user: User | None, settings: Sequence["Settings"]) -> None:
+def _give_up(user: User | None, names: Sequence[str]) -> None:
     try:
         give_up(user)
     except PrivilegeError as error:
         raise fail(str(error)) from None
     if user is not None:
         keep_in_memory()
-    click.echo(f"sensor: listening on {', '.join(each.interface for each in settings)} {describe()}", err=True)
+    click.echo(f"sensor: listening on {', '.join(names)} {describe()}", err=True)
 
 
 def _names(interfaces: Sequence[str]) -> list[str]:
@@ -215,11 +248,11 @@ def tell_losses(counters: Mapping[str, int]) -> None:
             click.echo(f"sensor: {counters[name]:,} packets were lost, as {what}", err=True)
 
 
-def tell_gaps(source: "Live") -> None:
+def tell_gaps(taps: Sequence["Tap"]) -> None:
     """Say when nothing could be seen."""
     from sensor.clock import format_duration, rfc3339
 
-    for gap in source.gaps:
+    for gap in (gap for tap in taps for gap in tap.gaps):
         lasted = format_duration(gap.end - gap.start)
         click.echo(
             f"sensor: {gap.interface} saw nothing for {lasted} from {rfc3339(gap.start)}: {gap.reason}", err=True

@@ -65,6 +65,8 @@ def command(
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     if not interfaces.names:
         raise click.UsageError("nothing to capture from: give -i IFACE, or -i auto; `sensor interfaces` lists them")
+    if workers > 1 and interfaces.is_sniffed:
+        raise click.UsageError("Scapy's packets cannot be shared: leave out --capture-workers, or --source scapy")
     settings = chosen.settings()
     check_filter(interfaces.filter_text)
     user = interfaces.successor()
@@ -92,10 +94,10 @@ def _one(
     from sensor.node import Standalone
 
     node = Standalone(settings, telling.outputs, early=True, live=True)
-    with stop_on_signals(node), reload_on_signal(node, chosen.load), live(interfaces, user) as source:
-        accounting = telling.accounting(source.taps, filter_text=interfaces.filter_text)
+    with stop_on_signals(node), reload_on_signal(node, chosen.load), live(interfaces, user) as (source, taps):
+        accounting = telling.accounting(taps, filter_text=interfaces.filter_text)
         summary = node.run(source, lambda done, packets: None, accounting)
-        tell_gaps(source)
+        tell_gaps(taps)
     return summary
 
 

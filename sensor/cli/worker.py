@@ -4,6 +4,7 @@ import logging
 import re
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,8 @@ from sensor.cli.state import failures, hand_over, manager_option, state_option
 from sensor.cli.stats import Telling, stats_option
 
 if TYPE_CHECKING:
-    from sensor.capture.live import Live
+    from sensor.capture import Capture
+    from sensor.capture.tap import Tap
     from sensor.privileges import User
 
 
@@ -104,11 +106,11 @@ def command(
             with (
                 stop_on_signals(node),
                 reload_on_signal(node, chosen.load),
-                _capture(interfaces, user, opener, is_first=not not_first) as capture,
+                _capture(interfaces, user, opener, is_first=not not_first) as (capture, taps),
             ):
                 about = {"is_share": opener is not None, "filter_text": interfaces.filter_text}
-                node.run(capture, telling.accounting(capture.taps, **about))
-                tell_gaps(capture)
+                node.run(capture, telling.accounting(taps, **about))
+                tell_gaps(taps)
                 if opener is None:
                     tell_losses(capture.counters)
     except CaptureError as error:
@@ -121,7 +123,7 @@ def command(
 
 def _capture(
     interfaces: Interfaces, user: "User | None", opener: int | None, *, is_first: bool
-) -> "AbstractContextManager[Live]":
+) -> "AbstractContextManager[tuple[Capture, Sequence[Tap]]]":
     if opener is None:
         return live(interfaces, user)
     return live_by(interfaces, user, socket.socket(fileno=opener), is_first=is_first)

@@ -85,6 +85,28 @@ def test_what_is_played_over_a_wire_gives_the_alerts_of_the_file(wire, name, wor
     assert (counters["ring_drops"], counters["nic_drops"], counters["gaps"], errors) == (0, 0, 0, "")
 
 
+def test_scapy_captures_where_it_is_told_to_and_says_that_it_is_slow(wire):  # noqa: F811
+    arguments = ["run", "-i", "near", "--json", "--source", "scapy"]
+    with wire.host.inside():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sensor", *arguments],
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    try:
+        assert "slow" in process.stderr.readline()
+        assert "listening on near as nobody, without any capability" in process.stderr.readline()
+        play(wire, frames_of("port-scan-syn"))
+        lines, _ = ended(process)
+    finally:
+        process.kill()
+        process.communicate()
+    assert about(lines) == about(replay(PCAPS / "port-scan-syn.pcap").alerts)
+    assert lines[-1]["packets_read"] == lines[-1]["counters"]["packets_delivered"] == len(frames_of("port-scan-syn"))
+
+
 def test_an_alert_is_told_while_packets_still_come_and_waits_end_while_none_do(wire):  # noqa: F811
     """Probes of a host that never answers are failures once the wait is over, though nothing else passes."""
     frames = [(0.0, data) for _, data in frames_of("port-scan-filtered")][:200]
@@ -131,6 +153,7 @@ def test_a_live_worker_reports_to_a_manager_as_one_that_reads_a_file_does(wire):
         (["-i", "near", "-f", "tcp prt 80"], 2, "filter 'tcp prt 80'"),
         (["-i", "near", "--ring", "65536"], 1, "make it smaller"),
         ([], 2, "give -i IFACE"),
+        (["-i", "near", "--source", "scapy", "--capture-workers", "2"], 2, "cannot be shared"),
     ],
 )
 def test_what_is_in_the_way_is_said_in_a_line(wire, arguments, code, said):  # noqa: F811
