@@ -4,10 +4,11 @@ The user, the capabilities, and with NoNewPrivileges the ways to come by more. C
 is given up here is given up by the calling one: do it before there are others. That none is left is checked.
 """
 
+import contextlib
 import ctypes
 import os
 import pwd
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,20 @@ class User:
     name: str
     uid: int
     gid: int
+
+    @contextlib.contextmanager
+    def acting(self) -> Iterator[None]:
+        """Meanwhile let root open files only as this user could."""
+        groups = os.getgroups()
+        os.setgroups([])
+        os.setegid(self.gid)
+        os.seteuid(self.uid)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(groups)
 
     def own(self, path: Path) -> None:
         """Hand over a folder or file, and all below, as systemd does with a StateDirectory; links are not followed."""

@@ -30,6 +30,7 @@ def said(judge, sights, *, start=1):
         (seen(nic=9, kernel=9, filtered=9), "udp", "deaf", "write 'vlan and (udp)'"),
         (seen(gap="down"), "", "away", "it is down: `ip link set near up`"),
         (seen(gap="deleted", nic=5), "udp", "away", "there is no such interface"),
+        (seen(gap="away"), "", "away", "`sensor interfaces`"),
         (seen(gap="near: odd"), "", "away", "cannot be opened: near: odd"),
     ],
 )

@@ -1,6 +1,7 @@
-"""Programs of the classic Berkeley packet filter (<linux/bpf_common.h>, <linux/filter.h>): checked, and attached."""
+"""Programs of the classic Berkeley packet filter (<linux/bpf_common.h>, <linux/filter.h>): made, checked, attached."""
 
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,9 @@ _KNOWN = _LOADS | _MEMORY | _PLAIN | _ARITHMETIC | _BRANCHES | {JMP | JA}
 _DIVISIONS, _SHIFTS = {ALU | DIV, ALU | MOD}, {ALU | LSH, ALU | RSH}
 
 _NEGATIVE = 1 << 31  # offsets that Linux takes for negative, and for what is not in the frame
-_TAG_PRESENT = 0xFFFF_F000 + 48  # SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT
+BESIDE = 0xFFFF_F000
+"""SKF_AD_OFF: loads from here on are of what the kernel knows of a frame, beside its bytes."""
+_TAG_PRESENT = BESIDE + 48  # SKF_AD_VLAN_TAG_PRESENT
 
 _SO_ATTACH_FILTER = 26
 
@@ -89,10 +92,39 @@ def _may(operation: int, k: int) -> bool:
 
 def attach(to: socket.socket, code: np.ndarray) -> None:
     """Make the kernel run a program on what the socket takes from now on; no privilege is needed."""
+    set_program(to, socket.SOL_SOCKET, _SO_ATTACH_FILTER, code)
+
+
+def set_program(to: socket.socket, level: int, option: int, code: np.ndarray) -> None:
+    """Set a socket option whose value is a program; OSError where the kernel refuses it."""
     code = np.ascontiguousarray(code, INSTRUCTION)
     program = np.zeros(1, np.dtype([("len", "u2"), ("filter", np.uintp)], align=True))  # struct sock_fprog
     program[0] = len(code), code.ctypes.data
-    to.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program.tobytes())
+    to.setsockopt(level, option, program.tobytes())
+
+
+Line = str | tuple[int, int] | tuple[int, str] | tuple[int, int, str, str]
+"""What `assemble` takes: a label; an operation with its number, or with the label to jump to; or a branch with the
+labels to go to if true and if false, where "" is the next line."""
+
+
+def assemble(lines: Iterable[Line]) -> np.ndarray:
+    """INSTRUCTION rows of lines, with labels turned into distances.
+
+    KeyError where there is no such label, OverflowError where a branch leads backwards or further than 255.
+    """
+    labels: dict[str, int] = {}
+    operations: list[tuple[int, int] | tuple[int, str] | tuple[int, int, str, str]] = []
+    for line in lines:
+        if isinstance(line, str):
+            labels[line] = len(operations)
+        else:
+            operations.append(line)
+    rows = []
+    for after, (code, k, *branches) in enumerate(operations, 1):
+        jt, jf = (labels[name] - after if name else 0 for name in branches) if branches else (0, 0)
+        rows.append((code, jt, jf, labels[k] - after if isinstance(k, str) else k))
+    return _code(rows)
 
 
 def take_all(snaplen: int) -> np.ndarray:

@@ -1,15 +1,18 @@
 """PACKET_FANOUT: several rings on one interface, each frame in just one of them (packet(7), <linux/if_packet.h>)."""
 
 import errno
+import secrets
 import socket
 import struct
 from dataclasses import dataclass
 from typing import Literal
 
+from sensor.capture.bpf import set_program
 from sensor.capture.fault import CaptureError
+from sensor.capture.pair import pair_program
 
-_SOL_PACKET, _PACKET_FANOUT = 263, 18
-_HASH, _CPU = 0, 2
+_SOL_PACKET, _PACKET_FANOUT, _PACKET_FANOUT_DATA = 263, 18, 22
+_HASH, _CPU, _PROGRAM = 0, 2, 6  # PACKET_FANOUT_HASH, _CPU, _CBPF
 _ROLLOVER, _UNIQUE_ID, _DEFRAG = 0x1000, 0x2000, 0x8000
 
 MEMBERS_MAX = 256
@@ -20,30 +23,53 @@ MEMBERS_MAX = 256
 class Fanout:
     """How the rings of an interface share its frames; all members of a group must say the same."""
 
-    by: Literal["hash", "cpu"] = "hash"
-    """"hash": by addresses and ports, the same for both directions. "cpu": by the CPU that took the frame in, which
-    keeps a flow together only if the card's receive-side scaling does so for both directions."""
+    by: Literal["hosts", "hash", "cpu"] = "hosts"
+    """"hosts": by the pair of hosts (`pair_program`), so that all that passes between two, and ICMP errors about it, is
+    in one ring; what is neither IPv4 nor IPv6, or is cut short, goes to the first member. "hash": by addresses and
+    ports, the same for both directions, but errors and fragments come elsewhere. "cpu": by the CPU that took the frame
+    in, which keeps a flow together only if the card's receive-side scaling does so for both directions."""
     group: int | None = None
     """The group to join, of this network namespace; None to make one, with a number that no other has."""
     rollover: bool = True
-    """By hash: what has no room in its ring goes to another one that has, rather than being lost. Only then is a flow
-    in two rings, and only long ones are moved while there is some room left."""
+    """By hosts or hash: what has no room in its ring goes to another one that has, rather than being lost. Only then is
+    a flow in two rings, and only long ones are moved while there is some room left."""
     defragment: bool = True
     """By hash: IPv4 fragments are put together before they are shared, as only the first of them has ports. The ring
     then holds whole datagrams; fragments that never become one are not seen, nor counted."""
+    key: int | None = None
+    """By hosts: the group's secret, an odd number of 32 bits, so that no sender can choose a member. None: drawn here,
+    for a group that is to be made; who joins one, or makes it again, has to say the same."""
+
+    def __post_init__(self) -> None:
+        if self.by != "hosts":
+            return
+        if self.key is None:
+            if self.group is not None:
+                raise ValueError(f"to join fanout group {self.group} by hosts, give the key that its maker has")
+            object.__setattr__(self, "key", secrets.randbits(32) | 1)
+        elif not (0 < self.key < 1 << 32 and self.key & 1):
+            raise ValueError(f"the key {self.key} of a fanout group is not an odd number of 32 bits")
 
     @property
     def _mode(self) -> int:
         if self.by == "cpu":
             return _CPU
+        if self.by == "hosts":
+            return _PROGRAM | self.rollover * _ROLLOVER
         return _HASH | self.rollover * _ROLLOVER | self.defragment * _DEFRAG
 
 
 def join(bound: socket.socket, fanout: Fanout, interface: str) -> int:
-    """Put a bound socket into its group, and return the group's number. CaptureError where the kernel refuses."""
+    """Put a bound socket into its group, and return the group's number. CaptureError where the kernel refuses.
+
+    A group by hosts is given its program by each that joins: all of them give the same, and whoever joins may be the
+    first one again. Without one, the first member has all frames.
+    """
     mode = fanout._mode if fanout.group is not None else fanout._mode | _UNIQUE_ID
     try:
         bound.setsockopt(_SOL_PACKET, _PACKET_FANOUT, struct.pack("=I", (fanout.group or 0) | mode << 16))
+        if fanout.key is not None and fanout.by == "hosts":
+            set_program(bound, _SOL_PACKET, _PACKET_FANOUT_DATA, pair_program(fanout.key))
     except OSError as error:
         raise CaptureError(f"{interface}: cannot join a fanout group: {_reason(error)}") from error
     return bound.getsockopt(_SOL_PACKET, _PACKET_FANOUT) & 0xFFFF

@@ -18,6 +18,8 @@ from sensor.clock import elapsed_s, now_ns
 from sensor.packet import FRAME, FULL_BLOCK, Block
 
 _MS = 1_000_000
+_GATHER_S = 0.02
+_LOOK_S = 0.005  # how often rings are looked at meanwhile: at 10 Gbit/s, 6 MB come
 
 
 class Watch(Protocol):
@@ -53,6 +55,7 @@ class Live:
         self._watch, self._wait_s = watch, wait_s
         self._stopping = False
         self._looked = elapsed_s()
+        self._given = -_GATHER_S
         with contextlib.ExitStack() as stack:
             self.taps: list[Tap] = []
             for number, each in enumerate(settings):
@@ -65,14 +68,19 @@ class Live:
         """Frames as they come, at most `size` a block, until `stop`; to be asked for once.
 
         A block is valid until the next one is asked for. It has a buffer for each interface, and its frames are in
-        order of time; from several interfaces, one may be earlier than the block before by twice `retire_ms`. Where
-        nothing comes for `wait_s`, or something happened to a link, there is an empty one. After `stop` follows what is
-        still in the rings, and then the counters are exact.
+        order of time; from several interfaces, one may be earlier than the block before by twice `retire_ms`. While
+        little comes they are 20 ms apart: each costs whoever takes it, whatever is in it. Where nothing comes for
+        `wait_s`, or something happened to a link, there is an empty one. After `stop` follows what is still in the
+        rings, and then the counters are exact.
         """
         rows = np.zeros((len(self.taps), max(1, size // len(self.taps))), FRAME)
         while not self._stopping:
+            self._gather()
             block = self._take(rows)
-            if len(block.frames) or not self._wait():
+            if len(block.frames):
+                self._given = elapsed_s()
+                yield block
+            elif not self._wait():
                 yield block
             if elapsed_s() - self._looked > self._wait_s:
                 self._look()
@@ -83,7 +91,7 @@ class Live:
             if len(block.frames):
                 yield block
             else:
-                self._poll(self.taps[0].settings.retire_ms)
+                self._poll(self.taps[0].settings.retire_ms / 1000)
 
     def stop(self) -> None:
         """Take nothing new; may be called by a signal handler or another thread."""
@@ -137,9 +145,15 @@ class Live:
             frames = frames[np.argsort(frames["ts"], kind="stable")]
         return Block(tuple(tap.data for tap in self.taps), frames)
 
+    def _gather(self) -> None:
+        """Let more come, as long as the block before is not long ago, there is room, and nothing else happens."""
+        while (left := self._given + _GATHER_S - elapsed_s()) > 0 and not self._poll(min(left, _LOOK_S), rings=False):
+            if any(tap.ring is not None and tap.ring.is_filling for tap in self.taps):
+                return
+
     def _wait(self) -> bool:
         """Wait for frames, a link, or `stop`, but no longer than `wait_s`; whether frames may have come."""
-        ready = self._poll(round(self._wait_s * 1000))
+        ready = self._poll(self._wait_s)
         if not ready:
             self.seen_until = now_ns() - 2 * _MS * max(tap.settings.retire_ms for tap in self.taps)
         frames = [state for descriptor, state in ready.items() if descriptor in self._rings()]
@@ -147,14 +161,14 @@ class Live:
             self._look()
         return any(state & select.POLLIN for state in frames)
 
-    def _poll(self, wait_ms: int) -> dict[int, int]:
+    def _poll(self, wait_s: float, *, rings: bool = True) -> dict[int, int]:
         """What happened, by descriptor."""
         assert self._stop is not None, "the source is closed"
         poller = select.poll()
         others = [] if self._stopping else [self._stop, *([] if self._watch is None else [self._watch.fileno()])]
-        for descriptor in (*self._rings(), *others):
+        for descriptor in (*(self._rings() if rings else ()), *others):
             poller.register(descriptor, select.POLLIN)
-        return dict(poller.poll(wait_ms))
+        return dict(poller.poll(wait_s * 1000))
 
     def _rings(self) -> list[int]:
         return [tap.ring.socket.fileno() for tap in self.taps if tap.ring is not None]

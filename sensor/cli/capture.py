@@ -5,7 +5,7 @@ import functools
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import click
 
@@ -120,14 +120,16 @@ def live_by(interfaces: Interfaces, user: User | None, asking: socket.socket, *,
 
 
 @contextlib.contextmanager
-def shared_opener(interfaces: Interfaces, user: User | None) -> Iterator["Opener"]:
+def shared_opener(interfaces: Interfaces, user: User | None, by: Literal["hosts", "hash", "cpu"]) -> Iterator["Opener"]:
     """The opener for several processes, among which the frames of each interface are shared."""
-    with _ready(interfaces, is_shared=True) as settings, _opener(settings, user) as opener:
+    with _ready(interfaces, by=by) as settings, _opener(settings, user) as opener:
         yield opener
 
 
 @contextlib.contextmanager
-def _ready(interfaces: Interfaces, *, is_shared: bool = False, is_first: bool = True) -> Iterator[list["Settings"]]:
+def _ready(
+    interfaces: Interfaces, *, by: Literal["hosts", "hash", "cpu"] | None = None, is_first: bool = True
+) -> Iterator[list["Settings"]]:
     """How each interface is to be opened. CaptureError, also for what goes wrong within, says what is in the way."""
     from sensor.capture import CaptureError
     from sensor.capture.af_packet import Settings, geometry, linktype_of
@@ -143,7 +145,7 @@ def _ready(interfaces: Interfaces, *, is_shared: bool = False, is_first: bool = 
                 snaplen=interfaces.snaplen,
                 promiscuous=interfaces.promiscuous,
                 program=filter.program(linktype_of(name)) if filter else None,
-                fanout=Fanout() if is_shared else None,
+                fanout=Fanout(by) if by else None,
                 is_first=is_first,
             )
             for name in _names(interfaces.names)

@@ -43,6 +43,13 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+class Reloadable(Protocol):
+    """What can go on with other settings."""
+
+    def reload(self, load: Callable[[], Settings]) -> None:
+        """Read them, and take them if they are right."""
+
+
 @click.command("replay")
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE... | DIR | -")
 @output_options
@@ -148,6 +155,16 @@ def _brief(notices: list[str]) -> list[str]:
 def _tell_of_compiling() -> None:
     if compiled_now():
         click.echo("sensor: kernels were compiled, which took most of these seconds; the next run finds them", err=True)
+
+
+@contextlib.contextmanager
+def reload_on_signal(node: Reloadable, load: Callable[[], Settings]) -> Iterator[None]:
+    """Meanwhile let HUP have the settings read again."""
+    before = signal.signal(signal.SIGHUP, lambda number, frame: node.reload(load))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @contextlib.contextmanager

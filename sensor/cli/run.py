@@ -2,8 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -18,7 +17,7 @@ from sensor.cli.capture import (
 )
 from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
-from sensor.cli.replay import output_options, stop_on_signals
+from sensor.cli.replay import output_options, reload_on_signal, stop_on_signals
 from sensor.cli.stats import Telling, stats_option
 
 if TYPE_CHECKING:
@@ -36,12 +35,20 @@ if TYPE_CHECKING:
     default=1,
     help="Share the packets among so many processes.",
 )
+@click.option(
+    "--fanout",
+    type=click.Choice(["hosts", "hash", "cpu"]),
+    default="hosts",
+    show_default=True,
+    help="Share them by pairs of hosts; by addresses and ports; or by the CPU that took them in.",
+)
 @stats_option
 @output_options
 @detection_options
 def command(
     interfaces: Interfaces,
     workers: int,
+    fanout: Literal["hosts", "hash", "cpu"],
     stats: bool,
     as_json: bool,
     exit_code: bool,
@@ -51,7 +58,7 @@ def command(
 
     CAP_NET_RAW is enough. A small process keeps it and opens interfaces; the one that decodes becomes another user, if
     it was root, and gives up every capability. How many packets were lost is said at the end, and is in the summary:
-    kernel_packets = packets_delivered + ring_drops.
+    kernel_packets = packets_delivered + ring_drops. HUP has the settings read again (--settings, --plugin).
 
     Exit codes: 0 done, 1 failure, 2 usage, 10 alerts with --exit-code, 77 no permission to capture.
     """
@@ -68,9 +75,9 @@ def command(
     telling = Telling(as_json=as_json, stats=stats)
     try:
         if workers == 1:
-            summary = _one(settings, telling, interfaces, user)
+            summary = _one(settings, telling, interfaces, user, chosen)
         else:
-            summary = _several(settings, telling, interfaces, user, workers, chosen.options)
+            summary = _several(settings, telling, interfaces, user, workers, fanout, chosen)
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if "CAP_NET_RAW" in str(error) else FAILURE) from None
     tell_losses(summary.counters)
@@ -79,11 +86,13 @@ def command(
     sys.exit(FAILURE if summary.damage else FOUND if exit_code and summary.alerts else 0)
 
 
-def _one(settings: "Settings", telling: Telling, interfaces: Interfaces, user: "User | None") -> "Summary":
+def _one(
+    settings: "Settings", telling: Telling, interfaces: Interfaces, user: "User | None", chosen: Chosen
+) -> "Summary":
     from sensor.node import Standalone
 
     node = Standalone(settings, telling.outputs, early=True, live=True)
-    with stop_on_signals(node), live(interfaces, user) as source:
+    with stop_on_signals(node), reload_on_signal(node, chosen.load), live(interfaces, user) as source:
         accounting = telling.accounting(source.taps, filter_text=interfaces.filter_text)
         summary = node.run(source, lambda done, packets: None, accounting)
         tell_gaps(source)
@@ -96,7 +105,8 @@ def _several(
     interfaces: Interfaces,
     user: "User | None",
     workers: int,
-    options: Sequence[str],
+    fanout: Literal["hosts", "hash", "cpu"],
+    chosen: Chosen,
 ) -> "Summary":
     from sensor.node.local import LocalCluster, Shared
 
@@ -105,14 +115,14 @@ def _several(
         names = ", ".join(interfaces.names)
         click.echo(f"sensor: {workers} workers are listening on {names}{whom}, without any capability", err=True)
 
-    with shared_opener(interfaces, user) as opener:
+    with shared_opener(interfaces, user, fanout) as opener:
         node = LocalCluster(
             settings,
             telling.outputs,
             workers=workers,
-            options=[*interfaces.options, *options],
+            options=[*interfaces.options, *chosen.options],
             accounting=telling.accounting(together=", ".join(interfaces.names), filter_text=interfaces.filter_text),
             shared=Shared(opener.admit, user, ready, lambda line: click.echo(line, err=True)),
         )
-        with stop_on_signals(node):
+        with stop_on_signals(node), reload_on_signal(node, chosen.load):
             return node.run()

@@ -13,7 +13,7 @@ import click
 from sensor.cli.capture import Interfaces, check_filter, files, interface_options, live, live_by, tell_gaps, tell_losses
 from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, NO_PERMISSION, USAGE, fail
-from sensor.cli.replay import stop_on_signals
+from sensor.cli.replay import reload_on_signal, stop_on_signals
 from sensor.cli.state import failures, hand_over, manager_option, state_option
 from sensor.cli.stats import Telling, stats_option
 
@@ -101,7 +101,11 @@ def command(
         else:
             warm_up(settings)
             telling = Telling(stats=stats, is_silent=True)
-            with stop_on_signals(node), _capture(interfaces, user, opener, is_first=not not_first) as capture:
+            with (
+                stop_on_signals(node),
+                reload_on_signal(node, chosen.load),
+                _capture(interfaces, user, opener, is_first=not not_first) as capture,
+            ):
                 about = {"is_share": opener is not None, "filter_text": interfaces.filter_text}
                 node.run(capture, telling.accounting(capture.taps, **about))
                 tell_gaps(capture)

@@ -144,6 +144,7 @@ class Manager:
     def follow(self, other: "Manager") -> None:
         """Go on where another has ended, under other settings: with the incidents that it told, and its counts."""
         self._ledger.alerter.follow(other._ledger.alerter)
+        self._ledger.membership.follow(other._ledger.membership)
         self._counts.update({name: count for name, count in other.counters.items() if name != "incidents_forgotten"})
 
     def start(self, now: float) -> None:

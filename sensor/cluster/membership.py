@@ -126,6 +126,11 @@ class Membership:
         """Those that have not left, in order."""
         return sorted(name for name, member in self.members.items() if not member.has_left)
 
+    def follow(self, other: "Membership") -> None:
+        """Count on from what processes saw that are gone; those that go on count for themselves."""
+        for name in self.members.keys() & other.members.keys():
+            self.members[name].before = other.members[name].before
+
     def admit(self, name: str, now: float) -> Member:
         """The member of that name, which joins if it was none."""
         if name not in self.members:

@@ -26,9 +26,14 @@ KNOWN = 0x04  # `next_seq` of the originator is known, from its own packets or t
 ONE_WAY = 0x10  # ICMP that no message of the other end belongs to
 UNREACHABLE = 0x20
 TIME_EXCEEDED = 0x40
+SYNCHRONISED = 0x80  # what is acknowledged of either side is followed, in `upto`
 
-HISTORY = 19
+HISTORY = 18
 """Letters of a history that are kept, of the 21 that there can be: no more go into 128 bytes."""
+
+HOLED = 1 << 27  # in `seen`: there are holes in what passed by of this flow
+_LETTER_BITS, _LETTERS_A_WORD = 5, 6
+_LENGTH = 22  # bit of `seen` from which on it tells how many letters the history has
 
 FLOW = np.dtype(
     [
@@ -39,12 +44,13 @@ FLOW = np.dtype(
         ("first", "i8"),
         ("last", "i8"),  # packet after which its timeout runs; what comes after a close or a RST does not count
         ("bytes", "i8", 2),  # payload without what was retransmitted, TCP's RSTs, and gaps
-        ("seen", "u4"),  # a bit for each letter of the history
+        ("seen", "u4"),  # a bit for each letter of the history, its length, HOLED
         ("pkts", "u4", 2),
         ("before", "i4"),  # its neighbours in that list; of a free slot, `after` is the next free one
         ("after", "i4"),
         ("start_seq", "u4"),  # of the originator's SYN
         ("next_seq", "u4", 2),
+        ("upto", "u4", 2),  # of each side's numbers, the first that was not acknowledged
         ("orig_p", "u2"),
         ("resp_p", "u2"),
         ("proto", "u1"),
@@ -54,15 +60,15 @@ FLOW = np.dtype(
         ("orig_flags", "u1"),
         ("orig_options", "u1"),
         ("orig_ttl", "u1"),
-        ("letters", "u1"),
-        ("history", "u1", HISTORY),
+        ("history", "u4", HISTORY // _LETTERS_A_WORD),  # each letter as its number, and _LOWER if it is the responder's
     ],
     align=True,
 )
 """128 bytes."""
 
 _LETTERS = np.frombuffer(b"SHADFRIQTW^", np.uint8).copy()
-_LOWER = 0x20
+_LOWER = 0x10
+_TO_LOWER = 0x20 // _LOWER
 _DATA = 1 << D | 1 << (D + SIDE)
 _BEFORE_RST = (H, A, F, I, Q)
 
@@ -88,15 +94,36 @@ class Key(NamedTuple):
 
 
 @njit
+def letters(flow):
+    """How many letters the history has."""
+    return (np.int64(flow["seen"]) >> _LENGTH) & 0x1F
+
+
+@njit
+def _letter(flow, i):
+    shift = _LETTER_BITS * (i % _LETTERS_A_WORD)
+    return (np.int64(flow["history"][i // _LETTERS_A_WORD]) >> shift) & ((1 << _LETTER_BITS) - 1)
+
+
+@njit
+def letter_at(flow, i):
+    """Letter number `i` of the history, as ASCII."""
+    letter = _letter(flow, i)
+    return np.int64(_LETTERS[letter & (_LOWER - 1)]) | (_TO_LOWER * (letter & _LOWER))
+
+
+@njit
 def note(flow, side, letter):
     """Append a letter to the history, unless this side has had it."""
     bit = 1 << (letter + SIDE * side)
-    seen, length = np.int64(flow["seen"]), np.int64(flow["letters"])
+    seen = np.int64(flow["seen"])
     if seen & bit == 0:
-        flow["seen"] = seen | bit
+        seen, length = seen | bit, letters(flow)
         if length < HISTORY:
-            flow["history"][length] = _LETTERS[letter] | (_LOWER * side)
-            flow["letters"] = length + 1
+            word, shift = length // _LETTERS_A_WORD, _LETTER_BITS * (length % _LETTERS_A_WORD)
+            flow["history"][word] = np.int64(flow["history"][word]) | ((letter | (_LOWER * side)) << shift)
+            seen += 1 << _LENGTH
+        flow["seen"] = seen
 
 
 @njit
@@ -114,14 +141,14 @@ def carries_data(flow):
 @njit
 def _is_syn_then_rst(flow):
     """Whether the originator's SYN comes first and only what says nothing of an answer lies between it and its RST."""
-    for i in range(np.int64(flow["letters"])):
-        letter = flow["history"][i]
-        if i == 0 and letter != _LETTERS[S]:
+    for i in range(letters(flow)):
+        letter = _letter(flow, i)
+        if i == 0 and letter != S:
             return False
-        if letter == _LETTERS[R]:
+        if letter == R:
             return True
         for other in _BEFORE_RST:
-            if letter == _LETTERS[other]:
+            if letter == other:
                 return False
     return False
 

@@ -15,6 +15,11 @@ COUNTERS = (
     "data_connections",  # of TCP, that have carried data
     "data_connections_both_ways",  # of those, that were heard from both ends
     "attempts_cut_short",  # unanswered SYNs that eviction took for attempts before their time
+    "tcp_acks",  # that acknowledged something new, where that could have shown that the capture had lost it
+    "tcp_acks_of_unseen",  # of those, ACKs of something that never passed by: see `unseen`
+    "tcp_bytes_unseen",
+    "tcp_acks_wild",
+    "tcp_holes_forgotten",
     "icmp_without_quote",  # ICMP errors that do not show what they are about
     "probes",  # entries of the index looked at
     "lookups",
@@ -49,6 +54,7 @@ STATE = np.dtype(
         ("flows_open", "i8"),
         ("touched", "i8"),  # slots ever used
         ("free", "i8"),  # first free slot below those, -1 where there is none
+        ("holes_made", "u8"),
         ("looked_at", "i8"),  # no meaning: it keeps the reads ahead from being optimised away
         *((name, "i8") for name in COUNTERS + WEIRDS),
     ],

@@ -11,6 +11,7 @@ from sensor.flows.options import FlowOptions
 from sensor.flows.state import COUNTERS, STATE, WEIRDS
 from sensor.flows.timers import NEVER, new_lists
 from sensor.flows.track import DONE, INDEX_FULL, ROOM, expire, track
+from sensor.flows.unseen import new_holes
 from sensor.hash import new_key
 from sensor.packet import PACKET
 
@@ -47,6 +48,7 @@ class FlowTable:
         self._events = np.zeros(event_rows, EVENT)
         self._out = self._events.view(EVENT_IN_KERNELS)
         self._flows = np.zeros(options.capacity, FLOW)  # the system commits them as they are touched
+        self._holes = new_holes(options.capacity)
         self._index = np.zeros(_FIRST_INDEX, np.int64)
         self._lists = new_lists(options)
         self._state = np.zeros(1, STATE)[0]
@@ -84,7 +86,16 @@ class FlowTable:
         row = 0
         while row < len(packets):
             why, row = track(
-                self._flows, self._index, self._lists, self._out, self._state, self._tags, packets, now, row
+                self._flows,
+                self._holes,
+                self._index,
+                self._lists,
+                self._out,
+                self._state,
+                self._tags,
+                packets,
+                now,
+                row,
             )
             if why == INDEX_FULL:
                 self._grow()
@@ -96,7 +107,7 @@ class FlowTable:
         self._state["clock"] = max(int(self._state["clock"]), now)
         why = -1
         while why != DONE:
-            why = expire(self._flows, self._index, self._lists, self._out, self._state, now, now)
+            why = expire(self._flows, self._holes, self._index, self._lists, self._out, self._state, now, now)
             yield from self._hand_out()
 
     def finish(self) -> Iterator[np.ndarray]:
@@ -106,7 +117,7 @@ class FlowTable:
         """
         why, latest = -1, int(self._state["clock"])
         while why != DONE:
-            why = expire(self._flows, self._index, self._lists, self._out, self._state, NEVER, latest)
+            why = expire(self._flows, self._holes, self._index, self._lists, self._out, self._state, NEVER, latest)
             yield from self._hand_out()
         self._forget()
 

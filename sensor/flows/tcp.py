@@ -39,22 +39,15 @@ from sensor.flows.flow import (
     has_seen,
     note,
 )
+from sensor.flows.sequence import WORD, ahead
 from sensor.packet import ACK, FIN, RST, SYN, URG
 
-_WORD = 0xFFFF_FFFF
-_HALF = 0x8000_0000
 _NEAR = 1 << 20  # Zeek's TOO_LARGE_SEQ_DELTA: more than windows in use, 1/2048 of what a blind sender must guess among
 
 RAISE_REJECTED = 1 << int(Event.CONNECTION_REJECTED)
 RAISE_ESTABLISHED = 1 << int(Event.CONNECTION_ESTABLISHED)
 RAISE_FINISHED = 1 << int(Event.CONNECTION_FINISHED)
 RAISE_RESET = 1 << int(Event.CONNECTION_RESET)
-
-
-@njit
-def ahead(a, b):
-    """How far sequence number `a` is ahead of `b`, modulo 2**32 and signed (RFC 9293, 3.4)."""
-    return ((a - b + _HALF) & _WORD) - _HALF
 
 
 @njit
@@ -74,10 +67,10 @@ def begins_another(flow, side, packet, state):
     elif side == 0 and has_seen(flow, 0, S):
         another = both_closed or seq != np.int64(flow["start_seq"])
     elif side == 1 and has_seen(flow, 1, S):
-        another = both_closed or (seq + 1) & _WORD != np.int64(flow["next_seq"][1])
+        another = both_closed or (seq + 1) & WORD != np.int64(flow["next_seq"][1])
     else:  # a SYN and its SYN-ACK may have changed places on their way to us
         swapped = side == 0 and orig == INACTIVE and resp == ESTABLISHED
-        another = not swapped or (seq + 1) & _WORD != np.int64(flow["next_seq"][0])
+        another = not swapped or (seq + 1) & WORD != np.int64(flow["next_seq"][0])
     if another and orig != RESET and resp != RESET:
         if both_closed:
             state["premature_connection_reuse"] += 1
@@ -129,8 +122,8 @@ def _is_credible(flow, side, seq, ack, flags):
 def _follow(flow, side, packet, flags, length):
     """Bring the sequence numbers and byte counts up to date. What arrives out of order counts as retransmitted."""
     seq, mine = np.int64(packet["seq"]), np.int64(flow["state"][side])
-    data_end = (seq + (flags & SYN) // SYN + length) & _WORD
-    end = (data_end + (flags & FIN)) & _WORD
+    data_end = (seq + (flags & SYN) // SYN + length) & WORD
+    end = (data_end + (flags & FIN)) & WORD
     following = np.int64(flow["next_seq"][side])
     if flags & RST:
         if not _is_known(flow, side):

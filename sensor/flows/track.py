@@ -4,7 +4,18 @@ import numpy as np
 
 from sensor._jit import borrow, njit
 from sensor.flows.event import Event
-from sensor.flows.flow import ATTEMPTED, FLIP, INACTIVE, ONE_WAY, TIME_EXCEEDED, UNREACHABLE, D, carries_data, note
+from sensor.flows.flow import (
+    ATTEMPTED,
+    FLIP,
+    HOLED,
+    INACTIVE,
+    ONE_WAY,
+    TIME_EXCEEDED,
+    UNREACHABLE,
+    D,
+    carries_data,
+    note,
+)
 from sensor.flows.index import SLOT, delete, find, insert, tag_of
 from sensor.flows.key import (
     ECHO_REPLY,
@@ -31,6 +42,7 @@ from sensor.flows.timers import (
     tcp_list,
     unlink,
 )
+from sensor.flows.unseen import forget, is_odd, watch
 from sensor.flows.write import write_arp, write_flow, write_icmp_error
 from sensor.packet import ACK, PROTO_ICMP, RST, SYN, Kind
 
@@ -64,12 +76,14 @@ def _is_full(out, state):
 
 
 @njit
-def _remove(flows, index, lists, out, state, slot, ts):
+def _remove(flows, holes, index, lists, out, state, slot, ts):
     """A flow is over: raise what is left to raise and forget it."""
     flow = flows[slot]
     for event in _AT_THE_END:
         if event == _REMOVE or flow["list"] == ATTEMPT:
             write_flow(out, state, event, flow, ts)
+    if np.int64(flow["seen"]) & HOLED != 0:
+        forget(holes, state, slot)
     unlink(flows, lists, slot)
     one_way = 1 if np.int64(flow["marks"]) & ONE_WAY else 0
     delete(index, tag_of(state["secret"], key_of_flow(flow, one_way)), slot)
@@ -79,7 +93,7 @@ def _remove(flows, index, lists, out, state, slot, ts):
 
 
 @njit
-def expire(flows, index, lists, out, state, until, latest):
+def expire(flows, holes, index, lists, out, state, until, latest):
     """Remove every flow due at or before `until`, in order, as of when it was due but no later than `latest`."""
     while True:
         which, when = first_due(flows, lists)
@@ -88,7 +102,7 @@ def expire(flows, index, lists, out, state, until, latest):
             return DONE
         if _is_full(out, state):
             return OUT_FULL
-        _remove(flows, index, lists, out, state, lists[which]["first"], min(when, latest))
+        _remove(flows, holes, index, lists, out, state, lists[which]["first"], min(when, latest))
 
 
 @njit
@@ -106,12 +120,12 @@ def _count_eviction(state, flow, rank):
 
 
 @njit
-def _take_slot(flows, index, lists, out, state, now):
+def _take_slot(flows, holes, index, lists, out, state, now):
     """A free slot; where there is none, the eviction of another flow makes one."""
     if state["free"] < 0 and state["touched"] == flows.shape[0]:
         slot, rank = oldest(flows, lists)
         _count_eviction(state, flows[slot], rank)
-        _remove(flows, index, lists, out, state, slot, now)
+        _remove(flows, holes, index, lists, out, state, slot, now)
     slot = state["free"]
     if slot < 0:
         slot = state["touched"]
@@ -129,7 +143,8 @@ def _clear(flow):
         flow["next_seq"][side] = 0
         flow["state"][side] = INACTIVE
     flow["seen"] = 0
-    flow["letters"] = 0
+    for word in range(flow["history"].shape[0]):
+        flow["history"][word] = 0
     flow["start_seq"] = 0
     flow["orig_flags"] = 0
     flow["orig_options"] = 0
@@ -137,9 +152,9 @@ def _clear(flow):
 
 
 @njit
-def _begin(flows, index, lists, out, state, packet, key, tag, now):
+def _begin(flows, holes, index, lists, out, state, packet, key, tag, now):
     """Make the flow that a packet begins; give its slot and the packet's side."""
-    slot = _take_slot(flows, index, lists, out, state, now)
+    slot = _take_slot(flows, holes, index, lists, out, state, now)
     flow = flows[slot]
     _clear(flow)
     side = 0
@@ -217,23 +232,25 @@ def _take_icmp(flows, index, out, state, flow, packet, now):
 
 
 @njit
-def _take(flows, index, lists, out, state, packet, tag, now):
+def _take(flows, holes, index, lists, out, state, packet, tag, now):
     """Apply a packet of TCP, UDP, SCTP or ICMP, whose five-tuple hashes to `tag`, to its flow."""
     key = key_of(packet)
     found = find(flows, index, state, key, tag)
     kind = packet["kind"]
     is_syn = kind == _TCP and np.int64(packet["tcp_flags"]) & (SYN | ACK | RST) == SYN
     if found >= 0 and is_syn and begins_another(flows[found >> 1], found & 1, packet, state):
-        _remove(flows, index, lists, out, state, found >> 1, now)
+        _remove(flows, holes, index, lists, out, state, found >> 1, now)
         found = -1
     if found >= 0:
         slot, side = found >> 1, found & 1
     else:
-        slot, side = _begin(flows, index, lists, out, state, packet, key, tag, now)
+        slot, side = _begin(flows, holes, index, lists, out, state, packet, key, tag, now)
     flow = flows[slot]
     raised = 0
     if kind == _TCP:
         had_data = carries_data(flow)
+        if is_odd(flow, side, packet, state):
+            watch(holes, state, slot, flow, side, packet, now)
         raised = take_tcp(flow, side, packet, state)
         _count_ways(flow, side, had_data, state)
         which = tcp_list(flow)
@@ -293,10 +310,11 @@ def _look_ahead(flows, index, state, packets, tags):
 
 
 @njit
-def track(flows, index, lists, out, state, tags, packets, now, start):
+def track(flows, holes, index, lists, out, state, tags, packets, now, start):
     """Process packets from row `start` on; return why it stopped, and the row to go on with, which is not done yet."""
     flows, index, lists, out = borrow(flows), borrow(index), borrow(lists), borrow(out)
     tags, packets = borrow(tags), borrow(packets)
+    holes = borrow(holes)
     first = block = start
     for i in range(start, packets.shape[0]):
         if i == block:
@@ -304,7 +322,7 @@ def track(flows, index, lists, out, state, tags, packets, now, start):
             _look_ahead(flows, index, state, packets[first:block], tags)
         state["clock"] = max(state["clock"], now[i])
         clock = state["clock"]
-        if clock >= state["next_due"] and expire(flows, index, lists, out, state, clock, clock) == OUT_FULL:
+        if clock >= state["next_due"] and expire(flows, holes, index, lists, out, state, clock, clock) == OUT_FULL:
             return OUT_FULL, i
         if _is_full(out, state):
             return OUT_FULL, i
@@ -314,7 +332,7 @@ def track(flows, index, lists, out, state, tags, packets, now, start):
         kind = packet["kind"]
         if _is_of_flow(packet):
             state["flow_packets"] += 1
-            _take(flows, index, lists, out, state, packet, tags[i - first], clock)
+            _take(flows, holes, index, lists, out, state, packet, tags[i - first], clock)
         elif kind == _ARP:
             state["arp_packets"] += 1
             write_arp(out, state, packet, clock)

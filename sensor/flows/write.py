@@ -4,7 +4,7 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.flows.event import Event
-from sensor.flows.flow import TIME_EXCEEDED, UNREACHABLE, conn_state
+from sensor.flows.flow import TIME_EXCEEDED, UNREACHABLE, conn_state, letter_at, letters
 
 _ARP_REQUEST, _ARP_REPLY = int(Event.ARP_REQUEST), int(Event.ARP_REPLY)
 
@@ -39,8 +39,8 @@ def write_flow(out, state, event, flow, ts):
     row["orig_bytes"], row["resp_bytes"] = flow["bytes"][0], flow["bytes"][1]
     row["orig_pkts"], row["resp_pkts"] = flow["pkts"][0], flow["pkts"][1]
     row["conn_state"] = conn_state(flow)
-    for i in range(np.int64(flow["letters"])):
-        row["history"][i] = flow["history"][i]
+    for i in range(letters(flow)):
+        row["history"][i] = letter_at(flow, i)
     row["orig_flags"], row["orig_options"] = flow["orig_flags"], flow["orig_options"]
     row["orig_ttl"] = flow["orig_ttl"]
     marks = np.int64(flow["marks"])

@@ -42,7 +42,7 @@ class _Watched:
     def look(self, sight: Sight, now: float, *, is_share: bool) -> list[str]:
         """What is to be said of it. Of a share of the packets it is not known whether there should be any."""
         said = [each.look(sight, now) for each in self.losses]
-        return said if is_share and not (sight.gap or self.silence.hint) else [*said, self.silence.look(sight, now)]
+        return said if is_share else [*said, self.silence.look(sight, now)]
 
     @property
     def hints(self) -> list[Hint | None]:
@@ -77,6 +77,12 @@ class Accounting:
         self._patience_s, self._filter_text = patience_s, filter_text
         self._one_way, self._balance = OneWay(now, patience_s), Balance()
         self._said: dict[str, str] = {}
+        self._gap_ns = 0
+
+    @property
+    def is_together(self) -> bool:
+        """Whether it judges several workers as one capture, and whoever started them tells what they say."""
+        return bool(self._together)
 
     @property
     def hints(self) -> list[str]:
@@ -126,7 +132,9 @@ class Accounting:
         counters = view.counts.counters
         if self._taps or not self._together or "kernel_packets" not in counters:
             return sights_of(self._taps)
-        return [sight_of(self._together, {"packets_read": view.counts.captured, **counters})]
+        gap_ns, self._gap_ns = counters.get("gap_ns", 0) - self._gap_ns, counters.get("gap_ns", 0)
+        gap = "away" if gap_ns > 0 else ""
+        return [sight_of(self._together, {"packets_read": view.counts.captured, **counters}, gap=gap)]
 
     @property
     def _hints(self) -> list[Hint]:

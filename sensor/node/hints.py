@@ -41,7 +41,11 @@ def why_silent(since: Sight, now: Sight, filter_text: str = "") -> tuple[str, st
     return "deaf", f"{arrived:,} arrived, and the kernel gave none of them on: {_TAKEN}"
 
 
-_AWAY = {"down": "it is down: `ip link set {interface} up`", "deleted": "there is no such interface any more"}
+_AWAY = {
+    "down": "it is down: `ip link set {interface} up`",
+    "deleted": "there is no such interface any more",
+    "away": "it is down, or there is no such interface any more: `sensor interfaces` shows it",
+}
 _QUIET = "none arrive there: is the cable, the mirror port or the virtual switch right?"
 _NOT_PROMISCUOUS = " And without --no-promiscuous, what is addressed to others would be taken too"
 _TAKEN = "an XDP program, or a socket of the same fanout group, may take them before"

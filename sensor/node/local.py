@@ -7,6 +7,7 @@ as incomplete.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -22,6 +23,7 @@ from sensor.config import Settings
 from sensor.node.accounting import Accounting
 from sensor.node.manager import ManagerNode
 from sensor.node.output import Output
+from sensor.node.reload import reloaded
 from sensor.outputs.summary import Summary
 from sensor.privileges import User
 
@@ -77,6 +79,20 @@ class LocalCluster:
         for process in self._processes.values():
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
+
+    def reload(self, load: Callable[[], Settings]) -> None:
+        """Go on with other settings; may be called by a signal handler."""
+        if self._node is None or not self._is_ready or self._shared is None:
+            return
+        with self._shared.user.acting() if self._shared.user else contextlib.nullcontext():  # as the workers will
+            settings = reloaded(load, self._settings)
+        if settings is None:
+            return
+        self._settings = settings
+        self._node.reload(settings)
+        for process in self._processes.values():
+            if process.returncode is None:
+                process.send_signal(signal.SIGHUP)
 
     def run(self) -> Summary:
         """Run to the end of the inputs."""

@@ -82,7 +82,9 @@ class ManagerNode:
         accounting: Accounting | None = None,
     ) -> None:
         self._settings, self._outputs, self._until_done, self._progress = settings, outputs, until_done, progress
+        self._early, self._cluster = early, cluster
         self.manager = Manager(settings.make(), members, early=early, settings=cluster)
+        self._next: Settings | None = None
         self._journal: Journal | None = None
         self._file: AlertFile | None = None
         self._state = state
@@ -103,9 +105,13 @@ class ManagerNode:
         """End in order: tell what there is, and close."""
         self._over.set()
 
+    def reload(self, settings: Settings) -> None:
+        """Go on with other settings once all workers have ended their epochs under these. Not with a journal."""
+        self._next = settings
+
     def has_delivered(self, name: str) -> bool:
         """Whether the input of a worker has ended, and all that came of it is here."""
-        return self.manager.has_delivered(name)
+        return self._next is None and self.manager.has_delivered(name)
 
     def leave(self, name: str, why: str) -> None:
         """Wait for a member no more, and say why, if anything is missing for it."""
@@ -172,6 +178,8 @@ class ManagerNode:
         """A node has connected."""
         if hello.role != "worker":
             return None
+        if self._next is not None and hello.digest != self.manager.digest:
+            return Refused("the manager waits until all workers have ended their epochs under the settings before")
         if self._is_full:
             return Refused("the manager's disk takes nothing, and as much waits for it as may; its log says why")
         answer = self.manager.hello(hello, elapsed_s())
@@ -233,7 +241,8 @@ class ManagerNode:
     def _note(self, beat: Heartbeat) -> None:
         self._read[beat.worker] = beat.read
         for line in self._relay.take(beat.worker, beat.hints):
-            log.warning("%s", line)
+            if not self._accounting.is_together:
+                log.warning("%s", line)
         for line in beat.damage:
             if line not in self._damage:
                 self._damage.append(line)
@@ -248,8 +257,16 @@ class ManagerNode:
         self._accounting.look(self._view)
         self.servers.look()
         is_told = not (self._waiting_bytes or self._acks)
+        if self._next is not None and self.manager.is_done and is_told:
+            self._change(self._next)
         if self._until_done and self.manager.is_done and is_told:
             self._over.set()
+
+    def _change(self, settings: Settings) -> None:
+        before, self._settings, self._next = self.manager, settings, None
+        self.manager = Manager(settings.make(), before.workers, early=self._early, settings=self._cluster)
+        self.manager.follow(before)
+        self.manager.start(elapsed_s())
 
     def _commit_soon(self) -> None:
         if not self._is_committing:

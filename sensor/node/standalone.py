@@ -10,6 +10,7 @@ from sensor.cluster.worker import Worker
 from sensor.config import Settings
 from sensor.node.accounting import Accounting, View
 from sensor.node.output import Output, summarise, tell
+from sensor.node.reload import reloaded
 from sensor.outputs.summary import Summary
 
 
@@ -23,11 +24,10 @@ class Standalone:
     def __init__(
         self, settings: Settings, outputs: Sequence[Output], *, early: bool = False, live: bool = False
     ) -> None:
-        self._settings, self._outputs = settings, outputs
-        origin = 0 if live else None
-        self._worker = Worker("worker-1", settings.make(), settings.flows, origin, members=int(early), replays=not live)
-        self._manager = Manager(settings.make(), [self._worker.name], early=early, is_local=True)
+        self._settings, self._outputs, self._early, self._is_live = settings, outputs, early, live
+        self._worker, self._manager = self._make(settings)
         self._bus = InProcessBus(self._worker, self._manager)
+        self._load: Callable[[], Settings] | None = None
         self._source: Capture | None = None
         self._stopping = False
 
@@ -36,6 +36,10 @@ class Standalone:
         self._stopping = True
         if self._source is not None:
             self._source.stop()
+
+    def reload(self, load: Callable[[], Settings]) -> None:
+        """Go on with other settings from the next block on; may be called by a signal handler."""
+        self._load = load
 
     def run(
         self, source: Capture, progress: Callable[[int, int], None], accounting: Accounting | None = None
@@ -56,6 +60,9 @@ class Standalone:
             packets += len(block.frames)
             progress(source.progress[0], packets)
             accounting.look(self._view)
+            if self._load is not None:
+                load, self._load = self._load, None
+                self._change(load)
         self._worker.captured = dict(source.counters)
         self._worker.finish()
         tell(self._bus.exchange(), self._outputs)
@@ -65,6 +72,26 @@ class Standalone:
         for output in self._outputs:
             output.summary(summary)
         return summary
+
+    def _change(self, load: Callable[[], Settings]) -> None:
+        """End the epochs that are open, and go on with the same connections under other settings."""
+        settings = reloaded(load, self._settings)
+        if settings is None:
+            return
+        before = self._worker, self._manager
+        before[0].conclude()
+        tell(self._bus.exchange(), self._outputs)
+        self._settings = settings
+        self._worker, self._manager = self._make(settings)
+        self._worker.follow(before[0])
+        self._manager.follow(before[1])
+        self._bus = InProcessBus(self._worker, self._manager)
+
+    def _make(self, settings: Settings) -> tuple[Worker, Manager]:
+        origin, members = 0 if self._is_live else None, int(self._early)
+        replays = not self._is_live
+        worker = Worker("worker-1", settings.make(), settings.flows, origin, members=members, replays=replays)
+        return worker, Manager(settings.make(), [worker.name], early=self._early, is_local=True)
 
     def _view(self) -> View:
         return View(self._manager.counts(), self._manager.alerts)

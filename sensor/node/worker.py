@@ -3,7 +3,7 @@
 import logging
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,8 @@ from sensor.cluster.worker import Worker
 from sensor.config import Settings
 from sensor.node.accounting import Accounting, View
 from sensor.node.contact import Contact
+from sensor.node.reload import reloaded
+from sensor.sumstats import Definition
 
 if TYPE_CHECKING:
     from sensor.node.renewal import Renewal
@@ -96,18 +98,22 @@ class WorkerNode:
     ) -> None:
         self._settings, self._place, self._cluster = settings, place, cluster or ClusterSettings()
         self._incarnation = incarnation()
-        definitions = [each for detection in settings.make() for each in detection.define().values()]
-        self._digest = digest_of(definitions)
+        self._digest = digest_of(definitions_of(settings))
         self._worker: Worker | None = None
         self._spooled = _Spooled(place.spool)
         self._client, tls = place.manager.client(self._hello)
         self._renewal = _renewal(place.manager, tls)
         self._trouble = ""
-        self._stopping, self._is_over = False, False
+        self._stopping, self._is_over, self._is_changing = False, False, False
+        self._load: Callable[[], Settings] | None = None
 
     def stop(self) -> None:
         """Take no further block: finish with what has been read."""
         self._stopping = True
+
+    def reload(self, load: Callable[[], Settings]) -> None:
+        """Go on with other settings from the next block on; may be called by a signal handler."""
+        self._load = load
 
     def attend(self) -> bool:
         """While no packets come: hear the manager, and answer; False: take no more of them."""
@@ -139,16 +145,49 @@ class WorkerNode:
                     self._exchange(_WAIT_S)
                 if self._stopping:
                     source.stop()
+                elif self._load is not None:
+                    load, self._load = self._load, None
+                    self._change(load)
             self._worker.captured = dict(source.counters)
             self._worker.damage = [str(each) for each in source.damage]
             self._worker.finish()
             self._is_over = True
             accounting.finish(self._view())
-            until = elapsed_s() + _LAST_S
-            while self._worker.unacknowledged and (self._place.replays or elapsed_s() < until):
-                self._exchange(_WAIT_S)
+            self._deliver()
         finally:
             self._client.stop(flush=_FLUSH_S)
+
+    def _deliver(self) -> None:
+        """Wait until the manager has all: if it cannot be told again, for a while."""
+        assert self._worker is not None
+        until = elapsed_s() + _LAST_S
+        while self._worker.unacknowledged and (self._place.replays or elapsed_s() < until):
+            self._exchange(_WAIT_S)
+
+    def _change(self, load: Callable[[], Settings]) -> None:
+        """End the epochs that are open, and go on as another incarnation, with the same connections.
+
+        Meanwhile packets wait in the ring. One that has a parent to start it anew ends where it cannot go on as that
+        does; RefusedError says so.
+        """
+        assert self._worker is not None
+        settings = reloaded(load, self._settings, is_led=self._place.parent is not None)
+        if settings is None and self._place.parent is None:
+            return
+        self._worker.conclude()
+        self._deliver()
+        if settings is None:
+            raise RefusedError("the settings cannot be read again by this process")
+        before, self._worker, self._is_changing = self._worker, None, True
+        self._client.stop(flush=_FLUSH_S)
+        self._settings, self._incarnation, self._digest = settings, incarnation(), digest_of(definitions_of(settings))
+        self._client, tls = self._place.manager.client(self._hello)
+        self._renewal = _renewal(self._place.manager, tls)
+        self._client.start()
+        self._spooled = _Spooled(self._place.spool)
+        self._worker = self._begin()
+        self._is_changing = False
+        self._worker.follow(before)
 
     def _view(self) -> View:
         assert self._worker is not None
@@ -219,7 +258,8 @@ class WorkerNode:
         if isinstance(received, Refused) and received.fatal:
             raise RefusedError(received.reason)
         address = self._place.manager.address
-        if self._is_over and self._worker and not self._worker.unacknowledged:
+        is_delivered = self._is_over and self._worker and not self._worker.unacknowledged
+        if is_delivered or self._is_changing:  # the manager may end, or let nobody in until all others have delivered
             return
         if isinstance(received, Connected) and self._trouble:
             log.warning("the manager at %s is there", address)
@@ -227,6 +267,11 @@ class WorkerNode:
         elif isinstance(received, Refused | Disconnected) and received.reason != self._trouble:
             log.warning("the manager at %s: %s; trying again", address, received.reason)
             self._trouble = received.reason
+
+
+def definitions_of(settings: Settings) -> list[Definition]:
+    """What the detections define."""
+    return [each for detection in settings.make() for each in detection.define().values()]
 
 
 def _renewal(contact: Contact, tls: ssl.SSLContext | None) -> "Renewal | None":

@@ -20,12 +20,36 @@ ORDER = [  # the order in which flows that are due at once go
     "partial", "udp", "icmp", "closed", "reset", "established",
 ]  # fmt: skip
 RANKS = [ORDER[:2], ORDER[2:7], ORDER[7:12], ORDER[12:]]
+GRACE, WINDOW = 10**9, 2**24
 EVICTED = ["evicted_half_open", "evicted_one_packet", "evicted_idle", "evicted_established"]
 
 
 def ahead(a, b):
     delta = (a - b) % 2**32
     return delta - 2**32 if delta >= 2**31 else delta
+
+
+@dataclass
+class Hole:
+    start: int
+    length: int
+    ack: int | None = None
+    acked_at: int | None = None
+
+    def part(self, begin, end):
+        parts = [Hole((self.start + begin) % 2**32, end - begin, self.ack, self.acked_at)]
+        return parts if begin < end else []
+
+    def without(self, seq, length):
+        begin = ahead(seq, self.start)
+        end = begin + length
+        if end <= 0 or begin >= self.length:
+            return [self]
+        return self.part(0, begin) + self.part(max(end, 0), self.length)
+
+    def at(self, number):
+        begin = ahead(number, self.start)
+        return self.part(0, begin) + self.part(begin, self.length) if 0 < begin < self.length else [self]
 
 
 @dataclass
@@ -36,6 +60,8 @@ class End:
     seen: list = field(default_factory=list)
     next_seq: int | None = None
     start_seq: int | None = None
+    upto: int | None = None
+    holes: list = field(default_factory=list)
     first_flags: int = 0
     first_options: int = 0
     ttl: int = 255
@@ -115,6 +141,7 @@ class Reference:
         self.options, self.waits = options, waits
         self.flows, self.events, self.turn, self.now = [], [], 0, None
         self.counters = dict.fromkeys([*EVICTED, "flows", "not_flow", "arp_packets", "attempts_cut_short"], 0)
+        self.counters |= dict.fromkeys(["tcp_acks", "tcp_acks_of_unseen", "tcp_bytes_unseen", "tcp_acks_wild"], 0)
 
     # what goes on over time
 
@@ -136,6 +163,7 @@ class Reference:
         if flow.where == "attempt":
             self.tell(Event.CONNECTION_ATTEMPT, flow, ts)
         self.tell(Event.CONNECTION_STATE_REMOVE, flow, ts)
+        self.judge(flow, 2**63)
         self.flows.remove(flow)
 
     def evict(self, now):
@@ -193,6 +221,8 @@ class Reference:
             side = int(flipped)
         else:
             side = int(src != flow.orig)
+        if kind == Kind.TCP:
+            self.watch(flow, side, p, flags, now)
         raised, where = self.apply(flow, side, p, kind)
         end = flow.ends[side]
         if side == 0:
@@ -390,3 +420,49 @@ class Reference:
             me.start_seq = seq
         if flags & ACK and not flags & RST and peer.next_seq is None:
             peer.next_seq = ack
+
+    # what is acknowledged though it has not passed by
+
+    def judge(self, flow, until):
+        for end in flow.ends:
+            over = [hole for hole in end.holes if hole.acked_at is not None and hole.acked_at <= until]
+            kept = [hole for hole in end.holes if hole not in over]
+            self.counters["tcp_bytes_unseen"] += sum(hole.length for hole in over)
+            self.counters["tcp_acks_of_unseen"] += len({hole.ack for hole in over} - {hole.ack for hole in kept})
+            end.holes = kept
+
+    def watch(self, flow, side, p, flags, now):
+        me, peer = flow.ends[side], flow.ends[1 - side]
+        if me.upto is None and me.state == peer.state == "established":
+            me.upto, peer.upto = me.next_seq, peer.next_seq
+        if me.upto is None or flags & (SYN | RST) or "reset" in (me.state, peer.state):
+            return
+        self.judge(flow, now - GRACE)
+        self.pass_by(me, int(p["seq"]), int(p["payload_len"]) + bool(flags & FIN))
+        if flags & ACK:
+            self.acknowledge(peer, int(p["ack"]), now)
+
+    def pass_by(self, end, seq, length):
+        known = end.upto if 0 < ahead(end.upto, end.next_seq) <= WINDOW else end.next_seq
+        jump = ahead(seq, known)
+        if jump > 0:
+            end.holes.append(Hole(known, min(jump, WINDOW)))
+        elif length:
+            end.holes = [piece for hole in end.holes for piece in hole.without(seq, length)]
+
+    def acknowledge(self, end, ack, now):
+        gained, beyond = ahead(ack, end.upto), ahead(ack, end.next_seq)
+        if abs(gained) > WINDOW or beyond > WINDOW:
+            self.counters["tcp_acks_wild"] += 1
+            end.upto = ack if beyond <= 0 else end.upto
+        elif gained > 0:
+            self.counters["tcp_acks"] += 1
+            end.holes = [piece for hole in end.holes for piece in hole.at(ack)]
+            for hole in end.holes:
+                into = ahead(hole.start, end.upto)
+                if hole.ack is None and into >= 0 and into + hole.length <= gained:
+                    hole.ack, hole.acked_at = ack, now
+            if beyond > 0:
+                missing = min(beyond, gained)
+                end.holes.append(Hole((ack - missing) % 2**32, missing, ack, now))
+            end.upto = ack

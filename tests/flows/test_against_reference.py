@@ -7,14 +7,16 @@ from hypothesis import strategies as st
 from sensor.address import to_address
 from sensor.flows import FlowOptions, FlowTable
 from sensor.packet import Kind
-from tests.flows.packets import SECOND, packet, run
+from tests.flows.packets import SECOND, packet, run, tcp
 from tests.flows.reference import Reference
 
 HOSTS = ["192.0.2.1", "198.51.100.2", "2001:db8::1", "224.0.0.251"]
 FLAG_SETS = [0x02, 0x12, 0x10, 0x18, 0x11, 0x01, 0x04, 0x14, 0x00, 0x29, 0x03, 0x06, 0x05, 0x07, 0x32, 0x13, 0x16, 0x15]
 SEQS = [0, 1, 2, 99, 100, 101, 102, 2**20, 2**20 + 200, 2**31, 2**32 - 1]
+NEAR = [0, 0, 0, 1, 2, 99, 100, 101, 102, 200, 300, -1, -100, 2**24, 2**24 + 1, -(2**24), 2**31]
 TIMES = [0, 1, SECOND, 5 * SECOND - 1, 5 * SECOND, 60 * SECOND, 300 * SECOND - 1, 300 * SECOND]
 COUNTED = ["flows", "not_flow", "arp_packets", "attempts_cut_short"]
+COUNTED += ["tcp_acks", "tcp_acks_of_unseen", "tcp_bytes_unseen", "tcp_acks_wild"]
 COUNTED += ["evicted_half_open", "evicted_one_packet", "evicted_idle", "evicted_established"]
 LAWS = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
@@ -94,6 +96,33 @@ def compare(rows, now, options, batch, finish=True):
 @settings(LAWS, max_examples=500)
 @given(traffic(tcp_packets()), st.sampled_from([1, 3, None]))
 def test_tcp_agrees_with_the_reference(packets, batch):
+    compare(*packets, FlowOptions(), batch)
+
+
+@st.composite
+def opened(draw):
+    """A connection that both ends have opened, and then packets with any numbers near what they have come to."""
+    ends = (HOSTS[0], 40000), (HOSTS[1], 80)
+    following = draw(st.sampled_from([[0, 0], [1000, 2**32 - 50], [2**31, 2**32 - 1]]))
+    rows = [tcp("S", *ends, seq=following[0])]
+    rows += [tcp("SA", *reversed(ends), seq=following[1], ack=(following[0] + 1) % 2**32)]
+    following = [each + 1 for each in following]
+    for _ in range(draw(st.integers(1, 30))):
+        side, length = draw(st.integers(0, 1)), draw(st.sampled_from([0, 1, 100, 100]))
+        seq = following[side] + draw(st.sampled_from(NEAR))
+        ack = following[1 - side] + draw(st.sampled_from(NEAR))
+        flags = draw(st.sampled_from(["A"] * 12 + ["", "FA", "RA", "SA"]))
+        pair = ends if side == 0 else ends[::-1]
+        rows.append(tcp(flags, *pair, seq=seq % 2**32, ack=ack % 2**32, length=length))
+        if abs(seq - following[side]) < 2**20 or draw(st.booleans()):
+            following[side] = max(following[side], seq + length)
+    steps = [draw(st.sampled_from([0, 1, SECOND - 1, SECOND, SECOND // 2])) for _ in rows]
+    return np.concatenate(rows), np.cumsum(steps).astype(np.int64)
+
+
+@settings(LAWS, max_examples=600)
+@given(opened(), st.sampled_from([1, 3, None]))
+def test_what_is_acknowledged_agrees_with_the_reference(packets, batch):
     compare(*packets, FlowOptions(), batch)
 
 

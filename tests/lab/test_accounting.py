@@ -1,6 +1,7 @@
 """Live accounting on a real wire: quiet is told from deaf and from away; the last record has what the summary has."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -118,33 +119,31 @@ def test_a_mirror_of_one_direction_is_told_from_one_of_both(wire, directions):  
     assert watched.summary.counters["data_connections"] == 80
 
 
-def test_the_status_of_a_cluster_has_the_pace_and_the_losses_of_a_live_worker(wire, tmp_path):  # noqa: F811
-    bus = f"unix:{tmp_path}/bus"
-    manager = subprocess.Popen(
-        [*SENSOR, "manager", "--listen", bus, "--json"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def test_the_status_of_a_cluster_has_the_pace_and_the_losses_of_a_live_worker(wire):  # noqa: F811
+    with wire.host.inside():
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        manager = subprocess.Popen(
+            [*SENSOR, "manager", "--listen", "127.0.0.1:0", "--json"], cwd=ROOT, text=True, **pipes
+        )
     sender = Sender(wire.sender(), lambda n: udp(n % 50))
     try:
-        assert "listens at" in manager.stderr.readline()
+        bus = re.search(r"127\.0\.0\.1:[0-9]+", manager.stderr.readline())[0]
         with listening(wire, "worker", "-i", "near", "--manager", bus, "--name", "a") as worker:
             sender.start()
-            [node] = wait_until(lambda: paced(bus))
+            [node] = wait_until(lambda: paced(wire, bus))
             assert node["loss"] == pytest.approx(0.0, abs=1.0)
             assert 0.0 <= node["loss_now"] <= 1.0
             sender.finish()
             worker.terminate()
             assert worker.wait(60) == 0
-        shown = subprocess.run([*SENSOR, "status", "--manager", bus], cwd=ROOT, capture_output=True, text=True)
-        assert shown.stdout.split()[:4] == ["node", "state", "packet", "clock"]
-        assert "packets/s" in shown.stdout and "loss now" in shown.stdout
+        shown = status(wire, bus)
+        assert shown.split()[:4] == ["node", "state", "packet", "clock"]
+        assert "packets/s" in shown and "loss now" in shown
         manager.terminate()
         out, _ = manager.communicate(timeout=60)
     finally:
-        sender.finish()
+        if sender.ident:
+            sender.finish()
         if manager.poll() is None:
             manager.kill()
             manager.communicate()
@@ -152,10 +151,16 @@ def test_the_status_of_a_cluster_has_the_pace_and_the_losses_of_a_live_worker(wi
     assert counters["kernel_packets"] == counters["packets_delivered"] + counters["ring_drops"] == sender.sent
 
 
-def paced(bus):
+def status(wire, bus, *options):  # noqa: F811
+    """What a manager on the loopback of the wire's namespace says of itself."""
+    with wire.host.inside():
+        command = [*SENSOR, "status", "--manager", bus, *options]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S).stdout
+
+
+def paced(wire, bus):  # noqa: F811
     """The nodes of a manager, once the pace of each is known."""
-    asked = subprocess.run([*SENSOR, "status", "--manager", bus, "--json"], cwd=ROOT, capture_output=True, text=True)
-    nodes = json.loads(asked.stdout)["nodes"]
+    nodes = json.loads(status(wire, bus, "--json"))["nodes"]
     return nodes if nodes and all(each["packets_per_second"] for each in nodes) else None
 
 

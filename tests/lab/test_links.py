@@ -12,7 +12,7 @@ from sensor.capture.filter import Filter
 from sensor.capture.gaps import Gap
 from sensor.capture.interfaces import automatic, list_interfaces
 from sensor.capture.link_watch import LinkEvent, LinkWatch
-from tests.lab.wire import Sender, balanced, blocks_of, copied, group_of, udp, wait_for, wire
+from tests.lab.wire import Sender, balanced, blocks_of, copied, fanout_of, udp, wait_for, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 assert wire  # a fixture
@@ -198,15 +198,15 @@ def test_an_interface_that_is_down_can_be_opened_and_begins_with_a_gap(wire):
 
 
 def test_a_fanout_group_finds_itself_again(wire):
-    sent = [udp(i, source=i) for i in range(400)]
+    sent = [udp(i, host=i % 200) for i in range(400)]
     with contextlib.ExitStack() as stack:
         one = stack.enter_context(reading(wire, watched=False, fanout=Fanout()))
-        group = group_of(one.live)
-        other = stack.enter_context(reading(wire, watched=False, fanout=Fanout(group=group)))
+        fanout = fanout_of(one.live)
+        other = stack.enter_context(reading(wire, watched=False, fanout=fanout))
         wire.delete()
         wire.make()
         step_all((one, other), lambda: all(each.live.counters["reopened"] and each.live.gaps for each in (one, other)))
-        assert group_of(one.live) == group_of(other.live) == group
+        assert fanout_of(one.live) == fanout_of(other.live) == fanout
         wire.send(sent)
         step_all((one, other), lambda: sum(each.live.counters["kernel_packets"] for each in (one, other)) == 400)
         found = [one.rest(), other.rest()]

@@ -265,6 +265,16 @@ def test_a_damaged_block_is_counted_and_passed_over(wire):
     assert balanced(counters) and time.monotonic() - started < 4  # it knows that nothing is left to wait for
 
 
+def test_a_block_that_claims_to_be_longer_than_it_is_is_read_within_its_bounds(wire):
+    with wire.live(ring=Geometry(1 << 12, 2)) as live:
+        wire.send([udp(i) for i in range(20)])
+        words = live.taps[0].ring.data.view(np.uint32)
+        wait_for(lambda: live.taps[0].ring.waiting >= 20 and words[2] & 1)
+        words[5] = words[3] * 1024 - 1  # bytes used: more than the ring has
+        assert words[5] > 1 << 13
+        assert [number(data) for data, *_ in take(live, 20)] == list(range(20))
+
+
 def test_no_such_interface(wire):
     for name in ("nowhere", "a-name-longer-than-any", "near\0"):
         with wire.host.inside(), pytest.raises(OSError) as raised:

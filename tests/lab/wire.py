@@ -126,17 +126,18 @@ def take(live, count, *, size=16384):
     return found
 
 
-def group_of(live):
-    return live.taps[0].settings.fanout.group
+def fanout_of(live):
+    """What another one has to say to join its group."""
+    return live.taps[0].settings.fanout
 
 
 def balanced(counters):
     return counters["kernel_packets"] == counters["packets_delivered"] + counters["ring_drops"]
 
 
-def udp(number, *, source=0, size=60, swap=False):
-    """A UDP frame with a number in its payload; `source` chooses the flow, `swap` its direction."""
-    ends = [(b"\xc0\x00\x02\x01", 1024 + source), (b"\xc6\x33\x64\x01", 53)]
+def udp(number, *, source=0, size=60, swap=False, host=1):
+    """A UDP frame with a number in its payload; `host` and `source` choose the flow, `swap` its direction."""
+    ends = [(b"\xc0\x00\x02" + bytes([host]), 1024 + source), (b"\xc6\x33\x64\x01", 53)]
     (a, sport), (b, dport) = reversed(ends) if swap else ends
     payload = struct.pack("!Q", number).ljust(max(8, size - 42), b"\0")
     datagram = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload

@@ -1,0 +1,29 @@
+"""Reloading: settings that are read again while a capture goes on, and taken only if they are right."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from sensor.config import Settings
+from sensor.detection import DetectionError
+
+log = logging.getLogger(__name__)
+
+
+def reloaded(load: Callable[[], Settings], present: Settings, *, is_led: bool = False) -> Settings | None:
+    """What to go on with; None, which is said with the reason: with what there is.
+
+    `is_led`: another process has read them too, and said so.
+
+    Options of flows hold for the table of connections that there is, and stay.
+    """
+    try:
+        settings = load()
+    except (DetectionError, OSError) as error:
+        log.error("the settings stay as they are: %s", error)
+        return None
+    if settings.flows != present.flows:
+        log.warning("options of flows stay as they are until the sensor is started anew")
+    if not is_led:
+        log.warning("the settings were read again: %s", ", ".join(each.name for each in settings.detections))
+    return replace(settings, flows=present.flows, sketch_key=present.sketch_key)
