@@ -42,9 +42,12 @@ def play(host, names):
 
 
 def wait_clear_of_a_pane(lasts_s):
-    """Return when what lasts so long ends before the next pane begins: else windows would be cut as no file's are."""
+    """Return when what lasts so long ends before the next pane begins: else windows would be cut as no file's are.
+
+    On a busy machine the captures take twice as long and longer.
+    """
     left = PANE_S - time.time() % PANE_S
-    if left < lasts_s + 1:
+    if left < 2 * lasts_s + 10:
         time.sleep(left)
 
 
