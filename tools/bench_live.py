@@ -9,7 +9,7 @@ fills in a third of a second at half a million packets a second; a try takes `--
 packets that make each ready. Nothing is pinned: the scheduler puts the sender and who listens where there is room.
 
 Without loss: three tries are as fast as the sender can, and if one of them loses nothing, the sender's limit is what is
-found (">="). Otherwise the rate is halved in on, in so many steps, and the highest without any loss counts. Each
+found (">="). Otherwise the interval of rates is halved in so many steps, and the highest without any loss counts. Each
 contender tells what it got and what it lost; what it got is to be all that was sent. What the kernel does for who
 listens (filter, copy into the ring), it does on the sender's core here, so that the sender is slower with a contender
 than without one.
