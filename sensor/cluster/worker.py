@@ -92,15 +92,15 @@ class Worker:
         """What to say first on every connection."""
         return self._reporter.hello(version, digest)
 
-    def process(self, block: Block) -> None:
-        """Take the next block."""
+    def process(self, block: Block, *, may_wait: bool = False) -> None:
+        """Take the next block. `may_wait`: another one, or time that passes, comes soon, until when events are kept."""
         packets = self._decoder.decode(block)
         is_all = self._share[1] == 1
         self._count(packets if is_all else packets[keep_share(packets, *self._share)])
         if self._held is not None:
             packets, self._held = np.concatenate([self._held, packets]), None
         self._waiting += len(packets)
-        more = len(block.frames) >= FULL_BLOCK and self._waiting < _PATIENCE
+        more = (may_wait or len(block.frames) >= FULL_BLOCK) and self._waiting < _PATIENCE
         if not more:
             self._waiting = 0
         self._advance(packets, more=more)
@@ -111,6 +111,7 @@ class Worker:
     def pass_time(self, ts: int) -> None:
         """No packet from before a time (ns) will come: all that has waited for long enough is over."""
         if self._clock.now is not None and ts < self._clock.now + _TIME_STEP:
+            self._settle()
             return
         self._flush_held()
         now = self._clock.pass_time(ts)
@@ -142,6 +143,7 @@ class Worker:
 
     def conclude(self) -> None:
         """Other detections are to follow (`follow`): the last epoch closes, and connections stay open."""
+        self._settle()
         self._flush_held()
         if self._clock.now is not None:
             self._end(self._sumstats.finish(self._clock.now))
@@ -212,6 +214,17 @@ class Worker:
                 self._observe(events)
             if not more:
                 self._end(self._sumstats.advance(int(now[stop - 1])))
+
+    def _settle(self) -> None:
+        """Give the detections what was kept for them, as nothing more comes just now."""
+        if not self._waiting or self._clock.now is None:
+            return
+        self._waiting = 0
+        for events in self._flows.pass_time(self._clock.now):
+            self._observe(events)
+        self._end(self._sumstats.advance(self._clock.now))
+        self._reporter.review(self._clock.now)
+        self._heartbeat()
 
     def _flush_held(self) -> None:
         """Believe the last packet, if it has waited for the next one to say whether its time is right."""

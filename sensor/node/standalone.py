@@ -9,6 +9,7 @@ from sensor.cluster.manager import Manager
 from sensor.cluster.worker import Worker
 from sensor.config import Settings
 from sensor.node.accounting import Accounting, View
+from sensor.node.lots import Lots
 from sensor.node.output import Output, summarise, tell
 from sensor.node.reload import reloaded
 from sensor.outputs.summary import Summary
@@ -50,10 +51,11 @@ class Standalone:
             source.stop()
         accounting = accounting or Accounting()
         packets = 0
+        lots = Lots(is_live=self._is_live)
         for block in source.blocks():
             self._worker.captured = dict(source.counters)
             if len(block.frames) or not source.seen_until:
-                self._worker.process(block)
+                self._worker.process(block, may_wait=lots.may_wait())
             else:
                 self._worker.pass_time(source.seen_until)
             tell(self._bus.exchange(), self._outputs)

@@ -22,6 +22,7 @@ from sensor.cluster.worker import Worker
 from sensor.config import Settings
 from sensor.node.accounting import Accounting, View
 from sensor.node.contact import Contact
+from sensor.node.lots import Lots
 from sensor.node.reload import reloaded
 from sensor.sumstats import Definition
 
@@ -130,11 +131,12 @@ class WorkerNode:
         self._client.start()
         try:
             self._worker = self._begin()
+            lots = Lots(is_live=not self._place.replays)
             for block in source.blocks():
                 self._worker.captured = dict(source.counters)
                 self._worker.carried = self._carried
                 if len(block.frames) or not source.seen_until:
-                    self._worker.process(block)
+                    self._worker.process(block, may_wait=lots.may_wait())
                 else:
                     self._worker.pass_time(source.seen_until)
                 self._worker.read = source.progress[0]
