@@ -28,9 +28,9 @@ from sensor.flows.sequence import WORD, ahead
 from sensor.packet import ACK, FIN, RST, SYN
 
 GRACE = SECOND
-"""ns that data may come after their ACK: twenty times what a ring holds a packet back, and most timeouts of senders."""
+"""ns that data may come after their ACK: ten times what one ring may be behind another, and most senders' timeouts."""
 WINDOW = 1 << 24
-"""Bytes: more than Linux's and Windows's receive windows grow to by default, 1/256 of what a blind forger must hit."""
+"""Bytes: more than a receive window of Linux grows to by default (tcp_rmem: 6 MB), 1/256 of what a forger guesses among."""
 MANY = 64
 HOLES = 1 << 14
 
