@@ -3,7 +3,7 @@
 import pytest
 
 from sensor.node.balance import Balance, busiest
-from sensor.node.hints import Losses, OneWay, Silence, Ways, is_one_way, why_silent
+from sensor.node.hints import Acks, Losses, OneWay, Silence, Unseen, Ways, is_lossy, is_one_way, why_silent
 from sensor.node.sight import Sight
 
 NEAR = Sight("near")
@@ -156,3 +156,19 @@ def test_an_uneven_worker_is_said_once_until_another_is_or_all_are_even():
     rates = [(30, 10), (30, 10), (19, 10), (14, 10), (19, 10), (10, 30)]
     found = [judge.look({"a": a * 1e4, "b": b * 1e4}) for a, b in rates]
     assert [text[:10] for text in found] == ["a gets 75%", "", "", "the worker", "", "b gets 75%"]
+
+
+@pytest.mark.parametrize(
+    ("acks", "unseen", "found"), [(99, 99, None), (100, 10, True), (100, 9, False), (101, 10, False), (1000, 100, True)]
+)
+def test_a_capture_is_lossy_if_a_tenth_of_enough_acknowledgements_is_of_what_never_passed_by(acks, unseen, found):
+    assert is_lossy(Acks(0, 0), Acks(acks, unseen)) is found
+    assert is_lossy(Acks(500, 400), Acks(500 + acks, 400 + unseen)) is found
+
+
+def test_capture_loss_is_said_when_it_begins_and_when_it_is_over():
+    judge = Unseen(0.0)
+    counts = [(10, Acks(200, 0)), (20, Acks(400, 30)), (30, Acks(600, 60)), (40, Acks(650, 60)), (50, Acks(900, 61))]
+    said = {now: judge.look(acks, now) for now, acks in counts}
+    assert [now for now, text in said.items() if text] == [20, 50]
+    assert "30 of 200 TCP acknowledgements" in said[20] and judge.hint is None

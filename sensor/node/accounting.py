@@ -11,7 +11,7 @@ from sensor.clock import elapsed_s, now_ns
 from sensor.cluster.messages import Counts
 from sensor.node.accounts import EVERY_S, Accounts, totals
 from sensor.node.balance import Balance
-from sensor.node.hints import PATIENCE_S, Hint, Losses, OneWay, Silence, Ways
+from sensor.node.hints import PATIENCE_S, Acks, Hint, Losses, OneWay, Silence, Unseen, Ways
 from sensor.node.sight import Sight, Tap, sight_of, sights_of
 from sensor.outputs.stats import Stats
 
@@ -75,7 +75,7 @@ class Accounting:
         self._accounts = Accounts(now, every_s)
         self._watched = {tap.interface: _Watched(now, patience_s, filter_text) for tap in taps}
         self._patience_s, self._filter_text = patience_s, filter_text
-        self._one_way, self._balance = OneWay(now, patience_s), Balance()
+        self._one_way, self._unseen, self._balance = OneWay(now, patience_s), Unseen(now, patience_s), Balance()
         self._said: dict[str, str] = {}
         self._gap_ns = 0
 
@@ -122,6 +122,8 @@ class Accounting:
         names = "data_connections", "data_connections_both_ways"
         if not self._is_share and self._watched:
             said.append(self._one_way.look(Ways(*(counters.get(name, 0) for name in names)), now))
+            acks = Acks(counters.get("tcp_acks", 0), counters.get("tcp_acks_of_unseen", 0))
+            said.append(self._unseen.look(acks, now))
         said.append(self._balance.look(view.rates))
         for text in filter(None, said):
             self._say(text)
@@ -139,4 +141,6 @@ class Accounting:
     @property
     def _hints(self) -> list[Hint]:
         judged = [hint for each in self._watched.values() for hint in each.hints]
-        return [each for each in [*judged, self._one_way.hint, self._balance.hint] if each is not None]
+        return [
+            each for each in [*judged, self._one_way.hint, self._unseen.hint, self._balance.hint] if each is not None
+        ]

@@ -4,7 +4,7 @@ Each is judged on two counts of the same things, an earlier one and the present 
 never goes back.
 """
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from sensor.node.sight import Sight
 
@@ -12,6 +12,10 @@ PATIENCE_S = 10.0
 """How long nothing may come, or losses may have stopped, before that is said."""
 CONNECTIONS = 50
 """That carried data, of which it can be told whether both directions are seen: fewer may all be odd."""
+ACKS = 100
+"""Of which it can be told whether much is lost."""
+LOSSY = 0.1
+"""Their share of bytes that never passed by, at which that is said: Zeek's CaptureLoss::too_much_loss."""
 ONE_WAY = 0.9
 """Their share of which one direction was seen, at which the other is missing: a few always miss it at a start."""
 
@@ -124,6 +128,18 @@ _ADVICE = {
 }
 
 
+class Acks(NamedTuple):
+    """TCP acknowledgements so far."""
+
+    acks: int
+    """That could have shown a loss."""
+    unseen: int
+    """Of those, that are of bytes which never passed by (`sensor.flows.unseen`)."""
+
+
+Counted = TypeVar("Counted", "Ways", Acks)
+
+
 class Ways(NamedTuple):
     """TCP connections so far."""
 
@@ -141,35 +157,87 @@ def is_one_way(since: Ways, now: Ways) -> bool | None:
     return data - both >= ONE_WAY * data
 
 
-class OneWay:
-    """Of nearly all TCP connections only one direction is seen."""
+def is_lossy(since: Acks, now: Acks) -> bool | None:
+    """Whether the capture loses much, by the acknowledgements since then; None: there are too few to tell."""
+    acks, unseen = now.acks - since.acks, now.unseen - since.unseen
+    if acks < ACKS:
+        return None
+    return unseen >= LOSSY * acks
+
+
+class _Share(Generic[Counted]):
+    """Judges what was counted from one judgement to the next, once that is enough."""
 
     def __init__(self, now: float, least_s: float = PATIENCE_S) -> None:
         self.hint: Hint | None = None
         """What is wrong now."""
-        self._least_s, self._since, self._then = least_s, Ways(0, 0), now
+        self._least_s, self._then = least_s, now
+        self._since: Counted = self._nothing()
 
-    def look(self, ways: Ways, now: float) -> str:
-        """What is to be said of the connections so far: when a direction is missing, and when both are there again."""
-        if ways.data < self._since.data:
-            self._since = Ways(0, 0)
-        found = is_one_way(self._since, ways) if now - self._then >= self._least_s else None
+    def look(self, counted: Counted, now: float) -> str:
+        """What is to be said of the counts so far: when they begin to look wrong, and when that is over."""
+        if counted[0] < self._since[0]:
+            self._since = self._nothing()
+        found = self._judge(self._since, counted) if now - self._then >= self._least_s else None
         if found is None:
             return ""
         since, was = self._since, self.hint
-        self._since, self._then = ways, now
+        self._since, self._then = counted, now
         if not found:
             self.hint = None
-            return "both directions of connections are seen again" if was else ""
+            return self._over if was else ""
         if was is None:
-            self.hint = Hint("one way", _one_way(since, ways))
+            self.hint = self._begin(since, counted)
             return self.hint.text
         return ""
 
+    _over = ""
 
-def _one_way(since: Ways, now: Ways) -> str:
-    data, both = now.data - since.data, now.both - since.both
-    return (
-        f"one direction only: of {data:,} connections with data {data - both:,} were heard from one end: the mirror "
-        "port copies what is sent or what is received, not both, or the ways there and back differ"
-    )
+    def _nothing(self) -> Counted:
+        raise NotImplementedError
+
+    def _judge(self, since: Counted, now: Counted) -> bool | None:
+        raise NotImplementedError
+
+    def _begin(self, since: Counted, now: Counted) -> Hint:
+        raise NotImplementedError
+
+
+class OneWay(_Share[Ways]):
+    """Of nearly all TCP connections only one direction is seen."""
+
+    _over = "both directions of connections are seen again"
+
+    def _nothing(self) -> Ways:
+        return Ways(0, 0)
+
+    def _judge(self, since: Ways, now: Ways) -> bool | None:
+        return is_one_way(since, now)
+
+    def _begin(self, since: Ways, now: Ways) -> Hint:
+        data, both = now.data - since.data, now.both - since.both
+        text = (
+            f"one direction only: of {data:,} connections with data {data - both:,} were heard from one end: the "
+            "mirror port copies what is sent or what is received, not both, or the ways there and back differ"
+        )
+        return Hint("one way", text)
+
+
+class Unseen(_Share[Acks]):
+    """TCP acknowledges bytes that never passed by: they were lost on the way to the sensor, or by it."""
+
+    _over = "what TCP acknowledges passes by again"
+
+    def _nothing(self) -> Acks:
+        return Acks(0, 0)
+
+    def _judge(self, since: Acks, now: Acks) -> bool | None:
+        return is_lossy(since, now)
+
+    def _begin(self, since: Acks, now: Acks) -> Hint:
+        acks, unseen = now.acks - since.acks, now.unseen - since.unseen
+        text = (
+            f"capture loss: {unseen:,} of {acks:,} TCP acknowledgements are of bytes that never passed by: where no "
+            "drops are counted here, the mirror port or the switch before it loses them"
+        )
+        return Hint("capture loss", text)

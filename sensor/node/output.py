@@ -8,6 +8,7 @@ from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.clock import rfc3339
 from sensor.cluster.manager import Manager
 from sensor.config import Settings
+from sensor.flows.unseen import capture_loss
 from sensor.outputs.summary import Summary
 
 
@@ -59,6 +60,7 @@ def summarise(
         workers=manager.workers,
         compiled=_jit.COMPILED,
         counters=counts.counters | manager.counters,
+        capture_loss=capture_loss(counts.counters) if "tcp_acks" in counts.counters else None,
         hints=list(hints),
     )
 

@@ -24,6 +24,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type",
     detection_faults: dict[str, int]
     workers: list[str]
     compiled: bool
+    capture_loss: float | None = None
+    """An estimate of the share (0 to 1) of TCP data that the capture lost, by acknowledgements of what never passed by;
+    null where there was none to judge by."""
     counters: dict[str, int]
     """Every other counter: of the capture, the clock, fragments, flows and SumStats."""
     hints: list[str] = []

@@ -73,6 +73,8 @@ def _sentences(record: Summary) -> list[str]:
         + f" from {_count(len(record.detections), 'detection')}",
         f"{record.seconds:.2f} seconds, {record.packets_per_second:,.0f} packets/s",
     ]
+    if record.capture_loss:
+        lines.append(f"{record.capture_loss:.2%} of TCP's acknowledgements are of bytes that the capture never saw")
     if record.weirds:
         lines.insert(1, f"odd packets{_reasons(record.weirds)}")
     lines += [
