@@ -162,6 +162,9 @@ class Sniffed:
                 is_late = [self._take(each, numbers) for each in ready]
                 if is_stopping and all(is_late):
                     return
+        except Exception as error:  # whatever Scapy's many kinds of sockets raise
+            names = ", ".join(each.interface for each in self._sockets)
+            self.damage.append(Damage(names, self._bytes, f"Scapy cannot wait for frames any more: {error}"))
         finally:
             with self._changed:
                 self._has_ended = True
@@ -172,7 +175,7 @@ class Sniffed:
         number = numbers[ready]
         try:
             _, data, seconds = ready.recv_raw(_READ_BYTES)
-        except Exception as error:  # whatever Scapy's many kinds of sockets raise
+        except Exception as error:  # as above
             name = self._sockets[number].interface
             if isinstance(error, OSError) and error.errno == errno.ENETDOWN and _is_bound(ready):
                 return False

@@ -6,12 +6,12 @@ import numpy as np
 
 from sensor.flows.event import EVENT, EVENT_IN_KERNELS, Event
 from sensor.flows.flow import FLOW
+from sensor.flows.holes import new_holes
 from sensor.flows.index import copy
 from sensor.flows.options import FlowOptions
 from sensor.flows.state import COUNTERS, STATE, WEIRDS
 from sensor.flows.timers import NEVER, new_lists
 from sensor.flows.track import DONE, INDEX_FULL, ROOM, expire, track
-from sensor.flows.unseen import new_holes
 from sensor.hash import new_key
 from sensor.packet import PACKET
 

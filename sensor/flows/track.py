@@ -16,6 +16,7 @@ from sensor.flows.flow import (
     carries_data,
     note,
 )
+from sensor.flows.holes import forget
 from sensor.flows.index import SLOT, delete, find, insert, tag_of
 from sensor.flows.key import (
     ECHO_REPLY,
@@ -42,7 +43,7 @@ from sensor.flows.timers import (
     tcp_list,
     unlink,
 )
-from sensor.flows.unseen import forget, is_odd, watch
+from sensor.flows.unseen import is_odd, watch
 from sensor.flows.write import write_arp, write_flow, write_icmp_error
 from sensor.packet import ACK, PROTO_ICMP, RST, SYN, Kind
 

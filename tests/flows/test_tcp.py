@@ -188,3 +188,12 @@ def test_what_does_not_fit_is_refused():
 def test_fin_with_rst_and_syn_with_either_have_their_letters():
     rows = np.concatenate([tcp("S"), tcp("RF"), tcp("SR"), tcp("SF")])
     assert run(FlowTable(), rows, every(1, rows))[-1]["history"] == b"SIQ"
+
+
+def test_a_history_keeps_its_first_18_letters():
+    rows = [talk(">S <SA >A <A >A+1 <A+1")]
+    rows += [tcp("A", *ends, seq=seq, length=1) for ends, seq in (((A, B), 1001), ((B, A), 5001))]  # once more
+    rows += [tcp("A", A, B, seq=1002, window=0), tcp("A", B, A, seq=5002, window=0), tcp("SA", A, B, seq=1002)]
+    rows += [tcp(flags, *ends, seq=1002) for flags in ("SFA", "FA", "RA", "FRA") for ends in ((A, B), (B, A))]
+    rows = np.concatenate(rows)
+    assert run(FlowTable(), rows, every(1, rows))[-1]["history"] == b"ShAaDdTtWwHQqFfRrI"

@@ -13,8 +13,9 @@ from sensor.capture import open_savefiles
 from sensor.clock import PacketClock
 from sensor.decode.decoder import Decoder
 from sensor.flows import FlowOptions, FlowTable
+from sensor.flows.holes import HOLES, MANY
 from sensor.flows.share import keep_share
-from sensor.flows.unseen import GRACE, HOLES, MANY, WINDOW, capture_loss
+from sensor.flows.unseen import GRACE, WINDOW, capture_loss
 from sensor.packet import PACKET
 from tests.capture.capture_files import Packet, pcap
 from tests.flows.packets import A, B, every, run, talk, tcp
@@ -121,6 +122,11 @@ def test_it_is_counted_with_the_next_ack_after_the_grace():
 @pytest.mark.parametrize(("beyond", "found"), [(WINDOW, (1, 1, WINDOW, 0)), (WINDOW + 1, (0, 0, 0, 1))])
 def test_an_ack_beyond_any_window_says_nothing(beyond, found):
     assert counted(after_opening(ack(1001 + beyond))) == (*found, 0)
+
+
+@pytest.mark.parametrize(("beyond", "found"), [(WINDOW, (2, 2, WINDOW, 0)), (WINDOW + 1, (1, 1, 100, 1))])
+def test_acks_one_after_the_other_do_not_lead_away_from_the_data(beyond, found):
+    assert counted(after_opening(ack(1101), ack(1001 + beyond))) == (*found, 0)
 
 
 def test_after_more_was_lost_than_a_window_it_goes_on_with_the_data_that_come():

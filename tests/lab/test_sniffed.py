@@ -225,6 +225,14 @@ def test_an_interface_that_was_down_goes_on_and_one_that_is_gone_is_told(wire):
     assert damage.path == "other" and "cannot be read from any more" in damage.message
 
 
+def test_sockets_that_cannot_be_waited_for_are_told(wire):
+    with sniffing(wire) as (source, _):
+        source._sockets[0].socket.close()
+        assert of_blocks(blocks_of(source)) == []
+    (damage,) = source.damage
+    assert str(damage).startswith("near: at byte 0: Scapy cannot wait for frames any more")
+
+
 def test_the_loop_gives_each_packet_once(wire):
     wire.set("lo", "up")
     with sniffing(wire, "lo") as (source, _):
