@@ -99,6 +99,8 @@ class Worker:
         self._count(packets if is_all else packets[keep_share(packets, *self._share)])
         if self._held is not None:
             packets, self._held = np.concatenate([self._held, packets]), None
+        if not len(packets) and not may_wait:
+            self._settle()
         self._waiting += len(packets)
         more = (may_wait or len(block.frames) >= FULL_BLOCK) and self._waiting < _PATIENCE
         if not more:

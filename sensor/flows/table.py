@@ -99,8 +99,10 @@ class FlowTable:
             )
             if why == INDEX_FULL:
                 self._grow()
-            elif why != DONE or not more:
+            elif why != DONE:
                 yield from self._hand_out()
+        if not more:
+            yield from self._hand_out()
 
     def pass_time(self, now: int) -> Iterator[np.ndarray]:
         """No packet comes up to a time of the packet clock (ns): give the events of the waits that are over by then."""

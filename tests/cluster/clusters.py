@@ -1,5 +1,6 @@
 """What tests of the cluster share: whole clusters in one process, whose messages arrive at once."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -86,14 +87,14 @@ class Cluster:
                         worker.receive([message], 0.0)
                 is_busy = True
 
-    def run(self, path: Any, size: int = 10**9) -> Ran:
-        """Let all workers read a capture, with at most `size` frames in a block."""
+    def run(self, path: Any, size: int = 10**9, waits: random.Random | None = None) -> Ran:
+        """Let all workers read a capture, with at most `size` frames in a block; `waits` chooses which blocks wait."""
         with open_savefiles([str(path)]) as source:
             for block in source.blocks():
                 for start in range(0, len(block.frames), size):
                     part = Block(block.buffers, block.frames[start : start + size])
                     for worker in self.workers:
-                        worker.process(part)
+                        worker.process(part, may_wait=waits is not None and waits.random() < 0.8)
                     self.exchange()
         return self.finish()
 
@@ -105,6 +106,8 @@ class Cluster:
         return Ran(self.told, self.manager.counts(), self.manager)
 
 
-def run(path: Any, n: int = 1, *plugins: str, size: int = 10**9, early: bool = False) -> Ran:
-    """Let `n` workers share a capture, with at most `size` frames in a block."""
-    return Cluster(configure(plugins=plugins).make, n, early=early).run(path, size)
+def run(
+    path: Any, n: int = 1, *plugins: str, size: int = 10**9, early: bool = False, waits: random.Random | None = None
+) -> Ran:
+    """Let `n` workers share a capture in blocks of at most `size` frames, of which `waits` chooses those that wait."""
+    return Cluster(configure(plugins=plugins).make, n, early=early).run(path, size, waits)

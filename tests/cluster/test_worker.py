@@ -1,5 +1,7 @@
 """A worker and a manager: what they find depends on the packets alone, not on how they were cut into blocks."""
 
+import random
+
 import pytest
 
 from sensor.capture import open_savefiles
@@ -7,6 +9,7 @@ from sensor.clock import SECOND
 from sensor.cluster.messages import Heartbeat, Welcome
 from sensor.cluster.worker import Worker
 from sensor.config import configure
+from sensor.packet import Block
 from tests.cluster.clusters import Cluster, run
 from tests.replaying import PCAPS
 
@@ -20,6 +23,33 @@ def test_alerts_and_counts_do_not_depend_on_the_size_of_blocks(name):
     for size in (1, 7, 100):
         cut = run(PCAPS / name, size=size)
         assert (cut.told, cut.counts) == (whole.told, whole.counts)
+
+
+@pytest.mark.parametrize("name", CAPTURES)
+def test_alerts_and_counts_do_not_depend_on_which_blocks_wait_for_more(name):
+    whole = run(PCAPS / name)
+    for seed in range(4):
+        cut = run(PCAPS / name, size=13, waits=random.Random(seed))
+        assert (cut.told, cut.counts) == (whole.told, whole.counts)
+
+
+@pytest.mark.parametrize("then", ["time passes", "others follow", "a block that does not wait"])
+def test_what_waits_for_more_is_observed_when_nothing_more_comes(then):
+    hasty, patient = (Worker("a", configure().make(), None, 0, replays=False) for _ in range(2))
+    with open_savefiles([str(PCAPS / "port-scan-syn.pcap")]) as source:
+        for block in source.blocks():
+            last = int(block.frames["ts"][-1])
+            hasty.process(block)
+            patient.process(block, may_wait=True)
+            empty = Block(block.buffers, block.frames[:0])
+    assert patient.counts().observations == 0 < hasty.counts().observations
+    if then == "time passes":
+        patient.pass_time(last + SECOND // 50)
+    elif then == "others follow":
+        patient.conclude()
+    else:
+        patient.process(empty)
+    assert patient.counts().observations == hasty.counts().observations
 
 
 def test_the_hash_secret_changes_nothing():
