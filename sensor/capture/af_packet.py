@@ -127,7 +127,7 @@ def open_ring(settings: Settings) -> Opened:
     try:
         opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     except PermissionError:
-        raise CaptureError(f"{name}: capture needs CAP_NET_RAW; run as root, or under systemd's unit") from None
+        raise CaptureError(f"{name}: capture needs CAP_NET_RAW; run as root (`sensor doctor` tells more)") from None
     with contextlib.ExitStack() as stack:
         stack.enter_context(opened)
         made = _prepare(opened, settings)

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import click
@@ -52,6 +52,10 @@ class Interfaces:
         options += ["-f", self.filter_text] if self.filter_text else []
         options += ["--user", self.user] if self.user else []
         return options + ["--no-promiscuous"] * (not self.promiscuous)
+
+    def resolved(self) -> "Interfaces":
+        """The same with the interfaces that there are in place of auto; CaptureError where there is none."""
+        return replace(self, names=_names(self.names))
 
     def successor(self) -> User | None:
         """Whom this process is to become; usage error if there is no such user."""
@@ -123,6 +127,9 @@ def live(interfaces: Interfaces, user: User | None) -> Iterator[tuple["Capture",
         return
     with _ready(interfaces) as settings, _opener(settings, user) as opener, _source(settings, opener) as source:
         _give_up(user, [each.interface for each in settings])
+        for tap in source.taps:
+            if tap.gap == "down":
+                click.echo(f"sensor: {tap.interface} is down: `ip link set {tap.interface} up`", err=True)
         yield source, source.taps
 
 

@@ -83,6 +83,9 @@ def command(
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if "CAP_NET_RAW" in str(error) else FAILURE) from None
     tell_losses(summary.counters)
+    if not summary.packets_read:
+        named = " ".join(f"-i {name}" for name in interfaces.names)
+        click.echo(f"sensor: no packets came; `sensor doctor {named}` may say why", err=True)
     for damage in summary.damage:
         click.echo(f"sensor: {damage}", err=True)
     sys.exit(FAILURE if summary.damage else FOUND if exit_code and summary.alerts else 0)
@@ -111,6 +114,8 @@ def _several(
     chosen: Chosen,
 ) -> "Summary":
     from sensor.node.local import LocalCluster, Shared
+
+    interfaces = interfaces.resolved()
 
     def ready() -> None:
         whom = f" as {user.name}" if user else ""

@@ -174,7 +174,8 @@ class Client:
                 if error.fatal:
                     return
             except (OSError, TimeoutError, EOFError) as error:
-                await self._tell(Disconnected(str(error) or type(error).__name__))
+                nobody = "nobody listens there" if isinstance(error, ConnectionRefusedError) else ""
+                await self._tell(Disconnected(nobody or str(error) or type(error).__name__))
             self.counters["reconnects"] += 1
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause * self._random.uniform(0.5, 1.0)):
