@@ -143,6 +143,13 @@ class Worker:
             self._end(self._sumstats.finish(self._clock.now))
         self._heartbeat(done=True)
 
+    def adopt(self, detections: Sequence[Detection]) -> None:
+        """Observe by the streams of detections that define the same SumStats, from now on."""
+        self._settle()
+        observed, self._feed = self._feed.observations, Feed(detections, self._faults)
+        self._feed.observations = observed
+        self._flows.want(Event[name.upper()] for name in self._feed.wanted)
+
     def conclude(self) -> None:
         """Other detections are to follow (`follow`): the last epoch closes, and connections stay open."""
         self._settle()

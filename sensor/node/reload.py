@@ -10,10 +10,16 @@ from sensor.detection import DetectionError
 log = logging.getLogger(__name__)
 
 
-def reloaded(load: Callable[[], Settings], present: Settings, *, is_led: bool = False) -> Settings | None:
+def reloaded(
+    load: Callable[[], Settings],
+    present: Settings,
+    *,
+    is_led: bool = False,
+    accepts: Callable[[Settings], bool] = lambda settings: True,
+) -> Settings | None:
     """What to go on with; None, which is said with the reason: with what there is.
 
-    `is_led`: another process has read them too, and said so.
+    `is_led`: another process has read them too, and said so. `accepts`: whether the manager would take them.
 
     Options of flows hold for the table of connections that there is, and stay.
     """
@@ -21,6 +27,10 @@ def reloaded(load: Callable[[], Settings], present: Settings, *, is_led: bool = 
         settings = load()
     except (DetectionError, OSError) as error:
         log.error("the settings stay as they are: %s", error)
+        return None
+    if not accepts(settings):
+        advice = "start that anew with these settings, and then this worker"
+        log.error("the settings stay as they are: they define other SumStats than the manager's: %s", advice)
         return None
     if settings.flows != present.flows:
         log.warning("options of flows stay as they are until the sensor is started anew")

@@ -167,15 +167,24 @@ class WorkerNode:
             self._exchange(_WAIT_S)
 
     def _change(self, load: Callable[[], Settings]) -> None:
+        """Go on with settings that are read again: as a parent does that has read them too, or as the manager may."""
+        if self._place.parent is not None:
+            self._follow(reloaded(load, self._settings, is_led=True))
+            return
+        settings = reloaded(
+            load, self._settings, accepts=lambda found: digest_of(definitions_of(found)) == self._digest
+        )
+        if settings is not None:
+            assert self._worker is not None
+            self._settings = settings
+            self._worker.adopt(settings.make())
+
+    def _follow(self, settings: Settings | None) -> None:
         """End the epochs that are open, and go on as another incarnation, with the same connections.
 
-        Meanwhile packets wait in the ring. One that has a parent to start it anew ends where it cannot go on as that
-        does; RefusedError says so.
+        Meanwhile packets wait in the ring. RefusedError if there are no settings: the parent starts another process.
         """
         assert self._worker is not None
-        settings = reloaded(load, self._settings, is_led=self._place.parent is not None)
-        if settings is None and self._place.parent is None:
-            return
         self._worker.conclude()
         self._deliver()
         if settings is None:

@@ -2,23 +2,28 @@
 
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from tests.lab.test_run import PATIENCE_S, about, ended, frames_of, listening, play
 from tests.lab.wire import PCAPS, wire
-from tests.replaying import replay
+from tests.replaying import ROOT, replay
 
 assert wire  # a fixture
 
 
 @pytest.fixture
-def kept(tmp_path):
-    """A settings file that whoever the sensor becomes may read."""
-    for folder in [tmp_path, *tmp_path.parents][:3]:
+def kept():
+    """A settings file that whoever the sensor becomes may read, as what is in tmp_path may not."""
+    with tempfile.TemporaryDirectory(prefix="sensor-reload-") as folder:
         os.chmod(folder, 0o755)
-    return tmp_path / "sensor.toml"
+        yield Path(folder) / "sensor.toml"
 
 
 def hang_up(process):
@@ -67,8 +72,8 @@ def test_a_file_that_the_workers_may_not_read_is_not_taken(wire, kept):
     assert lines[-1]["workers"] == ["worker-1", "worker-2"]
 
 
-def test_an_alert_that_stands_is_not_told_again_and_a_plugin_that_changed_is(wire, kept, tmp_path):
-    plugin = tmp_path / "knocks.py"
+def test_an_alert_that_stands_is_not_told_again_and_a_plugin_that_changed_is(wire, kept):
+    plugin = kept.parent / "knocks.py"
     source = """
 from sensor.detection import Alert, Detection, Option, Stream, SumStat, Unique
 
@@ -96,3 +101,49 @@ class Knocks(Detection):
     assert sorted(each["detection"] for each in first) == ["knocks", "port_scan"]
     assert [each["message"] for each in later if each["event_type"] == "alert"] == ["knocks anew"]
     assert later[-1]["alerts"] == 3
+
+
+PICKY = '''
+from sensor.detection import Alert, Detection, Stream, SumStat, Unique
+
+class Picky(Detection):
+    """Refusals that it cares for."""
+    refused = Stream("connection_rejected", key="orig_h", where=lambda batch: batch.resp_p == 0)
+    count = SumStat(epoch="5m", ports=Unique(refused, of="resp_p"))
+
+    @count.crosses(ports=10)
+    def picked(self, key, seen):
+        return Alert("picked", severity="low", same_as=key)
+'''
+
+
+def test_a_worker_of_a_manager_elsewhere_takes_what_defines_the_same(wire, kept):
+    plugin = kept.parent / "picky.py"
+    plugin.write_text(PICKY)
+    kept.write_text('detections = ["picky"]\nplugins = ["picky.py"]\n')
+    frames = [(0.0, data) for _, data in frames_of("port-scan-syn")]
+    command = [sys.executable, "-m", "sensor", "manager", "--listen", "127.0.0.1:0", "--workers", "a"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with wire.host.inside():
+        manager = subprocess.Popen([*command, "--settings", kept, "--json"], cwd=ROOT, text=True, **pipes)
+    try:
+        bus = re.search(r"127\.0\.0\.1:[0-9]+", manager.stderr.readline())[0]
+        arguments = ["worker", "-i", "near", "--manager", bus, "--name", "a", "--settings", kept]
+        with listening(wire, *arguments) as worker:
+            plugin.write_text(PICKY.replace('"5m"', '"6m"'))
+            assert "start that anew with these settings, and then this worker" in hang_up(worker)
+            plugin.write_text(PICKY.replace("== 0", "> 0"))
+            assert hang_up(worker) == "sensor: the settings were read again: picky\n"
+            play(wire, frames)
+            told = json.loads(manager.stdout.readline())
+            worker.send_signal(signal.SIGTERM)
+            _, errors = worker.communicate(timeout=PATIENCE_S)
+            assert (worker.returncode, errors) == (0, "")
+        manager.send_signal(signal.SIGTERM)
+        out, _ = manager.communicate(timeout=PATIENCE_S)
+    finally:
+        manager.kill()
+        manager.communicate()
+    summary = json.loads(out.splitlines()[-1])
+    assert told["detection"] == "picky"
+    assert summary["packets_read"] == summary["counters"]["kernel_packets"] == len(frames)
