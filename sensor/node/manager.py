@@ -15,10 +15,6 @@ import msgspec
 
 from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.clock import elapsed_s
-from sensor.cluster import record
-from sensor.cluster.alert_file import AlertFile
-from sensor.cluster.disk import Folder
-from sensor.cluster.journal import Journal, JournalError
 from sensor.cluster.link import Peer
 from sensor.cluster.manager import EVERYBODY, Manager, Output
 from sensor.cluster.messages import (
@@ -34,7 +30,9 @@ from sensor.cluster.messages import (
 )
 from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
+from sensor.node import disk
 from sensor.node.accounting import Accounting, View
+from sensor.node.disk import Disk
 from sensor.node.output import Output as Writer
 from sensor.node.output import summarise, tell
 from sensor.node.relay import Relay
@@ -49,14 +47,9 @@ log = logging.getLogger(__name__)
 COMMIT_S = 0.005
 """How long messages are gathered before they share a write: a twentieth of what an early alert may take."""
 TICK_S = 0.1
-RETRY_S = 1.0
-COMPACT_BYTES = 64 << 20
-COMPACT_AGAIN_S = 60.0
-"""How long after a compaction that failed the next one is tried."""
 WAITING_BYTES, WAITING_MESSAGES = 32 << 20, 100_000
 """What may wait for a disk that takes nothing: records and alerts, and messages that may not go out before these."""
 _ALERT_BYTES = 1024  # of an alert that waits, about
-ALERTS = "alerts.jsonl"
 
 
 class ManagerNode:
@@ -85,19 +78,14 @@ class ManagerNode:
         self._early, self._cluster = early, cluster
         self.manager = Manager(settings.make(), members, early=early, settings=cluster)
         self._next: Settings | None = None
-        self._journal: Journal | None = None
-        self._file: AlertFile | None = None
-        self._state = state
-        self._disk: Folder | None = None
+        self._disk = Disk(state)
         self._pending = Output()
         self._read: dict[str, int] = {}
         self._damage: list[str] = []
         self._accounting, self._relay = accounting or Accounting(), Relay()
         self._started = elapsed_s()
-        self._is_committing, self._failed = False, False
-        self._retry_at = self._compact_at = 0.0
+        self._is_committing = False
         self._acks: dict[str, Ack] = {}
-        self._unwritten, self._is_marked = "", True
         self._over = asyncio.Event()
         self.servers = Servers(self, gate)
 
@@ -127,11 +115,10 @@ class ManagerNode:
         try:
             return await self._run(addresses, ready)
         finally:
-            if self._disk is not None:
-                self._disk.close()
+            self._disk.close()
 
     async def _run(self, addresses: Sequence[str], ready: Callable[[list[str]], None] | None) -> Summary:
-        self._restore()
+        self._tell(self._disk.open(self.manager))
         self.manager.start(elapsed_s())
         try:
             where = await self.servers.open(addresses)
@@ -158,21 +145,8 @@ class ManagerNode:
     def _finish(self) -> None:
         """Try the disk once more, and once for the mark that comes of it."""
         for _ in range(2):
-            self._retry_at = 0.0
+            self._disk.hurry()
             self._commit()
-
-    def _restore(self) -> None:
-        """Go on from the journal, and tell what was told before and may not have gone out."""
-        if self._state is None:
-            return
-        disk = self._disk = Folder(self._state)
-        self._journal = Journal(disk)
-        recovered = self._journal.open()
-        self._file = AlertFile(disk, ALERTS, _id_of)
-        for line in [*recovered.damage, *self._file.open()]:
-            log.warning("%s", line)
-        told = self.manager.restore(recovered.snapshot, recovered.records, elapsed_s())
-        self._tell(told)
 
     def hello(self, peer: Peer, hello: Hello) -> Welcome | Refused | None:
         """A node has connected."""
@@ -205,18 +179,16 @@ class ManagerNode:
             if isinstance(message, Heartbeat):
                 self._note(message)
             self._commit_soon()
-            if self._is_stuck:
+            if self._disk.is_stuck:
                 self._gather()
         self._send_queries()
 
     @property
     def _counters(self) -> dict[str, int]:
-        """What was not said, and what the disk took and did not take, if there is one."""
-        if not self._file:
-            return {"hints_unsaid": self._relay.unsaid}
-        about = {"alerts_waiting": self._file.waiting, "alerts_lost": self._file.lost}
-        about["hints_unsaid"] = self._relay.unsaid
-        return {**about, "alert_file_failures": self._file.failures, "manager_pauses": self.servers.pauses}
+        """What was not said, and how it stands with the disk, if there is one."""
+        of_disk = self._disk.counters
+        pauses = {"manager_pauses": self.servers.pauses} if of_disk else {}
+        return {"hints_unsaid": self._relay.unsaid, **of_disk, **pauses}
 
     def lost(self, peer: Peer) -> None:
         """A connection is gone."""
@@ -271,33 +243,31 @@ class ManagerNode:
     def _commit_soon(self) -> None:
         if not self._is_committing:
             self._is_committing = True
-            asyncio.get_running_loop().call_later(RETRY_S if self._is_stuck else COMMIT_S, self._commit)
+            asyncio.get_running_loop().call_later(disk.RETRY_S if self._disk.is_stuck else COMMIT_S, self._commit)
 
     def _commit(self) -> bool:
         """Make durable what has come of messages, then tell it, then send what follows from it; whether it could."""
         self._is_committing = False
         self._gather()
-        if elapsed_s() < self._retry_at or not self._make_durable():
+        if not self._disk.sync():
             return False
         done, self._pending = self._pending, Output()
         self._tell(done.alerts)
-        self._mark()
+        self._disk.mark()
         acks, self._acks = self._acks, {}
         for to, message in [*acks.items(), *done.messages]:
             if to == EVERYBODY:
                 self.servers.broadcast(message)
             else:
                 self.servers.send(to, message)
-        self._compact()
+        self._disk.compact(self.manager.snapshot)
         self._hold_back()
         return True
 
     def _gather(self) -> None:
         """Let what has come of messages wait for the disk."""
         taken = self.manager.take()
-        if self._journal:
-            for each in taken.records:
-                self._journal.append(each)
+        self._disk.append(taken.records)
         self._pending.alerts += taken.alerts
         for to, message in taken.messages:
             if isinstance(message, Ack):
@@ -307,21 +277,15 @@ class ManagerNode:
         self._hold_back()
 
     @property
-    def _is_stuck(self) -> bool:
-        """Whether the disk has refused the journal or the alerts, the last time."""
-        return self._failed or bool(self._unwritten)
-
-    @property
     def _waiting_bytes(self) -> int:
         """What waits for the disk."""
-        alerts = self._file.waiting_bytes if self._file else 0
-        return (self._journal.pending if self._journal else 0) + alerts + _ALERT_BYTES * len(self._pending.alerts)
+        return self._disk.waiting_bytes + _ALERT_BYTES * len(self._pending.alerts)
 
     @property
     def _is_full(self) -> bool:
         """Whether as much waits for the disk as may."""
         is_much = self._waiting_bytes > WAITING_BYTES or len(self._pending.messages) > WAITING_MESSAGES
-        return self._is_stuck and is_much
+        return self._disk.is_stuck and is_much
 
     def _hold_back(self) -> None:
         """Take nothing from workers while too much waits; then give those that were turned away time to return."""
@@ -335,72 +299,6 @@ class ManagerNode:
             self.manager.start(elapsed_s())
             self.servers.resume()
 
-    def _make_durable(self) -> bool:
-        if self._journal is None:
-            return True
-        try:
-            self._journal.sync()
-        except JournalError as error:
-            if not self._failed:
-                log.error("%s", error)
-            self._failed, self._retry_at = True, elapsed_s() + RETRY_S
-            return False
-        if self._failed:
-            log.warning("the journal can be written again")
-        self._failed = False
-        return True
-
     def _tell(self, told: list[AlertRecord | AlertUpdate]) -> None:
-        if self._file is not None:
-            self._file.write([_line(each) for each in told])
-            self._note_error(self._file.error)
-        self._is_marked = self._is_marked and not told
+        self._disk.write(told)
         tell(told, self._outputs)
-
-    def _note_error(self, error: str) -> None:
-        """Say once that alerts cannot be written, and once that they can."""
-        if error and not self._unwritten:
-            log.error("alerts wait: %s", error)
-        elif self._unwritten and not error:
-            log.warning("alerts can be written again")
-        self._unwritten = error
-        self._retry_at = elapsed_s() + RETRY_S if error else self._retry_at
-
-    def _mark(self) -> None:
-        """Note in the journal that all alerts so far are written: the file may be moved away before the next start."""
-        if self._journal and self._file and not (self._is_marked or self._file.waiting):
-            self._journal.append(record.encode(record.Written()))
-            self._is_marked = True
-
-    def _compact(self) -> None:
-        """Let the journal begin anew when it has grown; not while an alert waits for a disk that takes it."""
-        waits = self._file is not None and self._file.waiting
-        is_due = elapsed_s() >= self._compact_at
-        if self._journal and self._journal.size > COMPACT_BYTES and not waits and is_due:
-            try:
-                self._journal.compact(self.manager.snapshot())
-            except JournalError as error:
-                self._compact_at = elapsed_s() + COMPACT_AGAIN_S
-                log.error("%s", error)
-
-
-def _line(told: AlertRecord | AlertUpdate) -> tuple[str, bytes]:
-    """An alert as the alert file has it, and its id there: that of an update is its own."""
-    line = msgspec.json.encode(told)
-    return (told.id if isinstance(told, AlertRecord) else f"{told.id} update"), line
-
-
-class _Line(msgspec.Struct):
-    event_type: str
-    id: str
-
-
-_decoder = msgspec.json.Decoder(_Line)
-
-
-def _id_of(line: bytes) -> str | None:
-    try:
-        read = _decoder.decode(line)
-    except msgspec.MsgspecError:
-        return None
-    return read.id if read.event_type == "alert" else f"{read.id} update"

@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from sensor.cluster.messages import Refused, Status, StatusRequest, Welcome
+from sensor.node import disk as disk_module
 from sensor.node import manager as module
 from tests.cluster.nodes import running, speaking, switched_off, until
 from tools.simulated_disk import SimulatedDisk
@@ -15,8 +16,8 @@ from tools.simulated_disk import SimulatedDisk
 def disk(monkeypatch):
     """What the manager takes for its folder."""
     made = SimulatedDisk()
-    monkeypatch.setattr(module, "Folder", lambda path: made)
-    monkeypatch.setattr(module, "RETRY_S", 0.05)
+    monkeypatch.setattr(disk_module, "Folder", lambda path: made)
+    monkeypatch.setattr(disk_module, "RETRY_S", 0.05)
     return made
 
 
@@ -31,7 +32,7 @@ def restarted(disk, monkeypatch):
     async def run():
         survivor = disk.after_crash(survives=0)
         survivor.room = None
-        monkeypatch.setattr(module, "Folder", lambda path: survivor)
+        monkeypatch.setattr(disk_module, "Folder", lambda path: survivor)
         async with running("state") as node, speaking(node) as worker:
             await until(lambda: worker.last(Welcome), "a welcome")
             return worker.last(Welcome).sequence
@@ -78,7 +79,7 @@ def test_a_welcome_acknowledges_nothing_that_is_not_durable(disk, monkeypatch):
 
     def restarted_knows():
         survivor = disk.after_crash(survives=0)
-        journal = module.Journal(survivor)
+        journal = disk_module.Journal(survivor)
         return sum(b"applied" in each for each in journal.open().records)
 
     asyncio.run(run())
@@ -94,7 +95,7 @@ def test_nothing_more_is_taken_from_workers_when_too_much_waits_and_nobody_is_cu
             await until(lambda: worker.last(Welcome), "a welcome")
             fill(disk)
             worker.say(switched_off("a", 1))
-            await until(lambda: node._failed, "the manager to notice")
+            await until(lambda: node._disk.is_stuck, "the manager to notice")
             worker.say(*(switched_off("a", n) for n in range(2, 2001)))
             await until(lambda: node.servers.is_paused, "the manager to take no more")
             before, pings = node._waiting_bytes, worker.pings
@@ -146,17 +147,17 @@ def test_alerts_that_cannot_be_written_wait_and_it_is_said_once(disk, caplog):
             append = disk.append
 
             def refuse(name, data):
-                if name == module.ALERTS:
+                if name == disk_module.ALERTS:
                     append(name, data[:1])
                     raise OSError(28, "No space left on device")
                 append(name, data)
 
             disk.append = refuse
             worker.say(*(switched_off("a", n) for n in range(1, 4)))
-            await until(lambda: node._file.failures > 3, "the file to be tried again and again")
+            await until(lambda: node._disk._file.failures > 3, "the file to be tried again and again")
             worker.say(*(switched_off("a", n) for n in range(4, 7)))
             disk.append = append
-            await until(lambda: worker.acknowledged == 6 and not node._file.waiting, "all to be written")
+            await until(lambda: worker.acknowledged == 6 and not node._disk._file.waiting, "all to be written")
 
     with caplog.at_level(logging.WARNING, "sensor"):
         asyncio.run(run())

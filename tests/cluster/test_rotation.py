@@ -10,7 +10,7 @@ import pytest
 
 from sensor.cluster.alert_file import AlertFile
 from sensor.cluster.disk import Folder
-from sensor.node import manager as module
+from sensor.node import disk as disk_module
 from tests.cluster.nodes import running, speaking, switched_off, until
 from tests.cluster.test_alert_file import alert, identify
 
@@ -149,14 +149,14 @@ def told(*paths):
 @pytest.mark.parametrize("ends", ["in order", "in a crash"])
 def test_a_manager_that_begins_anew_tells_nothing_again_that_is_in_a_file_that_was_moved_away(tmp_path, ends):
     state, moved = tmp_path / "state", tmp_path / "alerts.jsonl.1"
-    path = state / module.ALERTS
+    path = state / disk_module.ALERTS
 
     async def first():
         async with running(state) as node, speaking(node) as a, speaking(node, "b") as b:
             a.say(switched_off("a", 1))
             b.say(switched_off("b", 1))
             await until(lambda: len(told(path)) == 2, "two alerts")
-            await until(lambda: not node._waiting_bytes and node._is_marked, "all to be durable")
+            await until(lambda: not node._waiting_bytes and node._disk._is_marked, "all to be durable")
             path.rename(moved)
             if ends == "in a crash":
                 shutil.copytree(state, tmp_path / "crashed")
@@ -164,12 +164,12 @@ def test_a_manager_that_begins_anew_tells_nothing_again_that_is_in_a_file_that_w
     async def second(found):
         async with running(found) as node, speaking(node, "c") as c:
             c.say(switched_off("c", 1))
-            await until(lambda: told(found / module.ALERTS), "a third alert")
+            await until(lambda: told(found / disk_module.ALERTS), "a third alert")
 
     asyncio.run(first())
     found = tmp_path / "crashed" if ends == "in a crash" else state
     asyncio.run(second(found))
-    ids = told(moved, found / module.ALERTS)
+    ids = told(moved, found / disk_module.ALERTS)
     assert len(ids) == len(set(ids)) == 3
 
 
@@ -178,14 +178,14 @@ def test_a_manager_that_crashed_before_it_wrote_an_alert_tells_it(tmp_path):
 
     async def first():
         async with running(state) as node, speaking(node) as a:
-            node._file._flush = lambda: False  # the process has only so long to live
+            node._disk._file._flush = lambda: False  # the process has only so long to live
             a.say(switched_off("a", 1))
-            await until(lambda: node._file.waiting and not node._pending.alerts, "an alert")
+            await until(lambda: node._disk._file.waiting and not node._pending.alerts, "an alert")
             shutil.copytree(state, tmp_path / "crashed")
 
     async def second():
         async with running(tmp_path / "crashed"):
-            assert len(told(tmp_path / "crashed" / module.ALERTS)) == 1
+            assert len(told(tmp_path / "crashed" / disk_module.ALERTS)) == 1
 
     asyncio.run(first())
     asyncio.run(second())
