@@ -117,12 +117,14 @@ def serve(settings: list[Settings], control: socket.socket) -> None:
             who = asking[descriptor]
             data, descriptors = _receive(who)
             if data == _ADMIT and descriptors and who is control:
-                another = socket.socket(fileno=descriptors[0])
+                another = socket.socket(fileno=descriptors.pop())
                 asking[another.fileno()] = another
             elif len(data) == 1 and data[0] < len(settings):
                 settings[data[0]] = _open(settings[data[0]], who)
             else:  # gone, or none of those that may ask
                 asking.pop(descriptor).close()
+            for each in descriptors:  # nobody asked for them
+                os.close(each)
 
 
 def _receive(who: socket.socket) -> tuple[bytes, list[int]]:

@@ -85,7 +85,7 @@ class LocalCluster:
         if self._node is None or not self._is_ready or self._shared is None:
             return
         with self._shared.user.acting() if self._shared.user else contextlib.nullcontext():  # as the workers will
-            settings = reloaded(load, self._settings)
+            settings = reloaded(load, self._settings, is_led=True)
         if settings is None:
             return
         self._settings = settings

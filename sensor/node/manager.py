@@ -36,6 +36,7 @@ from sensor.node.disk import Disk
 from sensor.node.output import Output as Writer
 from sensor.node.output import summarise, tell
 from sensor.node.relay import Relay
+from sensor.node.reload import say_that_they_hold
 from sensor.node.servers import Servers
 from sensor.outputs.summary import Summary
 
@@ -239,6 +240,7 @@ class ManagerNode:
         self.manager = Manager(settings.make(), before.workers, early=self._early, settings=self._cluster)
         self.manager.follow(before)
         self.manager.start(elapsed_s())
+        say_that_they_hold(settings)
 
     def _commit_soon(self) -> None:
         if not self._is_committing:

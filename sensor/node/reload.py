@@ -19,7 +19,7 @@ def reloaded(
 ) -> Settings | None:
     """What to go on with; None, which is said with the reason: with what there is.
 
-    `is_led`: another process has read them too, and said so. `accepts`: whether the manager would take them.
+    `is_led`: who asks says when they hold, or another process does. `accepts`: whether the manager would take them.
 
     Options of flows hold for the table of connections that there is, and stay.
     """
@@ -35,5 +35,10 @@ def reloaded(
     if settings.flows != present.flows:
         log.warning("options of flows stay as they are until the sensor is started anew")
     if not is_led:
-        log.warning("the settings were read again: %s", ", ".join(each.name for each in settings.detections))
+        say_that_they_hold(settings)
     return replace(settings, flows=present.flows, sketch_key=present.sketch_key)
+
+
+def say_that_they_hold(settings: Settings) -> None:
+    """Say that no packet is judged by the settings before any more."""
+    log.warning("the settings were read again: %s", ", ".join(each.name for each in settings.detections))

@@ -150,9 +150,12 @@ def test_who_is_admitted_shares_the_frames_and_nobody_else_can_be_let_in_by_it(w
         series = [live.blocks() for live in lives]
         while sum(live.counters["kernel_packets"] for live in lives) < 200:
             assert all(len(next(blocks).frames) >= 0 for blocks in series)
+        held = Path(f"/proc/{asking._process.pid}/fd")
+        before = len(list(held.iterdir()))
         third = Opener(other.admit(), ["near"])  # it says that it lets someone in, and is cut off
         with contextlib.closing(third), pytest.raises(CaptureError):
             third(Settings("near"))
+        assert len(list(held.iterdir())) == before - 1  # nor is what it sent kept
 
 
 @pytest.mark.parametrize("request_", [b"\x01", b"\xff", b"admit", b"\x00\x00", b"x" * 100])

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from tests.lab.wire import PCAPS, udp, wait_for, wire  # noqa: F401 - a fixture
 from tests.replaying import ROOT, replay
 
-PATIENCE_S = 60.0
+PATIENCE_S, WATCHDOG_S = 60.0, 120.0
 ABOUT = ("detection", "kind", "src", "dst", "port", "threshold")
 
 
@@ -45,11 +46,14 @@ def listening(wire, *arguments):  # noqa: F811
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
         )
+    watchdog = threading.Timer(WATCHDOG_S, process.kill)  # so that no test waits for ever for what is not said
+    watchdog.start()
     try:
         line = process.stderr.readline()
         assert "listening on" in line, line + process.stderr.read()
         yield process
     finally:
+        watchdog.cancel()
         if process.poll() is None:
             process.kill()
         process.communicate()
