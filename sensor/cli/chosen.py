@@ -60,7 +60,7 @@ def detection_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--settings",
             "settings_file",
             metavar="FILE.toml",
-            help="Read such settings from a file; those of the command line go first.",
+            help="Read such settings from a file; those given here too win.",
         ),
         click.option(
             "--set",
