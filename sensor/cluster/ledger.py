@@ -179,6 +179,7 @@ class Ledger:
             replays=joined.replays,
             is_late=joined.is_late,
             started=joined.started,
+            goes_on=joined.goes_on,
         )
         member.version = joined.version
         if member.gap is not None:

@@ -166,7 +166,7 @@ class Manager:
             others = membership.members.values()
             is_late = any(each.position != NOWHERE for each in others if each is not member)
             about = hello.name, hello.incarnation, hello.sequence, hello.replays, hello.version
-            self._do(record.Joined(*about, is_late, hello.started))
+            self._do(record.Joined(*about, is_late, hello.started, hello.goes_on))
         member.applied = max(member.applied, hello.sequence - 1)  # what it holds no more was acknowledged
         if member.is_up:  # views that wait for what was asked of its last connection would wait in vain
             self.lost(hello.name, now)

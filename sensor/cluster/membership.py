@@ -68,8 +68,9 @@ class Member:
         replays: bool,
         is_late: bool = False,
         started: int | None = None,
+        goes_on: bool = False,
     ) -> None:
-        """Go on with a later incarnation, whose first numbered message is `sequence`.
+        """Go on with a later incarnation, whose first numbered message is `sequence`; `goes_on`: it counts on.
 
         Of one that was awaited from the start and `is_late`, or says that it `started` (ns) with something before it,
         all that it might have seen before is lost.
@@ -83,11 +84,11 @@ class Member:
                 self.to_begin = list(sumstats)
             if started is not None:
                 self.to_begin = list(sumstats)
-        if not replays and (self.incarnation >= 0 or is_late):
+        if not (replays or goes_on):
             self.before = self.before + self.counts
         self.is_again = replays and (self.is_again or self.incarnation >= 0)
         self.started = started
-        self.counts = Counts()
+        self.counts = self.counts if goes_on else Counts()
         if replays:
             self.position = NOWHERE
         self.incarnation, self.replays, self.applied = incarnation, replays, sequence - 1
@@ -127,9 +128,12 @@ class Membership:
         return sorted(name for name, member in self.members.items() if not member.has_left)
 
     def follow(self, other: "Membership") -> None:
-        """Count on from what processes saw that are gone; those that go on count for themselves."""
+        """Count on from what the members saw; one that goes on counts for itself as soon as it is heard."""
         for name in self.members.keys() & other.members.keys():
-            self.members[name].before = other.members[name].before
+            self.members[name].before, self.members[name].counts = (
+                other.members[name].before,
+                other.members[name].counts,
+            )
 
     def admit(self, name: str, now: float) -> Member:
         """The member of that name, which joins if it was none."""

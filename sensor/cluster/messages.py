@@ -74,6 +74,8 @@ class Hello(_Message, frozen=True):
     """Its input can be read again from the start, so nothing is lost with it."""
     started: int | None = None
     """The packet time (ns) at which it began to observe what cannot be read again; None: before all epochs."""
+    goes_on: bool = False
+    """It counts on from its last incarnation, as its settings were read again."""
 
 
 class Welcome(_Message, frozen=True):

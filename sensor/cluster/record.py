@@ -23,6 +23,8 @@ class Joined(msgspec.Struct, frozen=True, tag="joined"):
     """Others had come some way when it was first heard of."""
     started: int | None
     """The packet time (ns) at which it began to observe; None: before all epochs."""
+    goes_on: bool = False
+    """It counts on from its last incarnation."""
 
 
 class Applied(msgspec.Struct, frozen=True, tag="applied"):

@@ -78,7 +78,8 @@ class InMemory:
 class Reporter:
     """Tells the manager what the SumStats of one worker come to. `members` is how many observe.
 
-    `started` is the packet time (ns) at which it begins, where what was before cannot be read.
+    `started` is the packet time (ns) at which it begins, where what was before cannot be read. `goes_on`: its counts go
+    on from those of the incarnation before.
     """
 
     def __init__(
@@ -93,8 +94,9 @@ class Reporter:
         members: int = 1,
         replays: bool = False,
         started: int | None = None,
+        goes_on: bool = False,
     ) -> None:
-        self._started = started
+        self._started, self._goes_on = started, goes_on
         self.run = 0
         """How often the clock had begun anew before what is open."""
         self.name, self.incarnation, self._replays = name, incarnation, replays
@@ -127,7 +129,8 @@ class Reporter:
         """What to say first on every connection."""
         self._is_welcome = False
         first = self._acknowledged + 1
-        return Hello(self.name, "worker", version, digest, self.incarnation, first, self._replays, self._started)
+        about = self.incarnation, first, self._replays, self._started, self._goes_on
+        return Hello(self.name, "worker", version, digest, *about)
 
     def ended(self, end: EpochEnd, run: int = 0) -> None:
         """An epoch is over: hold its results, group by group. `run`: how often the clock had begun anew."""

@@ -46,6 +46,7 @@ class Worker:
         replays: bool = False,
         settings: ClusterSettings | None = None,
         held: Held | None = None,
+        goes_on: bool = False,
     ) -> None:
         settings = settings or ClusterSettings()
         self.name, self._share, self._is_replayed = name, share, origin is None
@@ -63,6 +64,7 @@ class Worker:
             held=held,
             members=members,
             replays=replays,
+            goes_on=goes_on,
         )
         self._decoder, self._clock = Decoder(), PacketClock()
         self._flows = FlowTable(

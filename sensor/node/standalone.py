@@ -84,15 +84,22 @@ class Standalone:
         before[0].conclude()
         tell(self._bus.exchange(), self._outputs)
         self._settings = settings
-        self._worker, self._manager = self._make(settings)
+        self._worker, self._manager = self._make(settings, goes_on=True)
         self._worker.follow(before[0])
         self._manager.follow(before[1])
         self._bus = InProcessBus(self._worker, self._manager)
 
-    def _make(self, settings: Settings) -> tuple[Worker, Manager]:
+    def _make(self, settings: Settings, *, goes_on: bool = False) -> tuple[Worker, Manager]:
         origin, members = 0 if self._is_live else None, int(self._early)
-        replays = not self._is_live
-        worker = Worker("worker-1", settings.make(), settings.flows, origin, members=members, replays=replays)
+        worker = Worker(
+            "worker-1",
+            settings.make(),
+            settings.flows,
+            origin,
+            members=members,
+            replays=not self._is_live,
+            goes_on=goes_on,
+        )
         return worker, Manager(settings.make(), [worker.name], early=self._early, is_local=True)
 
     def _view(self) -> View:

@@ -213,7 +213,14 @@ class WorkerNode:
         if self._worker is not None:
             return self._worker.hello(__version__, self._digest)
         return Hello(
-            self._place.name, "worker", __version__, self._digest, self._incarnation, 1, replays=self._place.replays
+            self._place.name,
+            "worker",
+            __version__,
+            self._digest,
+            self._incarnation,
+            1,
+            replays=self._place.replays,
+            goes_on=self._is_changing,
         )
 
     def _begin(self) -> Worker:
@@ -238,6 +245,7 @@ class WorkerNode:
             replays=self._place.replays,
             settings=self._cluster,
             held=self._spooled,
+            goes_on=self._is_changing,
         )
         worker.receive([welcome], elapsed_s())
         return worker

@@ -36,13 +36,14 @@ def hang_up(process):
 def test_other_settings_hold_from_then_on_and_no_packet_or_connection_is_lost(wire, kept, workers):
     frames = [(0.0, data) for _, data in frames_of("port-scan-syn")]
     kept.write_text('detections = ["port_scan"]\n[port_scan]\nports = 60000\n')
-    arguments = ["run", "-i", "near", "--json", "--settings", kept, "--capture-workers", workers]
+    arguments = ["run", "-i", "near", "--json", "--stats", "--settings", kept, "--capture-workers", workers]
     with listening(wire, *arguments) as process:
         play(wire, frames[:41])  # within a connection: a SYN, of which the answer is yet to come
         kept.write_text('detections = ["port_scan"]\n[port_scan]\nports = 20\n')
         assert hang_up(process) == "sensor: the settings were read again: port_scan\n"
         play(wire, frames[41:])
-        told = json.loads(process.stdout.readline())
+        while (told := json.loads(process.stdout.readline()))["event_type"] != "alert":
+            pass
         lines, errors = ended(process)
     whole = replay(PCAPS / "port-scan-syn.pcap").summary
     assert (told["detection"], told["threshold"]) == ("port_scan", 20)
