@@ -147,8 +147,10 @@ class Live:
 
     def _gather(self) -> None:
         """Let more come, as long as the block before is not long ago, there is room, and nothing else happens."""
-        while (left := self._given + _GATHER_S - elapsed_s()) > 0 and not self._poll(min(left, _LOOK_S), rings=False):
+        while (left := self._given + _GATHER_S - elapsed_s()) > 0:
             if any(tap.ring is not None and tap.ring.is_filling for tap in self.taps):
+                return
+            if self._poll(min(left, _LOOK_S), rings=False):
                 return
 
     def _wait(self) -> bool:

@@ -30,8 +30,9 @@ def test_what_comes_after_a_while_is_given_at_once(wire, monkeypatch):
 
 @pytest.mark.parametrize("frames", [15, 9])
 def test_a_ring_of_which_a_quarter_waits_is_taken_from_at_once(wire, monkeypatch, frames):
-    """Two blocks of eight, of five frames each, and the one after them; not so with one less."""
+    """Two blocks of eight, of five frames each, and the one after them; not so with one less. Not even for a look."""
     monkeypatch.setattr(live_module, "_GATHER_S", LONG_S if frames == 15 else 0.3)
+    monkeypatch.setattr(live_module, "_LOOK_S", LONG_S)
     with wire.live(ring=Geometry(1 << 13, 8)) as live:
         blocks = blocks_of(live)
         wire.send([udp(0)])
