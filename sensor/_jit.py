@@ -86,8 +86,8 @@ def _load(load: Callable[..., Any], signature: Any, target: Any) -> Any:
         return None
 
 
-def _compile(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    options: dict[str, Any] = {"boundscheck": True, "nogil": True, "error_model": "numpy"}
+def _compile(kernel: Callable[..., Any], allocates: bool) -> Callable[..., Any]:
+    options: dict[str, Any] = {"boundscheck": True, "nogil": True, "error_model": "numpy", "_nrt": allocates}
     try:
         compiled: Callable[..., Any] = numba.njit(cache=True, **options)(kernel)
     except RuntimeError:  # no directory is writable for the cache: compile in each process instead
@@ -105,35 +105,14 @@ def _interpret(kernel: Callable[..., Any]) -> Callable[..., Any]:
     return interpreted
 
 
-def _borrowing() -> Callable[..., Any]:
-    from numba.core import cgutils
-    from numba.extending import intrinsic
-    from numba.np import arrayobj
+def njit(kernel: Callable[..., Any] | None = None, *, allocates: bool = False) -> Callable[..., Any]:
+    """Compile a kernel, or leave it plain Python where that cannot be done; results are the same.
 
-    make_array: Any = arrayobj.make_array
-    null: Any = cgutils.get_null_value
-
-    @intrinsic
-    def uncounted(typing: Any, array: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            view = make_array(signature.args[0])(context, builder, args[0])
-            view.meminfo = null(view.meminfo.type)
-            return view._getvalue()
-
-        return array(array), build
-
-    borrowed: Callable[..., Any] = uncounted
-    return borrowed
-
-
-borrow: Callable[..., Any] = _borrowing() if COMPILED else lambda array: array
-"""Within a kernel: the same array, without counting who uses it, so that passing it on to other kernels costs nothing.
-
-Numba counts with atomic instructions at each call: a quarter of the flow table's time. Whoever calls the kernel keeps
-the array alive; a kernel must not return what it has borrowed.
-"""
-
-
-def njit(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a kernel, or leave it plain Python where that cannot be done; results are the same."""
-    return _compile(kernel) if COMPILED else _interpret(kernel)
+    A kernel works on what it is given. It makes no array, sorts none, assigns none to another, and returns none, not
+    even a view: Numba refuses to compile what does. So it need not count who holds an array, as it otherwise does at
+    each call and each view, with atomic instructions: half of the decoder's time, a fifth of the flow table's. A kernel
+    that `allocates` may do all that but return an array, and is counted.
+    """
+    if kernel is None:
+        return functools.partial(njit, allocates=allocates)
+    return _compile(kernel, allocates) if COMPILED else _interpret(kernel)

@@ -57,7 +57,7 @@ def hash_words(key, words):
     return v0 ^ v1 ^ v2 ^ v3
 
 
-@njit
+@njit(allocates=True)
 def hash_rows(key, words, hashes):
     """Hash each row of uint64 words (shape (n, w)) as `hash_words` does, into `hashes` (uint64, (n,)).
 

@@ -32,6 +32,28 @@ def test_a_kernel_gives_the_same_where_it_cannot_be_compiled():
     assert (compiled[1], interpreted[1]) == ("True", "False")
 
 
+def test_a_kernel_may_not_make_an_array_unless_it_says_so_and_may_return_none():
+    """As nothing is counted, either would be a use of memory that is free."""
+    code = """
+import numba, numpy as np
+from sensor._jit import njit
+def fill(n):
+    total = 0
+    for each in np.ones(n, np.int64):
+        total += each
+    return total
+def rest(array):
+    return array[1:]
+print(njit(allocates=True)(fill)(3))
+for kernel, given in ((fill, 3), (rest, np.ones(3))):
+    try:
+        njit(kernel)(given)
+    except numba.core.errors.NumbaError:
+        print("refused")
+"""
+    assert run(code).split() == ["3", "refused", "refused"]
+
+
 def test_a_kernel_is_compiled_once_and_then_found(tmp_path):
     first, second = (run(NUMBA_CACHE_DIR=str(tmp_path)).split()[2] for _ in range(2))
     assert int(first) > 0

@@ -31,7 +31,8 @@ def walk_frames(data, frames, rows, packets, words, pieces, found, weirds, refus
     """
     for k in range(rows.shape[0]):
         words[rows[k], :] = 0
-        row, frame = packets[rows[k]], _captured(data, frames[k])
+        at = frames[k]["offset"]
+        row, frame = packets[rows[k]], data[at : at + np.int64(frames[k]["caplen"])]  # no read can leave them
         _head(row, frames[k])
         layer = by_linktype(frames[k]["linktype"])
         end = max(np.int64(row["wirelen"]), frame.shape[0])
@@ -54,7 +55,8 @@ def walk_datagrams(data, frames, rows, packets, pieces, weirds):
     The payload's offset is then that of the frame's end: its bytes are not all in the frame.
     """
     for k in range(rows.shape[0]):
-        row, frame = packets[rows[k]], _captured(data, frames[k])
+        at = frames[k]["offset"]
+        row, frame = packets[rows[k]], data[at : at + np.int64(frames[k]["caplen"])]  # no read can leave them
         before = row["weird"]
         row["kind"] = Kind.IP
         row["payload_len"] = frame.shape[0]
@@ -68,12 +70,6 @@ def walk_datagrams(data, frames, rows, packets, pieces, weirds):
             _stop(row, layer - STOP)
         row["payload"] = row["caplen"]
         count(row["weird"] & ~before, weirds)
-
-
-@njit
-def _captured(data, frame):
-    """The bytes of a frame and no others: no read can leave them."""
-    return data[frame["offset"] : frame["offset"] + np.int64(frame["caplen"])]
 
 
 @njit

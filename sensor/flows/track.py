@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sensor._jit import borrow, njit
+from sensor._jit import njit
 from sensor.flows.event import Event
 from sensor.flows.flow import (
     ATTEMPTED,
@@ -313,9 +313,6 @@ def _look_ahead(flows, index, state, packets, tags):
 @njit
 def track(flows, holes, index, lists, out, state, tags, packets, now, start):
     """Process packets from row `start` on; return why it stopped, and the row to go on with, which is not done yet."""
-    flows, index, lists, out = borrow(flows), borrow(index), borrow(lists), borrow(out)
-    tags, packets = borrow(tags), borrow(packets)
-    holes = borrow(holes)
     first = block = start
     for i in range(start, packets.shape[0]):
         if i == block:

@@ -156,7 +156,7 @@ def _keep(rows, entries, width, size, first_class, state, words, book, start):
     return rows.shape[0]
 
 
-@njit
+@njit(allocates=True)
 def _collect(rows, state, words, width, out):
     """Fill `out` with the entries of each row, ascending, one row after the other: heaps, taken apart from the end."""
     entry = np.empty(width, np.uint64)

@@ -21,7 +21,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from sensor._jit import borrow, njit
+from sensor._jit import njit
 from sensor.hash import hash_rows, hash_words
 from sensor.sumstats.arena import NO_BLOCK, REFUSED, ArenaColumn, give, take
 from sensor.sumstats.calculation import (
@@ -213,7 +213,6 @@ def _used_of_line(words, start, value):
 @njit
 def _free_word(words, block, size_class, value):
     """Where a new hash belongs in a block of hashes; -1: it is there. There is always an empty word."""
-    words = borrow(words)
     line = _own_line(value, size_class)
     used = _used_of_line(words, block + line, value)
     while used == _LINE:
@@ -225,7 +224,6 @@ def _free_word(words, block, size_class, value):
 @njit
 def _add_exact(field, value, words, book):
     """Add a hash to a row that may hold one more; 0, or what `take` says instead of a block."""
-    words, book = borrow(words), borrow(book)
     number = np.int64(field["number"])
     if number < 2:
         if number == 0:
@@ -249,7 +247,6 @@ def _add_exact(field, value, words, book):
 @njit
 def _enlarge(field, size_class, words, book):
     """Move the hashes of a row to a block of that class; give it, or what `take` says instead."""
-    words, book = borrow(words), borrow(book)
     block = _blank_room(field, size_class, words, book)
     if block < 0:
         return block
@@ -270,7 +267,6 @@ def _held(words, block, slot):
 @njit
 def _slot(words, block, size_class, entry, spread):
     """The slot of the entry of the same index, or the empty one where it belongs; there is always an empty one."""
-    words = borrow(words)
     mask = (2 << size_class) - 1
     slot = _home(entry >> _6, size_class, spread) << 1
     while True:
@@ -283,7 +279,6 @@ def _slot(words, block, size_class, entry, spread):
 @njit
 def _put(words, block, size_class, entry, spread):
     """Put an entry where it belongs, unless one of greater rank is there; give by how many entries there are more."""
-    words = borrow(words)
     slot = _slot(words, block, size_class, entry, spread)
     held = _held(words, block, slot)
     if entry > held:
@@ -308,7 +303,6 @@ def _hash_at(field, place, words):
 @njit
 def _to_sparse(field, size_class, words, book, spread):
     """Turn a row's hashes into entries, or give its entries more room; give its block, or what `take` says instead."""
-    words, book = borrow(words), borrow(book)
     block, number = _blank_room(field, size_class, words, book), 0
     if block < 0:
         return block
@@ -373,7 +367,6 @@ def _registers_class(bits):
 @njit
 def _to_dense(field, words, book, bits):
     """Turn a row's hashes or entries into registers; give its block, or what `take` says instead."""
-    words, book = borrow(words), borrow(book)
     block = _blank_room(field, _registers_class(bits), words, book)
     if block < 0:
         return block
@@ -396,7 +389,6 @@ def _to_dense(field, words, book, bits):
 @njit
 def _leave_exact(field, words, book, bits, spread):
     """Turn a row's hashes into what follows on them at so many bits."""
-    words, book = borrow(words), borrow(book)
     if bits - 4 >= _FIRST_SPARSE:
         return _to_sparse(field, _FIRST_SPARSE, words, book, spread)
     return _to_dense(field, words, book, bits)
@@ -405,7 +397,6 @@ def _leave_exact(field, words, book, bits, spread):
 @njit
 def _add_entry(field, entry, words, book, bits, spread):
     """Add an entry to a row that is sparse or dense; False: there is no room yet, and nothing has changed."""
-    words, book = borrow(words), borrow(book)
     if _phase(field) == SPARSE:
         block, size_class = _block(field), _size_class(field)
         is_full = field["number"] == _most_entries(size_class)
@@ -426,7 +417,6 @@ def _add_entry(field, entry, words, book, bits, spread):
 @njit
 def _add(field, value, words, book, bits, spread):
     """Add a hash to a row; False: there is no room yet, and nothing has changed."""
-    words, book = borrow(words), borrow(book)
     phase = _phase(field)
     if phase == SPARSE:
         return _add_entry(field, _entry(value), words, book, bits, spread)
@@ -513,8 +503,6 @@ def _update(start, rows, applies, hashes, state, words, book, bits, spread, plac
 
     Return how many are done: the next finds no room until the arena has grown.
     """
-    rows, hashes, state, words, book = borrow(rows), borrow(hashes), borrow(state), borrow(words), borrow(book)
-    applies, places, after = borrow(applies), borrow(places), borrow(after)
     for begin in range(start, rows.shape[0], places.shape[0]):
         end = min(begin + places.shape[0], rows.shape[0])
         own, given = rows[begin:end], hashes[begin:end]
@@ -559,7 +547,6 @@ def _merge_cells(field, phase, cells, words, book, bits, spread):
 @njit
 def _merge(start, rows, phases, flags, ends, cells, state, words, book, bits, spread):
     """Merge from the `start`-th row on; `ends` is where the cells of each end. Return how many are done."""
-    state, words, book, cells = borrow(state), borrow(words), borrow(book), borrow(cells)
     for j in range(start, rows.shape[0]):
         if rows[j] < 0:
             continue
@@ -571,7 +558,7 @@ def _merge(start, rows, phases, flags, ends, cells, state, words, book, bits, sp
     return rows.shape[0]
 
 
-@njit
+@njit(allocates=True)
 def _collect(rows, state, words, ends, cells):
     """Fill `cells` with what each row holds, in ascending order: hashes, entries in pairs, or registers."""
     for j in range(rows.shape[0]):

@@ -23,7 +23,7 @@ from sensor.sumstats.calculation import Arrays, Batch, Column, Setting, Value, r
 from sensor.sumstats.least import Least, LeastColumn, arrived, by_key, checked_flat
 
 
-@njit
+@njit(allocates=True)
 def _draw(key, rows, ts, applies, elements, state, owners, entries):
     """Fill `entries` with (priority, element), and `owners` with the row: -1 if that is above its bar already."""
     width = elements.shape[1]

@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sensor._jit import borrow, njit
+from sensor._jit import njit
 from sensor.hash import hash_rows, hash_words
 from sensor.sumstats.arena import GROW, NO_BLOCK, REFUSED, ArenaColumn, give, take
 from sensor.sumstats.calculation import (
@@ -343,7 +343,6 @@ def _read_ahead(slots, spread, state, rows, hashes):
 @njit
 def _update(key, words, slots, book, state, capacities, rows, applies, values, width, hashes, after, start):
     """Take observations from `start` on, and note the greatest count of each row; return where it had to stop."""
-    key, words, slots, book, values = borrow(key), borrow(words), borrow(slots), borrow(book), borrow(values)
     watch, is_weighted = after.shape[0] > 0, values.shape[1] > width
     for i in range(start, rows.shape[0]):
         if rows[i] < 0:
@@ -456,7 +455,8 @@ def _unite(words, slots, spread, field, floor, elements, counts, epsilons, hashe
             count, epsilon = np.int64(words[entry + width]), np.int64(words[entry + width + 1])
         else:
             at, count, epsilon = n, own_floor, own_floor
-            union[at] = elements[i]
+            for w in range(width):
+                union[at, w] = elements[i, w]
             n += 1
         union_counts[at] = _sum(count, counts[i])
         union_epsilons[at] = _sum(epsilon, epsilons[i])
@@ -478,7 +478,7 @@ def _make_room(words, book, field, n, capacities):
     return block != GROW
 
 
-@njit
+@njit(allocates=True)
 def _merge(key, words, slots, book, state, capacities, rows, floors, ends, entries, hashes, union, start):
     """Merge summaries into rows from `start` on; return where it had to stop.
 
