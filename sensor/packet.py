@@ -5,6 +5,8 @@ from enum import IntEnum
 
 import numpy as np
 
+from sensor._jit import njit
+
 FRAME = np.dtype(
     [
         ("ts", "i8"),  # ns since the epoch, UTC, as captured
@@ -107,3 +109,15 @@ PACKET = np.dtype(
 PROTO_ICMP, PROTO_TCP, PROTO_UDP, PROTO_ICMPV6, PROTO_SCTP = 1, 6, 17, 58, 132
 
 FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+
+
+@njit
+def tally(packets):
+    """Of some PACKET rows, one at least: how many are decoded, bytes on the wire, the earliest time and the latest."""
+    decoded, size = 0, 0
+    first = last = packets[0]["ts"]
+    for packet in packets:
+        decoded += packet["refused"] == 0
+        size += np.int64(packet["wirelen"])
+        first, last = min(first, packet["ts"]), max(last, packet["ts"])
+    return decoded, size, first, last

@@ -15,7 +15,7 @@ from sensor.detection import Detection
 from sensor.detection.feed import EpochEnded, Faults, Feed
 from sensor.flows import Event, FlowOptions, FlowTable
 from sensor.flows.share import keep_share
-from sensor.packet import FULL_BLOCK, Block
+from sensor.packet import FULL_BLOCK, Block, tally
 from sensor.sumstats import EpochEnd, SumStats
 
 _PATIENCE = 65536
@@ -197,14 +197,15 @@ class Worker:
         return dict(counts)
 
     def _count(self, own: np.ndarray) -> None:
+        if not len(own):
+            return
         counted = self._counts
+        decoded, size, first, last = map(int, tally(own))
         counted.packets_read += len(own)
-        counted.packets_decoded += int(np.count_nonzero(own["refused"] == 0))
-        counted.bytes += int(own["wirelen"].sum(dtype=np.int64))
-        if len(own):
-            first, last = int(own["ts"].min()), int(own["ts"].max())
-            counted.first_ts = first if counted.first_ts is None else min(first, counted.first_ts)
-            counted.last_ts = last if counted.last_ts is None else max(last, counted.last_ts)
+        counted.packets_decoded += decoded
+        counted.bytes += size
+        counted.first_ts = first if counted.first_ts is None else min(first, counted.first_ts)
+        counted.last_ts = last if counted.last_ts is None else max(last, counted.last_ts)
 
     def _advance(self, packets: np.ndarray, *, more: bool, final: bool = False) -> None:
         now, restarts = self._clock.advance(packets["ts"], final=final)
