@@ -116,3 +116,37 @@ def njit(kernel: Callable[..., Any] | None = None, *, allocates: bool = False) -
     if kernel is None:
         return functools.partial(njit, allocates=allocates)
     return _compile(kernel, allocates) if COMPILED else _interpret(kernel)
+
+
+def _prefetching() -> Callable[..., Any]:
+    from llvmlite import ir
+    from numba.core import types
+    from numba.extending import intrinsic
+    from numba.np import arrayobj
+
+    make_array: Any = arrayobj.make_array
+    byte, number = ir.IntType(8), ir.IntType(32)
+    hint = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), number, number, number])
+    to_read, keep, is_data = (ir.Constant(number, each) for each in (0, 3, 1))
+
+    @intrinsic
+    def prefetched(typing: Any, array: Any, at: Any, offset: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            view = make_array(signature.args[0])(context, builder, args[0])
+            where = builder.add(builder.mul(args[1], view.itemsize), args[2])
+            where = builder.gep(builder.bitcast(view.data, byte.as_pointer()), [where])
+            function = builder.module.declare_intrinsic("llvm.prefetch", [where.type], hint)
+            builder.call(function, [where, to_read, keep, is_data])
+            return context.get_dummy_value()
+
+        return types.none(array, types.intp, types.intp), build
+
+    return prefetched
+
+
+prefetch: Callable[..., Any] = _prefetching() if COMPILED else lambda array, at, offset: None
+"""Within a kernel: have memory bring the cache line of array[at], so many bytes after its beginning, without waiting.
+
+What some dozens of rows will need is asked for before the first of them is worked on, so that memory is waited for once
+and not row by row. The array has no gaps. It is a hint, which reads nothing: no place is out of bounds for it.
+"""

@@ -54,6 +54,24 @@ for kernel, given in ((fill, 3), (rest, np.ones(3))):
     assert run(code).split() == ["3", "refused", "refused"]
 
 
+def test_what_is_asked_for_beforehand_may_lie_anywhere_and_changes_nothing():
+    code = """
+import numpy as np
+from sensor._jit import njit, prefetch
+def ask(array, at, offset):
+    prefetch(array, at, offset)
+    return array.sum()
+for kind in (np.uint8, np.int64, [("a", "i8"), ("b", "i8")]):
+    array = np.ones(4, kind)
+    if array.dtype.names:
+        array = array["a"]
+    for at, offset in ((0, 0), (3, 1), (4, 0), (-1, 0), (1 << 62, 0), (0, -(1 << 40))):
+        assert njit(ask)(array, at, offset) == 4
+print("fine")
+"""
+    assert run(code).split() == run(code, NUMBA_DISABLE_JIT="1").split() == ["fine"]
+
+
 def test_a_kernel_is_compiled_once_and_then_found(tmp_path):
     first, second = (run(NUMBA_CACHE_DIR=str(tmp_path)).split()[2] for _ in range(2))
     assert int(first) > 0

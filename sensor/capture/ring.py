@@ -10,7 +10,7 @@ import struct
 
 import numpy as np
 
-from sensor._jit import njit
+from sensor._jit import njit, prefetch
 from sensor.capture.af_packet import LINKTYPE_ETHERNET, PACKET_STATISTICS, SOL_PACKET, Geometry, Opened
 from sensor.capture.bpf import CELLS, attach, drop_all
 from sensor.capture.bpf_run import judge
@@ -40,18 +40,19 @@ COUNTERS = (
 that was in the ring has been taken."""
 KERNEL, DROPS, FREEZES, DELIVERED, FILTERED, MALFORMED, BYTES = range(7)
 
+BLOCK, AT, LEFT = range(3)
+"""Where a ring is walked: the block, the address of its next header, and the frames left in it."""
+
 
 @njit
 def fetch(data, begin, end):
-    """Bring bytes into the cache, all in a row, which memory is quick at: header by header, each tells where the next
-    one is, and it is waited for. Return their sum, a line's first byte each, lest the compiler leave it out.
+    """Have bytes brought into the cache, all in a row, which memory is quick at.
 
-    On frames of 345 bytes, walk and decode of a packet take 139 ns with it and 210 without.
+    Header by header, each tells where the next one is, and is waited for: on frames of 345 bytes the walk takes 97 ns
+    a packet, and 57 with this.
     """
-    total = 0
     for at in range(begin, end, _CACHE_LINE):
-        total += data[at]
-    return total
+        prefetch(data, at, 0)
 
 
 @njit
@@ -105,6 +106,44 @@ def _put_tag_back(data, start, caplen, snaplen, tpid, tci):
     return start - _TAG, min(caplen + _TAG, max(snaplen, caplen))
 
 
+@njit
+def walk_blocks(data, halves, words, block_bytes, ready, where, snaplen, given, frames, tagged):
+    """Fill FRAME rows with the frames of up to `ready` blocks, which the kernel has handed over, from `where` on.
+
+    `where` (int64, by BLOCK, AT and LEFT) is a block, its next header and the frames left in it; it is moved on.
+    Return (rows, malformed frames, rows in `tagged`, blocks that have ended). For the rest, see `walk_block`.
+    """
+    n = malformed = tags = ended = 0
+    while ended < ready and n < frames.shape[0]:
+        begin = where[BLOCK] * block_bytes
+        if not where[LEFT]:
+            head = begin >> 2
+            where[AT], where[LEFT] = begin + np.int64(words[head + _FIRST]), np.int64(words[head + _PACKETS])
+            length = np.int64(words[head + _LENGTH])
+            if length < where[LEFT] * _SHORT:
+                fetch(data, begin, begin + min(length, block_bytes))
+        n, where[AT], where[LEFT], bad, more = walk_block(
+            data,
+            halves,
+            words,
+            begin,
+            begin + block_bytes,
+            where[AT],
+            where[LEFT],
+            snaplen,
+            given,
+            frames,
+            n,
+            tagged[tags:],
+        )
+        malformed += bad
+        tags += more
+        if not where[LEFT]:
+            ended += 1
+            where[BLOCK] = (where[BLOCK] + 1) % (data.shape[0] // block_bytes)
+    return n, malformed, tags, ended
+
+
 class Ring:
     """The frames of one opened socket."""
 
@@ -123,9 +162,9 @@ class Ring:
         self._memory = np.zeros(CELLS, np.int64)
         self._tagged = np.empty(0, np.int64)
         self._counts = counts
-        self._block = self._at = self._left = 0
+        self._where = np.zeros(3, np.int64)
         self._waiting = 0
-        self._done: list[int] = []
+        self._ended = 0  # blocks before that one, which are the kernel's again with the next `take`
 
     @property
     def waiting(self) -> int:
@@ -136,8 +175,7 @@ class Ring:
     @property
     def is_filling(self) -> bool:
         """Whether a quarter of it, or more, waits to be taken."""
-        ahead = (self._block + self._geometry.blocks // 4) % self._geometry.blocks
-        return bool(self._words[(ahead * self._geometry.block_bytes >> 2) + _STATUS] & _USER)
+        return self._is_ready(int(self._where[BLOCK]) + self._geometry.blocks // 4)
 
     def take(self, frames: np.ndarray) -> np.ndarray:
         """Fill FRAME rows with the next frames, without waiting, and return the rows filled.
@@ -148,12 +186,21 @@ class Ring:
         self.read_statistics()
         if len(self._tagged) < len(frames):
             self._tagged = np.empty(len(frames), np.int64)
-        n = tags = 0
-        while n < len(frames) and self._next_block():
-            n, more = self._walk(frames, n, tags)
-            tags += more
-        self._counts[DELIVERED] += n
-        self._waiting -= n
+        n, malformed, tags, self._ended = walk_blocks(
+            self.data,
+            self._halves,
+            self._words,
+            self._geometry.block_bytes,
+            self._ready(len(frames)),
+            self._where,
+            self._snaplen,
+            self._given,
+            frames,
+            self._tagged,
+        )
+        self._counts[MALFORMED] += malformed
+        self._counts[DELIVERED] += n + malformed
+        self._waiting -= n + malformed
         found = self._select(frames[:n], self._tagged[:tags])
         self._counts[BYTES] += int(found["caplen"].sum())
         return found
@@ -176,54 +223,30 @@ class Ring:
         self.socket.close()
         self._mapping.close()
 
-    def _next_block(self) -> bool:
-        """Whether there are frames left in the current block, after going on to the next one where it has ended.
+    def _ready(self, packets: int) -> int:
+        """How many blocks are ours in a row, as far as they are needed for so many packets, and one more.
 
-        The status is read here, long before a compiled kernel looks at what it stands for, lest they be swapped.
+        That is read here, long before a compiled kernel looks at what it stands for, lest they be swapped.
         """
-        while not self._left:
-            start = self._block * self._geometry.block_bytes >> 2
-            if len(self._done) == self._geometry.blocks or not self._words[start + _STATUS] & _USER:
-                return False
-            self._left = int(self._words[start + _PACKETS])
-            self._at = (start << 2) + int(self._words[start + _FIRST])
-            if not self._left:
-                self._finish_block()
-            elif (length := int(self._words[start + _LENGTH])) < self._left * _SHORT:
-                fetch(self.data, start << 2, (start << 2) + min(length, self._geometry.block_bytes))
-        return True
+        first, ready = int(self._where[BLOCK]), 0
+        packets += int(self._words[self._head(first) + _PACKETS])  # of which some may be taken already
+        while packets > 0 and ready < self._geometry.blocks and self._is_ready(first + ready):
+            packets -= int(self._words[self._head(first + ready) + _PACKETS])
+            ready += 1
+        return ready
 
-    def _walk(self, frames: np.ndarray, n: int, tags: int) -> tuple[int, int]:
-        begin = self._block * self._geometry.block_bytes
-        n, self._at, self._left, malformed, more = walk_block(
-            self.data,
-            self._halves,
-            self._words,
-            begin,
-            begin + self._geometry.block_bytes,
-            self._at,
-            self._left,
-            self._snaplen,
-            self._given,
-            frames,
-            n,
-            self._tagged[tags:],
-        )
-        self._counts[MALFORMED] += malformed
-        self._counts[DELIVERED] += malformed
-        self._waiting -= malformed
-        if not self._left:
-            self._finish_block()
-        return n, more
+    def _is_ready(self, block: int) -> bool:
+        return bool(self._words[self._head(block) + _STATUS] & _USER)
 
-    def _finish_block(self) -> None:
-        self._done.append(self._block)
-        self._block = (self._block + 1) % self._geometry.blocks
+    def _head(self, block: int) -> int:
+        """The first word of a block, counted on after the last one."""
+        return block % self._geometry.blocks * self._geometry.block_bytes >> 2
 
     def _release(self) -> None:
-        for block in self._done:
-            self._words[(block * self._geometry.block_bytes >> 2) + _STATUS] = _KERNEL
-        self._done.clear()
+        first = int(self._where[BLOCK]) - self._ended
+        for block in range(first, first + self._ended):
+            self._words[self._head(block) + _STATUS] = _KERNEL
+        self._ended = 0
 
     def _select(self, frames: np.ndarray, tagged: np.ndarray) -> np.ndarray:
         """Those frames that the filter takes: the kernel left to us the ones from which it took a tag."""

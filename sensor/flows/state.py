@@ -55,7 +55,6 @@ STATE = np.dtype(
         ("touched", "i8"),  # slots ever used
         ("free", "i8"),  # first free slot below those, -1 where there is none
         ("holes_made", "u8"),
-        ("looked_at", "i8"),  # no meaning: it keeps the reads ahead from being optimised away
         *((name, "i8") for name in COUNTERS + WEIRDS),
     ],
     align=True,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sensor._jit import njit
+from sensor._jit import njit, prefetch
 from sensor.flows.event import Event
 from sensor.flows.flow import (
     ATTEMPTED,
@@ -69,6 +69,7 @@ _IN_ORDER = (
 )
 
 _MANY = 0xFFFF_FFFF
+_LINE = 64  # bytes of a cache line; a flow has two, and lies on three
 
 
 @njit
@@ -284,30 +285,30 @@ def _is_of_flow(packet):
 
 @njit
 def _look_ahead(flows, index, state, packets, tags):
-    """Hash the packets' five-tuples into `tags`, and read what they will need, so that cache misses overlap.
+    """Hash the packets' five-tuples into `tags`, and ask for what they will need, so that cache misses overlap.
 
     Without it each packet waits for memory several times, one after the other: 1.8 instead of 3.2 million packets/s
-    where 100,000 flows come in random order. It only reads; it does not matter that what it read may change.
+    where 100,000 flows come in random order. It does not matter that what it read may change.
     """
-    mask, total = index.shape[0] - 1, 0
+    mask = index.shape[0] - 1
     for i in range(packets.shape[0]):
         packet = packets[i]
         tags[i] = tag_of(state["secret"], key_of(packet)) if _is_of_flow(packet) else 0
-    for i in range(packets.shape[0]):
-        total += index[tags[i] & mask]
+        prefetch(index, tags[i] & mask, 0)
     for i in range(packets.shape[0]):
         slot = (index[tags[i] & mask] & SLOT) - 1
         if slot >= 0:
-            total += flows[slot]["last"] + np.int64(flows[slot]["list"])
+            prefetch(flows, slot, 0)
+            prefetch(flows, slot, _LINE)
+            prefetch(flows, slot, 2 * _LINE - 1)
     for i in range(packets.shape[0]):
         slot = (index[tags[i] & mask] & SLOT) - 1
         if slot >= 0:
             before, after = np.int64(flows[slot]["before"]), np.int64(flows[slot]["after"])
             if before >= 0:
-                total += np.int64(flows[before]["after"])
+                prefetch(flows, before, _LINE)
             if after >= 0:
-                total += np.int64(flows[after]["after"])
-    state["looked_at"] = total
+                prefetch(flows, after, _LINE)
 
 
 @njit

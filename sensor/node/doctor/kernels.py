@@ -34,7 +34,7 @@ class Kernels:
         """Run them."""
         if COMPILED:
             warm_up()
-            kernel: Any = ring.walk_block
+            kernel: Any = ring.walk_blocks
             return cls(True, kernel.stats.cache_path, compiled_now())
         is_disabled = os.environ.get(_DISABLE, "0") not in ("", "0")
         has_numba = importlib.util.find_spec("numba") is not None

@@ -9,7 +9,7 @@ from sensor.capture.af_packet import LINKTYPE_ETHERNET, Settings, geometry
 from sensor.capture.fault import CaptureError
 from sensor.capture.interfaces import counters
 from sensor.capture.live import Live
-from sensor.capture.ring import fetch, walk_block
+from sensor.capture.ring import walk_blocks
 from sensor.clock import elapsed_s
 from sensor.decode import Decoder
 from sensor.node.doctor.check import Check, State
@@ -81,8 +81,8 @@ def warm_up() -> None:
     """Load the kernels that a look takes, or compile them, before time runs."""
     frames, words = np.zeros(1, FRAME), np.zeros(64, np.uint32)
     data = words.view(np.uint8)
-    fetch(data, 0, 0)
-    walk_block(data, words.view(np.uint16), words, 0, 0, 0, 0, 0, frames, frames, 0, np.zeros(1, np.int64))
+    where = np.zeros(3, np.int64)
+    walk_blocks(data, words.view(np.uint16), words, data.size, 0, where, 0, frames, frames, np.zeros(1, np.int64))
     Decoder().decode(Block((data,), frames))
 
 
