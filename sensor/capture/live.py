@@ -55,7 +55,7 @@ class Live:
         self._watch, self._wait_s = watch, wait_s
         self._stopping = False
         self._looked = elapsed_s()
-        self._given = -_GATHER_S
+        self._given, self._is_more = -_GATHER_S, False
         with contextlib.ExitStack() as stack:
             self.taps: list[Tap] = []
             for number, each in enumerate(settings):
@@ -75,7 +75,8 @@ class Live:
         """
         rows = np.zeros((len(self.taps), max(1, size // len(self.taps))), FRAME)
         while not self._stopping:
-            self._gather()
+            if not self._is_more:
+                self._gather()
             block = self._take(rows)
             if len(block.frames):
                 self._given = elapsed_s()
@@ -139,6 +140,7 @@ class Live:
     def _take(self, rows: np.ndarray) -> Block:
         """What has come, without waiting."""
         found = [tap.take(mine) for tap, mine in zip(self.taps, rows, strict=True)]
+        self._is_more = any(len(each) == rows.shape[1] for each in found)
         frames = found[0]
         if len(found) > 1:
             frames = np.concatenate(found)

@@ -46,6 +46,18 @@ def test_a_ring_of_which_a_quarter_waits_is_taken_from_at_once(wire, monkeypatch
         assert took < SOON_S if frames == 15 else took >= 0.3
 
 
+@pytest.mark.parametrize("frames", [10, 11])
+def test_more_than_a_full_block_is_given_at_once(wire, monkeypatch, frames):
+    monkeypatch.setattr(live_module, "_GATHER_S", LONG_S)
+    monkeypatch.setattr(live_module, "_LOOK_S", LONG_S)
+    with wire.live() as live:
+        wire.send([udp(i) for i in range(frames)])
+        wait_for(lambda: live.taps[0].ring.waiting >= frames)
+        blocks, started = blocks_of(live, size=5), time.monotonic()
+        assert [len(next(blocks).frames) for _ in range(-(-frames // 5))] == [5, 5, 1][: -(-frames // 5)]
+    assert time.monotonic() - started < SOON_S
+
+
 def test_stop_does_not_wait_for_more(wire, monkeypatch):
     monkeypatch.setattr(live_module, "_GATHER_S", LONG_S)
     with wire.live() as live:
