@@ -1,7 +1,7 @@
 """The opener: a small process that keeps CAP_NET_RAW and nothing else, and opens rings for those without privilege.
 
 It opens what it was told at its start, in whatever state the interfaces are by then, as often as it is asked: a request
-is the number of one of those settings, and the answer brings the socket's descriptor (unix(7), SCM_RIGHTS). It reads no
+says which of those settings by number, and the answer brings the socket's descriptor (unix(7), SCM_RIGHTS). It reads no
 packet. It ends when nobody is left to ask. `python -m sensor.capture.opener` is the process, `Opener` who asks it.
 """
 
@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ PATIENCE_S = 10.0
 """How long an answer may take."""
 _ANSWER_MAX = 4096
 _ADMIT = b"admit"
+_REQUEST = struct.Struct("=II")
+"""The number of the request, which the answer repeats, and of the settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Order:
 class _Answer(msgspec.Struct):
     """What became of a request; the descriptor comes with it where there is no error."""
 
+    request: int
     error: str = ""
     is_absent: bool = False
     """There is no such interface, now."""
@@ -56,6 +60,7 @@ class Opener:
         self, asking: socket.socket, interfaces: Sequence[str], process: "subprocess.Popen[bytes] | None" = None
     ) -> None:
         self._asking, self._interfaces, self._process = asking, list(interfaces), process
+        self._requests = 0
         asking.settimeout(PATIENCE_S)
 
     @classmethod
@@ -79,20 +84,30 @@ class Opener:
 
     def __call__(self, settings: Settings) -> Opened:
         """A ring on an interface; CaptureError says why that cannot be, OSError ENODEV that there is no interface."""
-        name = settings.interface
+        self._requests += 1
         try:
-            self._asking.send(bytes([self._interfaces.index(name)]))
-            data, descriptors, _, _ = socket.recv_fds(self._asking, _ANSWER_MAX, 1)
+            self._asking.send(_REQUEST.pack(self._requests, self._interfaces.index(settings.interface)))
+            answer, descriptors = self._answer(settings.interface)
         except OSError as error:
-            raise CaptureError(f"{name}: the process that opens interfaces does not answer: {error}") from error
-        if not data:
-            raise CaptureError(f"{name}: the process that opens interfaces is gone; start the sensor anew")
-        answer = msgspec.json.decode(data, type=_Answer)
+            reason = f"{settings.interface}: the process that opens interfaces does not answer: {error}"
+            raise CaptureError(reason) from error
         if answer.is_absent:
             raise OSError(errno.ENODEV, answer.error)
         if answer.error:
             raise CaptureError(answer.error)
         return Opened(socket.socket(fileno=descriptors[0]), settings, answer.linktype, answer.group)
+
+    def _answer(self, name: str) -> tuple[_Answer, list[int]]:
+        """The answer to the last request; those that come too late for an earlier one are passed over."""
+        while True:
+            data, descriptors, _, _ = socket.recv_fds(self._asking, _ANSWER_MAX, 1)
+            if not data:
+                raise CaptureError(f"{name}: the process that opens interfaces is gone; start the sensor anew")
+            answer = msgspec.json.decode(data, type=_Answer)
+            if answer.request == self._requests:
+                return answer, descriptors
+            for each in descriptors:
+                os.close(each)
 
     def admit(self) -> socket.socket:
         """A socket for another process that may ask too: the argument for its `Opener`."""
@@ -119,8 +134,9 @@ def serve(settings: list[Settings], control: socket.socket) -> None:
             if data == _ADMIT and descriptors and who is control:
                 another = socket.socket(fileno=descriptors.pop())
                 asking[another.fileno()] = another
-            elif len(data) == 1 and data[0] < len(settings):
-                settings[data[0]] = _open(settings[data[0]], who)
+            elif len(data) == _REQUEST.size and (asked := _REQUEST.unpack(data))[1] < len(settings):
+                request, number = asked
+                settings[number] = _open(settings[number], request, who)
             else:  # gone, or none of those that may ask
                 asking.pop(descriptor).close()
             for each in descriptors:  # nobody asked for them
@@ -129,23 +145,23 @@ def serve(settings: list[Settings], control: socket.socket) -> None:
 
 def _receive(who: socket.socket) -> tuple[bytes, list[int]]:
     try:
-        data, descriptors, _, _ = socket.recv_fds(who, len(_ADMIT), 1)
+        data, descriptors, _, _ = socket.recv_fds(who, _REQUEST.size + 1, 1)  # one that is longer shows
     except ConnectionError:
         return b"", []
     return data, descriptors
 
 
-def _open(settings: Settings, asked_by: socket.socket) -> Settings:
+def _open(settings: Settings, request: int, asked_by: socket.socket) -> Settings:
     """Open a ring and hand it over; the settings for the next one, which has to find the others of its group."""
     try:
         opened = open_ring(settings)
     except (CaptureError, OSError) as error:
         is_absent = isinstance(error, OSError) and error.errno == errno.ENODEV
         text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        _send(asked_by, _Answer(text, is_absent), [])
+        _send(asked_by, _Answer(request, text, is_absent), [])
         return settings
     with opened.socket:
-        _send(asked_by, _Answer(linktype=opened.linktype, group=opened.group), [opened.socket.fileno()])
+        _send(asked_by, _Answer(request, linktype=opened.linktype, group=opened.group), [opened.socket.fileno()])
     if settings.fanout is None:
         return settings
     return replace(settings, fanout=replace(settings.fanout, group=opened.group))

@@ -53,11 +53,11 @@ def opener_of(pid):
 
 
 @contextlib.contextmanager
-def opener(wire, **settings):
-    """An opener process as nobody, in the wire's namespace."""
+def opener(wire, *interfaces, **settings):
+    """An opener process as nobody, in the wire's namespace: for near, if no others are named."""
     with wire.host.inside():
-        each = [Settings(**({"interface": "near", "ring": ROOMY, "retire_ms": 5} | settings))]
-        asking = Opener.start(each, NOBODY)
+        each = {"ring": ROOMY, "retire_ms": 5} | settings
+        asking = Opener.start([Settings(name, **each) for name in interfaces or ["near"]], NOBODY)
     with contextlib.closing(asking):
         yield asking
 
@@ -158,7 +158,7 @@ def test_who_is_admitted_shares_the_frames_and_nobody_else_can_be_let_in_by_it(w
         assert len(list(held.iterdir())) == before - 1  # nor is what it sent kept
 
 
-@pytest.mark.parametrize("request_", [b"\x01", b"\xff", b"admit", b"\x00\x00", b"x" * 100])
+@pytest.mark.parametrize("request_", [b"\0", b"admit", bytes(7), bytes(4) + b"\1\0\0\0", bytes(9), b"x" * 100])
 def test_what_is_no_request_ends_the_connection_and_harms_no_other(wire, request_):
     with opener(wire) as asking:
         stranger = asking.admit()
@@ -170,12 +170,35 @@ def test_what_is_no_request_ends_the_connection_and_harms_no_other(wire, request
 
 
 def test_that_there_is_no_interface_is_told_as_such_and_what_else_is_wrong_in_words(wire):
-    with opener(wire, interface="none0") as asking, pytest.raises(OSError, match="no such interface") as told:
+    with opener(wire, "none0") as asking, pytest.raises(OSError, match="no such interface") as told:
         asking(Settings("none0"))
     assert told.value.errno == errno.ENODEV
     huge = replace(ROOMY, blocks=1 << 30)
     with opener(wire, ring=huge) as asking, pytest.raises(CaptureError, match="make it smaller"):
         asking(Settings("near"))
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(wire):
+    with opener(wire, "near", "none0") as asking:
+        held = Path("/proc/self/fd")
+        before = len(list(held.iterdir()))
+        asking._asking.settimeout(0.1)
+        os.kill(asking._process.pid, signal.SIGSTOP)
+        for name in ("near", "none0"):
+            with pytest.raises(CaptureError, match="does not answer"):
+                asking(Settings(name))
+        os.kill(asking._process.pid, signal.SIGCONT)
+        asking._asking.settimeout(PATIENCE_S)
+        for _ in range(2):
+            with asking(Settings("near")).socket:
+                assert len(list(held.iterdir())) == before + 1
+            with pytest.raises(OSError, match="no such interface"):
+                asking(Settings("none0"))
+
+
+def test_an_opener_may_have_any_number_of_interfaces(wire):
+    with opener(wire, *(f"none{number}" for number in range(300)), "near") as asking:
+        asking(Settings("near")).socket.close()
 
 
 def test_an_opener_ends_when_who_asked_is_gone_and_not_by_signals_for_them(wire):
