@@ -1,7 +1,7 @@
 """Hands out `njit`, the one way in which this package compiles a kernel.
 
 With Numba the kernel is compiled with bounds checks (memory stays safe whatever a packet claims; measured cost on the
-decoder: 12 -> 10 million packets/s), without the GIL, and cached on disk. Where Numba is missing, or may not compile
+decoder: 16 -> 14 million packets/s), without the GIL, and cached on disk. Where Numba is missing, or may not compile
 (systemd's MemoryDenyWriteExecute), or `NUMBA_DISABLE_JIT=1`, the same functions run as plain Python: slow but right,
 and `COMPILED` says so.
 """

