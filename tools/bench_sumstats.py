@@ -282,7 +282,7 @@ def _aim(secret, shift, key, found):
     while n < found.shape[0]:
         key[1] += np.uint64(1)
         if (hash_words(secret, key) & np.uint64(2**32 - 1)) >> shift == 0:
-            found[n] = key
+            found[n, 0], found[n, 1] = key[0], key[1]
             n += 1
 
 
