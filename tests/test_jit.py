@@ -54,6 +54,21 @@ for kernel, given in ((fill, 3), (rest, np.ones(3))):
     assert run(code).split() == ["3", "refused", "refused"]
 
 
+def test_a_read_out_of_bounds_is_an_error_and_shows_nobody_elses_memory():
+    code = """
+import numpy as np
+from sensor._jit import njit
+def read(array, at):
+    return array[at]
+for at in (0, 2, 3, 1 << 40, -4):
+    try:
+        print(njit(read)(np.ones(3, np.int64), at))
+    except IndexError:
+        print("refused")
+"""
+    assert run(code).split() == ["1", "1", *["refused"] * 3]
+
+
 def test_what_is_asked_for_beforehand_may_lie_anywhere_and_changes_nothing():
     code = """
 import numpy as np
