@@ -11,6 +11,7 @@ from rich.text import Text
 from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.outputs.stats import Stats, Tally
 from sensor.outputs.summary import Summary
+from sensor.outputs.terminal import amount
 
 _ERASE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 
@@ -68,8 +69,8 @@ def sentence(record: Stats) -> str:
             f"dropped {record.ring_drops.rate:,.0f}/s in the ring and {record.nic_drops.rate:,.0f}/s by the card",
             *([f"{refused:,.0f}/s refused"] if refused else []),
             *([f"{dropped:,.0f}/s lost in queues"] if dropped else []),
-            f"{record.flows.total:,} flows",
-            f"{record.alerts.total:,} alerts",
+            amount(record.flows.total, "flow"),
+            amount(record.alerts.total, "alert"),
         ]
     )
 

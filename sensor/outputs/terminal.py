@@ -60,17 +60,22 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def amount(n: int, noun: str) -> str:
+    """So many of something, in words for people."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def _sentences(record: Summary) -> list[str]:
     refused = sum(record.refused.values())
     passed = record.counters.get("sumstats_passed_over", 0)
     lines = [
         f"{record.packets_read:,} packets read ({_bytes(record.bytes)}): "
         f"{record.packets_decoded:,} decoded, {refused:,} refused{_reasons(record.refused)}",
-        f"{record.flows:,} flows, {record.observations:,} observations"
+        f"{amount(record.flows, 'flow')}, {amount(record.observations, 'observation')}"
         + (f" ({passed:,} of what an alert stands for)" if passed else "")
-        + f", {_count(record.alerts, 'alert')}"
+        + f", {amount(record.alerts, 'alert')}"
         + (f" ({record.alerts_suppressed:,} repeats folded in)" if record.alerts_suppressed else "")
-        + f" from {_count(len(record.detections), 'detection')}",
+        + f" from {amount(len(record.detections), 'detection')}",
         f"{record.seconds:.2f} seconds, {record.packets_per_second:,.0f} packets/s",
     ]
     if record.capture_loss:
@@ -89,10 +94,6 @@ def _sentences(record: Summary) -> list[str]:
 def _reasons(counts: dict[str, int]) -> str:
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ": " + ", ".join(f"{name} {count:,}" for name, count in most) if most else ""
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def _bytes(n: int) -> str:
