@@ -108,10 +108,10 @@ def _interpret(kernel: Callable[..., Any]) -> Callable[..., Any]:
 def njit(kernel: Callable[..., Any] | None = None, *, allocates: bool = False) -> Callable[..., Any]:
     """Compile a kernel, or leave it plain Python where that cannot be done; results are the same.
 
-    A kernel works on what it is given. It makes no array, sorts none, assigns none to another, and returns none, not
-    even a view: Numba refuses to compile what does. So it need not count who holds an array, as it otherwise does at
-    each call and each view, with atomic instructions: half of the decoder's time, a fifth of the flow table's. A kernel
-    that `allocates` may do all that but return an array, and is counted.
+    A kernel works on what it is given. It makes no array, sorts none and assigns none to another: Numba refuses to
+    compile what does. Nor does it return one, not even a view or its argument, of which Numba refuses the most. So it
+    need not count who holds an array, as it otherwise does at each call and each view, with atomic instructions: half
+    of the decoder's time, a fifth of the flow table's. A kernel that `allocates` may do all that but return an array.
     """
     if kernel is None:
         return functools.partial(njit, allocates=allocates)

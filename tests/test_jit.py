@@ -1,5 +1,6 @@
 """Kernels give the same compiled and not, and what is compiled is found again, until a source changes."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -52,6 +53,35 @@ for kernel, given in ((fill, 3), (rest, np.ones(3))):
         print("refused")
 """
     assert run(code).split() == ["3", "refused", "refused"]
+
+
+def kernels(source):
+    """The functions of a module that are compiled."""
+    for each in ast.walk(ast.parse(source)):
+        if isinstance(each, ast.FunctionDef) and any("njit" in ast.unparse(by) for by in each.decorator_list):
+            yield each
+
+
+def may_return_an_array(kernel):
+    """Whether it returns a slice, or what it takes items or the shape of."""
+    used = [each.value for each in ast.walk(kernel) if isinstance(each, ast.Subscript | ast.Attribute)]
+    arrays = {each.id for each in used if isinstance(each, ast.Name)}
+    given = [each.value for each in ast.walk(kernel) if isinstance(each, ast.Return) and each.value]
+    parts = [part for each in given for part in (each.elts if isinstance(each, ast.Tuple) else [each])]
+    return any(
+        (isinstance(part, ast.Name) and part.id in arrays)
+        or (isinstance(part, ast.Subscript) and any(isinstance(inner, ast.Slice) for inner in ast.walk(part.slice)))
+        for part in parts
+    )
+
+
+def test_no_kernel_returns_an_array_as_nobody_would_count_who_holds_it():
+    """Numba lets an argument pass, and a view in a tuple."""
+    found = [(path, each) for path in ROOT.glob("sensor/**/*.py") for each in kernels(path.read_text())]
+    assert len(found) > 250
+    assert [(path.name, each.name) for path, each in found if may_return_an_array(each)] == []
+    for text in ("return a", "return a[1:], 1", "return 1, a", "return a[0:2, 3]"):
+        assert all(map(may_return_an_array, kernels(f"@njit\ndef f(a):\n    b = a[0]\n    {text}\n")))
 
 
 def test_a_read_out_of_bounds_is_an_error_and_shows_nobody_elses_memory():

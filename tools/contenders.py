@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def ran_ns(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def held_up(pids: Iterable[int]) -> Iterator[None]:
+def held_up(pids: Sequence[int]) -> Iterator[None]:
     """Processes stand still meanwhile."""
     try:
         for pid in pids:
@@ -135,11 +135,12 @@ def held_up(pids: Iterable[int]) -> Iterator[None]:
         yield
     finally:
         for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def busy_for(pids: Sequence[int]) -> float:
-    """How many seconds from now any of some processes has a core for most of the time."""
+    """How many seconds from now any of some processes has a core for most of the time, to 10 ms."""
     started = busy = last = time.monotonic()
     before = [ran_ns(pid) for pid in pids]
     while last - busy < REST_S and last - started < PATIENCE_S:

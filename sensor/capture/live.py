@@ -140,7 +140,7 @@ class Live:
     def _take(self, rows: np.ndarray) -> Block:
         """What has come, without waiting."""
         found = [tap.take(mine) for tap, mine in zip(self.taps, rows, strict=True)]
-        self._is_more = any(len(each) == rows.shape[1] for each in found)
+        self._is_more = any(tap.ring is not None and tap.ring.is_more for tap in self.taps)
         frames = found[0]
         if len(found) > 1:
             frames = np.concatenate(found)

@@ -151,6 +151,8 @@ class Ring:
         self._memory = np.zeros(CELLS, np.int64)
         self._tagged = np.empty(0, np.int64)
         self._counts = counts
+        self.is_more = False
+        """Whether the last `take` ended as its rows were full."""
         self._where = np.zeros(3, np.int64)
         self._waiting = 0
         self._ended = 0  # blocks before that one, which are the kernel's again with the next `take`
@@ -163,7 +165,7 @@ class Ring:
 
     @property
     def is_filling(self) -> bool:
-        """Whether a quarter of it, or more, waits to be taken."""
+        """Whether a quarter of it, or more, waits to be taken, or to be given back."""
         return self._is_ready(int(self._where[BLOCK]) + self._geometry.blocks // 4)
 
     def take(self, frames: np.ndarray) -> np.ndarray:
@@ -187,6 +189,7 @@ class Ring:
             frames,
             self._tagged,
         )
+        self.is_more = n == len(frames)
         self._counts[MALFORMED] += malformed
         self._counts[DELIVERED] += n + malformed
         self._waiting -= n + malformed

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensor.capture.ring import walk_block
+from sensor.capture.ring import AT, LEFT, walk_block, walk_blocks
+from sensor.capture.ring import BLOCK as NUMBER
 from sensor.packet import FRAME
 
 BLOCK, FIRST, DATA = 4096, 48, 96
@@ -104,3 +105,44 @@ def test_no_header_leads_out_of_its_block_or_loses_count(words, left, before, sn
     begin = before * BLOCK
     assert (frames["offset"] >= begin).all() and (frames["offset"] + frames["caplen"] <= begin + BLOCK).all()
     assert not data[:begin].any() and not data[begin + BLOCK :].any()
+
+
+def ring_of(blocks):
+    """A ring of such blocks, each a list of frames, the last of which is damaged where it is None."""
+    data = np.zeros(len(blocks) * BLOCK, np.uint8)
+    for number, frames in enumerate(blocks):
+        body = b"".join(
+            header(DATA + len(frame), frame) if frame is not None else header(0, FRAME_A, mac=51) for frame in frames
+        )
+        head = struct.pack("=6I", 1, 0, 1, len(frames), FIRST, FIRST + len(body)).ljust(FIRST) + body
+        data[number * BLOCK : number * BLOCK + len(head)] = np.frombuffer(head, np.uint8)
+    return data
+
+
+FRAMES = st.lists(st.integers(4, 40).map(lambda quarter: bytes([quarter]) * 4 * quarter), max_size=6)
+BLOCKS = st.tuples(FRAMES, st.booleans()).map(lambda each: each[0] + [None] * each[1])
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    blocks=st.lists(BLOCKS, min_size=1, max_size=4),
+    first=st.integers(0, 3),
+    rows=st.integers(1, 7),
+    ready=st.data(),
+)
+def test_blocks_are_walked_round_the_ring_however_few_are_ready_or_rows_there_are(blocks, first, rows, ready):
+    data, first = ring_of(blocks), first % len(blocks)
+    common, frames, tagged = np.zeros(1, FRAME), np.zeros(rows, FRAME), np.zeros(rows, np.int64)
+    where, found, bad, left = np.array([first, 0, 0]), [], 0, len(blocks)
+    while left:
+        some = ready.draw(st.integers(1, left))
+        n, malformed, _, ended = walk_blocks(
+            data, data.view("u2"), data.view("u4"), BLOCK, some, where, 262144, common, frames, tagged
+        )
+        assert ended <= some and (n == rows or ended == some)
+        found += bytes_of(frames[:n], data)
+        bad += malformed
+        left -= ended
+        assert where[NUMBER] == (first + len(blocks) - left) % len(blocks) and (where[LEFT] == 0 or where[AT] > 0)
+    in_order = [frame for block in blocks[first:] + blocks[:first] for frame in block]
+    assert found == [frame for frame in in_order if frame is not None] and bad == in_order.count(None)
