@@ -7,7 +7,8 @@ import pytest
 
 from sensor.capture import live as live_module
 from sensor.capture.af_packet import Geometry
-from tests.lab.wire import balanced, blocks_of, number, of_blocks, udp, wait_for, wire
+from sensor.capture.filter import Filter
+from tests.lab.wire import balanced, blocks_of, number, of_blocks, tagged, udp, wait_for, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 assert wire  # a fixture
@@ -44,6 +45,18 @@ def test_a_ring_of_which_a_quarter_waits_is_taken_from_at_once(wire, monkeypatch
         assert found >= min(frames, 10)
         took = time.monotonic() - started
         assert took < SOON_S if frames == 15 else took >= 0.3
+
+
+def test_a_block_that_was_full_before_the_filter_dropped_some_of_it_is_followed_at_once(wire, monkeypatch):
+    """Frames with a tag are judged once it is back."""
+    monkeypatch.setattr(live_module, "_GATHER_S", LONG_S)
+    monkeypatch.setattr(live_module, "_LOOK_S", LONG_S)
+    with wire.live(program=Filter("vlan 5").program(1)) as live:
+        wire.send([tagged(udp(i), 5 + (i == 2)) for i in range(10)])
+        wait_for(lambda: live.taps[0].ring.waiting >= 10)
+        blocks, started = blocks_of(live, size=5), time.monotonic()
+        assert [len(next(blocks).frames) for _ in range(2)] == [4, 5]
+    assert time.monotonic() - started < SOON_S
 
 
 @pytest.mark.parametrize("frames", [10, 11])
