@@ -109,13 +109,18 @@ def njit(kernel: Callable[..., Any] | None = None, *, allocates: bool = False) -
     """Compile a kernel, or leave it plain Python where that cannot be done; results are the same.
 
     A kernel works on what it is given. It makes no array, sorts none and assigns none to another: Numba refuses to
-    compile what does. Nor does it return one, not even a view or its argument, of which Numba refuses the most. So it
-    need not count who holds an array, as it otherwise does at each call and each view, with atomic instructions: half
-    of the decoder's time, a fifth of the flow table's. A kernel that `allocates` may do all that but return an array.
+    compile what does. Nor does it return one, not even a view or its argument: Numba refuses some of that, and a test
+    the rest. So nobody need count who holds an array, as Numba otherwise does at each call and each view, with atomic
+    instructions: half of the decoder's time, a quarter of the flow table's. A kernel that `allocates` may do all that
+    but return an array.
     """
     if kernel is None:
         return functools.partial(njit, allocates=allocates)
     return _compile(kernel, allocates) if COMPILED else _interpret(kernel)
+
+
+LINE = 64
+"""Bytes of a cache line."""
 
 
 def _prefetching() -> Callable[..., Any]:

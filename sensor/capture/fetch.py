@@ -1,8 +1,6 @@
 """Fetching: bytes in a row are asked for ahead of a walk over records, each of which tells where the next one is."""
 
-from sensor._jit import njit, prefetch
-
-_LINE = 64  # bytes of a cache line
+from sensor._jit import LINE, njit, prefetch
 
 
 @njit
@@ -14,5 +12,5 @@ def fetch(data, at, until):
     """
     while at < until:
         prefetch(data, at, 0)
-        at += _LINE
+        at += LINE
     return at

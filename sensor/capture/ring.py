@@ -29,7 +29,7 @@ _SHORT = 1024  # mean bytes of frames up to which it pays to fetch all of a bloc
 
 COUNTERS = (
     "kernel_packets",  # let through by the kernel's filter, lost ones included
-    "ring_drops",  # lost because the ring was full; now and then one where it nearly is (packet_rcv_has_room)
+    "ring_drops",  # lost because the ring was full, and now and then one where it nearly is
     "ring_freezes",  # how often it became full
     "packets_delivered",  # found in the ring
     "packets_filtered",  # of those, rejected once their VLAN tag was back (`Program.for_kernel`)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sensor._jit import njit, prefetch
+from sensor._jit import LINE, njit, prefetch
 from sensor.decode.layers import (
     DONE,
     FIRST_NETWORK,
@@ -29,7 +29,7 @@ def _look_ahead(data, frames):
     """The first two cache lines, where the headers are."""
     for k in range(frames.shape[0]):
         prefetch(data, frames[k]["offset"], 0)
-        prefetch(data, frames[k]["offset"], 64)
+        prefetch(data, frames[k]["offset"], LINE)
 
 
 @njit
@@ -45,7 +45,7 @@ def walk_frames(data, frames, rows, packets, words, pieces, found, weirds, refus
             _look_ahead(data, frames[k : k + _AHEAD])
         words[rows[k], :] = 0
         at = frames[k]["offset"]
-        row, frame = packets[rows[k]], data[at : at + np.int64(frames[k]["caplen"])]  # no read can leave them
+        row, frame = packets[rows[k]], data[at : at + np.int64(frames[k]["caplen"])]  # which no read can leave
         _head(row, frames[k])
         layer = by_linktype(frames[k]["linktype"])
         end = max(np.int64(row["wirelen"]), frame.shape[0])
@@ -69,7 +69,7 @@ def walk_datagrams(data, frames, rows, packets, pieces, weirds):
     """
     for k in range(rows.shape[0]):
         at = frames[k]["offset"]
-        row, frame = packets[rows[k]], data[at : at + np.int64(frames[k]["caplen"])]  # no read can leave them
+        row, frame = packets[rows[k]], data[at : at + np.int64(frames[k]["caplen"])]  # which no read can leave
         before = row["weird"]
         row["kind"] = Kind.IP
         row["payload_len"] = frame.shape[0]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sensor._jit import njit, prefetch
+from sensor._jit import LINE, njit, prefetch
 from sensor.flows.event import Event
 from sensor.flows.flow import (
     ATTEMPTED,
@@ -69,7 +69,6 @@ _IN_ORDER = (
 )
 
 _MANY = 0xFFFF_FFFF
-_LINE = 64  # bytes of a cache line; a flow has two, and lies on three
 
 
 @njit
@@ -299,16 +298,16 @@ def _look_ahead(flows, index, state, packets, tags):
         slot = (index[tags[i] & mask] & SLOT) - 1
         if slot >= 0:
             prefetch(flows, slot, 0)
-            prefetch(flows, slot, _LINE)
-            prefetch(flows, slot, 2 * _LINE - 1)
+            prefetch(flows, slot, LINE)
+            prefetch(flows, slot, 2 * LINE - 1)  # a flow has two lines, and lies on three
     for i in range(packets.shape[0]):
         slot = (index[tags[i] & mask] & SLOT) - 1
         if slot >= 0:
             before, after = np.int64(flows[slot]["before"]), np.int64(flows[slot]["after"])
             if before >= 0:
-                prefetch(flows, before, _LINE)
+                prefetch(flows, before, LINE)
             if after >= 0:
-                prefetch(flows, after, _LINE)
+                prefetch(flows, after, LINE)
 
 
 @njit

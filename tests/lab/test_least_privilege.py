@@ -198,7 +198,9 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(wire):
 
 def test_an_opener_may_have_any_number_of_interfaces(wire):
     with opener(wire, *(f"none{number}" for number in range(300)), "near") as asking:
-        asking(Settings("near")).socket.close()
+        opened = asking(Settings("near")).socket
+    with opened:
+        assert opened.getsockname()[0] == "near"
 
 
 def test_an_opener_ends_when_who_asked_is_gone_and_not_by_signals_for_them(wire):
