@@ -73,6 +73,11 @@ class Crossing:
         levels: np.ndarray = threshold.table[rule, : threshold.counts[rule], 0]
         return levels
 
+    @property
+    def threshold(self) -> float:
+        """The level that was reached; NaN: none."""
+        return float(self.levels[self.level]) if self.level >= 0 else np.nan
+
 
 @dataclass(frozen=True)
 class Silence:
@@ -233,7 +238,7 @@ class Alerter:
 
     def _alert(self, crossing: Crossing, handler: str, *epoch: Epoch) -> Alert | None:
         sumstat = crossing.judged.sumstat
-        seen = sumstat.seen(crossing.result, max(crossing.level, 0), crossing.value)
+        seen = sumstat.seen(crossing.result, max(crossing.level, 0), crossing.value, crossing.threshold)
         alert: Alert | None = getattr(crossing.judged.detection, handler)(crossing.key, seen, *epoch)
         if alert is not None:
             self._record(crossing, alert)  # so that what cannot be told is the handler's fault, and counted as that
@@ -277,7 +282,7 @@ class Alerter:
             port=getattr(key, "resp_p", None) if alert.port is None else alert.port,
             proto=alert.proto,
             value=_number(crossing.value) if is_crossing else None,
-            threshold=_number(float(crossing.levels[crossing.level])) if is_crossing else None,
+            threshold=_number(crossing.threshold) if is_crossing else None,
             sample=[each if isinstance(each, int | float) else str(each) for each in alert.sample],
             epoch=crossing.epoch,
             complete=crossing.complete,

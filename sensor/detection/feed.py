@@ -240,7 +240,7 @@ def _values(reducer: Reduction, piece: _Piece) -> np.ndarray:
 
 
 def _elements(reducer: Reduction, piece: _Piece, given: Any) -> np.ndarray:
-    """The words of a piece's elements, with their weights where the reducer weighs them."""
+    """The words of a piece's elements, with their weights or times where the reducer takes those."""
     columns = reducer.elements
     if isinstance(columns, ScalarElements):
         words = np.array([each.words() for each in given], np.uint64).reshape(-1, columns.words)
@@ -248,4 +248,4 @@ def _elements(reducer: Reduction, piece: _Piece, given: Any) -> np.ndarray:
         words = columns.read(piece.batch)
     else:
         words = columns.gather(given if isinstance(given, tuple | list) else (given,), len(piece.batch))
-    return words if reducer.weights is None else np.hstack([words, reducer.weights.read(piece.batch)])
+    return words if reducer.beside is None else np.hstack([words, reducer.beside.read(piece.batch)])

@@ -12,7 +12,7 @@ from sensor.events import Batch, nearest
 from sensor.sumstats import Reducer
 from sensor.sumstats.scalar import Observation
 
-_NOT_OPTIONS = {"name", "stream", "words", "is_weighted"}  # what the framework fills in itself
+_NOT_OPTIONS = {"name", "stream", "words", "is_weighted", "is_dated"}  # what the framework fills in itself
 
 
 class ScalarElements:
@@ -35,6 +35,8 @@ class Reduction:
     normalize_key: a function of the key's columns, as a named tuple, that gives them back as another key for this
     reducer alone: `lambda key: key._replace(orig_h=key.orig_h.network(24, 64))`.
     weight (TopK alone): a column of whole numbers, how much an observation counts.
+    when (Unique alone): a column, or a function of the batch, of times (int64 ns): each element keeps its earliest, so
+    that `reached(n)` of the result tells when the n-th came, and `until(ts)` how many had come by then.
     Other options are those of the calculation.
     """
 
@@ -48,10 +50,11 @@ class Reduction:
         where: Callable[[Batch], np.ndarray] | None = None,
         normalize_key: Callable[[Any], Any] | None = None,
         weight: Part | None = None,
+        when: Part | None = None,
         **options: Any,
     ) -> None:
-        self.stream, self.of, self.where, self.normalize_key, self.weight = stream, of, where, normalize_key, weight
-        self.options = options
+        self.stream, self.of, self.where, self.normalize_key = stream, of, where, normalize_key
+        self.weight, self.when, self.options = weight, when, options
         known = {each.name for each in fields(self.engine)}
         if unknown := set(options) - (known - _NOT_OPTIONS):
             name, near = sorted(unknown)[0], nearest(sorted(unknown)[0], known - _NOT_OPTIONS)
@@ -59,6 +62,8 @@ class Reduction:
             raise DetectionError(f"{type(self).__name__} has no option {name!r}; {hint}")
         if weight is not None and "is_weighted" not in known:
             raise DetectionError(f"{type(self).__name__} takes no weight")
+        if when is not None and "is_dated" not in known:
+            raise DetectionError(f"{type(self).__name__} takes no times")
         self.is_set = "words" in known
         if self.is_set and not self.parts and not isinstance(stream.key, ScalarKeys):
             raise DetectionError(f"{type(self).__name__} needs a value to look at: give the stream a value, or `of`")
@@ -69,8 +74,9 @@ class Reduction:
         looked_at = [column_of(each, self.stream.events, "value") for each in self.parts]
         if not self.is_set and (self.stream.events or self.of is not None):
             self._check_numbers(looked_at[:1])
-        if self.weight is not None:
-            self._check_numbers([column_of(each, self.stream.events, "weight") for each in parts_of(self.weight)])
+        for role, part in (("weight", self.weight), ("when", self.when)):
+            if part is not None:
+                self._check_numbers([column_of(each, self.stream.events, role) for each in parts_of(part)])
 
     def _check_numbers(self, columns: Sequence[Column]) -> None:
         for each in columns:
@@ -91,9 +97,12 @@ class Reduction:
         return Columns(self.parts, self.stream.events, "value")
 
     @cached_property
-    def weights(self) -> Columns | None:
-        """The column of weights."""
-        return None if self.weight is None else Columns(parts_of(self.weight), self.stream.events, "weight")
+    def beside(self) -> Columns | None:
+        """The column that follows an element's: of weights, or of times."""
+        for role, part in (("weight", self.weight), ("when", self.when)):
+            if part is not None:
+                return Columns(parts_of(part), self.stream.events, role)
+        return None
 
     @property
     def source(self) -> tuple[Stream, Callable[[Any], Any] | None]:
@@ -108,15 +117,17 @@ class Reduction:
     @property
     def words(self) -> int:
         """Words of what it takes of an observation; 0: a number."""
-        return self.elements.words + (self.weights is not None) if self.is_set else 0
+        return self.elements.words + (self.beside is not None) if self.is_set else 0
 
     def declare(self, name: str, stream: str) -> Reducer:
         """The engine's form of it."""
         options = dict(self.options)
         if self.is_set:
             options["words"] = self.elements.words
-        if self.weights is not None:
+        if self.weight is not None:
             options["is_weighted"] = True
+        if self.when is not None:
+            options["is_dated"] = True
         return self.engine(name, stream, **options)
 
 

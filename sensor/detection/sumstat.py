@@ -46,6 +46,8 @@ class Seen:
     """Which level of a series was reached."""
     value: float = float("nan")
     """What was compared with it."""
+    threshold: float = float("nan")
+    """The level that was reached, as it holds for this key; NaN where an epoch's result is told."""
 
     @property
     def span(self) -> str:
@@ -215,13 +217,15 @@ class SumStat:
                 mask[0] = value[0] = mask[0] | np.uint64(self.key.flags[name])
         return tuple(mask.tolist()), tuple(value.tolist())
 
-    def seen(self, result: Result, level: int = 0, value: float = float("nan")) -> Seen:
+    def seen(
+        self, result: Result, level: int = 0, value: float = float("nan"), threshold: float = float("nan")
+    ) -> Seen:
         """One key's result with the elements of its sets turned back into addresses, numbers and texts."""
         named: dict[str, Any] = dict(result.values)
         for name, reducer in self.reducers.items():
             if reducer.is_set:
                 named[name] = Elements(named[name], reducer.elements)
-        return Seen(result.begin, result.end, named, level, value)
+        return Seen(result.begin, result.end, named, level, value, threshold)
 
 
 class Elements:

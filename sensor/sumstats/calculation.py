@@ -192,12 +192,15 @@ class Reducer(ABC):
 
     calculation: ClassVar[str]
     """Zeek's name for it."""
-    flat: ClassVar[tuple[str, ...]] = ()
-    """Those arrays of its states that have no row a key: the items of all keys one after the other, `count` of each."""
     is_judged: ClassVar[bool] = True
     """Whether it has a number that a threshold can be compared with."""
     grows: ClassVar[bool] = False
     """Whether that number never falls, and that of a merge is at most the sum of the numbers merged."""
+
+    @property
+    def flat(self) -> tuple[str, ...]:
+        """Those of its arrays that have no row a key: the items of all keys one after the other, `count` of each."""
+        return ()
 
     @property
     def element_words(self) -> int:

@@ -24,6 +24,7 @@ from sensor.detection import (
     Detection,
     DetectionError,
     First,
+    HllUnique,
     Key,
     Last,
     Max,
@@ -225,6 +226,44 @@ def test_topk_weighs_by_the_column_of_its_weight(every):
     assert count - epsilon <= weights[heaviest] <= count
 
 
+def before(batch):
+    """Two seconds before it happened, at the odd ports."""
+    return batch.ts - 2 * SECOND * (batch.resp_p % 2).astype(np.int64)
+
+
+class Dated(Detection):
+    told: ClassVar[list] = []
+    requests = Stream("udp_request", key="orig_h", value="resp_p")
+    s = SumStat(epoch="1h", ports=Unique(requests, when="ts"), old=Unique(requests, when=before), total=Sum(requests))
+
+    @s.crosses(ports=3)
+    def crossed(self, key, seen):
+        own = [seen.ports.reached(seen.threshold), seen.ports.reached(4), seen.old.reached(1), seen.old.until(seen.end)]
+        self.told.append([seen.threshold, *own])
+        return Alert("dated", same_as=key)
+
+    @s.epoch_result
+    def result(self, key, seen, epoch):
+        assert math.isnan(seen.threshold)
+        self.told.append(
+            [seen.ports.reached(1), seen.ports.reached(4), seen.old.reached(1), seen.ports.until(epoch.end)]
+        )
+
+
+def test_elements_may_be_dated_by_a_column_or_a_function_of_the_batch(tmp_path, monkeypatch):
+    """The file begins at `WHEN`: at 0, 1, 2 and 5 seconds come the ports 8, 9, 10 and 11, the first twice."""
+    monkeypatch.setattr(Dated, "told", [])
+    sent = [Sent(0, port=8), Sent(1, port=9), Sent(2, port=10), Sent(3, port=8), Sent(5, port=11)]
+    ran = detect(Dated, capture(tmp_path, sent))
+    first = min(each[0] for each in Dated.told if len(each) == 4)
+    seconds = [
+        [each if each is None or each < 10**6 else (each - first) / SECOND for each in own] for own in Dated.told
+    ]
+    assert ran.counts.faults == {}
+    assert seconds[0] == [3.0, 2, None, -1, 3]
+    assert seconds[-1] == [0, 5, -1, 4]
+
+
 def test_what_was_seen_can_be_copied(every):
     seen, _ = every
     assert copy.deepcopy(seen).ports.sample == seen.ports.sample
@@ -248,6 +287,10 @@ REQUESTS = Stream("udp_request", key="orig_h", value="orig_bytes")
         (lambda: Unique(REQUESTS, of="resp_hh"), "no column 'resp_hh' for a value; did you mean 'resp_h'"),
         (lambda: TopK(REQUESTS, weight="orig_byte"), "no column 'orig_byte' for a weight; did you mean 'orig_bytes'"),
         (lambda: TopK(REQUESTS, weight="resp_h"), "takes numbers, and resp_h is of kind address"),
+        (lambda: HllUnique(REQUESTS, when="ts"), "HllUnique takes no times"),
+        (lambda: Unique(REQUESTS, when="tz"), "no column 'tz' for a when; did you mean 'ts'"),
+        (lambda: Unique(REQUESTS, when="resp_h"), "takes numbers, and resp_h is of kind address"),
+        (lambda: Unique(REQUESTS, is_dated=True), "no option 'is_dated'"),
         (lambda: Max(REQUESTS, of="history"), "takes numbers, and history is of kind text"),
         (lambda: Unique(Stream("udp_request", key="orig_h")), "needs a value to look at"),
         (lambda: SumStat(epoch="1m", level=Sum(REQUESTS)), "cannot be called 'level'"),
@@ -538,6 +581,32 @@ def test_the_longest_prefix_wins_in_whatever_order_they_are_given(tmp_path, orde
         5,
         4,
     ]
+
+
+def test_a_handler_is_given_the_level_that_holds_for_its_key(tmp_path):
+    """Of a series the one that was reached, of a key with an override its own."""
+    path = capture(tmp_path, several("192.0.2.1") + several("192.0.3.1"))
+
+    class Given(Detection):
+        told: ClassVar[list] = []
+        most = Option(4, min=1, help="no threshold")
+        s = SumStat(epoch="1h", total=Sum(REQUESTS))
+        series = SumStat(epoch="1h", total=Sum(REQUESTS))
+
+        @s.crosses(total=most)
+        def reached(self, key, seen):
+            self.told.append((str(key.orig_h), seen.threshold))
+
+        @series.crosses(total=(3, 8))
+        def passed(self, key, seen):
+            self.told.append((str(key.orig_h), seen.level, seen.threshold))
+
+    detect(Given, path, **{"most@orig_h:192.0.2.0/24": 7})
+    assert set(Given.told) == {
+        ("192.0.2.1", 7.0),
+        ("192.0.3.1", 4.0),
+        *((src, level, least) for src in ("192.0.2.1", "192.0.3.1") for level, least in ((0, 3.0), (1, 8.0))),
+    }
 
 
 def test_several_parts_must_all_match(tmp_path):

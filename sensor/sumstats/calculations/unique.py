@@ -8,6 +8,8 @@ that it has seen: unlike the first `max`, these are the same in any order and af
 2002). A key that has more is cut back now and then, and from then on refuses at once what lies above its `bar`.
 """
 
+import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -45,6 +47,8 @@ _MOST_ELEMENTS = 1 << 30  # links are int32
 _SLACK = 8  # below this many over twice `max`, cutting a key back costs more than the room it holds
 _CHUNK = 1 << 14
 _NO_COUNTS, _NO_FLAGS = np.empty(0, np.int64), np.empty(0, np.bool_)
+_NO_TIMES = np.empty(0, np.int64)
+_LATEST = np.iinfo(np.int64).max
 
 
 @njit
@@ -91,6 +95,14 @@ def _link(rows, wanted, found, fresh, limit, state, older, counts, flags):
 
 
 @njit
+def _date(found, when, times):
+    """Let each element that was found have the earliest of its times."""
+    for i in range(found.shape[0]):
+        if found[i] >= 0:
+            times[found[i]] = min(times[found[i]], when[i])
+
+
+@njit
 def _walk(rows, counts, state, older, out):
     """Fill `out` with the first `counts[j]` entries of each row, oldest first, one row after the other."""
     end = 0
@@ -124,9 +136,9 @@ def _move(owners, numbers, as_they_are, older, state, stays, moved):
         n += 1
 
 
-def bytes_per_element(words: int) -> int:
-    """What an element of so many words costs: its entry with the row's number, its slots, and its link."""
-    return 8 * (1 + words) + 8 + 4
+def bytes_per_element(words: int, *, is_dated: bool = False) -> int:
+    """What an element of so many words costs: its entry with the row's number, its slots, its link, and its time."""
+    return 8 * (1 + words) + 8 + 4 + 8 * is_dated
 
 
 def priorities(elements: np.ndarray) -> np.ndarray:
@@ -149,8 +161,8 @@ def lowest(counts: np.ndarray, elements: np.ndarray, limit: int) -> np.ndarray:
 
 
 @cache
-def _entries_of_words(words: int) -> Layout:
-    return Layout.of(1 + words)
+def _entries_of_words(words: int, *, is_dated: bool) -> Layout:
+    return Layout.of(1 + words, [("when", np.dtype(np.int64), _LATEST)] if is_dated else [])
 
 
 class Elements(Column):
@@ -162,8 +174,9 @@ class Elements(Column):
     def __init__(self, reducer: "Unique", setting: Setting) -> None:
         self._max = reducer.max
         self._words = reducer.words
-        limit = min(max(setting.max_bytes // bytes_per_element(reducer.words), 1), _MOST_ELEMENTS)
-        self._entries = Table(_entries_of_words(reducer.words), limit, setting.secret)
+        size = bytes_per_element(reducer.words, is_dated=reducer.is_dated)
+        limit = min(max(setting.max_bytes // size, 1), _MOST_ELEMENTS)
+        self._entries = Table(_entries_of_words(reducer.words, is_dated=reducer.is_dated), limit, setting.secret)
         self._older = np.empty(0, np.int32)
         self._state = np.empty(0, _ELEMENTS)
         self._dead, self._greatest = 0, 0
@@ -190,7 +203,7 @@ class Elements(Column):
     def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
         """Add the elements in order."""
         counts, flags = np.zeros(len(values) * watch, np.int64), np.zeros(len(values) * watch, np.bool_)
-        self._add(batch.rows, batch.applies, values, counts, flags)
+        self._add(batch.rows, batch.applies, values, _NO_TIMES, counts, flags)
         return {"count": counts, "saturated": flags}
 
     def measure(self, rows: np.ndarray) -> Arrays:
@@ -200,14 +213,19 @@ class Elements(Column):
     def view(self, rows: np.ndarray, measured: Arrays) -> Arrays:
         """With `elements` (uint64, (sum of count, words)): each row's, oldest first, `max` at most."""
         counts = measured["count"]
-        elements = self._entries.words[self._entries_of(rows, counts), 1:]
+        entries = self._entries_of(rows, counts)
+        elements = self._entries.words[entries, 1:]
         over = counts > self._max if self._max else np.zeros(len(counts), np.bool_)
         if over.any():
             stays = np.repeat(~over, counts)
             of_over = np.flatnonzero(~stays)
             stays[of_over[lowest(counts[over], elements[of_over], self._max)]] = True
-            elements, counts = elements[stays], np.where(over, self._max, counts)
-        return {"count": counts, "saturated": measured["saturated"], "elements": elements}
+            elements, counts, entries = elements[stays], np.where(over, self._max, counts), entries[stays]
+        return {"count": counts, "saturated": measured["saturated"], "elements": elements, **self._dates(entries)}
+
+    def _dates(self, entries: np.ndarray) -> Arrays:
+        """What else is told of some entries."""
+        return {}
 
     def merge(self, rows: np.ndarray, states: Arrays) -> None:
         """Add the elements of others."""
@@ -216,12 +234,17 @@ class Elements(Column):
         elements = checked(states, "elements", np.dtype(np.uint64), int(counts.sum()))
         if elements.shape[1:] != (self._words,):
             raise ValueError(f"elements of UNIQUE must be of {self._words} words, not {elements.shape[1:]}")
+        when = self._checked_times(states, len(elements))
         self._state["saturated"][rows[flags & (rows >= 0)]] = True
         owners = np.repeat(rows, counts)
         applies = np.ones(len(owners), np.bool_)
         for start in range(0, len(owners), _CHUNK):
             part = slice(start, start + _CHUNK)
-            self._add(owners[part], applies[part], elements[part], _NO_COUNTS, _NO_FLAGS)
+            self._add(owners[part], applies[part], elements[part], when[part], _NO_COUNTS, _NO_FLAGS)
+
+    def _checked_times(self, states: Arrays, elements: int) -> np.ndarray:
+        """The times of the elements of a merge, if they have any."""
+        return _NO_TIMES
 
     def clear(self) -> None:
         """Forget all elements."""
@@ -241,7 +264,13 @@ class Elements(Column):
             self._compact()
 
     def _add(
-        self, rows: np.ndarray, applies: np.ndarray, elements: np.ndarray, counts: np.ndarray, flags: np.ndarray
+        self,
+        rows: np.ndarray,
+        applies: np.ndarray,
+        elements: np.ndarray,
+        when: np.ndarray,
+        counts: np.ndarray,
+        flags: np.ndarray,
     ) -> None:
         entries = np.empty((len(rows), 1 + self._words), np.uint64)
         wanted = np.empty(len(rows), np.bool_)
@@ -251,6 +280,8 @@ class Elements(Column):
         if len(self._older) != self._entries.capacity:
             self._older = extended(self._older, self._entries.capacity, -1)
         limit = self._max or _MOST_ELEMENTS
+        if len(when):
+            _date(found, when, self._entries.field("when"))
         greatest = _link(rows, wanted, found, fresh, limit, self._state, self._older, counts, flags)
         self._greatest = max(self._greatest, greatest)
 
@@ -290,6 +321,32 @@ class Elements(Column):
         self._dead = 0
 
 
+class DatedElements(Elements):
+    """The same, each with the earliest time that came with it. An observed value has it as one more word.
+
+    It cannot tell the times as they were in the middle of a batch, so it does not claim to remember.
+    """
+
+    remembers: ClassVar[bool] = False
+
+    def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
+        """Add the elements in order."""
+        counts, flags = np.zeros(len(values) * watch, np.int64), np.zeros(len(values) * watch, np.bool_)
+        elements, when = np.ascontiguousarray(values[:, :-1]), np.ascontiguousarray(values[:, -1]).view(np.int64)
+        self._add(batch.rows, batch.applies, elements, when, counts, flags)
+        return {"count": counts, "saturated": flags}
+
+    def _dates(self, entries: np.ndarray) -> Arrays:
+        """With `when` (int64): the time of each element."""
+        return {"when": self._entries.field("when")[entries]}
+
+    def _checked_times(self, states: Arrays, elements: int) -> np.ndarray:
+        when = checked(states, "when", _NO_TIMES.dtype, elements)
+        if when.ndim != 1:
+            raise ValueError(f"an element of UNIQUE has one time, not {when.shape[1:]}")
+        return when
+
+
 @dataclass(frozen=True, slots=True)
 class Distinct(Value):
     """The result of UNIQUE."""
@@ -300,11 +357,30 @@ class Distinct(Value):
     """There were more than that."""
     sample: tuple[tuple[int, ...], ...]
     """`keep` of them, by priority: the same ones however the observations were split."""
+    times: tuple[int, ...] | None = None
+    """When each of them came first (ns), earliest first; None where they are not dated."""
 
     @property
     def count(self) -> int:
         """The same as `unique`."""
         return self.unique
+
+    def reached(self, n: float) -> int | None:
+        """When (ns) there were `n` distinct elements; None: there are fewer. ValueError where they are not dated."""
+        times = self._dated()
+        if not n <= len(times):
+            return None
+        place = max(math.ceil(n), 1)
+        return times[place - 1] if place <= len(times) else None
+
+    def until(self, ts: int) -> int:
+        """How many distinct elements there were at a time (ns). ValueError where they are not dated."""
+        return bisect_right(self._dated(), ts)
+
+    def _dated(self) -> tuple[int, ...]:
+        if self.times is None:
+            raise ValueError("the elements have no times: declare Unique(..., when=...)")
+        return self.times
 
 
 @dataclass(frozen=True)
@@ -315,10 +391,21 @@ class Unique(ElementReducer):
     """Most elements that a key holds and counts; 0: as many as all keys may hold together."""
     keep: int = 0
     """How many of them a result shows."""
+    is_dated: bool = False
+    """Whether one more word, after the element, says when it came (int64 ns)."""
 
     calculation: ClassVar[str] = "UNIQUE"
     grows: ClassVar[bool] = True
-    flat: ClassVar[tuple[str, ...]] = ("elements",)
+
+    @property
+    def flat(self) -> tuple[str, ...]:
+        """The elements, and their times."""
+        return ("elements", "when") if self.is_dated else ("elements",)
+
+    @property
+    def element_words(self) -> int:
+        """uint64 words of an element, and its time."""
+        return self.words + self.is_dated
 
     def check(self) -> None:
         """Raise ValueError naming an option that is out of range."""
@@ -328,12 +415,17 @@ class Unique(ElementReducer):
 
     def column(self, setting: Setting) -> Column:
         """An empty column."""
-        return Elements(self, setting)
+        return DatedElements(self, setting) if self.is_dated else Elements(self, setting)
 
     def values(self, num: np.ndarray, states: Arrays) -> np.ndarray:
         """The count."""
         counts = states["count"].astype(np.float64)
         return np.minimum(counts, self.max) if self.max else counts
+
+    def ceiling(self, num: np.ndarray, states: Arrays, added: np.ndarray) -> np.ndarray:
+        """As many more as are added."""
+        ceiling: np.ndarray = states["count"] + added
+        return ceiling
 
     def results(self, headers: np.ndarray, states: Arrays) -> list[Value]:
         """A `Distinct` a key."""
@@ -341,5 +433,15 @@ class Unique(ElementReducer):
         shown = elements[lowest(counts, elements, self.keep)].tolist() if self.keep else []
         ends = np.cumsum(np.minimum(counts, self.keep)).tolist()
         samples = [tuple(map(tuple, shown[start:end])) for start, end in zip([0, *ends], ends, strict=False)]
-        rows = zip(rows_of(headers), counts.tolist(), states["saturated"].tolist(), samples, strict=True)
-        return [Distinct(*header, count, flag, sample) for header, count, flag, sample in rows]
+        flags, times = states["saturated"].tolist(), self._times(states)
+        rows = zip(rows_of(headers), counts.tolist(), flags, samples, times, strict=True)
+        return [Distinct(*header, *of_key) for header, *of_key in rows]
+
+    def _times(self, states: Arrays) -> list[tuple[int, ...] | None]:
+        """The times of the elements of each key, earliest first."""
+        counts = states["count"]
+        if not self.is_dated:
+            return [None] * len(counts)
+        when, ends = states["when"], np.cumsum(counts).tolist()
+        ordered = when[np.lexsort((when, np.repeat(np.arange(len(counts)), counts)))].tolist()
+        return [tuple(ordered[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
