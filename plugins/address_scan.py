@@ -1,42 +1,107 @@
 """Address scan: one originator looks for one service on many hosts that refuse or do not answer (ATT&CK T1046).
 
-Counts the distinct responders of probes of one kind to one port within an epoch; UDP only while most hosts do not
-answer, as a resolver's do. Misses scans slower than an epoch, those whose targets all answer, and SCTP and ICMP sweeps.
+Counts the distinct hosts on which one port was tried in vain within an epoch, and weighs them against those on which
+the same originator uses that port. A set of hosts that is checked steadily is told of only where most are dead, low.
+Misses scans slower than an epoch, those whose targets all answer, and ICMP sweeps.
 """
 
-from sensor.detection import Alert, Average, Detection, Option, Stream, SumStat, Unique
-from sensor_plugins.probes import EVENTS, answered, failed, full_connect, kind_of, probe
+from sensor.detection import Alert, Average, Detection, Max, Option, Stream, SumStat, Unique
+from sensor_plugins.probes import (
+    ENDS,
+    USED,
+    Probe,
+    begun,
+    checked,
+    checked_dead,
+    confirmed,
+    doubtful,
+    failed,
+    failed_or_used,
+    full_connect,
+    insistent,
+    is_syn,
+    is_udp,
+    probe,
+    sender,
+    streams,
+    target,
+    target_p,
+    used,
+)
+from sensor_plugins.weighing import is_check, kind_of, proto_of, weigh
+
+KINDS = [each.name.lower() for each in Probe]
 
 
-def failed_or_answered(batch):
-    """Rows of either sort: what is weighed against each other."""
-    return failed(batch) | answered(batch)
+def tried(batch):
+    """Failed rows, and streams, which count where there are as many as make a scan."""
+    return failed(batch) | streams(batch)
 
 
 class AddressScan(Detection):
     attack = "T1046"
 
     hosts = Option(25, min=2, help="distinct hosts probed on one port that make a scan")
+    doubtful_hosts = Option(100, min=2, help="the same, where the packets may be a server's to its clients")
     epoch = Option("5m", help="how long a scanner may take to reach them")
 
-    probes = Stream(*EVENTS, "udp_reply", key=("orig_h", "resp_p", probe), value="resp_h", where=failed_or_answered)
+    probes = Stream(*ENDS, USED, key=("orig_h", "resp_p"), value="resp_h", where=failed_or_used)
     scan = SumStat(
         epoch=epoch,
         hops=5,
-        targets=Unique(probes, where=failed, keep=10),
-        answers=Unique(probes, where=answered, max=1000),
-        connects=Average(probes, of=full_connect, where=failed),
+        targets=Unique(probes, where=tried, keep=10, when="ts"),
+        answers=Unique(probes, where=used, when=begun),
+        confirmed=Unique(probes, where=confirmed, when=begun),
+        streams=Unique(probes, where=streams),
+        insistent=Unique(probes, where=insistent),
+        checked=Unique(probes, where=checked),
+        dead=Unique(probes, where=checked_dead),
+        newest=Max(probes, of="first_try", where=checked),
+        connects=Average(probes, of=full_connect, where=tried),
+        syns=Average(probes, of=is_syn, where=tried),
+        udp=Average(probes, of=is_udp, where=tried),
+        oddest=Max(probes, of=probe, where=tried),
     )
+
+    replies = Stream("connection_state_remove", key=(sender, target_p), value=target, where=doubtful)
+    midstream = SumStat(epoch=epoch, hops=5, targets=Unique(replies, keep=10), udp=Average(replies, of=is_udp))
 
     @scan.crosses(targets=hosts)
     def scanned(self, key, seen):
-        if seen.answers.count > seen.targets.count:
+        streamed = seen.streams.count if seen.streams.count < seen.threshold else 0
+        count = seen.targets.count - streamed
+        verdict = weigh(seen, count)
+        if not seen.answers.count and seen.targets.count - seen.insistent.count < seen.threshold:
+            verdict = "silent"  # nothing comes back, and it goes on: only one direction is seen
+        kind = kind_of(seen, KINDS)
+        text = f"{key.orig_h} tried port {key.resp_p} on {count} hosts in {seen.span} ({kind} scan)"
+        if verdict != "silent" and is_check(seen, seen.threshold):
+            alive = seen.answers.count + seen.checked.count - seen.dead.count
+            verdict = "low" if seen.dead.count > alive else "silent"
+            text = f"{key.orig_h} checks port {key.resp_p} on {count} hosts steadily, most of them dead"
+        elif verdict == "low":
+            text += f", and used it on {seen.answers.count}"
+        if verdict == "silent":
             return None
-        kind = kind_of(key.probe, seen.connects.average)
         return Alert(
-            f"{key.orig_h} tried port {key.resp_p} on {seen.targets.count} hosts in {seen.span} ({kind} scan)",
+            text,
             kind=kind,
-            proto="udp" if kind == "udp" else "tcp",
+            severity="low" if verdict == "low" else None,
+            proto=proto_of(kind),
+            sample=seen.targets.sample,
+            same_as=key,
+        )
+
+    @midstream.crosses(targets=doubtful_hosts)
+    def seen_midstream(self, key, seen):
+        kind = "udp" if seen.udp.average > 0.5 else "ack"
+        return Alert(
+            f"{key.sender} sent packets of no known connection to port {key.target_p} of {seen.targets.count} hosts",
+            kind=kind,
+            severity="low",
+            src=key.sender,
+            port=key.target_p,
+            proto=proto_of(kind),
             sample=seen.targets.sample,
             same_as=key,
         )

@@ -1,29 +1,140 @@
 """Port scan: one originator looks for many services on one host (ATT&CK T1046).
 
-Counts the distinct ports of one responder that probes of one kind reached within an epoch and that were refused, not
-answered, or answered and left unused. Misses scans slower than an epoch, SCTP, and Maimon (FIN/ACK) and idle scans.
+Counts the distinct ports of one responder that were tried within an epoch and that refused, did not answer, or
+answered and were left unused, and weighs them against those that the originator uses. Counts IP protocols likewise, and
+finds who uses many services of a new host time and again, and briefly, to learn their versions. Misses scans slower
+than an epoch, and idle scans.
 """
 
-from sensor.detection import Alert, Average, Detection, Option, Stream, SumStat, Unique
-from sensor_plugins.probes import EVENTS, full_connect, kind_of, probe, unused
+from sensor.detection import Alert, Average, Detection, Max, Min, Option, Stream, SumStat, Unique
+from sensor_plugins.probes import (
+    ENDS,
+    USED,
+    Probe,
+    begun,
+    checked_unused,
+    confirmed,
+    doubtful,
+    full_connect,
+    is_repeated,
+    is_syn,
+    is_udp,
+    other_protocol,
+    probe,
+    sender,
+    target,
+    target_p,
+    to_ephemeral,
+    unused,
+    unused_or_used,
+    used_or_streamed,
+)
+from sensor_plugins.weighing import is_check, is_dense, kind_of, proto_of, weigh
+
+KINDS = [each.name.lower() for each in Probe]
+BRIEF, NEW = 30_000_000_000, 600_000_000_000
+"""ns that connections of a version scan take at most, and since when at most its target is known to it."""
 
 
 class PortScan(Detection):
     attack = "T1046"
 
     ports = Option(15, min=2, help="distinct ports probed on one host that make a scan")
+    doubtful_ports = Option(60, min=2, help="the same, where the packets may be a server's to its clients")
+    protocols = Option(15, min=2, help="distinct IP protocols probed on one host that make a scan")
+    versions = Option(10, min=2, help="distinct ports of one new host that are used briefly, some repeatedly")
     epoch = Option("5m", help="how long a scanner may take to reach them")
 
-    probes = Stream(*EVENTS, key=("orig_h", "resp_h", probe), value="resp_p", where=unused)
-    scan = SumStat(epoch=epoch, hops=5, targets=Unique(probes, keep=10), connects=Average(probes, of=full_connect))
+    probes = Stream(*ENDS, USED, key=("orig_h", "resp_h"), value="resp_p", where=unused_or_used)
+    scan = SumStat(
+        epoch=epoch,
+        hops=5,
+        targets=Unique(probes, where=unused, keep=10, when="ts"),
+        answers=Unique(probes, where=used_or_streamed, when=begun),
+        confirmed=Unique(probes, where=confirmed, when=begun),
+        checked=Unique(probes, where=checked_unused),
+        newest=Max(probes, of="first_try", where=checked_unused),
+        connects=Average(probes, of=full_connect, where=unused),
+        syns=Average(probes, of=is_syn, where=unused),
+        udp=Average(probes, of=is_udp, where=unused),
+        oddest=Max(probes, of=probe, where=unused),
+    )
+
+    replies = Stream("connection_state_remove", key=(sender, target), value=target_p, where=doubtful)
+    midstream = SumStat(
+        epoch=epoch,
+        hops=5,
+        targets=Unique(replies, keep=10),
+        ephemeral=Unique(replies, where=to_ephemeral),
+        udp=Average(replies, of=is_udp),
+    )
+
+    others = Stream("connection_state_remove", key=("orig_h", "resp_h"), value="proto", where=other_protocol)
+    protocol_scan = SumStat(epoch=epoch, hops=5, targets=Unique(others, keep=10))
+
+    uses = Stream(USED, key=("orig_h", "resp_h"), value="resp_p")
+    version_scan = SumStat(
+        epoch=epoch,
+        hops=5,
+        targets=Unique(uses, keep=10),
+        again=Unique(uses, where=is_repeated),
+        longest=Max(uses, of="duration"),
+        since=Min(uses, of="first_try"),
+    )
 
     @scan.crosses(targets=ports)
     def scanned(self, key, seen):
-        kind = kind_of(key.probe, seen.connects.average)
+        count = seen.targets.count
+        verdict = weigh(seen, count)
+        if verdict != "silent" and is_check(seen, seen.threshold):
+            verdict = "low"
+        if verdict == "silent":
+            return None
+        kind = kind_of(seen, KINDS)
         return Alert(
-            f"{key.orig_h} tried {seen.targets.count} ports of {key.resp_h} in {seen.span} ({kind} scan)",
+            f"{key.orig_h} tried {count} ports of {key.resp_h} in {seen.span} ({kind} scan)",
             kind=kind,
-            proto="udp" if kind == "udp" else "tcp",
+            severity="low" if verdict == "low" else None,
+            proto=proto_of(kind),
+            sample=seen.targets.sample,
+            same_as=key,
+        )
+
+    @midstream.crosses(targets=doubtful_ports)
+    def seen_midstream(self, key, seen):
+        if not is_dense(seen):
+            return None
+        kind = "udp" if seen.udp.average > 0.5 else "ack"
+        return Alert(
+            f"{key.sender} sent packets of no known connection to {seen.targets.count} ports of {key.target}",
+            kind=kind,
+            severity="low",
+            src=key.sender,
+            dst=key.target,
+            proto=proto_of(kind),
+            sample=seen.targets.sample,
+            same_as=key,
+        )
+
+    @protocol_scan.crosses(targets=protocols)
+    def protocols_scanned(self, key, seen):
+        return Alert(
+            f"{key.orig_h} tried {seen.targets.count} IP protocols of {key.resp_h} in {seen.span}",
+            kind="ip_protocol",
+            sample=seen.targets.sample,
+            same_as=key,
+        )
+
+    @version_scan.crosses(targets=versions)
+    def versions_asked(self, key, seen):
+        is_brief = seen.longest.max <= BRIEF and seen.end - seen.since.min <= NEW
+        if not (is_brief and seen.again.count):
+            return None
+        return Alert(
+            f"{key.orig_h} used {seen.targets.count} ports of {key.resp_h} briefly, {seen.again.count} repeatedly",
+            kind="version",
+            severity="low",
+            proto="tcp",
             sample=seen.targets.sample,
             same_as=key,
         )

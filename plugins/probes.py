@@ -1,28 +1,32 @@
-"""Probes: connections that look for a service without using it, as the scan detections count them.
+"""Probes: flows that look for a service without using it, and those that use it, as the scan detections count them.
 
-The TCP cases are those of Zeek's policy/misc/scan (attempt, rejection, reset by the originator before any data), and
-those of Nmap's FIN, NULL, Xmas and ACK scans: a first packet that no connection begins with, met by a RST or silence.
+The TCP cases are those of Zeek's policy/misc/scan (attempt, rejection, reset by the originator before any data), those
+of Nmap's FIN, NULL, Xmas, ACK and Maimon scans (a first packet that no connection begins with, met by a RST or by
+silence), and a SYN-ACK that the originator leaves alone. Left out is what proves nothing of its sender: a service that
+the same originator has reached within a day, the answers to multicast requests, and streams.
 """
 
 from enum import IntEnum
 
 import numpy as np
 
-from sensor.detection import Batch
+from sensor.detection import AddressColumn, Batch, address
 
-EVENTS = (
+ENDS = (
     "connection_attempt",
     "connection_rejected",
     "connection_reset",
     "connection_finished",
     "connection_state_remove",
-    "icmp_unreachable",
 )
 """The events that can end a probe."""
 
-TCP, UDP = 6, 17
-FIN, SYN, ACK, URG = 0x01, 0x02, 0x10, 0x20
-FIN_SYN_RST_ACK = 0x17
+USED = "service_used"
+
+TCP, UDP, SCTP = 6, 17, 132
+DESCRIBED = (1, TCP, UDP, 58, SCTP)
+FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+BEGINNINGS = SYN | RST | ACK
 
 FULL_STACK = 12
 """Bytes of TCP options in a SYN from which an operating system's connect() made it: with MSS alone (4 bytes), as
@@ -31,75 +35,251 @@ half-open scanners send it, there is no SACK and no window scale. See pcaps/port
 TRACEROUTE = (33434, 33534)
 """UDP ports that traceroute counts upwards through (traceroute(8)): not a scan of them."""
 
+SYSTEM_PORTS = 1024
+
+STREAM_PACKETS, STREAM_TIME = 10, 5_000_000_000
+"""A one-way UDP flow of more packets, over more time (ns), is a stream (RTP, syslog, NetFlow) and no probe."""
+
+
+INSISTENT = 4
+"""Who tries the same so often, apart from retries, does not search for it."""
+
+EPHEMERAL = 32768
+"""Ports from which on systems draw those of clients (Linux; IANA's begin at 49152)."""
+
 
 class Probe(IntEnum):
     """How the service was looked for; the lower-case name is the alert's kind."""
 
     NONE = 0
     SYN = 1
-    FIN = 2
-    NULL = 3
-    XMAS = 4
-    ACK = 5
-    UDP = 6
+    UDP = 2
+    SCTP = 3
+    FIN = 4
+    NULL = 5
+    XMAS = 6
+    ACK = 7
+    MAIMON = 8
+    FLAGS = 9
 
 
 def probe(batch: Batch) -> np.ndarray:
-    """The Probe of each row: by its protocol and the flags of the originator's first packet."""
-    if batch.event in ("icmp_unreachable", "udp_reply"):
-        return np.where(batch.proto == UDP, Probe.UDP, Probe.NONE)
-    if batch.event != "connection_state_remove":
-        return np.full(len(batch), int(Probe.SYN))
+    """The Probe of each row: by its protocol and the flags of the first packet."""
     flags = batch.orig_flags
-    is_xmas = (flags & (FIN | URG) == FIN | URG) & (flags & FIN_SYN_RST_ACK == FIN)
-    kinds = np.select(
-        [flags & FIN_SYN_RST_ACK == SYN, is_xmas, flags == FIN, flags == 0, flags == ACK],
-        [Probe.SYN, Probe.XMAS, Probe.FIN, Probe.NULL, Probe.ACK],
-        Probe.NONE,
+    has_fin, has_urg = flags & FIN != 0, flags & URG != 0
+    by_flags = np.select(
+        [
+            flags & SYN != 0,
+            flags & (FIN | ACK) == FIN | ACK,
+            flags & ACK != 0,
+            has_fin & has_urg,
+            has_fin,
+            flags & (PSH | URG) == 0,
+        ],
+        [Probe.SYN, Probe.MAIMON, Probe.ACK, Probe.XMAS, Probe.FIN, Probe.NULL],
+        Probe.FLAGS,
     )
-    return np.where(batch.proto == UDP, Probe.UDP, np.where(batch.proto == TCP, kinds, Probe.NONE))
+    return np.select(
+        [batch.proto == TCP, batch.proto == UDP, batch.proto == SCTP], [by_flags, Probe.UDP, Probe.SCTP], Probe.NONE
+    )
+
+
+def used(batch: Batch) -> np.ndarray:
+    """Rows of a service that answers: data went both ways."""
+    return (batch.resp_pkts > 0) if batch.event == USED else np.zeros(len(batch), np.bool_)
+
+
+def confirmed(batch: Batch) -> np.ndarray:
+    """Rows of a service whose answers are acknowledged and not seen."""
+    return (batch.resp_pkts == 0) if batch.event == USED else np.zeros(len(batch), np.bool_)
 
 
 def failed(batch: Batch) -> np.ndarray:
-    """Rows whose responder refused, did not answer, or was dropped with a RST once it had answered, before any data."""
-    if batch.event == "icmp_unreachable":
-        return (batch.proto == UDP) & _is_udp_probe(batch)
-    if batch.event == "connection_state_remove":
-        return np.where(batch.proto == UDP, (batch.resp_pkts == 0) & _is_udp_probe(batch), _is_odd_probe(batch))
-    if batch.event == "connection_reset":
-        return np.char.endswith(batch.history, b"R") & _is_dataless(batch)
-    if batch.event in ("connection_finished", "udp_reply"):
-        return np.zeros(len(batch), np.bool_)
-    return np.ones(len(batch), np.bool_)
+    """Rows whose responder refused, did not answer, or was left alone or dropped with a RST once it had answered."""
+    return _only(batch, _failed)
 
 
 def unused(batch: Batch) -> np.ndarray:
-    """Rows that failed, or were answered and then left or closed with no byte of data either way."""
-    if batch.event in ("connection_reset", "connection_finished"):
-        return _is_answered_and_empty(batch)
-    if batch.event == "connection_state_remove":
-        return failed(batch) | _is_answered_and_empty(batch)
-    return failed(batch)
+    """Rows that failed, or were answered and then left or closed with no byte of data either way.
+
+    Not those that the server closed first while the two hosts had a connection with data open: FTP's passive data
+    connections are so where a listing is empty.
+    """
+    return _only(batch, _unused)
 
 
-def answered(batch: Batch) -> np.ndarray:
-    """The first answers of UDP responders."""
-    if batch.event != "udp_reply":
+def failed_or_used(batch: Batch) -> np.ndarray:
+    """Rows of either sort: what is weighed against each other."""
+    return np.ones(len(batch), np.bool_) if batch.event == USED else failed(batch) | streams(batch)
+
+
+def unused_or_used(batch: Batch) -> np.ndarray:
+    """The same for a single host."""
+    return np.ones(len(batch), np.bool_) if batch.event == USED else unused(batch) | streams(batch)
+
+
+def used_or_streamed(batch: Batch) -> np.ndarray:
+    """Ports that are used, also in one direction only."""
+    return used(batch) | streams(batch)
+
+
+def streams(batch: Batch) -> np.ndarray:
+    """Rows of one-way UDP flows of many packets over some time."""
+    if batch.event != "connection_state_remove":
         return np.zeros(len(batch), np.bool_)
-    return batch.resp_pkts == 1
+    is_one_way = (batch.proto == UDP) & (batch.resp_pkts == 0) & (batch.orig_pkts > STREAM_PACKETS)
+    return is_one_way & (batch.duration >= STREAM_TIME) & ~batch.resp_h.is_multicast
+
+
+def checked(batch: Batch) -> np.ndarray:
+    """Failed rows of a service that is tried time and again, at even intervals."""
+    return _steady(batch, failed(batch))
+
+
+def checked_unused(batch: Batch) -> np.ndarray:
+    """The same of unused rows."""
+    return _steady(batch, unused(batch))
+
+
+def confirmed_or_streamed(batch: Batch) -> np.ndarray:
+    """What goes on in one direction: acknowledged answers, and streams."""
+    return confirmed(batch) | streams(batch)
+
+
+def insistent(batch: Batch) -> np.ndarray:
+    """Failed rows of UDP that nothing answers, and that are tried four times or more."""
+    if batch.event != "connection_state_remove":
+        return np.zeros(len(batch), np.bool_)
+    return failed(batch) & (batch.proto == UDP) & (batch.unreachable == 0) & (batch.tries >= INSISTENT)
+
+
+def checked_dead(batch: Batch) -> np.ndarray:
+    """Of the checked rows, those of a service that did not answer at all."""
+    return checked(batch) & ((batch.resp_pkts == 0) | (batch.event == "connection_rejected"))
+
+
+def loose(batch: Batch) -> np.ndarray:
+    """Failed rows of UDP, and of TCP whose beginning was not seen, to a port that clients use.
+
+    A host that is met on one such port alone may have been a client, or a peer that has told it.
+    """
+    is_loose = (batch.proto == UDP) | (batch.orig_known == 0)
+    return failed(batch) & is_loose & (batch.resp_p >= SYSTEM_PORTS)
+
+
+def doubtful(batch: Batch) -> np.ndarray:
+    """Unanswered packets from the middle of something that may come from a server, as far as the ports tell."""
+    found = (batch.orig_known == 0) & np.isin(batch.proto, (TCP, UDP)) & (batch.reached == 0)
+    found &= (batch.orig_pkts == 0) | (batch.resp_pkts == 0) | (batch.proto == TCP)
+    rows = np.flatnonzero(found)
+    part = batch[rows]
+    is_odd = np.isin(part.history, _ODD_HISTORIES) & (part.orig_bytes + part.resp_bytes == 0)
+    found[rows] = np.where(part.proto == UDP, ~part.resp_h.is_multicast, is_odd) & (part.may_be_reply != 0)
+    return found
+
+
+@address
+def sender(batch: Batch) -> AddressColumn:
+    """Who sent the first packet."""
+    return _either(batch, batch.resp_h, batch.orig_h)
+
+
+@address
+def target(batch: Batch) -> AddressColumn:
+    """Who was sent the first packet."""
+    return _either(batch, batch.orig_h, batch.resp_h)
+
+
+def target_p(batch: Batch) -> np.ndarray:
+    """The port that the first packet went to."""
+    return np.where(_is_flipped(batch), batch.orig_p, batch.resp_p).astype(np.int64)
+
+
+def to_ephemeral(batch: Batch) -> np.ndarray:
+    """Rows whose first packet went to a port that systems draw for clients."""
+    return target_p(batch) >= EPHEMERAL
+
+
+def other_protocol(batch: Batch) -> np.ndarray:
+    """Unanswered rows of IP protocols other than those that have ports or types."""
+    return ~np.isin(batch.proto, DESCRIBED) & (batch.resp_pkts == 0) & ~batch.resp_h.is_multicast
+
+
+def begun(batch: Batch) -> np.ndarray:
+    """When the first packet of each flow came."""
+    return batch.seen - batch.duration
 
 
 def full_connect(batch: Batch) -> np.ndarray:
     """1 for each SYN probe that an operating system's connect() made, 0 for one made by hand."""
-    if batch.event in ("icmp_unreachable", "udp_reply"):
-        return np.zeros(len(batch))
     is_full = (batch.orig_options >= FULL_STACK) | np.char.startswith(batch.history, b"ShA")
-    return is_full.astype(np.float64)
+    return ((batch.proto == TCP) & is_full).astype(np.float64)
 
 
-def kind_of(code: int, connects: float) -> str:
-    """An alert's kind from a Probe and the share of its probes that were full connects."""
-    return "connect" if code == Probe.SYN and connects >= 0.5 else Probe(code).name.lower()
+def is_syn(batch: Batch) -> np.ndarray:
+    """1 for each SYN probe."""
+    return (probe(batch) == Probe.SYN).astype(np.float64)
+
+
+def is_udp(batch: Batch) -> np.ndarray:
+    """1 for each UDP probe."""
+    return (batch.proto == UDP).astype(np.float64)
+
+
+def is_repeated(batch: Batch) -> np.ndarray:
+    """Uses of services by more than one connection."""
+    return batch.connections > 1
+
+
+_ODD_HISTORIES = [b"", b"F", b"A", b"W", b"FW", b"AW"]
+_ODD_HISTORIES += [each + b"r" for each in _ODD_HISTORIES]  # met by silence or a RST
+_ODD_HISTORIES += [b"^" + each.swapcase() for each in _ODD_HISTORIES]  # the same where its sender is not the originator
+_HALF_OPEN = [b"Sh", b"Shr", b"ShW", b"ShWr"]
+
+
+def _steady(batch: Batch, found: np.ndarray) -> np.ndarray:
+    return found if batch.event == USED else found & (batch.steady != 0)
+
+
+def _only(batch: Batch, judge: object) -> np.ndarray:
+    """The rows that a judge finds, of those that nothing exempts."""
+    if batch.event == USED:
+        return np.zeros(len(batch), np.bool_)
+    found: np.ndarray = judge(batch)  # type: ignore[operator]
+    rows = np.flatnonzero(found)
+    if len(rows):
+        found[rows] = batch.reached[rows] == 0
+    return found
+
+
+def _failed(batch: Batch) -> np.ndarray:
+    if batch.event == "connection_state_remove":
+        return _failed_at_the_end(batch)
+    if batch.event == "connection_reset":
+        return _is_dataless(batch) & np.char.endswith(batch.history, b"R")
+    return np.full(len(batch), batch.event != "connection_finished")
+
+
+def _unused(batch: Batch) -> np.ndarray:
+    found = _failed(batch)
+    if batch.event in ("connection_reset", "connection_finished", "connection_state_remove"):
+        found |= _is_answered_and_empty(batch)
+    return found
+
+
+def _failed_at_the_end(batch: Batch) -> np.ndarray:
+    """Rows of flows that are over, and that no other event has told as failed."""
+    is_silent = batch.resp_pkts == 0
+    found = (batch.proto == UDP) & is_silent & _is_udp_probe(batch)
+    rows = np.flatnonzero((batch.proto == TCP) & _is_dataless(batch))
+    part = batch[rows]
+    is_odd = (part.orig_flags & SYN == 0) & np.isin(part.history, _ODD_HISTORIES) & (part.orig_pkts > 0)
+    found[rows] = (is_odd & (part.may_be_reply == 0)) | np.isin(part.history, _HALF_OPEN)
+    rows = np.flatnonzero((batch.proto == SCTP) & (batch.orig_known != 0))
+    part = batch[rows]
+    has_data = (np.char.find(part.history, b"D") >= 0) | (np.char.find(part.history, b"d") >= 0)
+    found[rows] = np.char.startswith(part.history, b"S") & ~has_data
+    return found
 
 
 def _is_dataless(batch: Batch) -> np.ndarray:
@@ -109,17 +289,26 @@ def _is_dataless(batch: Batch) -> np.ndarray:
 def _is_answered_and_empty(batch: Batch) -> np.ndarray:
     found = (batch.proto == TCP) & _is_dataless(batch)
     rows = np.flatnonzero(found)  # few: text is slow to compare
-    found[rows] = np.char.startswith(batch.history[rows], b"Sh")
+    history = batch.history[rows]
+    by_client, by_server = np.char.find(history, b"F"), np.char.find(history, b"f")
+    server_first = (by_server >= 0) & ((by_client < 0) | (by_server < by_client))
+    is_companion = server_first & (batch.companions[rows] > 0)
+    found[rows] = np.char.startswith(history, b"Sh") & ~is_companion
     return found
 
 
 def _is_udp_probe(batch: Batch) -> np.ndarray:
     is_traceroute = (batch.resp_p >= TRACEROUTE[0]) & (batch.resp_p <= TRACEROUTE[1])
-    if batch.event == "connection_state_remove":
-        is_traceroute |= batch.time_exceeded != 0
-    return ~(is_traceroute | batch.resp_h.is_multicast)
+    is_stream = (batch.orig_pkts > STREAM_PACKETS) & (batch.duration >= STREAM_TIME)
+    is_exempt = is_traceroute | is_stream | (batch.may_be_reply != 0) | (batch.time_exceeded != 0)
+    return ~(is_exempt | batch.resp_h.is_multicast)
 
 
-def _is_odd_probe(batch: Batch) -> np.ndarray:
-    only_reset = np.isin(batch.history, (b"", b"r", b"F", b"Fr", b"A", b"Ar"))
-    return (probe(batch) != Probe.NONE) & only_reset & _is_dataless(batch)
+def _is_flipped(batch: Batch) -> np.ndarray:
+    return batch.history.astype("S1") == b"^"
+
+
+def _either(batch: Batch, flipped: AddressColumn, straight: AddressColumn) -> AddressColumn:
+    is_flipped = _is_flipped(batch)
+    hi = np.where(is_flipped, flipped.hi, straight.hi)
+    return AddressColumn(hi, np.where(is_flipped, flipped.lo, straight.lo))

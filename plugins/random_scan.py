@@ -1,11 +1,14 @@
 """Random scan: one originator looks for many services on many hosts (ATT&CK T1046).
 
-One alert stands for the whole: while it lasts, the originator's address and port scans are folded into it. Misses
-scans slower than an epoch; a BitTorrent client whose peers are mostly gone looks the same.
+Counts the distinct pairs of host and port that were tried in vain within an epoch, and weighs them against those that
+the originator uses. A host that is met on one port alone by UDP, or in mid-stream, does not count. One alert stands
+for the whole: while it lasts, the originator's address and port scans are folded into it. Misses scans slower than an
+epoch; a BitTorrent client most of whose peers are gone looks the same.
 """
 
-from sensor.detection import Alert, Detection, Option, Stream, SumStat, Unique
-from sensor_plugins.probes import EVENTS, failed
+from sensor.detection import Alert, Detection, Max, Option, Stream, SumStat, Unique
+from sensor_plugins.probes import ENDS, USED, begun, checked, confirmed_or_streamed, failed, failed_or_used, loose, used
+from sensor_plugins.weighing import is_check, weigh
 
 
 class RandomScan(Detection):
@@ -17,21 +20,34 @@ class RandomScan(Detection):
     ports = Option(5, min=2, help="distinct ports that must be among them")
     epoch = Option("5m", help="how long a scanner may take to reach them")
 
-    probes = Stream(*EVENTS, key="orig_h", value=("resp_h", "resp_p"), where=failed)
+    probes = Stream(*ENDS, USED, key="orig_h", value=("resp_h", "resp_p"), where=failed_or_used)
     scan = SumStat(
         epoch=epoch,
         hops=5,
-        pairs=Unique(probes, keep=10),
-        hosts=Unique(probes, of="resp_h"),
-        ports=Unique(probes, of="resp_p"),
+        targets=Unique(probes, where=failed, keep=10, when="ts"),
+        answers=Unique(probes, where=used, when=begun),
+        confirmed=Unique(probes, where=confirmed_or_streamed, when=begun),
+        met_once=Unique(probes, of="resp_h", where=loose),
+        hosts=Unique(probes, of="resp_h", where=failed),
+        ports=Unique(probes, of="resp_p", where=failed),
+        checked=Unique(probes, where=checked),
+        newest=Max(probes, of="first_try", where=checked),
     )
 
-    @scan.crosses(pairs=pairs, hosts=hosts, ports=ports)
+    @scan.crosses(targets=pairs, hosts=hosts, ports=ports)
     def scanned(self, key, seen):
+        verdict = weigh(seen, seen.targets.count - seen.met_once.count)
+        if verdict != "silent" and is_check(seen, seen.threshold):
+            verdict = "low"
+        if verdict == "silent":
+            return None
         return Alert(
             f"{key.orig_h} tried {seen.ports.count} ports on {seen.hosts.count} hosts in {seen.span}",
             kind="random",
-            sample=[f"{host}:{port}" if host.version == 4 else f"[{host}]:{port}" for host, port in seen.pairs.sample],
+            severity="low" if verdict == "low" else None,
+            sample=[
+                f"{host}:{port}" if host.version == 4 else f"[{host}]:{port}" for host, port in seen.targets.sample
+            ],
             same_as=key,
             covers=("address_scan", "port_scan"),
         )

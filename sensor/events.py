@@ -59,6 +59,19 @@ _FLOW = _TUPLE | {
     "orig_ttl": Column("integer", "smallest TTL or hop limit from the originator, 255 where it sent nothing"),
     "unreachable": Column("integer", "1 where ICMP said that the responder is unreachable"),
     "time_exceeded": Column("integer", "1 where ICMP said that a packet's time was exceeded on the way"),
+    "orig_known": Column("integer", "1 where it is known who began; 0 where only the ports tell"),
+    "may_be_reply": Column("integer", "1 where that is not known, and the ports are those of a server's to a client"),
+}
+_END = _FLOW | {
+    "tries": Column("integer", "how often this originator tried this service within a day: once is 1, retries apart"),
+    "first_try": Column("time", "when it first did"),
+    "steady": Column("integer", "1 where four tries or more came at even intervals"),
+    "reached": Column("integer", "1 where it has reached this port within a day, by TCP or UDP"),
+    "companions": Column("integer", "other TCP connections of the two that have carried data both ways and are open"),
+}
+_USE = _FLOW | {
+    "first_try": Column("time", "when this originator first tried this service"),
+    "connections": Column("integer", "flows that it has begun to it within a day"),
 }
 _ICMP_ERROR = _TUPLE | {
     "reporter": Column("address", "who sent the ICMP message; the other addresses and ports are the quoted packet's"),
@@ -73,20 +86,28 @@ _ARP = _TIMES | {
 }
 
 _DOCS = {
-    Event.CONNECTION_ATTEMPT: ("a SYN that nothing answered until the wait for it was over", _FLOW),
-    Event.CONNECTION_REJECTED: ("a SYN that was answered with a RST", _FLOW),
+    Event.CONNECTION_ATTEMPT: ("a SYN that nothing answered until the wait for it was over", _END),
+    Event.CONNECTION_REJECTED: ("a SYN that was answered with a RST", _END),
     Event.CONNECTION_ESTABLISHED: ("a SYN that was answered with a SYN-ACK, seen on the SYN-ACK", _FLOW),
-    Event.CONNECTION_FINISHED: ("both ends have sent a FIN", _FLOW),
-    Event.CONNECTION_RESET: ("a RST after the connection was answered", _FLOW),
-    Event.CONNECTION_STATE_REMOVE: ("a flow of any protocol is over and forgotten; its last event", _FLOW),
+    Event.CONNECTION_FINISHED: ("both ends have sent a FIN", _END),
+    Event.CONNECTION_RESET: ("a RST after the connection was answered", _END),
+    Event.CONNECTION_STATE_REMOVE: ("a flow of any protocol is over and forgotten; its last event", _END),
     Event.UDP_REQUEST: ("a UDP packet from the originator", _FLOW),
     Event.UDP_REPLY: ("a UDP packet from the responder", _FLOW),
     Event.ICMP_ECHO_REQUEST: ("an ICMP or ICMPv6 echo request", _FLOW),
     Event.ICMP_ECHO_REPLY: ("an ICMP or ICMPv6 echo reply; the originator is who asked", _FLOW),
-    Event.ICMP_UNREACHABLE: ("an ICMP destination unreachable, other than fragmentation needed", _ICMP_ERROR),
-    Event.ICMP_TIME_EXCEEDED: ("an ICMP time exceeded", _ICMP_ERROR),
+    Event.ICMP_UNREACHABLE: (
+        "an ICMP destination unreachable, other than fragmentation needed, about what its receiver has sent lately",
+        _ICMP_ERROR,
+    ),
+    Event.ICMP_TIME_EXCEEDED: ("an ICMP time exceeded about what its receiver has sent lately", _ICMP_ERROR),
     Event.ARP_REQUEST: ("an ARP request", _ARP),
     Event.ARP_REPLY: ("an ARP reply", _ARP),
+    Event.SERVICE_USED: (
+        "data went both ways, or the originator sent some on an answer that was not seen but acknowledged; "
+        "told once in ten seconds of each originator and service",
+        _USE,
+    ),
 }
 
 EVENTS: dict[str, EventType] = {

@@ -48,6 +48,7 @@ class Kind(IntEnum):
     UDP = 5
     ICMP = 6  # either version; `proto` tells
     SCTP = 7
+    WITNESS = 8  # another worker's UDP datagram to many hosts, which may answer it
 
 
 class Tunnel(IntEnum):
@@ -95,6 +96,8 @@ PACKET = np.dtype(
         ("quoted_proto", "u1"),  # of the packet that an ICMP error quotes; 0 where there is none
         ("quoted_src_port", "u2"),
         ("quoted_dst_port", "u2"),
+        ("group", "u1"),  # 1 where the frame was addressed to more than one station
+        ("sctp_chunk", "u1"),  # type of the first chunk
         ("quoted_src_hi", "u8"),
         ("quoted_src_lo", "u8"),
         ("quoted_dst_hi", "u8"),

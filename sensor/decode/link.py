@@ -96,7 +96,7 @@ def by_nibble(frame, at, end):
 def link(frame, row, layer, at, end):
     """Take one link layer off."""
     if layer == ETHERNET:
-        return _ethernet(frame, at, end)
+        return _ethernet(frame, row, at, end)
     if layer == VLAN:
         return _vlan(frame, row, at, end)
     if layer == MPLS:
@@ -108,7 +108,7 @@ def link(frame, row, layer, at, end):
     if layer == PPP:
         return _ppp(frame, at, end)
     if layer in (LINUX_SLL, LINUX_SLL2):
-        return _linux_sll(frame, layer, at, end)
+        return _linux_sll(frame, row, layer, at, end)
     if layer == NULL:
         return _null(frame, at, end)
     if layer == CISCO_HDLC:
@@ -117,9 +117,10 @@ def link(frame, row, layer, at, end):
 
 
 @njit
-def _ethernet(frame, at, end):
+def _ethernet(frame, row, at, end):
     if at + 14 > readable(frame, end):
         return _CUT, at, end
+    row["group"] = frame[at] & 1
     return _type_or_length(u16(frame, at + 12), at + 14, end)
 
 
@@ -213,10 +214,12 @@ def _ppp(frame, at, end):
 
 
 @njit
-def _linux_sll(frame, layer, at, end):
+def _linux_sll(frame, row, layer, at, end):
     length = 16 if layer == LINUX_SLL else 20
     if at + length > readable(frame, end):
         return _CUT, at, end
+    kind = frame[at + 1] if layer == LINUX_SLL else frame[at + 10]
+    row["group"] = kind == 1 or kind == 2  # broadcast, multicast
     protocol = u16(frame, at + 14) if layer == LINUX_SLL else u16(frame, at)
     if protocol == 4:  # an 802.2 frame, of an interface whose frames have lengths
         return LLC, at + length, end

@@ -77,6 +77,8 @@ def _sctp(frame, row, at, end):
     if at + 12 > readable(frame, end):
         return STOP + Weird.TRUNCATED_SCTP
     _describe(frame, row, Kind.SCTP, at, 12, end)
+    if at + 12 < readable(frame, end):
+        row["sctp_chunk"] = frame[at + 12]
     return DONE
 
 

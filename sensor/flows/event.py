@@ -22,6 +22,7 @@ class Event(IntEnum):
     ICMP_TIME_EXCEEDED = 11
     ARP_REQUEST = 12
     ARP_REPLY = 13
+    SERVICE_USED = 14
 
 
 class ConnState(IntEnum):
@@ -54,6 +55,7 @@ def _event_dtype(history: object) -> np.dtype:
         ("resp_hi", "u8"),
         ("resp_lo", "u8"),
         ("duration", "i8"),
+        ("first_try", "i8"),
         ("orig_bytes", "i8"),
         ("resp_bytes", "i8"),
         ("reporter_hi", "u8"),
@@ -75,6 +77,13 @@ def _event_dtype(history: object) -> np.dtype:
         ("time_exceeded", "u1"),
         ("icmp_type", "u1"),
         ("icmp_code", "u1"),
+        ("connections", "u2"),
+        ("orig_known", "u1"),
+        ("may_be_reply", "u1"),
+        ("tries", "u1"),
+        ("steady", "u1"),
+        ("reached", "u1"),
+        ("companions", "u1"),
     ]
     return np.dtype(fields, align=True)
 

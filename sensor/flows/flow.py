@@ -32,6 +32,9 @@ HISTORY = 18
 """Letters of a history that are kept, of the 21 that there can be: no more go into 128 bytes."""
 
 HOLED = 1 << 27  # in `seen`: there are holes in what passed by of this flow
+USED = 1 << 28  # in `seen`: data went both ways, or what is known of an answer stands for it
+CONFIRMED = 1 << 29  # in `seen`: no answer has passed by, but the originator has acknowledged one
+ORIG_KNOWN = 1 << 30  # in `seen`: it is known which side began
 _LETTER_BITS, _LETTERS_A_WORD = 5, 6
 _LENGTH = 22  # bit of `seen` from which on it tells how many letters the history has
 
@@ -136,6 +139,26 @@ def has_seen(flow, side, letter):
 def carries_data(flow):
     """Whether either side has sent data."""
     return np.int64(flow["seen"]) & _DATA != 0
+
+
+@njit
+def has_mark(flow, mark):
+    """Whether USED, CONFIRMED or ORIG_KNOWN is set."""
+    return np.int64(flow["seen"]) & mark != 0
+
+
+@njit
+def set_mark(flow, mark):
+    """Set USED, CONFIRMED or ORIG_KNOWN."""
+    flow["seen"] = np.int64(flow["seen"]) | mark
+
+
+@njit
+def went_both_ways(flow):
+    """Whether both sides have sent data; where there are no connections, each datagram is data."""
+    if flow["proto"] == PROTO_TCP:
+        return flow["bytes"][0] > 0 and flow["bytes"][1] > 0
+    return np.int64(flow["seen"]) & _DATA == _DATA
 
 
 @njit

@@ -1,13 +1,16 @@
-"""The five-tuple of a packet, and who is taken for its originator where the packet begins a flow."""
+"""The five-tuple of a packet, and who began the flow whose first packet it is."""
 
 import numpy as np
 
 from sensor._jit import njit
+from sensor.flows.contacts import answers_request, comes_from_used, goes_to_known
 from sensor.flows.flow import Key
 from sensor.packet import ACK, PROTO_ICMP, PROTO_ICMPV6, RST, SYN, Kind
 
-_TCP, _UDP, _ICMP = int(Kind.TCP), int(Kind.UDP), int(Kind.ICMP)
+_TCP, _UDP, _ICMP, _SCTP = int(Kind.TCP), int(Kind.UDP), int(Kind.ICMP), int(Kind.SCTP)
 
+INIT, INIT_ACK = 1, 2
+"""SCTP's chunks that open an association (RFC 9260)."""
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 ECHO_REQUEST_V6, ECHO_REPLY_V6 = 128, 129
 
@@ -27,7 +30,12 @@ _COUNTERPARTS = np.stack([_counterparts(_PAIRS_V4), _counterparts(_PAIRS_V6)])
 
 _SYSTEM_PORTS = 1024  # RFC 6335
 _EPHEMERAL = 32768  # Linux's net.ipv4.ip_local_port_range begins here; IANA's dynamic ports begin at 49152
-_SERVERS = (1194, 1434, 1812, 1900, 3128, 3306, 3389, 3478, 3544, 5060, 5222, 5353, 5355, 8000, 8080, 8443, 8888)
+_SERVERS = (1194, 1433, 1434, 1521, 1701, 1812, 1883, 1900, 3128, 3306, 3389, 3478, 3544, 3702, 4222, 4500, 5060, 5061)
+_MORE_SERVERS = (5222, 5223, 5228, 5353, 5355, 5432, 5671, 5672, 5900, 6379, 6443, 8000, 8080, 8443, 8883, 8888, 9092)
+SERVICES = frozenset((*_SERVERS, *_MORE_SERVERS, 9200, 11211, 25565, 27015, 27017, 51820))
+"""Ports above the system's that services are known by (IANA's registry, and what is run on them in practice)."""
+
+_IS_SERVICE = np.array([port < _SYSTEM_PORTS or port in SERVICES for port in range(1 << 16)])
 
 _V4_MAPPED = np.uint64(0xFFFF)
 _V4_SHIFT, _V4_CLASS_SHIFT = np.uint64(32), np.uint64(28)
@@ -100,24 +108,51 @@ def _comes_from_server(key):
     """
     if key.dst_p < _EPHEMERAL or not _is_one(key.dst_hi, key.dst_lo):
         return False
-    return key.src_p < _SYSTEM_PORTS or key.src_p in _SERVERS
+    return _IS_SERVICE[key.src_p]
 
 
 @njit
-def is_reply(packet, key):
-    """Whether a flow that begins with this packet was begun by its receiver.
+def may_be_reply(src_p, dst_p):
+    """Whether the ports allow it: to a port that is a client's, from one that is not or that services are known by."""
+    if dst_p >= _EPHEMERAL and src_p < _EPHEMERAL:
+        return True
+    return dst_p >= _SYSTEM_PORTS and _IS_SERVICE[src_p]
 
-    So for a SYN-ACK and an echo reply; for UDP, and for TCP from the middle of a connection (it has ACK, or RST), where
-    the ports say so. A probe without either, as FIN, NULL and Xmas scans send, is its sender's.
+
+@njit
+def began(packet, key, contacts, state, now):
+    """Who began a flow whose first packet this is: whether its receiver did, and whether that is known.
+
+    Known by a packet that only one side can send first: SYN and SYN-ACK, echo request and reply, SCTP's INIT and
+    INIT-ACK, and what no connection begins with (TCP without SYN, ACK and RST), which is a probe of its sender's. Else
+    by what was seen before: a service that the receiver has used, or asked from this very socket; a socket that has
+    asked a multicast address. Else the ports are all there is to go by, and it is not known.
     """
     kind = packet["kind"]
+    if kind == _ICMP:
+        return key.src_p == (ECHO_REPLY if key.proto == PROTO_ICMP else ECHO_REPLY_V6) and key.one_way == 0, True
     if kind == _TCP:
         flags = np.int64(packet["tcp_flags"])
         if flags & SYN != 0:
-            return flags & (ACK | RST) == ACK
-        return flags & (ACK | RST) != 0 and _comes_from_server(key)
+            return flags & (ACK | RST) == ACK, True
+        if flags & (ACK | RST) == 0:
+            return False, True
+    elif kind == _SCTP:
+        chunk = packet["sctp_chunk"]
+        if chunk in (INIT, INIT_ACK):
+            return chunk == INIT_ACK, True
+    elif kind == _UDP and answers_request(contacts, state, key, now):
+        return True, True
+    if comes_from_used(contacts, state, key, now):
+        return True, True
+    if goes_to_known(contacts, state, key, now):
+        return False, True
     if kind == _UDP:
-        return _comes_from_server(key)
-    if kind == _ICMP:
-        return key.src_p == (ECHO_REPLY if key.proto == PROTO_ICMP else ECHO_REPLY_V6) and key.one_way == 0
-    return False
+        return _comes_from_server(key), not may_be_reply(key.src_p, key.dst_p)
+    return kind == _TCP and _comes_from_server(key), False
+
+
+@njit
+def is_to_many(packet):
+    """Whether a packet goes to more than one host: by its address, or by that of its frame."""
+    return packet["group"] != 0 or not _is_one(packet["dst_hi"], packet["dst_lo"])

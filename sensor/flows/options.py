@@ -11,10 +11,14 @@ class FlowOptions:
 
     capacity: int = 1 << 20
     """Flows held at once; memory is taken as they come."""
+    contacts: int = 1 << 18
+    """Contacts (who has tried which service) remembered for a day; memory is taken as they come."""
     tcp_attempt: int = 5 * SECOND
     """From a first SYN until it counts as unanswered, however often it is repeated (Zeek: tcp_attempt_delay).
 
     A lone packet that is no SYN waits as long, so that an unanswered NULL or ACK probe is known for one as soon."""
+    tcp_half_open: int = 30 * SECOND
+    """From the last SYN-ACK that the originator does not go on after: servers repeat one after 1, 3, 7 and 15 s."""
     tcp_inactivity: int = 300 * SECOND
     """From the last packet of an open TCP connection."""
     udp_inactivity: int = 60 * SECOND
@@ -29,6 +33,6 @@ class FlowOptions:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            most = 1 << (30 if field.name == "capacity" else 62)
+            most = 1 << (30 if field.name in ("capacity", "contacts") else 62)
             if not 1 <= value <= most:
                 raise ValueError(f"{field.name} is {value}; it must be from 1 to {most}")

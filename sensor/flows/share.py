@@ -1,16 +1,20 @@
 """Shares: which worker tracks a packet, where several read the same traffic, as the parts of one capture file.
 
 By the pair of hosts, whichever of them sent it: all of a flow, and of the fragments that show no ports, goes to one
-worker, and so does an ICMP error about a packet of the flow. The others see that time goes on, and no more.
+worker, and so does an ICMP error about a packet of the flow. The others see that time goes on, and that somebody has
+asked a multicast or broadcast address, as the answers may come from hosts of their share.
 """
 
 import numpy as np
 
 from sensor._jit import njit
+from sensor.flows.key import is_to_many
 from sensor.hash import hash_five
+from sensor.packet import Kind
 
 _KEY = np.array([0x73656E736F72, 0x7368617265], np.uint64)  # the same on all workers
 _NONE = np.uint64(0)
+_UDP, _WITNESS = int(Kind.UDP), int(Kind.WITNESS)
 
 
 @njit
@@ -30,7 +34,7 @@ def _keep(key, packets, own, of, mine):
         packet = packets[i]
         mine[i] = (0 if packet["refused"] != 0 else _worker_of(key, packet, of)) == own
         if not mine[i]:
-            packet["kind"] = 0
+            packet["kind"] = _WITNESS if packet["kind"] == _UDP and is_to_many(packet) else 0
 
 
 def keep_share(packets: np.ndarray, own: int, of: int) -> np.ndarray:

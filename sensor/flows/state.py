@@ -21,6 +21,7 @@ COUNTERS = (
     "tcp_acks_wild",
     "tcp_holes_forgotten",
     "icmp_without_quote",  # ICMP errors that do not show what they are about
+    "contacts_evicted",  # contacts that were forgotten within a day, for want of room
     "probes",  # entries of the index looked at
     "lookups",
 )
@@ -41,8 +42,10 @@ WEIRDS = (
     "data_before_established",
     "data_after_reset",
     "RST_out_of_window",
+    "unrelated_ICMP_error",
 )
-"""Oddities of connections, by Zeek's names; the last, which Zeek has not, is a RST that its receiver would ignore."""
+"""Oddities of connections, by Zeek's names; it has not the last two: a RST that its receiver would ignore, and an ICMP
+error that quotes nothing which its receiver is known to have sent lately."""
 
 STATE = np.dtype(
     [

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from sensor.flows.contacts import new_contacts
 from sensor.flows.event import EVENT, EVENT_IN_KERNELS, Event
 from sensor.flows.flow import FLOW
 from sensor.flows.holes import new_holes
@@ -48,6 +49,7 @@ class FlowTable:
         self._events = np.zeros(event_rows, EVENT)
         self._out = self._events.view(EVENT_IN_KERNELS)
         self._flows = np.zeros(options.capacity, FLOW)  # the system commits them as they are touched
+        self._contacts = new_contacts(options.contacts)
         self._holes = new_holes(options.capacity)
         self._index = np.zeros(_FIRST_INDEX, np.int64)
         self._lists = new_lists(options)
@@ -87,6 +89,7 @@ class FlowTable:
         while row < len(packets):
             why, row = track(
                 self._flows,
+                self._contacts,
                 self._holes,
                 self._index,
                 self._lists,
@@ -109,7 +112,9 @@ class FlowTable:
         self._state["clock"] = max(int(self._state["clock"]), now)
         why = -1
         while why != DONE:
-            why = expire(self._flows, self._holes, self._index, self._lists, self._out, self._state, now, now)
+            why = expire(
+                self._flows, self._contacts, self._holes, self._index, self._lists, self._out, self._state, now, now
+            )
             yield from self._hand_out()
 
     def finish(self) -> Iterator[np.ndarray]:
@@ -119,7 +124,17 @@ class FlowTable:
         """
         why, latest = -1, int(self._state["clock"])
         while why != DONE:
-            why = expire(self._flows, self._holes, self._index, self._lists, self._out, self._state, NEVER, latest)
+            why = expire(
+                self._flows,
+                self._contacts,
+                self._holes,
+                self._index,
+                self._lists,
+                self._out,
+                self._state,
+                NEVER,
+                latest,
+            )
             yield from self._hand_out()
         self._forget()
 

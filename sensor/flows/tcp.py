@@ -3,8 +3,8 @@
 The states are Zeek's (packet_analysis/protocol/tcp), and every pair of state and flags has a defined effect. RST is
 looked at first, then SYN, then FIN. It differs from Zeek where a sender could hide a probe by what it sends:
 
-- While the originator's SYN is unanswered, nothing that the originator adds (a FIN, a RST of its own, another SYN) ends
-  the wait for an answer, nor prolongs it. SYN with FIN is a SYN.
+- While the originator's SYN is unanswered, no FIN, RST or other SYN of the originator's ends the wait for an answer,
+  nor prolongs it. SYN with FIN is a SYN. Its ACK does (CONFIRMED): it was answered, and only one direction is seen.
 - A RST that its receiver would ignore changes no state: one that answers a SYN must acknowledge it (RFC 9293,
   3.10.7.3); later its number must lie near those that its sender uses, unless the originator drops a half-open
   connection.
@@ -18,6 +18,7 @@ from sensor.flows.event import Event
 from sensor.flows.flow import (
     ATTEMPTED,
     CLOSED,
+    CONFIRMED,
     ENDED,
     ESTABLISHED,
     INACTIVE,
@@ -36,8 +37,10 @@ from sensor.flows.flow import (
     S,
     T,
     W,
+    has_mark,
     has_seen,
     note,
+    set_mark,
 )
 from sensor.flows.sequence import WORD, ahead
 from sensor.packet import ACK, FIN, RST, SYN, URG
@@ -62,7 +65,7 @@ def begins_another(flow, side, packet, state):
     seq = np.int64(packet["seq"])
     orig, resp = np.int64(flow["state"][0]), np.int64(flow["state"][1])
     both_closed = orig == CLOSED and resp == CLOSED
-    if is_waiting(flow):
+    if is_waiting(flow) and not has_mark(flow, CONFIRMED):
         another = side == 1 and orig != SYN_SENT
     elif side == 0 and has_seen(flow, 0, S):
         another = both_closed or seq != np.int64(flow["start_seq"])
@@ -202,6 +205,8 @@ def _go_on(flow, side, flags, length, mine, theirs, state):
         state["data_after_reset"] += 1
     elif length > 0 and mine == SYN_SENT:
         state["data_before_established"] += 1
+    if side == 0 and is_waiting(flow) and flags & ACK != 0:
+        set_mark(flow, CONFIRMED)
     is_early_ack = length == 0 and is_waiting(flow)  # some acknowledge a SYN before they answer it, as Zeek has seen
     if mine == INACTIVE and not is_early_ack:
         flow["state"][side] = ESTABLISHED if flags & ACK and theirs == ESTABLISHED else PARTIAL

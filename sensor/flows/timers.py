@@ -10,12 +10,15 @@ from sensor._jit import njit
 from sensor.flows.flow import (
     ATTEMPTED,
     CLOSED,
+    CONFIRMED,
     INACTIVE,
     RESET,
+    UNREACHABLE,
     A,
     D,
     H,
     S,
+    has_mark,
     has_seen,
 )
 from sensor.flows.options import FlowOptions
@@ -23,6 +26,7 @@ from sensor.flows.options import FlowOptions
 (
     ATTEMPT,  # a SYN and no answer: waits from its first packet
     HALF_OPEN,  # a SYN-ACK that the originator did not go on after
+    REFUSED,  # a datagram that ICMP said could not be delivered
     ONE_PARTIAL,
     ONE_UDP,
     ONE_ICMP,
@@ -34,11 +38,11 @@ from sensor.flows.options import FlowOptions
     CLOSED_LIST,  # nothing more is to come: waits from the close, or the RST, whatever comes later
     RESET_LIST,
     ESTABLISHED_LIST,
-) = range(13)
+) = range(14)
 """The lists. ONE_ are those of a flow's first packet."""
 
-LISTS = 13
-RANKS = (0, 2, 7, 12, 13)
+LISTS = 14
+RANKS = (0, 3, 8, 13, 14)
 """Where each rank of eviction begins: half-open, one-packet, idle, established."""
 
 TO_MANY = PARTIAL_LIST - ONE_PARTIAL
@@ -57,7 +61,8 @@ def new_lists(options: FlowOptions) -> np.ndarray:
     rest = (udp, icmp, options.tcp_close, options.tcp_reset)
     lists = np.full(LISTS, -1, LIST)
     lists["first"] = lists["last"] = -1
-    lists["delay"] = (options.tcp_attempt, tcp, options.tcp_attempt, *rest, tcp, *rest, tcp)
+    attempt = options.tcp_attempt
+    lists["delay"] = (attempt, options.tcp_half_open, attempt, attempt, *rest, tcp, *rest, tcp)
     return lists
 
 
@@ -65,7 +70,7 @@ def new_lists(options: FlowOptions) -> np.ndarray:
 def tcp_list(flow):
     """The list that its endpoints put a TCP connection in, taken to have had more than one packet."""
     orig, resp = np.int64(flow["state"][0]), np.int64(flow["state"][1])
-    if resp == INACTIVE and np.int64(flow["marks"]) & ATTEMPTED != 0:
+    if resp == INACTIVE and np.int64(flow["marks"]) & ATTEMPTED != 0 and not has_mark(flow, CONFIRMED):
         return ATTEMPT
     if orig == RESET or resp == RESET:
         return RESET_LIST
@@ -74,6 +79,13 @@ def tcp_list(flow):
     if has_seen(flow, 1, H) or has_seen(flow, 1, S):
         return ESTABLISHED_LIST if has_seen(flow, 0, A) or has_seen(flow, 0, D) else HALF_OPEN
     return PARTIAL_LIST
+
+
+@njit
+def datagram_list(flow):
+    """The list of a flow of UDP, SCTP or another protocol, taken to have had more than one packet."""
+    is_refused = np.int64(flow["marks"]) & UNREACHABLE != 0 and flow["pkts"][1] == 0
+    return REFUSED if is_refused else UDP_LIST
 
 
 @njit

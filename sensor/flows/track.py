@@ -3,18 +3,32 @@
 import numpy as np
 
 from sensor._jit import LINE, njit, prefetch
+from sensor.clock import SECOND
+from sensor.flows.contacts import SLOT as TIME_SLOT
+from sensor.flows.contacts import note_open, note_reached, note_request, note_try
 from sensor.flows.event import Event
 from sensor.flows.flow import (
     ATTEMPTED,
+    CONFIRMED,
     FLIP,
     HOLED,
     INACTIVE,
     ONE_WAY,
+    ORIG_KNOWN,
     TIME_EXCEEDED,
     UNREACHABLE,
+    USED,
+    A,
     D,
+    F,
+    H,
+    R,
+    S,
     carries_data,
+    has_mark,
     note,
+    set_mark,
+    went_both_ways,
 )
 from sensor.flows.holes import forget
 from sensor.flows.index import SLOT, delete, find, insert, tag_of
@@ -23,7 +37,10 @@ from sensor.flows.key import (
     ECHO_REPLY_V6,
     ECHO_REQUEST,
     ECHO_REQUEST_V6,
-    is_reply,
+    INIT,
+    INIT_ACK,
+    began,
+    is_to_many,
     key_of,
     key_of_flow,
     quoted_key,
@@ -33,10 +50,12 @@ from sensor.flows.timers import (
     ATTEMPT,
     ICMP_LIST,
     PARTIAL_LIST,
+    REFUSED,
     RESET_LIST,
     TO_MANY,
     UDP_LIST,
     append,
+    datagram_list,
     first_due,
     oldest,
     restart,
@@ -44,17 +63,17 @@ from sensor.flows.timers import (
     unlink,
 )
 from sensor.flows.unseen import is_odd, watch
-from sensor.flows.write import write_arp, write_flow, write_icmp_error
-from sensor.packet import ACK, PROTO_ICMP, RST, SYN, Kind
+from sensor.flows.write import write_arp, write_end, write_flow, write_icmp_error, write_used
+from sensor.packet import ACK, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP, RST, SYN, Kind
 
-ROOM = 8
+ROOM = 10
 """More events than one packet, or one expiry, can raise."""
 
 DONE, OUT_FULL, INDEX_FULL = range(3)
 """Why a kernel came back."""
 
 _ARP, _TCP, _UDP, _ICMP = int(Kind.ARP), int(Kind.TCP), int(Kind.UDP), int(Kind.ICMP)
-_SCTP, _IP, _FRAGMENT = int(Kind.SCTP), int(Kind.IP), int(Kind.FRAGMENT)
+_SCTP, _IP, _FRAGMENT, _WITNESS = int(Kind.SCTP), int(Kind.IP), int(Kind.FRAGMENT), int(Kind.WITNESS)
 
 _CONNECTION_ATTEMPT, _REMOVE = int(Event.CONNECTION_ATTEMPT), int(Event.CONNECTION_STATE_REMOVE)
 _AT_THE_END = (_CONNECTION_ATTEMPT, _REMOVE)
@@ -68,7 +87,13 @@ _IN_ORDER = (
     int(Event.CONNECTION_RESET),
 )
 
+_ENDS = (int(Event.CONNECTION_REJECTED), int(Event.CONNECTION_FINISHED), int(Event.CONNECTION_RESET))
+
+_DESCRIBED = (PROTO_ICMP, PROTO_TCP, PROTO_UDP, PROTO_ICMPV6, PROTO_SCTP)  # whose headers were cut or malformed
+_WITH_PORTS = (PROTO_TCP, PROTO_UDP, PROTO_SCTP)
 _MANY = 0xFFFF_FFFF
+_RECENT = 30 * SECOND  # how old a packet may be that an ICMP error quotes
+_ABORT, _COOKIE_ECHO, _DATA, _SHUTDOWN = 6, 10, 0, 7  # chunks of SCTP
 
 
 @njit
@@ -77,12 +102,21 @@ def _is_full(out, state):
 
 
 @njit
-def _remove(flows, holes, index, lists, out, state, slot, ts):
+def _is_counted_open(flow):
+    """Whether this is a connection that was counted as one of its pair of hosts that carry data."""
+    is_used = has_mark(flow, USED) and not has_mark(flow, CONFIRMED)
+    return is_used and np.int64(flow["proto"]) == PROTO_TCP and went_both_ways(flow)
+
+
+@njit
+def _remove(flows, contacts, holes, index, lists, out, state, slot, ts):
     """A flow is over: raise what is left to raise and forget it."""
     flow = flows[slot]
     for event in _AT_THE_END:
         if event == _REMOVE or flow["list"] == ATTEMPT:
-            write_flow(out, state, event, flow, ts)
+            write_end(out, state, contacts, event, flow, ts)
+    if _is_counted_open(flow):
+        note_open(contacts, state, flow, -1, ts)
     if np.int64(flow["seen"]) & HOLED != 0:
         forget(holes, state, slot)
     unlink(flows, lists, slot)
@@ -94,7 +128,7 @@ def _remove(flows, holes, index, lists, out, state, slot, ts):
 
 
 @njit
-def expire(flows, holes, index, lists, out, state, until, latest):
+def expire(flows, contacts, holes, index, lists, out, state, until, latest):
     """Remove every flow due at or before `until`, in order, as of when it was due but no later than `latest`."""
     while True:
         which, when = first_due(flows, lists)
@@ -103,7 +137,7 @@ def expire(flows, holes, index, lists, out, state, until, latest):
             return DONE
         if _is_full(out, state):
             return OUT_FULL
-        _remove(flows, holes, index, lists, out, state, lists[which]["first"], min(when, latest))
+        _remove(flows, contacts, holes, index, lists, out, state, lists[which]["first"], min(when, latest))
 
 
 @njit
@@ -121,12 +155,12 @@ def _count_eviction(state, flow, rank):
 
 
 @njit
-def _take_slot(flows, holes, index, lists, out, state, now):
+def _take_slot(flows, contacts, holes, index, lists, out, state, now):
     """A free slot; where there is none, the eviction of another flow makes one."""
     if state["free"] < 0 and state["touched"] == flows.shape[0]:
         slot, rank = oldest(flows, lists)
         _count_eviction(state, flows[slot], rank)
-        _remove(flows, holes, index, lists, out, state, slot, now)
+        _remove(flows, contacts, holes, index, lists, out, state, slot, now)
     slot = state["free"]
     if slot < 0:
         slot = state["touched"]
@@ -153,13 +187,14 @@ def _clear(flow):
 
 
 @njit
-def _begin(flows, holes, index, lists, out, state, packet, key, tag, now):
+def _begin(flows, contacts, holes, index, lists, out, state, packet, key, tag, now):
     """Make the flow that a packet begins; give its slot and the packet's side."""
-    slot = _take_slot(flows, holes, index, lists, out, state, now)
+    slot = _take_slot(flows, contacts, holes, index, lists, out, state, now)
     flow = flows[slot]
     _clear(flow)
     side = 0
-    if is_reply(packet, key):
+    by_receiver, is_known = began(packet, key, contacts, state, now)
+    if by_receiver:
         side = 1
         note(flow, 0, FLIP)
         flow["orig_hi"], flow["orig_lo"], flow["orig_p"] = key.dst_hi, key.dst_lo, key.dst_p
@@ -172,6 +207,10 @@ def _begin(flows, holes, index, lists, out, state, packet, key, tag, now):
     flow["marks"] = ONE_WAY if key.one_way else 0
     if packet["kind"] == _TCP and np.int64(packet["tcp_flags"]) & (SYN | ACK | RST) == SYN:
         flow["marks"] = ATTEMPTED
+    if is_known:
+        set_mark(flow, ORIG_KNOWN)
+        if side == 0 and key.proto in _WITH_PORTS:
+            note_try(contacts, state, flow, now)
     insert(index, tag, slot)
     state["flows_open"] += 1
     state["flows"] += 1
@@ -206,18 +245,27 @@ def _count_ways(flow, side, had_data, state):
 
 
 @njit
-def _mark_quoted(flows, index, state, packet, mark):
-    """Mark the flow that an ICMP error is about, if it is held and the quoted packet is its originator's."""
+def _mark_quoted(flows, index, lists, state, packet, mark, now):
+    """Mark the flow that an ICMP error is about; whether it is held, and its originator sent what is quoted, lately."""
     key = quoted_key(packet)
     found = find(flows, index, state, key, tag_of(state["secret"], key))
-    if found >= 0 and found & 1 == 0:
-        flow = flows[found >> 1]
-        flow["marks"] = np.int64(flow["marks"]) | mark
+    if found < 0 or found & 1 != 0:
+        return False
+    flow = flows[found >> 1]
+    if flow["pkts"][0] == 0 or now - flow["last"] > _RECENT:
+        return False
+    flow["marks"] = np.int64(flow["marks"]) | mark
+    if key.proto != PROTO_TCP and datagram_list(flow) == REFUSED:
+        restart(flows, lists, state, found >> 1, REFUSED, now)
+    return True
 
 
 @njit
-def _take_icmp(flows, index, out, state, flow, packet, now):
-    """Raise the events of an ICMP message. Fragmentation needed (3/4) does not say that anything is unreachable."""
+def _take_icmp(flows, index, lists, out, state, flow, packet, now):
+    """Raise the events of an ICMP message. Fragmentation needed (3/4) does not say that anything is unreachable.
+
+    An error is evidence only where its receiver sent what it quotes; anybody can make up another.
+    """
     kind, code = np.int64(packet["icmp_type"]), np.int64(packet["icmp_code"])
     is_v4 = packet["proto"] == PROTO_ICMP
     is_request = kind == (ECHO_REQUEST if is_v4 else ECHO_REQUEST_V6)
@@ -228,26 +276,64 @@ def _take_icmp(flows, index, out, state, flow, packet, now):
         if packet["quoted_proto"] == 0:
             state["icmp_without_quote"] += 1
             return
-        _mark_quoted(flows, index, state, packet, UNREACHABLE if unreachable else TIME_EXCEEDED)
-        write_icmp_error(out, state, _UNREACHABLE if unreachable else _TIME_EXCEEDED, packet, now)
+        mark = UNREACHABLE if unreachable else TIME_EXCEEDED
+        if _mark_quoted(flows, index, lists, state, packet, mark, now):
+            write_icmp_error(out, state, _UNREACHABLE if unreachable else _TIME_EXCEEDED, packet, now)
+        else:
+            state["unrelated_ICMP_error"] += 1
 
 
 @njit
-def _take(flows, holes, index, lists, out, state, packet, tag, now):
+def _chunk_letter(packet):
+    """The letter of an SCTP packet by its first chunk, as TCP's: S for INIT, H for INIT-ACK, R for ABORT, and so on."""
+    chunk = packet["sctp_chunk"]
+    if chunk == INIT:
+        return S
+    if chunk == INIT_ACK:
+        return H
+    if chunk == _ABORT:
+        return R
+    if chunk == _SHUTDOWN:
+        return F
+    return D if chunk in (_DATA, _COOKIE_ECHO) else A
+
+
+@njit
+def _follow_use(contacts, out, state, flow, before, now):
+    """Tell that a service is used: when data has first gone both ways, and in each time slot in which it goes on.
+
+    Where no answer is seen but acknowledged, the originator's data alone shows it.
+    """
+    if has_mark(flow, USED):
+        if now // TIME_SLOT == before // TIME_SLOT:
+            return
+    elif went_both_ways(flow) or (has_mark(flow, CONFIRMED) and flow["bytes"][0] > 0):
+        set_mark(flow, USED)
+        if _is_counted_open(flow):
+            note_open(contacts, state, flow, 1, now)
+    else:
+        return
+    contact = note_reached(contacts, state, flow, now)
+    if contact >= 0:
+        write_used(out, state, contacts.rows[contact], flow, now)
+
+
+@njit
+def _take(flows, contacts, holes, index, lists, out, state, packet, tag, now):
     """Apply a packet of TCP, UDP, SCTP or ICMP, whose five-tuple hashes to `tag`, to its flow."""
     key = key_of(packet)
     found = find(flows, index, state, key, tag)
     kind = packet["kind"]
     is_syn = kind == _TCP and np.int64(packet["tcp_flags"]) & (SYN | ACK | RST) == SYN
     if found >= 0 and is_syn and begins_another(flows[found >> 1], found & 1, packet, state):
-        _remove(flows, holes, index, lists, out, state, found >> 1, now)
+        _remove(flows, contacts, holes, index, lists, out, state, found >> 1, now)
         found = -1
     if found >= 0:
         slot, side = found >> 1, found & 1
     else:
-        slot, side = _begin(flows, holes, index, lists, out, state, packet, key, tag, now)
+        slot, side = _begin(flows, contacts, holes, index, lists, out, state, packet, key, tag, now)
     flow = flows[slot]
-    raised = 0
+    raised, before = 0, flow["last"]
     if kind == _TCP:
         if is_odd(flow, side, packet, state):
             watch(holes, state, slot, flow, side, packet, now)
@@ -258,27 +344,36 @@ def _take(flows, holes, index, lists, out, state, packet, tag, now):
     elif kind == _ICMP:
         which = ICMP_LIST
     else:
-        note(flow, side, D)
+        note(flow, side, _chunk_letter(packet) if kind == _SCTP else D)
         which = UDP_LIST
     if kind != _TCP:
         flow["bytes"][side] += np.int64(packet["payload_len"])
     _count(flow, side, packet)
+    if which == UDP_LIST:
+        which = datagram_list(flow)
     if found >= 0:
         restart(flows, lists, state, slot, which, now)
     else:
         append(flows, lists, state, slot, which - TO_MANY if PARTIAL_LIST <= which <= RESET_LIST else which)
     for event in _IN_ORDER:
         if (raised >> event) & 1:
-            write_flow(out, state, event, flow, now)
+            if event in _ENDS:
+                write_end(out, state, contacts, event, flow, now)
+            else:
+                write_flow(out, state, event, flow, now)
+    if kind != _ICMP:
+        _follow_use(contacts, out, state, flow, before, now)
     if kind == _UDP:
         write_flow(out, state, _UDP_REQUEST if side == 0 else _UDP_REPLY, flow, now)
     elif kind == _ICMP:
-        _take_icmp(flows, index, out, state, flow, packet, now)
+        _take_icmp(flows, index, lists, out, state, flow, packet, now)
 
 
 @njit
 def _is_of_flow(packet):
     kind = packet["kind"]
+    if kind == _IP:
+        return packet["proto"] not in _DESCRIBED
     return kind in (_TCP, _UDP, _ICMP, _SCTP)
 
 
@@ -311,7 +406,7 @@ def _look_ahead(flows, index, state, packets, tags):
 
 
 @njit
-def track(flows, holes, index, lists, out, state, tags, packets, now, start):
+def track(flows, contacts, holes, index, lists, out, state, tags, packets, now, start):
     """Process packets from row `start` on; return why it stopped, and the row to go on with, which is not done yet."""
     first = block = start
     for i in range(start, packets.shape[0]):
@@ -320,7 +415,10 @@ def track(flows, holes, index, lists, out, state, tags, packets, now, start):
             _look_ahead(flows, index, state, packets[first:block], tags)
         state["clock"] = max(state["clock"], now[i])
         clock = state["clock"]
-        if clock >= state["next_due"] and expire(flows, holes, index, lists, out, state, clock, clock) == OUT_FULL:
+        if (
+            clock >= state["next_due"]
+            and expire(flows, contacts, holes, index, lists, out, state, clock, clock) == OUT_FULL
+        ):
             return OUT_FULL, i
         if _is_full(out, state):
             return OUT_FULL, i
@@ -328,9 +426,13 @@ def track(flows, holes, index, lists, out, state, tags, packets, now, start):
             return INDEX_FULL, i
         packet = packets[i]
         kind = packet["kind"]
-        if _is_of_flow(packet):
+        if kind == _WITNESS:
+            note_request(contacts, state, packet, clock)
+        elif _is_of_flow(packet):
             state["flow_packets"] += 1
-            _take(flows, holes, index, lists, out, state, packet, tags[i - first], clock)
+            if kind == _UDP and is_to_many(packet):
+                note_request(contacts, state, packet, clock)
+            _take(flows, contacts, holes, index, lists, out, state, packet, tags[i - first], clock)
         elif kind == _ARP:
             state["arp_packets"] += 1
             write_arp(out, state, packet, clock)

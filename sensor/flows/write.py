@@ -3,10 +3,25 @@
 import numpy as np
 
 from sensor._jit import njit
+from sensor.flows.contacts import STEADY, find_contact, open_connections, was_reached
 from sensor.flows.event import Event
-from sensor.flows.flow import TIME_EXCEEDED, UNREACHABLE, conn_state, letter_at, letters
+from sensor.flows.flow import (
+    FLIP,
+    ORIG_KNOWN,
+    TIME_EXCEEDED,
+    UNREACHABLE,
+    conn_state,
+    has_mark,
+    has_seen,
+    letter_at,
+    letters,
+    went_both_ways,
+)
+from sensor.flows.key import may_be_reply
+from sensor.packet import PROTO_TCP, PROTO_UDP
 
 _ARP_REQUEST, _ARP_REPLY = int(Event.ARP_REQUEST), int(Event.ARP_REPLY)
+_SERVICE_USED = int(Event.SERVICE_USED)
 
 
 @njit
@@ -25,10 +40,10 @@ def _next_row(out, state, event, ts):
 
 @njit
 def write_flow(out, state, event, flow, ts):
-    """An event of a flow, as it stands."""
+    """An event of a flow, as it stands; -1 where nobody wants it, else the number of its row."""
     at = _next_row(out, state, event, ts)
     if at < 0:
-        return
+        return at
     row = out[at]
     row["orig_hi"], row["orig_lo"] = flow["orig_hi"], flow["orig_lo"]
     row["resp_hi"], row["resp_lo"] = flow["resp_hi"], flow["resp_lo"]
@@ -46,6 +61,39 @@ def write_flow(out, state, event, flow, ts):
     marks = np.int64(flow["marks"])
     row["unreachable"] = marks & UNREACHABLE != 0
     row["time_exceeded"] = marks & TIME_EXCEEDED != 0
+    row["orig_known"] = has_mark(flow, ORIG_KNOWN)
+    if not has_mark(flow, ORIG_KNOWN):
+        source, target = np.int64(flow["orig_p"]), np.int64(flow["resp_p"])
+        row["may_be_reply"] = may_be_reply(target, source) if has_seen(flow, 0, FLIP) else may_be_reply(source, target)
+    return at
+
+
+@njit
+def write_used(out, state, contact, flow, ts):
+    """A service is used, by a flow of this contact."""
+    at = write_flow(out, state, _SERVICE_USED, flow, ts)
+    if at >= 0:
+        out[at]["connections"], out[at]["first_try"] = contact["flows"], contact["first"]
+
+
+@njit
+def write_end(out, state, contacts, event, flow, ts):
+    """An event that ends a flow, or a wait: with what is known of its contact, unless data went both ways."""
+    at = write_flow(out, state, event, flow, ts)
+    if at < 0 or went_both_ways(flow):
+        return
+    row, proto, resp_p = out[at], np.int64(flow["proto"]), np.int64(flow["resp_p"])
+    hosts = (flow["orig_hi"], flow["orig_lo"], flow["resp_hi"], flow["resp_lo"])
+    found = find_contact(contacts, state["secret"], *hosts, resp_p, proto, ts)
+    if found >= 0:
+        contact = contacts.rows[found]
+        row["first_try"], row["tries"] = contact["first"], contact["tries"]
+        row["steady"] = np.int64(contact["marks"]) & STEADY != 0
+    if proto in (PROTO_TCP, PROTO_UDP):
+        by_tcp = was_reached(contacts, state, flow, PROTO_TCP, ts)
+        row["reached"] = by_tcp or was_reached(contacts, state, flow, PROTO_UDP, ts)
+    if proto == PROTO_TCP:
+        row["companions"] = open_connections(contacts, state, flow, ts)
 
 
 @njit

@@ -1,0 +1,67 @@
+"""Weighing: what failed against what was used, in one dimension of an accusation.
+
+A success is a service that was used: data went both ways. It counts if the contact was begun before the failures had
+reached the threshold; what an accused does afterwards to look busy does not. Where the successes outweighed the
+failures by then, all are compared.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+Verdict = Literal["accused", "low", "silent"]
+
+LOWERED = 3
+"""From this many times the threshold on, a source that is outweighed by less than two to one is told of, low."""
+
+
+BUSY = 5
+"""A source with a success for this many failures, or fewer, is a client of many half-dead peers as likely as not."""
+
+DENSE = 2
+"""A scan has so many times more of the ports below the ephemeral ones than of those; a server's clients have not."""
+
+
+def weigh(seen: Any, failed: int) -> Verdict:
+    """What so many `failed` targets come to beside the answers. Where only one direction is seen, those are confirmed.
+
+    "low" where they are BUSY: more of its contacts fail than succeed, and that is all there is to say.
+    """
+    threshold, targets = seen.threshold, seen.targets
+    if failed < threshold:
+        return "silent"
+    answers = seen.answers if seen.answers.count else seen.confirmed
+    crossed = targets.reached(math.ceil(threshold))
+    before = answers.count if crossed is None else answers.until(crossed)
+    answered = before if before < threshold else answers.count
+    if failed > answered:
+        return "low" if BUSY * answered >= failed else "accused"
+    is_near = failed >= LOWERED * threshold and answered < 2 * failed
+    return "low" if is_near else "silent"
+
+
+def is_check(seen: Any, threshold: float) -> bool:
+    """Whether a closed set of targets is tried steadily: fewer than a scan's are new, none in the second half."""
+    if seen.checked.count == 0 or seen.targets.count - seen.checked.count >= threshold:
+        return False
+    return bool(seen.newest.max <= (seen.begin + seen.end) / 2)
+
+
+def is_dense(seen: Any) -> bool:
+    """Whether packets that may be a server's go to more registered ports than to ephemeral ones, and to many."""
+    registered = seen.targets.count - seen.ephemeral.count
+    return bool(registered >= seen.threshold and registered > DENSE * seen.ephemeral.count)
+
+
+def kind_of(seen: Any, names: Sequence[str]) -> str:
+    """An alert's kind: that of most of its probes, or else the oddest; names are those of the kinds by their number."""
+    if seen.udp.average > 0.5:
+        return "udp"
+    if seen.syns.average >= 0.5:
+        return "connect" if seen.connects.average >= 0.5 else "syn"
+    return names[int(seen.oddest.max)]
+
+
+def proto_of(kind: str) -> str:
+    """The transport of a kind."""
+    return kind if kind in ("udp", "sctp") else "tcp"

@@ -1,0 +1,257 @@
+"""Contacts: which originator has tried which service, how often and how steadily, and whether it was reached.
+
+A contact is an originator, a responder, and the responder's port and protocol. It outlives its flows by a day, so that
+what a flow alone cannot show is known: that a target was tried before, that a mid-stream packet comes from a service
+that its receiver has used, that a service refused now was reached an hour ago. Two further kinds of entries say what
+belongs to no service: a pair of hosts holds how many of their connections have carried data and are open; a socket
+holds when it last sent a request to a multicast or broadcast address, which hosts then answer from ports of their own.
+
+The table is of fixed size: buckets of WAYS entries. Where a bucket is full, the entry that was tried longest ago makes
+room (`contacts_evicted`). All that is asked about one pair of hosts is known to the worker that tracks the pair.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sensor._jit import njit
+from sensor.clock import SECOND
+from sensor.hash import hash_five
+from sensor.packet import PROTO_TCP, PROTO_UDP
+
+WAYS = 8
+DAY = 86400 * SECOND
+RETRY = 3 * SECOND
+"""Another source port within this time tries the same again: Linux repeats a SYN after 1 s and gives up a name server
+after 5, Windows' connect() comes back after 0.5 s."""
+SLOT = 10 * SECOND
+"""That a service is used is told once in each such slot of absolute time."""
+ANSWER_TIME = 30 * SECOND
+"""How long hosts may take to answer a multicast request: twice what SSDP's MX and WS-Discovery allow, and some."""
+_PENDING = 300 * SECOND  # how long a datagram may wait for its answer, whatever the flow table still knows of it
+
+STEADY_GAPS = 3
+"""Equal gaps in a row that make tries steady: four tries at least."""
+
+REACHED, STEADY = 0x01, 0x02
+
+CONTACT = np.dtype(
+    [
+        ("orig_hi", "u8"),
+        ("orig_lo", "u8"),
+        ("resp_hi", "u8"),
+        ("resp_lo", "u8"),
+        ("first", "i8"),  # the first try
+        ("last", "i8"),  # the last try, retries apart
+        ("gap_ms", "u4"),  # the usual time between tries; of a pair, how many of its connections carry data
+        ("told", "u2"),  # the slot in which its use was last told, modulo 2**16: a week
+        ("flows", "u2"),  # begun by the originator, retries included
+        ("resp_p", "u2"),
+        ("orig_p", "u2"),  # of the last try
+        ("proto", "u1"),  # 0 of a pair
+        ("tries", "u1"),  # up to 255, retries apart
+        ("gaps", "u1"),  # how many in a row were alike
+        ("marks", "u1"),
+    ],
+    align=True,
+)
+"""One contact: 64 bytes, a cache line."""
+
+_SLOTS = (1 << 16) - 1
+_PAIR = 0  # in place of port and protocol
+_MOST, _MOST_FLOWS = 255, 65535
+_LATEST_MS = (1 << 32) - 1
+_NOBODY = np.uint64(0)
+
+
+class Contacts(NamedTuple):
+    """The table: CONTACT rows, and the hash of each (int64, 0 where free)."""
+
+    rows: np.ndarray
+    tags: np.ndarray
+
+
+def new_contacts(capacity: int) -> Contacts:
+    """A table for so many contacts, rounded up to a power of two; memory is taken as they come."""
+    size = max(WAYS, 1 << (capacity - 1).bit_length())
+    return Contacts(np.zeros(size, CONTACT), np.zeros(size, np.int64))
+
+
+@njit
+def _tag(secret, orig_hi, orig_lo, resp_hi, resp_lo, resp_p, proto):
+    word = hash_five(secret, orig_hi, orig_lo, resp_hi, resp_lo, np.uint64((resp_p << 8) | proto))
+    return np.int64(word >> np.uint64(2)) | 1
+
+
+@njit
+def _is_of(row, orig_hi, orig_lo, resp_hi, resp_lo, resp_p, proto):
+    same_hosts = row["orig_lo"] == orig_lo and row["orig_hi"] == orig_hi
+    same_hosts = same_hosts and row["resp_lo"] == resp_lo and row["resp_hi"] == resp_hi
+    return same_hosts and np.int64(row["resp_p"]) == resp_p and np.int64(row["proto"]) == proto
+
+
+@njit
+def find_contact(contacts, secret, orig_hi, orig_lo, resp_hi, resp_lo, resp_p, proto, now):
+    """The row of a contact that is known and no more than a day old; -1 where there is none."""
+    tag = _tag(secret, orig_hi, orig_lo, resp_hi, resp_lo, resp_p, proto)
+    first = tag & (contacts.tags.shape[0] - 1) & -WAYS
+    for at in range(first, first + WAYS):
+        if contacts.tags[at] == tag and _is_of(contacts.rows[at], orig_hi, orig_lo, resp_hi, resp_lo, resp_p, proto):
+            return at if now - contacts.rows[at]["last"] <= DAY else -1
+    return -1
+
+
+@njit
+def _room(contacts, state, tag, now):
+    """The row for a new contact: a free or an outdated one, or that of the contact which was tried longest ago."""
+    first = tag & (contacts.tags.shape[0] - 1) & -WAYS
+    oldest = first
+    for at in range(first, first + WAYS):
+        if contacts.tags[at] == 0:
+            return at
+        if contacts.rows[at]["last"] < contacts.rows[oldest]["last"]:
+            oldest = at
+    state["contacts_evicted"] += now - contacts.rows[oldest]["last"] <= DAY
+    return oldest
+
+
+@njit
+def make_contact(contacts, state, orig_hi, orig_lo, resp_hi, resp_lo, resp_p, proto, now):
+    """The row of a contact, which is made where it is new."""
+    secret = state["secret"]
+    tag = _tag(secret, orig_hi, orig_lo, resp_hi, resp_lo, resp_p, proto)
+    first = tag & (contacts.tags.shape[0] - 1) & -WAYS
+    found = np.int64(-1)
+    for at in range(first, first + WAYS):
+        if contacts.tags[at] == tag and _is_of(contacts.rows[at], orig_hi, orig_lo, resp_hi, resp_lo, resp_p, proto):
+            found = at
+    if found >= 0 and now - contacts.rows[found]["last"] <= DAY:
+        return found
+    if found < 0:
+        found = _room(contacts, state, tag, now)
+    contacts.tags[found] = tag
+    row = contacts.rows[found]
+    row["orig_hi"], row["orig_lo"], row["resp_hi"], row["resp_lo"] = orig_hi, orig_lo, resp_hi, resp_lo
+    row["resp_p"], row["proto"] = resp_p, proto
+    row["first"], row["last"] = now, now
+    row["gap_ms"] = row["told"] = row["flows"] = row["orig_p"] = row["tries"] = row["gaps"] = row["marks"] = 0
+    return found
+
+
+@njit
+def _contact_of(contacts, state, flow, now):
+    """The row of a flow's contact."""
+    hosts = (flow["orig_hi"], flow["orig_lo"], flow["resp_hi"], flow["resp_lo"])
+    return make_contact(contacts, state, *hosts, np.int64(flow["resp_p"]), np.int64(flow["proto"]), now)
+
+
+@njit
+def note_try(contacts, state, flow, now):
+    """An originator begins a flow: count it as another try, unless it is the last one again or a retry of it."""
+    orig_p = np.int64(flow["orig_p"])
+    at = _contact_of(contacts, state, flow, now)
+    row = contacts.rows[at]
+    tries = np.int64(row["tries"])
+    row["flows"] = min(np.int64(row["flows"]) + 1, _MOST_FLOWS)
+    if tries == 0:
+        row["tries"], row["orig_p"], row["last"] = 1, orig_p, now
+        return
+    gap = now - row["last"]
+    if np.int64(row["orig_p"]) == orig_p or gap <= RETRY:
+        return
+    _note_gap(row, min(gap // 1_000_000, _LATEST_MS))
+    row["tries"], row["orig_p"], row["last"] = min(tries + 1, _MOST), orig_p, now
+
+
+@njit
+def _note_gap(row, gap):
+    """Compare a gap (ms) between two tries with the usual one: half as long to half as long again is alike."""
+    usual, gaps = np.int64(row["gap_ms"]), np.int64(row["gaps"])
+    if gaps > 0 and 2 * abs(gap - usual) <= usual:
+        row["gap_ms"] = (3 * usual + gap) // 4
+        row["gaps"] = min(gaps + 1, _MOST)
+    else:
+        row["gap_ms"], row["gaps"] = gap, 1
+    if np.int64(row["gaps"]) >= STEADY_GAPS:
+        row["marks"] = np.int64(row["marks"]) | STEADY
+
+
+@njit
+def note_reached(contacts, state, flow, now):
+    """Data went both ways, or the originator's own packets show that it was answered.
+
+    The row of the contact if that is to be told now; -1 if it was told in this slot of time already.
+    """
+    at = _contact_of(contacts, state, flow, now)
+    row = contacts.rows[at]
+    row["marks"] = np.int64(row["marks"]) | REACHED
+    slot = (now // SLOT) % _SLOTS + 1
+    if np.int64(row["told"]) == slot:
+        return -1
+    row["told"] = slot
+    return at
+
+
+@njit
+def note_open(contacts, state, flow, change, now):
+    """One more (1) or one fewer (-1) of the connections of two hosts carries data."""
+    pair = (flow["orig_hi"], flow["orig_lo"], flow["resp_hi"], flow["resp_lo"])
+    if change < 0:
+        at = find_contact(contacts, state["secret"], *pair, _PAIR, _PAIR, now)
+    else:
+        at = make_contact(contacts, state, *pair, _PAIR, _PAIR, now)
+    if at >= 0:
+        row = contacts.rows[at]
+        row["gap_ms"] = max(np.int64(row["gap_ms"]) + change, 0)
+        row["last"] = max(row["last"], now)
+
+
+@njit
+def open_connections(contacts, state, flow, now):
+    """How many connections of a flow's originator and responder have carried data both ways and are open; 255: more."""
+    pair = (flow["orig_hi"], flow["orig_lo"], flow["resp_hi"], flow["resp_lo"])
+    at = find_contact(contacts, state["secret"], *pair, _PAIR, _PAIR, now)
+    return min(np.int64(contacts.rows[at]["gap_ms"]), _MOST) if at >= 0 else 0
+
+
+@njit
+def note_request(contacts, state, packet, now):
+    """A socket sends a datagram to a multicast or broadcast address."""
+    socket = (packet["src_hi"], packet["src_lo"], _NOBODY, _NOBODY, np.int64(packet["src_port"]), PROTO_UDP)
+    at = make_contact(contacts, state, *socket, now)
+    contacts.rows[at]["last"] = now
+
+
+@njit
+def answers_request(contacts, state, key, now):
+    """Whether a datagram goes to a socket that has asked a multicast or broadcast address lately."""
+    socket = (key.dst_hi, key.dst_lo, _NOBODY, _NOBODY, key.dst_p, PROTO_UDP)
+    at = find_contact(contacts, state["secret"], *socket, now)
+    return at >= 0 and now - contacts.rows[at]["last"] <= ANSWER_TIME
+
+
+@njit
+def comes_from_used(contacts, state, key, now):
+    """Whether a packet comes from a service that its receiver has used, or was asked by this very socket before."""
+    ends = (key.dst_hi, key.dst_lo, key.src_hi, key.src_lo)
+    at = find_contact(contacts, state["secret"], *ends, key.src_p, key.proto, now)
+    if at < 0:
+        return False
+    row = contacts.rows[at]
+    is_asked = np.int64(row["orig_p"]) == key.dst_p and now - row["last"] <= _PENDING
+    return np.int64(row["marks"]) & REACHED != 0 or (key.proto != PROTO_TCP and is_asked)
+
+
+@njit
+def goes_to_known(contacts, state, key, now):
+    """Whether a packet goes to a service that its sender has tried before."""
+    ends = (key.src_hi, key.src_lo, key.dst_hi, key.dst_lo)
+    return find_contact(contacts, state["secret"], *ends, key.dst_p, key.proto, now) >= 0
+
+
+@njit
+def was_reached(contacts, state, flow, proto, now):
+    """Whether a flow's originator has reached the same port of the responder by a protocol within a day."""
+    ends = (flow["orig_hi"], flow["orig_lo"], flow["resp_hi"], flow["resp_lo"])
+    at = find_contact(contacts, state["secret"], *ends, np.int64(flow["resp_p"]), proto, now)
+    return at >= 0 and np.int64(contacts.rows[at]["marks"]) & REACHED != 0
