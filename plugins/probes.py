@@ -37,9 +37,6 @@ TRACEROUTE = (33434, 33534)
 
 SYSTEM_PORTS = 1024
 
-STREAM_PACKETS, STREAM_TIME = 10, 5_000_000_000
-"""A one-way UDP flow of more packets, over more time (ns), is a stream (RTP, syslog, NetFlow) and no probe."""
-
 
 INSISTENT = 4
 """Who tries the same so often, apart from retries, does not search for it."""
@@ -90,7 +87,7 @@ def used(batch: Batch) -> np.ndarray:
 
 
 def confirmed(batch: Batch) -> np.ndarray:
-    """Rows of a service whose answers are acknowledged and not seen."""
+    """Rows of a service that is used in one direction: a stream, or one whose answers are acknowledged and not seen."""
     return (batch.resp_pkts == 0) if batch.event == USED else np.zeros(len(batch), np.bool_)
 
 
@@ -110,25 +107,22 @@ def unused(batch: Batch) -> np.ndarray:
 
 def failed_or_used(batch: Batch) -> np.ndarray:
     """Rows of either sort: what is weighed against each other."""
-    return np.ones(len(batch), np.bool_) if batch.event == USED else failed(batch) | streams(batch)
+    return np.ones(len(batch), np.bool_) if batch.event == USED else failed(batch)
 
 
 def unused_or_used(batch: Batch) -> np.ndarray:
     """The same for a single host."""
-    return np.ones(len(batch), np.bool_) if batch.event == USED else unused(batch) | streams(batch)
+    return np.ones(len(batch), np.bool_) if batch.event == USED else unused(batch)
 
 
 def used_or_streamed(batch: Batch) -> np.ndarray:
-    """Ports that are used, also in one direction only."""
+    """Ports that are used, also by streams."""
     return used(batch) | streams(batch)
 
 
 def streams(batch: Batch) -> np.ndarray:
     """Rows of one-way UDP flows of many packets over some time."""
-    if batch.event != "connection_state_remove":
-        return np.zeros(len(batch), np.bool_)
-    is_one_way = (batch.proto == UDP) & (batch.resp_pkts == 0) & (batch.orig_pkts > STREAM_PACKETS)
-    return is_one_way & (batch.duration >= STREAM_TIME) & ~batch.resp_h.is_multicast
+    return confirmed(batch) & (batch.proto == UDP) & ~batch.resp_h.is_multicast
 
 
 def checked(batch: Batch) -> np.ndarray:
@@ -139,11 +133,6 @@ def checked(batch: Batch) -> np.ndarray:
 def checked_unused(batch: Batch) -> np.ndarray:
     """The same of unused rows."""
     return _steady(batch, unused(batch))
-
-
-def confirmed_or_streamed(batch: Batch) -> np.ndarray:
-    """What goes on in one direction: acknowledged answers, and streams."""
-    return confirmed(batch) | streams(batch)
 
 
 def insistent(batch: Batch) -> np.ndarray:
@@ -299,8 +288,7 @@ def _is_answered_and_empty(batch: Batch) -> np.ndarray:
 
 def _is_udp_probe(batch: Batch) -> np.ndarray:
     is_traceroute = (batch.resp_p >= TRACEROUTE[0]) & (batch.resp_p <= TRACEROUTE[1])
-    is_stream = (batch.orig_pkts > STREAM_PACKETS) & (batch.duration >= STREAM_TIME)
-    is_exempt = is_traceroute | is_stream | (batch.may_be_reply != 0) | (batch.time_exceeded != 0)
+    is_exempt = is_traceroute | (batch.may_be_reply != 0) | (batch.time_exceeded != 0)
     return ~(is_exempt | batch.resp_h.is_multicast)
 
 

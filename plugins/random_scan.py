@@ -7,7 +7,7 @@ epoch; a BitTorrent client most of whose peers are gone looks the same.
 """
 
 from sensor.detection import Alert, Detection, Max, Option, Stream, SumStat, Unique
-from sensor_plugins.probes import ENDS, USED, begun, checked, confirmed_or_streamed, failed, failed_or_used, loose, used
+from sensor_plugins.probes import ENDS, USED, begun, checked, confirmed, failed, failed_or_used, loose, used
 from sensor_plugins.weighing import is_check, weigh
 
 
@@ -26,7 +26,7 @@ class RandomScan(Detection):
         hops=5,
         targets=Unique(probes, where=failed, keep=10, when="ts"),
         answers=Unique(probes, where=used, when=begun),
-        confirmed=Unique(probes, where=confirmed_or_streamed, when=begun),
+        confirmed=Unique(probes, where=confirmed, when=begun),
         met_once=Unique(probes, of="resp_h", where=loose),
         hosts=Unique(probes, of="resp_h", where=failed),
         ports=Unique(probes, of="resp_p", where=failed),

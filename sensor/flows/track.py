@@ -92,6 +92,7 @@ _ENDS = (int(Event.CONNECTION_REJECTED), int(Event.CONNECTION_FINISHED), int(Eve
 _DESCRIBED = (PROTO_ICMP, PROTO_TCP, PROTO_UDP, PROTO_ICMPV6, PROTO_SCTP)  # whose headers were cut or malformed
 _WITH_PORTS = (PROTO_TCP, PROTO_UDP, PROTO_SCTP)
 _MANY = 0xFFFF_FFFF
+_STREAM_PACKETS, _STREAM_TIME = 10, 5 * SECOND
 _RECENT = 30 * SECOND  # how old a packet may be that an ICMP error quotes
 _ABORT, _COOKIE_ECHO, _DATA, _SHUTDOWN = 6, 10, 0, 7  # chunks of SCTP
 
@@ -299,15 +300,23 @@ def _chunk_letter(packet):
 
 
 @njit
+def _is_stream(flow):
+    """Whether many datagrams have gone one way for some time: a probe is repeated a few times at most."""
+    is_long = flow["pkts"][0] > _STREAM_PACKETS and flow["last"] - flow["first"] >= _STREAM_TIME
+    return is_long and np.int64(flow["proto"]) == PROTO_UDP and has_mark(flow, ORIG_KNOWN)
+
+
+@njit
 def _follow_use(contacts, out, state, flow, before, now):
     """Tell that a service is used: when data has first gone both ways, and in each time slot in which it goes on.
 
-    Where no answer is seen but acknowledged, the originator's data alone shows it.
+    Where no answer is seen but acknowledged, the originator's data alone shows it. A stream of datagrams (RTP, syslog,
+    NetFlow) uses the service too, though it needs no answer.
     """
     if has_mark(flow, USED):
         if now // TIME_SLOT == before // TIME_SLOT:
             return
-    elif went_both_ways(flow) or (has_mark(flow, CONFIRMED) and flow["bytes"][0] > 0):
+    elif went_both_ways(flow) or (has_mark(flow, CONFIRMED) and flow["bytes"][0] > 0) or _is_stream(flow):
         set_mark(flow, USED)
         if _is_counted_open(flow):
             note_open(contacts, state, flow, 1, now)
