@@ -1,14 +1,25 @@
 """Every byte of payload counts once: in any order, sent again, overlapping, or in fragments."""
 
+import shutil
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scapy.layers.inet import IP, TCP, UDP, fragment
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, fragment6
+from scapy.packet import Raw
 
+from sensor.address import to_address
 from sensor.flows import Event, FlowTable
 from sensor.flows.holes import HOLES, MANY
+from sensor.flows.share import keep_share
 from sensor.packet import Kind
+from tests.capture.capture_files import Packet, pcap
+from tests.decode.decoding import ether
 from tests.flows.packets import A, B, every, packet, run, talk, tcp
+from tests.flows.test_unseen import decoded, fields_of
 
 LAWS = settings(deadline=None, derandomize=True, max_examples=300)
 OPENINGS = {"opened": ">S <SA >A", "one direction": ">S >A", "joined in the middle": ">A"}
@@ -134,3 +145,57 @@ def test_the_rest_of_what_is_no_flow_any_more_makes_none():
     table, row = FlowTable(), rest_of(packet(Kind.UDP, A, B, payload_len=100))
     assert len(run(table, row, every(1, row))) == 0
     assert (table.counters["flows"], table.counters["not_flow"]) == (0, 1)
+
+
+def layers(host, ident):
+    """IP and IPv6 of a host's own."""
+    four = IP(src=f"192.0.2.{host}", dst="198.51.100.2", id=ident)
+    return four, IPv6(src=f"2001:db8::{host}", dst="2001:db8:ffff::2") / IPv6ExtHdrFragment(id=ident)
+
+
+def a_capture_of_fragments(path):
+    """Four hosts send TCP segments out of order, and UDP datagrams, all in fragments that are out of order too."""
+    random, frames = np.random.default_rng(11), []
+
+    def send(packet):
+        pieces = fragment6(packet, 1280) if IPv6 in packet else fragment(packet, 1480)
+        frames.extend(bytes(ether() / pieces[at]) for at in random.permutation(len(pieces)))
+
+    for host in range(1, 5):
+        for base in layers(host, 0):
+            send(base / TCP(sport=40000, dport=443, flags="S", seq=1000))
+        for ident, number in enumerate(random.permutation(20).tolist(), 1):
+            flags = "FA" if number == 19 else "A"
+            for base in layers(host, ident):
+                send(base / TCP(sport=40000, dport=443, flags=flags, seq=1001 + 3000 * number) / Raw(bytes(3000)))
+            for base in layers(host, 1000 + ident):
+                send(base / UDP(sport=40000, dport=514) / Raw(bytes(100 * number)))
+    path.write_bytes(pcap(Packet(number * 1000, frame, len(frame)) for number, frame in enumerate(frames)))
+
+
+def bytes_by_host(rows, now):
+    events = run(FlowTable(), rows, now)
+    ends = events[events["event"] == Event.CONNECTION_STATE_REMOVE]
+    return {
+        (str(to_address(each["orig_hi"], each["orig_lo"])), int(each["proto"])): int(each["orig_bytes"])
+        for each in ends
+    }
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tshark_counts_as_many_bytes_of_what_comes_in_fragments_and_out_of_order(tmp_path):
+    path = tmp_path / "fragments.pcap"
+    a_capture_of_fragments(path)
+    expected = Counter()
+    for four, six, segment, datagram in fields_of(path, "ip.src", "ipv6.src", "tcp.len", "udp.length"):
+        if segment or datagram:
+            expected[four or six, 6 if segment else 17] += int(segment or int(datagram) - 8)
+    rows, now = decoded([path])
+    assert bytes_by_host(rows, now) == dict(expected)
+    assert sum(expected.values()) == 8 * (60_000 + 19_000)
+    shared = {}
+    for own in range(4):
+        mine = rows.copy()
+        keep_share(mine, own, 4)
+        shared |= bytes_by_host(mine, now)
+    assert shared == dict(expected)
