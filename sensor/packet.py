@@ -48,7 +48,8 @@ class Kind(IntEnum):
     UDP = 5
     ICMP = 6  # either version; `proto` tells
     SCTP = 7
-    WITNESS = 8  # another worker's UDP datagram to many hosts, which may answer it
+    REST = 8  # the fragment that made a datagram whole: what of its payload the row of its first did not tell
+    WITNESS = 9  # another worker's UDP datagram to many hosts, which may answer it
 
 
 class Tunnel(IntEnum):
@@ -94,6 +95,7 @@ PACKET = np.dtype(
         ("refused", "u1"),  # Refusal, 0 for a decoded packet
         ("arp_op", "u1"),  # 1 request, 2 reply
         ("quoted_proto", "u1"),  # of the packet that an ICMP error quotes; 0 where there is none
+        ("more", "u1"),  # 1: a first fragment, so that more of its payload may come in a row of kind REST
         ("quoted_src_port", "u2"),
         ("quoted_dst_port", "u2"),
         ("group", "u1"),  # 1 where the frame was addressed to more than one station
@@ -112,6 +114,12 @@ PACKET = np.dtype(
 PROTO_ICMP, PROTO_TCP, PROTO_UDP, PROTO_ICMPV6, PROTO_SCTP = 1, 6, 17, 58, 132
 
 FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+
+
+@njit
+def fin_of(packet):
+    """FIN if a TCP packet has it and all of its payload: the number that FIN takes comes after that."""
+    return np.int64(packet["tcp_flags"]) & (FIN if packet["more"] == 0 else 0)
 
 
 @njit

@@ -100,7 +100,7 @@ class Decoder:
             done, n = reassemble(self._table, self._timeout, data, pieces, done, packets, whole, self._weirds)
             if n:
                 out, frames, rows = _read_only(whole.data), _read_only(whole.frames[:n]), whole.rows[:n]
-                walk_datagrams(out, frames, rows, packets, self._pieces[-1:], self._weirds)
+                walk_datagrams(out, frames, rows, packets, whole.told[:n], self._pieces[-1:], self._weirds)
 
 
 def _read_only(data: np.ndarray) -> np.ndarray:

@@ -18,6 +18,18 @@ _BLOCKS = 64  # of the longest datagram
 _UNITS = BLOCK // 8
 NONE = -1
 
+TOLD = np.dtype(
+    [
+        ("payload_len", "i4"),
+        ("src_port", "u2"),
+        ("dst_port", "u2"),
+        ("kind", "u1"),
+        ("tunnel", "u1"),
+    ],
+    align=True,
+)
+"""What a first fragment's row has told of the transport, if only a PART."""
+
 DATAGRAM = np.dtype(
     [
         ("created", "i8"),  # ns
@@ -33,8 +45,10 @@ DATAGRAM = np.dtype(
         ("total", "i4"),  # bytes, -1 until the last fragment is there
         ("reach", "i4"),  # where the furthest fragment ends
         ("units", "i4"),  # arrived
-        ("shown", "u1"),  # whether the first fragment's row tells of the transport
+        ("shown", "u1"),  # what the first fragment's row tells of the transport: NOT, ALL or PART
         ("dead", "u1"),  # ambiguous: swallows what still comes
+        ("cut", "u1"),  # bytes of it are missing, as the snap length cut fragments
+        ("told", TOLD),
     ],
     align=True,
 )
@@ -42,7 +56,7 @@ DATAGRAM = np.dtype(
 COUNTERS = (
     "fragments",
     "fragments_refused",  # empty, too long, or of a length that only a last one may have
-    "fragments_cut",  # by the snap length, so that they cannot be put together
+    "fragments_cut",  # by the snap length, so that they can be counted only
     "fragments_swallowed",  # of datagrams found to be ambiguous
     "datagrams_reassembled",
     "datagrams_timed_out",
@@ -161,6 +175,8 @@ def _open(table, piece, bucket):
     held["units"] = 0
     held["shown"] = 0
     held["dead"] = 0
+    held["cut"] = 0
+    held["told"]["kind"] = 0
     return d
 
 

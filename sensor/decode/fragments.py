@@ -3,6 +3,10 @@
 What overlaps is compared, never overwritten. Fragments that disagree make their datagram ambiguous: hosts differ in
 which bytes they keep, so no answer is right for all. It is dropped, and what still arrives of it is swallowed until it
 times out. Over IPv6 an overlap in part is enough for that. Rows come out as they would in batches of one.
+
+A first fragment that holds the transport's header is told at once, with its part of the payload; the row of the packet
+that makes the datagram whole then tells the rest (kind REST), so each byte of a whole datagram is told once. Of
+fragments that the snap length has cut only the lengths are used: they are not compared, nor looked into.
 """
 
 from typing import NamedTuple
@@ -20,13 +24,14 @@ from sensor.decode.fragment_table import (
     REASSEMBLED,
     REFUSED,
     SWALLOWED,
+    TOLD,
     drop,
     expire,
     find,
     make_room,
     release,
 )
-from sensor.decode.layers import count, flag
+from sensor.decode.layers import ALL, NOT, count, flag, hide
 from sensor.packet import FRAME
 from sensor.weird import Weird
 
@@ -35,7 +40,7 @@ WHOLE_BYTES, WHOLE_DATAGRAMS = 1 << 20, 1024
 
 
 class Whole(NamedTuple):
-    """Datagrams that became whole, and of which no row tells the transport yet."""
+    """Datagrams that became whole, and of which no row tells all of the transport yet."""
 
     data: np.ndarray
     """uint8: their bytes behind each other."""
@@ -43,11 +48,14 @@ class Whole(NamedTuple):
     """FRAME rows that say where each lies."""
     rows: np.ndarray
     """int64: the row of the packet that completed it."""
+    told: np.ndarray
+    """TOLD rows: what another packet's row has told of it; `kind` is 0 where none has."""
 
 
 def new_whole() -> Whole:
     """Room for some datagrams."""
-    return Whole(np.zeros(WHOLE_BYTES, np.uint8), np.zeros(WHOLE_DATAGRAMS, FRAME), np.zeros(WHOLE_DATAGRAMS, np.int64))
+    n = WHOLE_DATAGRAMS
+    return Whole(np.zeros(WHOLE_BYTES, np.uint8), np.zeros(n, FRAME), np.zeros(n, np.int64), np.zeros(n, TOLD))
 
 
 @njit
@@ -66,13 +74,17 @@ def reassemble(table, timeout, data, pieces, start, packets, whole, weirds):
         expire(table, row["ts"], timeout)
         if _is_usable(table, pieces[k], row):
             d = find(table, pieces[k])
+            held = table.datagrams[d]
             outcome = _add(table, d, pieces[k], data)
             if outcome:
                 flag(row, outcome)
-            if _is_whole(table.datagrams[d]):
-                table.counts[REASSEMBLED] += 1
-                if not table.datagrams[d]["shown"]:
-                    whole.rows[n] = pieces[k]["row"]
+            is_told_by_this = _show(held, pieces[k], row)
+            if _is_whole(held):
+                table.counts[REASSEMBLED] += held["cut"] == 0
+                if held["shown"] != ALL:
+                    whole.rows[n], whole.told[n] = pieces[k]["row"], held["told"]
+                    if is_told_by_this:
+                        whole.told[n]["kind"] = 0
                     used += _copy_out(table, d, whole.data, used, whole.frames[n])
                     n += 1
                 drop(table, d)
@@ -86,11 +98,28 @@ def _is_whole(held):
 
 
 @njit
+def _show(held, piece, row):
+    """Remember what the row of a first fragment tells; whether this is the one. The same again is a fragment only."""
+    if piece["shown"] == NOT or held["dead"]:
+        return False
+    if held["shown"] != NOT:
+        if not held["cut"]:  # else it is not known to be the same
+            hide(row)
+        return False
+    told = held["told"]
+    held["shown"] = piece["shown"]
+    told["payload_len"], told["kind"], told["tunnel"] = row["payload_len"], row["kind"], row["tunnel"]
+    told["src_port"], told["dst_port"] = row["src_port"], row["dst_port"]
+    return True
+
+
+@njit
 def _is_usable(table, piece, row):
     length = piece["length"]
     if piece["captured"] < length:
         table.counts[CUT] += 1
-        return False
+        if piece["captured"] < 0 or (piece["offset"] == 0 and piece["shown"] == NOT):
+            return False
     if length == 0 or (piece["more"] and length % 8):
         flag(row, Weird.BAD_FRAGMENT_LENGTH)
         table.counts[REFUSED] += 1
@@ -118,6 +147,7 @@ def _add(table, d, piece, data):
         table.counts[SWALLOWED] += 1
         return np.int64(0)
     start, stop = np.int64(piece["offset"]), np.int64(piece["offset"] + piece["length"])
+    held["cut"] |= piece["captured"] < piece["length"]
     ends_elsewhere = held["total"] >= 0 and (stop > held["total"] or (not piece["more"] and stop != held["total"]))
     if ends_elsewhere or (not piece["more"] and held["reach"] > stop):
         return _kill(table, d, Weird.FRAGMENT_SIZE_INCONSISTENCY)
@@ -132,7 +162,6 @@ def _add(table, d, piece, data):
         held["total"] = stop
     held["reach"] = max(held["reach"], stop)
     held["units"] += units - same
-    held["shown"] |= piece["shown"]
     if same < units:
         make_room(table, d, start, stop)
         _store(table, d, piece, data)
@@ -141,15 +170,16 @@ def _add(table, d, piece, data):
 
 @njit
 def _compare(table, d, piece, data):
-    """How many of a piece's units are there already, and whether any of them has other bytes."""
+    """How many of a piece's units are there already, and whether any of them has other bytes, as far as is known."""
     same, length = 0, np.int64(piece["length"])
+    known = 0 if table.datagrams[d]["cut"] else length
     for at in range(0, length, 8):
         where = np.int64(piece["offset"]) + at
         block, byte = table.blocks[d, where // BLOCK], where % BLOCK
         if block == NONE or not table.arrived[block, byte // 8]:
             continue
         same += 1
-        for i in range(min(8, length - at)):
+        for i in range(min(8, known - at)):
             if table.pool[block, byte + i] != data[piece["at"] + at + i]:
                 return same, True
     return same, False
@@ -157,10 +187,11 @@ def _compare(table, d, piece, data):
 
 @njit
 def _store(table, d, piece, data):
+    captured = np.int64(piece["captured"])
     for i in range(np.int64(piece["length"])):
         where = np.int64(piece["offset"]) + i
         block = table.blocks[d, where // BLOCK]
-        table.pool[block, where % BLOCK] = data[piece["at"] + i]
+        table.pool[block, where % BLOCK] = data[piece["at"] + i] if i < captured else np.uint8(0)
         table.arrived[block, where % BLOCK // 8] = True
 
 

@@ -8,7 +8,7 @@ next layer with that one's `at` and `end`. A code of STOP + r ends the walk beca
 import numpy as np
 
 from sensor._jit import njit
-from sensor.packet import Tunnel
+from sensor.packet import Kind, Tunnel
 
 DONE = 0
 
@@ -29,6 +29,10 @@ STOP = 128
 
 MAX_LAYERS = 16
 
+NOT, ALL, PART = 0, 1, 2
+"""What a first fragment's row tells of the transport: nothing, all of it (as what is in a tunnel says how long it is),
+or the header and so much of the payload as is in the fragment."""
+
 PIECE = np.dtype(
     [
         ("row", "i8"),  # of its packet in the batch
@@ -37,8 +41,9 @@ PIECE = np.dtype(
         ("offset", "i4"),  # of those in the datagram
         ("captured", "i4"),  # bytes of them that are there, -1 where the datagram claims more than its carrier has
         ("more", "u1"),  # whether others follow
-        ("shown", "u1"),  # whether the packet's row already tells of the transport: a first fragment only
+        ("shown", "u1"),  # whether the packet's row already tells of the transport: NOT, ALL or PART, a first one only
         ("ip_version", "u1"),
+        ("tunnel", "u1"),  # that carried the datagram
         ("ident", "u8"),  # version, protocol (IPv4 only, RFC 791) and identification
         ("src_hi", "u8"),
         ("src_lo", "u8"),
@@ -80,6 +85,15 @@ def readable(frame, end):
 def flag(row, weird):
     """Note an oddity."""
     row["weird"] |= np.uint64(1) << np.uint64(weird)
+
+
+@njit
+def hide(row):
+    """Let a row be that of a fragment, which shows no transport."""
+    row["kind"] = Kind.FRAGMENT
+    row["src_port"] = 0
+    row["dst_port"] = 0
+    row["more"] = 0
 
 
 @njit

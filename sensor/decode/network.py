@@ -151,6 +151,7 @@ def _describe(piece, row, frame, at, end, offset, more, ident):
     piece["more"] = more != 0
     piece["shown"] = 0
     piece["ip_version"] = row["ip_version"]
+    piece["tunnel"] = row["tunnel"]
     piece["ident"] = np.uint64(ident)
     piece["src_hi"] = row["src_hi"]
     piece["src_lo"] = row["src_lo"]

@@ -1,7 +1,7 @@
 """Transport layers: TCP (RFC 9293), UDP (RFC 768), ICMP (RFC 792), ICMPv6 (RFC 4443), SCTP (RFC 9260).
 
 `payload_len` is what the headers account for, captured or not. A first fragment that holds the header whole is
-described like any other packet; one that does not is left as the fragment it is.
+described like any other packet, with its part of the payload; one that does not is left as the fragment it is.
 """
 
 import numpy as np

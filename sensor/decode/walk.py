@@ -4,20 +4,23 @@ import numpy as np
 
 from sensor._jit import LINE, njit, prefetch
 from sensor.decode.layers import (
+    ALL,
     DONE,
     FIRST_NETWORK,
     FIRST_TRANSPORT,
     FIRST_TUNNEL,
     MAX_LAYERS,
+    PART,
     STOP,
     count,
     flag,
+    hide,
 )
 from sensor.decode.link import by_linktype, link
 from sensor.decode.network import by_proto, network
 from sensor.decode.transport import transport
 from sensor.decode.tunnel import tunnel
-from sensor.packet import Kind
+from sensor.packet import SYN, Kind
 from sensor.weird import Weird
 
 _AHEAD = 64
@@ -62,9 +65,10 @@ def walk_frames(data, frames, rows, packets, words, pieces, found, weirds, refus
 
 
 @njit
-def walk_datagrams(data, frames, rows, packets, pieces, weirds):
+def walk_datagrams(data, frames, rows, packets, told, pieces, weirds):
     """Go on with `packets[rows]`, whose fragments became whole: `frames` say where each datagram's bytes are in `data`.
 
+    Of one of which the first fragment's row has `told`, the row tells the rest, and nothing odd, which that one did.
     The payload's offset is then that of the frame's end: its bytes are not all in the frame.
     """
     for k in range(rows.shape[0]):
@@ -72,6 +76,7 @@ def walk_datagrams(data, frames, rows, packets, pieces, weirds):
         row, frame = packets[rows[k]], data[at : at + np.int64(frames[k]["caplen"])]  # which no read can leave
         before = row["weird"]
         row["kind"] = Kind.IP
+        row["more"] = 0
         row["payload_len"] = frame.shape[0]
         layer, is_fragment = by_proto(row["proto"], row["ip_version"]), np.bool_(False)
         if layer != DONE:
@@ -82,6 +87,9 @@ def walk_datagrams(data, frames, rows, packets, pieces, weirds):
         elif layer >= STOP:
             _stop(row, layer - STOP)
         row["payload"] = row["caplen"]
+        if told[k]["kind"] != 0:
+            _tell_rest(row, told[k])
+            row["weird"] = before
         count(row["weird"] & ~before, weirds)
 
 
@@ -129,14 +137,33 @@ def _stop(row, reason):
 def _wait(row, layer):
     """A first fragment whose headers are cut shows nothing, and nothing is said of it, until its datagram is whole."""
     if layer >= STOP:
-        row["kind"] = Kind.FRAGMENT
-        row["src_port"] = 0
-        row["dst_port"] = 0
+        hide(row)
 
 
 @njit
 def _keep(row, piece, index, offset):
     """Complete a fragment's description."""
+    if row["kind"] != Kind.FRAGMENT:
+        is_outer = row["tunnel"] == piece["tunnel"] and row["src_lo"] == piece["src_lo"]
+        reach = np.int64(row["payload"]) + np.int64(row["payload_len"])
+        is_open = is_outer and piece["more"] != 0 and reach == piece["at"] + np.int64(piece["length"])
+        piece["shown"] = PART if is_open else ALL
+        row["more"] = is_open
     piece["row"] = index
     piece["at"] += offset
-    piece["shown"] = row["kind"] != Kind.FRAGMENT
+
+
+@njit
+def _tell_rest(row, told):
+    """Leave of a whole datagram's row what the row of its first fragment has not told: nothing, if they disagree."""
+    rest = np.int64(row["payload_len"]) - np.int64(told["payload_len"])
+    is_same = row["kind"] == told["kind"] and row["tunnel"] == told["tunnel"]
+    is_same = is_same and row["src_port"] == told["src_port"] and row["dst_port"] == told["dst_port"]
+    if not is_same or rest <= 0:
+        hide(row)
+        return
+    flags = np.int64(row["tcp_flags"])
+    row["kind"] = Kind.REST
+    row["seq"] = (np.int64(row["seq"]) + (flags & SYN) // SYN + np.int64(told["payload_len"])) & 0xFFFF_FFFF
+    row["tcp_flags"] = flags & ~SYN
+    row["payload_len"] = rest

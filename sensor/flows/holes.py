@@ -1,14 +1,14 @@
 """Holes in what passed by of TCP connections: a list for each flow, the newest first, of rows that all flows share.
 
 A list has MANY holes at most, and there are HOLES in all. Where one more comes, the oldest goes: it is counted if it
-was acknowledged (`tcp_bytes_unseen`, `tcp_acks_of_unseen`), and else forgotten (`tcp_holes_forgotten`). What is done
-with them, and what it means, is told in `unseen`.
+was acknowledged (`tcp_bytes_unseen`, `tcp_acks_of_unseen`), and else forgotten (`tcp_holes_forgotten`): what fills it
+later is taken for retransmitted. What is done with them, and what it means, is told in `unseen`.
 """
 
 import numpy as np
 
 from sensor._jit import njit
-from sensor.flows.sequence import WORD
+from sensor.flows.sequence import WORD, ahead
 
 MANY = 64
 HOLES = 1 << 14
@@ -163,20 +163,22 @@ def settle(holes, state, slot, until):
 
 
 @njit
-def fill(holes, state, slot, side, seq, length):
-    """These numbers have passed by after all."""
+def fill(holes, state, slot, side, seq, length, until):
+    """These numbers have passed by after all; give how many of them, before number `until`, had not until now."""
     _split(holes, state, slot, side, seq)
     _split(holes, state, slot, side, (seq + length) & WORD)
-    newer = _list_of(slot)
+    newer, filled = _list_of(slot), 0
     row = np.int64(holes[newer]["older"])
     while row > 0:
         hole = holes[row]
-        into = (np.int64(hole["start"]) - seq) & WORD
-        if hole["side"] == side and into + np.int64(hole["length"]) <= length:
+        into, size = (np.int64(hole["start"]) - seq) & WORD, np.int64(hole["length"])
+        if hole["side"] == side and into + size <= length:
+            filled += max(0, min(size, ahead(until, np.int64(hole["start"]))))
             _unlink(holes, newer, row)
         else:
             newer = row
         row = np.int64(hole["older"])
+    return filled
 
 
 @njit

@@ -54,10 +54,10 @@ def _icmp_ports(proto, kind, code):
 
 @njit
 def key_of(packet):
-    """The Key of a packet of TCP, UDP, SCTP or ICMP."""
+    """The Key of a packet of TCP, UDP, SCTP or ICMP, or of the rest of one."""
     proto = np.int64(packet["proto"])
     src_p, dst_p, one_way = np.int64(packet["src_port"]), np.int64(packet["dst_port"]), 0
-    if packet["kind"] == _ICMP:
+    if proto in (PROTO_ICMP, PROTO_ICMPV6):
         src_p, dst_p, one_way = _icmp_ports(proto, np.int64(packet["icmp_type"]), np.int64(packet["icmp_code"]))
     return Key(packet["src_hi"], packet["src_lo"], packet["dst_hi"], packet["dst_lo"], src_p, dst_p, proto, one_way)
 

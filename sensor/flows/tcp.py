@@ -43,7 +43,7 @@ from sensor.flows.flow import (
     set_mark,
 )
 from sensor.flows.sequence import WORD, ahead
-from sensor.packet import ACK, FIN, RST, SYN, URG
+from sensor.packet import ACK, FIN, RST, SYN, URG, fin_of
 
 _NEAR = 1 << 20  # Zeek's TOO_LARGE_SEQ_DELTA: more than windows in use, 1/2048 of what a blind sender must guess among
 
@@ -122,11 +122,15 @@ def _is_credible(flow, side, seq, ack, flags):
 
 
 @njit
-def _follow(flow, side, packet, flags, length):
-    """Bring the sequence numbers and byte counts up to date. What arrives out of order counts as retransmitted."""
+def follow(flow, side, packet, filled):
+    """Bring the sequence numbers and byte counts up to date. `filled`: how many bytes fill holes, of what comes late.
+
+    All other bytes that do not go beyond those of before are retransmitted.
+    """
+    flags, length = np.int64(packet["tcp_flags"]), np.int64(packet["payload_len"])
     seq, mine = np.int64(packet["seq"]), np.int64(flow["state"][side])
     data_end = (seq + (flags & SYN) // SYN + length) & WORD
-    end = (data_end + (flags & FIN)) & WORD
+    end = (data_end + fin_of(packet)) & WORD
     following = np.int64(flow["next_seq"][side])
     if flags & RST:
         if not _is_known(flow, side):
@@ -136,10 +140,10 @@ def _follow(flow, side, packet, flags, length):
             flow["bytes"][side] += length
         _know(flow, side, end)
     else:
-        flow["bytes"][side] += min(length, max(0, ahead(data_end, following)))
+        flow["bytes"][side] += filled + min(length, max(0, ahead(data_end, following)))
         if ahead(end, following) > 0:
             flow["next_seq"][side] = end
-        elif length > 0:
+        elif length > 0 and filled == 0:
             note(flow, side, T)
     if side == 0 and flags & (SYN | ACK | RST) == SYN:
         flow["start_seq"] = seq
@@ -213,7 +217,7 @@ def _go_on(flow, side, flags, length, mine, theirs, state):
 
 
 @njit
-def take_tcp(flow, side, packet, state):
+def take_tcp(flow, side, packet, filled, state):
     """Apply a packet that `side` sent, before it is counted in `pkts`; return a bit for each Event that it raises."""
     flags, length = np.int64(packet["tcp_flags"]), np.int64(packet["payload_len"])
     mine, theirs = np.int64(flow["state"][side]), np.int64(flow["state"][1 - side])
@@ -224,7 +228,7 @@ def take_tcp(flow, side, packet, state):
     _note_flags(flow, side, flags, length)
     if packet["window"] == 0 and flags & RST == 0 and theirs != CLOSED and mine != RESET:
         note(flow, side, W)
-    _follow(flow, side, packet, flags, length)
+    follow(flow, side, packet, filled)
     if flags & SYN:
         state["TCP_christmas"] += flags & RST != 0
         state["baroque_SYN"] += flags & URG != 0

@@ -45,7 +45,7 @@ from sensor.flows.key import (
     key_of_flow,
     quoted_key,
 )
-from sensor.flows.tcp import begins_another, take_tcp
+from sensor.flows.tcp import begins_another, follow, take_tcp
 from sensor.flows.timers import (
     ATTEMPT,
     ICMP_LIST,
@@ -73,7 +73,8 @@ DONE, OUT_FULL, INDEX_FULL = range(3)
 """Why a kernel came back."""
 
 _ARP, _TCP, _UDP, _ICMP = int(Kind.ARP), int(Kind.TCP), int(Kind.UDP), int(Kind.ICMP)
-_SCTP, _IP, _FRAGMENT, _WITNESS = int(Kind.SCTP), int(Kind.IP), int(Kind.FRAGMENT), int(Kind.WITNESS)
+_SCTP, _IP, _FRAGMENT = int(Kind.SCTP), int(Kind.IP), int(Kind.FRAGMENT)
+_REST, _WITNESS = int(Kind.REST), int(Kind.WITNESS)
 
 _CONNECTION_ATTEMPT, _REMOVE = int(Event.CONNECTION_ATTEMPT), int(Event.CONNECTION_STATE_REMOVE)
 _AT_THE_END = (_CONNECTION_ATTEMPT, _REMOVE)
@@ -344,10 +345,9 @@ def _take(flows, contacts, holes, index, lists, out, state, packet, tag, now):
     flow = flows[slot]
     raised, before = 0, flow["last"]
     if kind == _TCP:
-        if is_odd(flow, side, packet, state):
-            watch(holes, state, slot, flow, side, packet, now)
+        filled = watch(holes, state, slot, flow, side, packet, now) if is_odd(flow, side, packet, state) else 0
         had_data = carries_data(flow)
-        raised = take_tcp(flow, side, packet, state)
+        raised = take_tcp(flow, side, packet, filled, state)
         _count_ways(flow, side, had_data, state)
         which = tcp_list(flow)
     elif kind == _ICMP:
@@ -376,6 +376,28 @@ def _take(flows, contacts, holes, index, lists, out, state, packet, tag, now):
         write_flow(out, state, _UDP_REQUEST if side == 0 else _UDP_REPLY, flow, now)
     elif kind == _ICMP:
         _take_icmp(flows, index, lists, out, state, flow, packet, now)
+
+
+@njit
+def _take_rest(flows, holes, index, state, packet, now):
+    """Count the rest of a datagram in fragments for the flow that its first one belongs to, if it is still held.
+
+    It is no packet of its own: it raises nothing, and no timeout runs anew.
+    """
+    key = key_of(packet)
+    found = find(flows, index, state, key, tag_of(state["secret"], key))
+    if found < 0:
+        return
+    slot, side = found >> 1, found & 1
+    flow = flows[slot]
+    if key.proto != PROTO_TCP:
+        flow["bytes"][side] += np.int64(packet["payload_len"])
+        return
+    filled = watch(holes, state, slot, flow, side, packet, now) if is_odd(flow, side, packet, state) else 0
+    had_data = carries_data(flow)
+    note(flow, side, D)
+    follow(flow, side, packet, filled)
+    _count_ways(flow, side, had_data, state)
 
 
 @njit
@@ -445,6 +467,8 @@ def track(flows, contacts, holes, index, lists, out, state, tags, packets, now, 
         elif kind == _ARP:
             state["arp_packets"] += 1
             write_arp(out, state, packet, clock)
-        elif kind in (_IP, _FRAGMENT):
+        elif kind in (_IP, _FRAGMENT, _REST):
             state["not_flow"] += 1
+            if kind == _REST:
+                _take_rest(flows, holes, index, state, packet, clock)
     return DONE, packets.shape[0]

@@ -11,6 +11,8 @@ of their ACKs only those that acknowledge something new (`tcp_acks`). It differs
 - Closing connections count too. The FIN takes a sequence number: one that was missed counts as a byte.
 - Holes in what passed by are remembered one by one, and counted when an ACK passes them, as many as `holes` has
   room for; of the others some are forgotten, which makes the estimate too small.
+- Holes are remembered of all connections, also of those of which no ACK is judged: a segment that fills one came out of
+  order, and its bytes count as others do; one that fills none was sent again.
 - An ACK of more than `WINDOW` beyond what was acknowledged or seen says nothing (`tcp_acks_wild`): it is forged, or so
   much was lost at once that numbers cannot be trusted. It goes on from there when data show the same. So a forged
   packet adds at most one ACK and `WINDOW` bytes; the share of ACKs is never above one.
@@ -22,10 +24,10 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.clock import SECOND
-from sensor.flows.flow import ESTABLISHED, HOLED, RESET, SYNCHRONISED
+from sensor.flows.flow import ESTABLISHED, HOLED, KNOWN, RESET, SYNCHRONISED
 from sensor.flows.holes import acknowledge, are_left, begin, fill, mark, settle
 from sensor.flows.sequence import WORD, ahead
-from sensor.packet import ACK, FIN, RST, SYN
+from sensor.packet import ACK, RST, SYN, fin_of
 
 GRACE = SECOND
 """ns that data may come after their ACK: ten times what one ring may be behind another, and most senders' timeouts."""
@@ -41,14 +43,20 @@ def capture_loss(counters: Mapping[str, int]) -> float | None:
 
 @njit
 def _take_numbers(holes, state, slot, flow, side, packet):
-    """What a packet's own sequence numbers show: a hole before them, or that they fill one."""
-    seq, seen, upto = np.int64(packet["seq"]), np.int64(flow["next_seq"][side]), np.int64(flow["upto"][side])
+    """What a packet's own sequence numbers show: a hole before them, or that they fill some; give the bytes they fill.
+
+    Those from `next_seq` on, which an ACK alone had shown to be missing, are not among them.
+    """
+    seq, seen = np.int64(packet["seq"]), np.int64(flow["next_seq"][side])
+    upto = np.int64(flow["upto"][side]) if np.int64(flow["marks"]) & SYNCHRONISED else seen
     jump = ahead(seq, upto if 0 < ahead(upto, seen) <= WINDOW else seen)
-    length = np.int64(packet["payload_len"]) + (np.int64(packet["tcp_flags"]) & FIN)
+    size = np.int64(packet["payload_len"])
     if jump > 0:
         begin(holes, state, slot, side, (seq - jump) & WORD, min(jump, WINDOW))
-    elif length > 0:
-        fill(holes, state, slot, side, seq, length)
+    elif size + fin_of(packet) > 0:
+        until = (seq + min(size, -ahead(seq, seen))) & WORD
+        return fill(holes, state, slot, side, seq, size + fin_of(packet), until)
+    return 0
 
 
 @njit
@@ -70,6 +78,15 @@ def _take_ack(holes, state, slot, flow, side, ack, now):
 
 
 @njit
+def _is_out_of_order(flow, side, packet):
+    return (
+        np.int64(flow["marks"]) & (KNOWN << side) != 0
+        and np.int64(packet["tcp_flags"]) & (SYN | RST) == 0
+        and packet["seq"] != flow["next_seq"][side]
+    )
+
+
+@njit
 def is_odd(flow, side, packet, state):
     """Follow a TCP packet of `side`, before it is applied to its flow; whether it has to be looked at by `watch`.
 
@@ -79,7 +96,7 @@ def is_odd(flow, side, packet, state):
     mine, theirs = np.int64(flow["state"][side]), np.int64(flow["state"][other])
     if marks & SYNCHRONISED == 0:
         if mine != ESTABLISHED or theirs != ESTABLISHED:
-            return False
+            return _is_out_of_order(flow, side, packet)
         flow["marks"] = marks | SYNCHRONISED
         flow["upto"][0], flow["upto"][1] = flow["next_seq"][0], flow["next_seq"][1]
     gained = ahead(np.int64(packet["ack"]), np.int64(flow["upto"][other]))
@@ -95,12 +112,16 @@ def is_odd(flow, side, packet, state):
 
 @njit
 def watch(holes, state, slot, flow, side, packet, now):
-    """Look closely at a TCP packet of `side`, before it is applied to its flow, at a time of the packet clock."""
+    """Look closely at a TCP packet of `side`, before it is applied to its flow, at a time of the packet clock.
+
+    Give how many of its bytes fill holes: bytes that had not passed by, though later ones had.
+    """
     flags = np.int64(packet["tcp_flags"])
     if flags & (SYN | RST) != 0 or flow["state"][0] == RESET or flow["state"][1] == RESET:
-        return
+        return 0
     settle(holes, state, slot, now - GRACE)
-    _take_numbers(holes, state, slot, flow, side, packet)
-    if flags & ACK:
+    filled = _take_numbers(holes, state, slot, flow, side, packet)
+    if flags & ACK and np.int64(flow["marks"]) & SYNCHRONISED:
         _take_ack(holes, state, slot, flow, 1 - side, np.int64(packet["ack"]), now)
     flow["seen"] = (np.int64(flow["seen"]) & ~HOLED) | (HOLED if are_left(holes, slot) else 0)
+    return filled

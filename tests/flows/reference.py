@@ -197,8 +197,10 @@ class Reference:
         if kind == Kind.ARP:
             self.counters["arp_packets"] += 1
             return
-        if kind in (Kind.IP, Kind.FRAGMENT):
+        if kind in (Kind.IP, Kind.FRAGMENT, Kind.REST):
             self.counters["not_flow"] += 1
+        if kind == Kind.REST:
+            self.rest(p, now)
         if kind not in (Kind.TCP, Kind.UDP, Kind.ICMP, Kind.SCTP):
             return
         src, dst, one_way = self.endpoints(p)
@@ -221,9 +223,8 @@ class Reference:
             side = int(flipped)
         else:
             side = int(src != flow.orig)
-        if kind == Kind.TCP:
-            self.watch(flow, side, p, flags, now)
-        raised, where = self.apply(flow, side, p, kind)
+        filled = self.watch(flow, side, p, flags, now) if kind == Kind.TCP else 0
+        raised, where = self.apply(flow, side, p, kind, filled)
         end = flow.ends[side]
         if side == 0:
             end.ttl = min(end.ttl, int(p["ttl"]))
@@ -251,7 +252,7 @@ class Reference:
 
     def endpoints(self, p):
         src, dst = ((to_address(p[f"{end}_hi"], p[f"{end}_lo"]), int(p[f"{end}_port"])) for end in ("src", "dst"))
-        if p["kind"] != Kind.ICMP:
+        if p["proto"] not in PAIRS:
             return src, dst, False
         kind, code = int(p["icmp_type"]), int(p["icmp_code"])
         pairs = PAIRS[int(p["proto"])]
@@ -277,10 +278,23 @@ class Reference:
         plain = not dst[0].is_multicast and dst[0] != ipaddress.ip_address("255.255.255.255")
         return plain and dst[1] >= 32768 and (src[1] < 1024 or src[1] in SERVERS)
 
-    def apply(self, flow, side, p, kind):
+    def rest(self, p, now):
+        src, dst, one_way = self.endpoints(p)
+        flow = self.find(src, dst, int(p["proto"]), one_way)
+        if flow is None:
+            return
+        side, flags, length = int(src != flow.orig), int(p["tcp_flags"]), int(p["payload_len"])
+        if flow.proto != 6:
+            flow.ends[side].bytes += length
+            return
+        filled = self.watch(flow, side, p, flags, now)
+        flow.note(side, "D")
+        self.sequence(flow, side, p, flags, filled)
+
+    def apply(self, flow, side, p, kind, filled):
         length = int(p["payload_len"])
         if kind == Kind.TCP:
-            return self.tcp(flow, side, p, length)
+            return self.tcp(flow, side, p, length, filled)
         flow.ends[side].bytes += length
         if kind == Kind.ICMP:
             return [], "icmp"
@@ -326,14 +340,14 @@ class Reference:
             return (seq + 1) % 2**32 != o.next_seq
         return True
 
-    def tcp(self, flow, side, p, length):
+    def tcp(self, flow, side, p, length, filled):
         flags, seq, ack = int(p["tcp_flags"]), int(p["seq"]), int(p["ack"])
         me, peer = flow.ends[side], flow.ends[1 - side]
         heeded = not flags & RST or self.is_heeded(flow, side, seq, ack, flags)
         self.letters(flow, side, flags, length)
         if p["window"] == 0 and not flags & RST and peer.state != "closed" and me.state != "reset":
             flow.note(side, "W")
-        self.sequence(flow, side, flags, seq, ack, length)
+        self.sequence(flow, side, p, flags, filled)
         was_waiting, mine, theirs = flow.waiting, me.state, peer.state
         raised = []
         if flags & RST:
@@ -400,10 +414,11 @@ class Reference:
             case _ if length or flags & ACK:
                 flow.note(side, "D" if length else "A")
 
-    def sequence(self, flow, side, flags, seq, ack, length):
+    def sequence(self, flow, side, p, flags, filled):
         me, peer = flow.ends[side], flow.ends[1 - side]
+        seq, ack, length = int(p["seq"]), int(p["ack"]), int(p["payload_len"])
         data_end = (seq + bool(flags & SYN) + length) % 2**32
-        end = (data_end + bool(flags & FIN)) % 2**32
+        end = (data_end + (flags & FIN and not p["more"])) % 2**32
         if flags & RST:
             if me.next_seq is None:
                 me.next_seq = seq
@@ -411,10 +426,10 @@ class Reference:
             me.next_seq = end
             me.bytes += length if me.state == "inactive" else 0
         else:
-            me.bytes += min(length, max(0, ahead(data_end, me.next_seq)))
+            me.bytes += filled + min(length, max(0, ahead(data_end, me.next_seq)))
             if ahead(end, me.next_seq) > 0:
                 me.next_seq = end
-            elif length:
+            elif length and not filled:
                 flow.note(side, "T")
         if side == 0 and flags & SYN and not flags & (ACK | RST):
             me.start_seq = seq
@@ -435,20 +450,30 @@ class Reference:
         me, peer = flow.ends[side], flow.ends[1 - side]
         if me.upto is None and me.state == peer.state == "established":
             me.upto, peer.upto = me.next_seq, peer.next_seq
-        if me.upto is None or flags & (SYN | RST) or "reset" in (me.state, peer.state):
-            return
+        if me.next_seq is None or flags & (SYN | RST) or "reset" in (me.state, peer.state):
+            return 0
+        if me.upto is None and int(p["seq"]) == me.next_seq:
+            return 0
         self.judge(flow, now - GRACE)
-        self.pass_by(me, int(p["seq"]), int(p["payload_len"]) + bool(flags & FIN))
-        if flags & ACK:
+        filled = self.pass_by(me, int(p["seq"]), int(p["payload_len"]), bool(flags & FIN and not p["more"]))
+        if flags & ACK and me.upto is not None:
             self.acknowledge(peer, int(p["ack"]), now)
+        return filled
 
-    def pass_by(self, end, seq, length):
-        known = end.upto if 0 < ahead(end.upto, end.next_seq) <= WINDOW else end.next_seq
+    def pass_by(self, end, seq, length, fin):
+        """How many bytes, not FINs, of what was missing before `next_seq` come now."""
+        upto = end.next_seq if end.upto is None else end.upto
+        known = upto if 0 < ahead(upto, end.next_seq) <= WINDOW else end.next_seq
         jump = ahead(seq, known)
         if jump > 0:
             end.holes.append(Hole(known, min(jump, WINDOW)))
-        elif length:
-            end.holes = [piece for hole in end.holes for piece in hole.without(seq, length)]
+        if jump > 0 or length + fin == 0:
+            return 0
+        late = min(length, -ahead(seq, end.next_seq))
+        before = sum(hole.length for hole in end.holes)
+        after = sum(piece.length for hole in end.holes for piece in hole.without(seq, max(late, 0)))
+        end.holes = [piece for hole in end.holes for piece in hole.without(seq, length + fin)]
+        return before - after
 
     def acknowledge(self, end, ack, now):
         gained, beyond = ahead(ack, end.upto), ahead(ack, end.next_seq)

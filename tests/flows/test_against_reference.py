@@ -27,7 +27,7 @@ def end():
 
 @st.composite
 def tcp_packets(draw):
-    return packet(
+    row = packet(
         Kind.TCP,
         draw(end()),
         draw(end()),
@@ -38,7 +38,10 @@ def tcp_packets(draw):
         window=draw(st.sampled_from([0, 1000, 1000])),
         tcp_options=draw(st.sampled_from([0, 20])),
         ttl=draw(st.integers(1, 255)),
+        more=draw(st.sampled_from([0, 0, 0, 1])),
     )
+    row["kind"] = draw(st.sampled_from([Kind.TCP] * 9 + [Kind.REST]))
+    return row
 
 
 @st.composite
@@ -55,6 +58,8 @@ def other_packets(draw):
         row["quoted_proto"] = quoted["proto"]
         for name in ("src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port"):
             row[f"quoted_{name}"] = quoted[name]
+    if kind in (Kind.ICMP, Kind.UDP, Kind.SCTP) and draw(st.integers(0, 3)) == 0:
+        row["kind"] = Kind.REST
     return row
 
 
@@ -113,7 +118,10 @@ def opened(draw):
         ack = following[1 - side] + draw(st.sampled_from(NEAR))
         flags = draw(st.sampled_from(["A"] * 12 + ["", "FA", "RA", "SA"]))
         pair = ends if side == 0 else ends[::-1]
-        rows.append(tcp(flags, *pair, seq=seq % 2**32, ack=ack % 2**32, length=length))
+        more = draw(st.sampled_from([0, 0, 0, 1]))
+        rows.append(tcp(flags, *pair, seq=seq % 2**32, ack=ack % 2**32, length=length, more=more))
+        if draw(st.integers(0, 9)) == 0:
+            rows[-1]["kind"] = Kind.REST
         if abs(seq - following[side]) < 2**20 or draw(st.booleans()):
             following[side] = max(following[side], seq + length)
     steps = [draw(st.sampled_from([0, 1, SECOND - 1, SECOND, SECOND // 2])) for _ in rows]
