@@ -145,7 +145,12 @@ def test_standard_input_a_folder_and_gzip_are_read_like_the_file(tmp_path):
 def test_files_are_merged_by_time_whatever_their_order():
     first, second = PCAPS / "port-scan-connect.pcap", PCAPS / "address-scan-udp.pcap"
     assert replay(first, second).alerts == replay(second, first).alerts
-    assert [each["detection"] for each in replay(first, second).alerts] == ["random_scan"]
+    found = replay(first, second).alerts
+    assert [(each["detection"], each["ts"][:16]) for each in found] == [
+        ("port_scan", "2026-11-24T02:52"),  # its pane ends between the two
+        ("random_scan", "2026-11-24T02:53"),
+    ]
+    assert found[1]["first_seen"] == found[0]["first_seen"]
 
 
 def test_people_get_a_table_and_a_summary_on_standard_output_only():

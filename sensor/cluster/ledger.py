@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sensor.cluster import record, snapshot
+from sensor.cluster.agenda import Agenda
 from sensor.cluster.alerter import Alerter, Crossing, Judged, Silence, Told, crossings
 from sensor.cluster.columns import Packing, pack, unpack_numbers
 from sensor.cluster.membership import NOWHERE, THE_END, Member, Membership, Position
@@ -68,6 +69,8 @@ class Ledger:
             for name, definition in each.define().items():
                 judged = Judged(each, each.sumstats[name], definition)
                 self.stats[definition.name] = Stat(judged, Collector(definition, room=_ROOM), Packing(definition))
+        self._by_hand = {name: stat for name, stat in self.stats.items() if not stat.definition.epoch_ns}
+        self._agenda = Agenda()
         self.digest = digest_of(stat.definition for stat in self.stats.values())
         self.counts: Counter[str] = Counter()
         self._groups: dict[tuple[str, str], Groups] = {}
@@ -129,20 +132,27 @@ class Ledger:
 
     def due(self, frontier: Position, now: float) -> list[Due]:
         """The epochs that are over next, at one time, now that all have come as far as `frontier`."""
+        ready = self._due_by_hand(frontier, now)
+        first = self._agenda.first()
+        if first and (self._run, first[0]) <= frontier:
+            until, epochs = first
+            for name, epoch in epochs:
+                start, _, who = self.stats[name].collector.pane(epoch)
+                missing = self.missing(name, epoch, start, until, who)
+                ready.setdefault(until, []).append((name, epoch, missing))
+        return sorted(ready[min(ready)], key=lambda each: each[1]) if ready else []
+
+    def _due_by_hand(self, frontier: Position, now: float) -> dict[int, list[Due]]:
+        """By hand they end in turn, though a worker that is ahead may end one later than others the next."""
         ready: dict[int, list[Due]] = {}
-        for name, stat in self.stats.items():
-            length = stat.definition.pane_ns
-            delivered = stat.collector.delivered
-            # By hand they end in turn, though a worker that is ahead may end one later than others the next.
-            for epoch in delivered if length else sorted(delivered)[:1]:
-                start, end, who = delivered[epoch]
-                until = start + length if length else end  # the last one of all may have ended before
+        for name, stat in self._by_hand.items():
+            for epoch, (start, until, who) in sorted(stat.collector.delivered.items())[:1]:
                 if (self._run, until) > frontier:
                     continue
                 missing = self.missing(name, epoch, start, until, who)
-                if length or not set(missing) - self._not_awaited(now):
+                if not set(missing) - self._not_awaited(now):
                     ready.setdefault(until, []).append((name, epoch, missing))
-        return sorted(ready[min(ready)], key=lambda each: each[1]) if ready else []
+        return ready
 
     def past(self, now: float) -> Position:
         """What all that are waited for have come past."""
@@ -245,11 +255,20 @@ class Ledger:
         end = EpochEnd(*about, partial, message.lost)
         if message.run > self._run:
             self._later.append((message.run, member.name, end))
-        elif stat.collector.take(member.name, end):
+        elif self._collect(stat, member.name, end):
             if repeats:
                 self._broken.add((message.sumstat, message.epoch, member.name))
         elif by_hand and has_some:  # it did not know which one was open: so it is the next that lacks this
             self._broken.add((message.sumstat, stat.collector.closed + 1, member.name))
+
+    def _collect(self, stat: Stat, member: str, end: EpochEnd) -> bool:
+        """Keep what a member delivers until its epoch is over; False: that is so already, or it came before."""
+        length = stat.definition.pane_ns
+        is_new = stat.collector.take(member, end)
+        if is_new and length:  # the last one of all may have ended before
+            start, _, _ = stat.collector.pane(end.epoch)
+            self._agenda.note((end.sumstat, end.epoch), start + length)
+        return is_new
 
     def _is_partial(self, member: Member, message: ClusterSsResponse, *, by_hand: bool) -> bool:
         """Whether a member could not deliver all that there was of an epoch."""
@@ -264,6 +283,7 @@ class Ledger:
         found: list[Crossing] = []
         results: list[tuple[Judged, EpochResult]] = []
         for name, epoch, missing in settled.epochs:
+            self._agenda.strike((name, epoch))
             stat = self.stats[name]
             for told in stat.collector.settle(epoch, missing):
                 if isinstance(told, Merged):
@@ -295,6 +315,7 @@ class Ledger:
         """All members' clocks began anew, and all before is over."""
         self._run = min(run for run, _, _ in self._later)
         now, self._later = self._later, []
+        self._agenda.clear()
         for stat in self.stats.values():
             first = min((end.epoch for _, _, end in now if end.sumstat == stat.definition.name), default=None)
             stat.collector.restart(stat.collector.closed + 1 if first is None else first)
@@ -302,7 +323,7 @@ class Ledger:
             if run > self._run:
                 self._later.append((run, member, end))
             else:
-                self.stats[end.sumstat].collector.take(member, end)
+                self._collect(self.stats[end.sumstat], member, end)
 
     def _tell_early(self, told: record.ToldEarly) -> list[Told]:
         self._told_early.setdefault((told.sumstat, told.epoch), []).append(told)
@@ -352,6 +373,8 @@ class Ledger:
         for name, own in held.collected.items():
             stat = self.stats[name]
             stat.collector.restore(snapshot.memory_of(own, stat.packing, stat.definition.key_words))
+            for epoch, (start, _, _) in stat.collector.delivered.items() if stat.definition.pane_ns else ():
+                self._agenda.note((name, epoch), start + stat.definition.pane_ns)
         for group in held.groups:
             packing = self.stats[group.sumstat].packing
             parts = tuple(packing.unpack(each) for each in group.columns)

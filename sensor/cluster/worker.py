@@ -28,9 +28,10 @@ _TIME_STEP = SECOND // 10  # of the packet clock where no packets come
 class Worker:
     """Decodes, tracks flows, runs the detections' streams and reduces their observations, for one share of traffic.
 
-    `share` is which part, from 0, of how many it tracks of the packets that it is given. `origin` (ns) is where epochs
-    are cut from; None: from the first packet. `members` is how many workers observe; 0: nothing is told of keys before
-    their epoch is over. `replays`: its input can be read again. For the rest, see `Reporter`.
+    `share` is which part, from 0, of how many it tracks of the packets that it is given. `in_step`: all
+    workers are given the same packets, so that their clocks begin anew together. `members` is how many workers observe;
+    0: nothing is told of keys before their epoch is over. `replays`: its input can be read again. For the rest, see
+    `Reporter`.
     """
 
     def __init__(
@@ -38,8 +39,8 @@ class Worker:
         name: str,
         detections: Sequence[Detection],
         flow_options: FlowOptions | None = None,
-        origin: int | None = None,
         *,
+        in_step: bool = False,
         incarnation: int = 0,
         share: tuple[int, int] = (0, 1),
         members: int = 0,
@@ -49,12 +50,12 @@ class Worker:
         goes_on: bool = False,
     ) -> None:
         settings = settings or ClusterSettings()
-        self.name, self._share, self._is_replayed = name, share, origin is None
+        self.name, self._share, self._in_step = name, share, in_step
         self._faults = Faults()
         self._feed = Feed(detections, self._faults)
         definitions = [definition for each in detections for definition in each.define().values()]
         percent = settings.cluster_request_global_view_percent
-        self._sumstats = SumStats(definitions, origin=origin, members=members, percent=percent)
+        self._sumstats = SumStats(definitions, in_step=in_step, members=members, percent=percent)
         self._reporter = Reporter(
             name,
             incarnation,
@@ -208,6 +209,7 @@ class Worker:
         counted.last_ts = last if counted.last_ts is None else max(last, counted.last_ts)
 
     def _advance(self, packets: np.ndarray, *, more: bool, final: bool = False) -> None:
+        before = self._clock.now or 0
         now, restarts = self._clock.advance(packets["ts"], final=final)
         if len(now) < len(packets):
             self._held = packets[len(now) :].copy()
@@ -215,11 +217,12 @@ class Worker:
         for start, stop in pairwise(starts):
             if start < len(now) and restarts[start]:
                 self._end_flows()
+                self._end(self._sumstats.advance(int(now[start - 1]) if start else before))
             if start == stop:
                 continue
             if not self._started or restarts[start]:
                 self._end(self._sumstats.start(int(now[start])))
-                self._run += self._is_replayed and self._started
+                self._run += self._in_step and self._started
                 self._reporter.run = self._run
                 self._started = True
             for events in self._flows.process(packets[start:stop], now[start:stop], more=more):

@@ -18,8 +18,8 @@ from sensor.outputs.summary import Summary
 class Standalone:
     """One worker and one manager joined by an in-process bus.
 
-    `early`: alerts go out at once, and are updated when their epoch is over; otherwise they go out then. `live`: epochs
-    are cut from 1970 on, as those of all live workers are, and not from the first packet.
+    `early`: alerts go out at once, and are updated when their epoch is over; otherwise they go out then. `live`: what
+    comes cannot be read again, nor be waited for.
     """
 
     def __init__(
@@ -90,13 +90,12 @@ class Standalone:
         self._bus = InProcessBus(self._worker, self._manager)
 
     def _make(self, settings: Settings, *, goes_on: bool = False) -> tuple[Worker, Manager]:
-        origin, members = 0 if self._is_live else None, int(self._early)
         worker = Worker(
             "worker-1",
             settings.make(),
             settings.flows,
-            origin,
-            members=members,
+            in_step=True,
+            members=int(self._early),
             replays=not self._is_live,
             goes_on=goes_on,
         )

@@ -33,7 +33,7 @@ def warm_up(settings: Settings) -> None:
     warm_up_capture()
     _judge()
     start = now_ns()
-    worker = Worker("warm-up", settings.make(), settings.flows, 0)
+    worker = Worker("warm-up", settings.make(), settings.flows)
     for block in _blocks(start):
         worker.process(block)
     worker.pass_time(start + 600 * SECOND)

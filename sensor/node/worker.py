@@ -238,7 +238,7 @@ class WorkerNode:
             self._place.name,
             self._settings.make(),
             self._settings.flows,
-            None if self._place.share[1] > 1 else 0,
+            in_step=self._place.share[1] > 1,
             incarnation=self._incarnation,
             share=self._place.share,
             members=max(len(welcome.members), 2) if welcome.early else 0,

@@ -10,6 +10,7 @@ result says so. Where windows hop, what members deliver are panes, each merged o
 the window that ends with its pane.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 
@@ -107,6 +108,8 @@ class Pane:
     partials: dict[str, Partial] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     lost: int = 0
+    peaks: dict[str, float] = field(default_factory=dict)
+    """How near to its first level the nearest key of each has come: its part of it, or a little more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +148,12 @@ class Collector:
         self._entered: dict[str, int | None] = dict.fromkeys(sorted(members))
         self._quiet = Quiet(definition, self._secret)
         self._panes: dict[int, Pane] = {}
+        self._over: deque[int] = deque()  # those of them that are, and windows still hold
         parts = (len(self._entered) if room is None else room) * definition.panes
         self._merging = replace(  # so that merging need not give up what members had room for
             definition, max_keys=min(definition.max_keys * parts, 1 << 30), max_bytes=definition.max_bytes * parts
         )
+        self._nothing = Store(definition, self._secret, judges=False).partial()
         self._closed = -1
         self._late, self._repeated = 0, 0
 
@@ -177,6 +182,11 @@ class Collector:
         panes = self._panes.items()
         return {at: (pane.start, pane.end, pane.partials.keys()) for at, pane in panes if at > self._closed}
 
+    def pane(self, epoch: int) -> tuple[int, int, Set[str]]:
+        """The same for one of them."""
+        pane = self._panes[epoch]
+        return pane.start, pane.end, pane.partials.keys()
+
     @property
     def memory(self) -> CollectorMemory:
         """All that it knows, to go on from in another process."""
@@ -185,6 +195,7 @@ class Collector:
     def restore(self, memory: CollectorMemory) -> None:
         """Go on from there."""
         self._closed, self._panes = memory.closed, dict(memory.panes)
+        self._over = deque(sorted(at for at in memory.panes if at <= memory.closed))
         self._late, self._repeated = memory.counters
         self._quiet.restore(memory.quiet)
 
@@ -254,6 +265,7 @@ class Collector:
         """The clock begins anew: what comes has nothing to do with what was, and its first epoch is `following`."""
         self._quiet.clear()
         self._panes.clear()
+        self._over.clear()
         self._closed = following - 1
 
     def close(self, epoch: int) -> list[Told]:
@@ -298,8 +310,8 @@ class Collector:
         window = Store(self._merging, self._secret, judges=False)
         for view in open_windows.values():
             window.merge(view)
-        panes = {at: pane for at, pane in self._panes.items() if epoch - self.definition.panes < at <= epoch}
-        for at, pane in sorted(panes.items()):
+        panes = dict(self._panes_of(epoch))
+        for at, pane in panes.items():
             for partial in (own for member, own in sorted(pane.partials.items()) if member not in open_windows):
                 counts = self._quiet.counts(partial.keys, at, at_start=at == epoch)
                 window.merge(partial, counts & selection.matches(partial.keys))
@@ -329,13 +341,16 @@ class Collector:
         if self.definition.threshold and judges:
             told += self._judge(index, pane, whole, repeats=repeats)
         told.append(self._result(index, pane, whole))
-        for old in [each for each in self._panes if each <= index + 1 - self.definition.panes]:
-            del self._panes[old]
+        self._over.append(index)
+        while self._over and self._over[0] <= index + 1 - self.definition.panes:
+            self._panes.pop(self._over.popleft(), None)
         return told
 
     def _judge(self, index: int, pane: Pane, whole: Store | None, *, repeats: bool) -> list[Merged]:
         """Judge every key of the pane by its window; with `repeats`, tell of those that fired in it before, too."""
         keys, known = self._worth_judging(index), self._quiet.fired_in(index)
+        if not len(keys) and not len(known[0]):  # as hardly ever in quiet times
+            return []
         window = (
             whole if whole is not None else self._compose(index, Keys(np.concatenate([keys, known[0]]), self._secret))
         )
@@ -362,6 +377,8 @@ class Collector:
         """
         threshold, held = self.definition.threshold, self._held(index)
         assert threshold is not None
+        if threshold.names[0] in self.definition.growing and self._are_all_far(index, 0.5 / len(held)):
+            return np.empty((0, self.definition.key_words), np.uint64)
         parts = [partial for _, partial in held]
         if threshold.names[0] in self.definition.growing:
             reducer = self.definition.reducer(threshold.names[0])
@@ -376,25 +393,42 @@ class Collector:
             own = [partial.keys for at, partial in held if at == index]
         return np.concatenate(own)
 
+    def _are_all_far(self, index: int, part: float) -> bool:
+        """Whether no key of a window has come to such a part of its first level, in all that any member delivered."""
+        for _, pane in self._panes_of(index):
+            for member, partial in pane.partials.items():
+                if member not in pane.peaks:
+                    pane.peaks[member] = self._peak(partial)
+                if pane.peaks[member] >= part:
+                    return False
+        return True
+
+    def _peak(self, partial: Partial) -> float:
+        threshold = self.definition.threshold
+        assert threshold is not None
+        reducer = self.definition.reducer(threshold.names[0])
+        levels = threshold.table[threshold.rule_of(partial.keys), 0, 0]
+        values = reducer.values(partial.headers[reducer.stream]["num"], partial.states[reducer.name])
+        return 1.001 * float(np.fmax.reduce(values / levels, initial=0.0)) if (levels > 0).all() else np.inf
+
     def _held(self, index: int) -> list[tuple[int, Partial]]:
         """What was delivered of the window that ends with a pane: each with its pane, those of one member by name."""
-        panes = sorted(at for at in self._panes if index - self.definition.panes < at <= index)
-        return [(at, partial) for at in panes for _, partial in sorted(self._panes[at].partials.items())]
+        return [(at, partial) for at, pane in self._panes_of(index) for _, partial in sorted(pane.partials.items())]
 
     def _result(self, index: int, pane: Pane, whole: Store | None) -> EpochResult:
         start = pane.start - (self.definition.panes - 1) * self.definition.hop_ns
-        window = self._window(index) if whole is None else whole
-        partial = window.partial(np.empty(0, np.int64) if whole is None else None)
-        lost = sum(each.lost for each in self._panes_of(index)) + window.lost
+        partial = self._nothing if whole is None else whole.partial()
+        lost = sum(each.lost for _, each in self._panes_of(index)) + (0 if whole is None else whole.lost)
         return EpochResult(self.definition.name, index, start, pane.end, partial, *self._who(index), lost)
 
-    def _panes_of(self, index: int) -> list[Pane]:
+    def _panes_of(self, index: int) -> list[tuple[int, Pane]]:
         """The panes of the window that ends with one."""
-        return [each for at, each in self._panes.items() if index - self.definition.panes < at <= index]
+        within = range(index - self.definition.panes + 1, index + 1)
+        return [(at, self._panes[at]) for at in within if at in self._panes]
 
     def _who(self, index: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Whose values are in the window that ends with a pane, and whose should be."""
-        panes = self._panes_of(index)
+        panes = [pane for _, pane in self._panes_of(index)]
         members = {name for each in panes for name in each.partials}
         missing = {name for each in panes for name in each.missing}
         return tuple(sorted(members)), tuple(sorted(missing))

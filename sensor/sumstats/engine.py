@@ -65,7 +65,7 @@ class _Open:
         self._definition = definition
         self._late = 0
         self.window = Window(definition, secret, members, percent)
-        self._epochs = Epochs(definition.pane_ns, 0)
+        self._epochs = Epochs(definition.pane_ns)
         self.index, self._start, self.now = -1, 0, 0
         self._is_open = False
 
@@ -73,13 +73,12 @@ class _Open:
     def counters(self) -> dict[str, int]:
         return {**self.window.counters, "late": self._late}
 
-    def start(self, now: int, origin: int | None) -> list[EpochEnd]:
-        """End what is open where the clock was last, and begin again at `now`, in epochs cut from `origin` or there."""
-        following = self.index + 1
-        epochs = Epochs(self._definition.pane_ns, now, following)
-        if origin is not None and self._definition.pane_ns:
-            epochs = Epochs(self._definition.pane_ns, origin)
-            following = epochs.index(now)
+    def start(self, now: int, *, numbers_on: bool) -> list[EpochEnd]:
+        """End what is open where the clock was last, and begin again at `now`; `numbers_on`: by later numbers."""
+        length, following = self._definition.pane_ns, self.index + 1
+        if length:
+            following = max(following, now // length) if numbers_on else now // length
+        epochs = Epochs(length, following - now // length if length else 0)
         ended = [replace(end, restarts=True) for end in self.close(self.now, following)]
         self.window.enter(following)
         self._epochs, self.now = epochs, now
@@ -169,7 +168,8 @@ class _Open:
 class SumStats:
     """All SumStats of a worker. Call `start` first.
 
-    `origin` is where epochs are cut from: 0 live, so that all nodes agree; None on replay, which is where `start` says.
+    Epochs are cut and numbered from 1970 on, so that all nodes agree. Where the clock begins anew, those of nodes that
+    are `in_step`, whose clocks all do so at once, are numbered on, so that no number stands for two.
     `members` is how many observe. What one alone reports as a `Crossing` is one; of several, it is that a key has grown
     by its share of its first level (or to `percent` of it, where a value may fall as well); with 0, nothing is reported
     before an epoch's end.
@@ -179,13 +179,13 @@ class SumStats:
         self,
         definitions: Iterable[Definition],
         *,
-        origin: int | None = None,
+        in_step: bool = False,
         secret: np.ndarray | None = None,
         members: int = 1,
         percent: float = 0.2,
     ) -> None:
         secret = new_key() if secret is None else secret
-        self._origin = origin
+        self._in_step = in_step
         self._open = {definition.name: _Open(definition, secret, members, percent) for definition in definitions}
 
     @property
@@ -195,7 +195,7 @@ class SumStats:
 
     def start(self, now: int) -> list[EpochEnd]:
         """Begin at the first time of the packet clock, and again where it restarts: what is open is over."""
-        return [end for each in self._open.values() for end in each.start(now, self._origin)]
+        return [end for each in self._open.values() for end in each.start(now, numbers_on=self._in_step)]
 
     def observe(
         self,

@@ -119,6 +119,8 @@ class Quiet:
 
     def expire(self, pane: int) -> None:
         """Forget what no longer matters in this pane and those to come."""
+        if self.is_empty:
+            return
         first = pane - self._definition.panes
         for old in [each for each in self._fired if each <= first]:
             self._refused += self._fired.pop(old).refused

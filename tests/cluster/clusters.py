@@ -48,16 +48,14 @@ class Ran:
 class Cluster:
     """Workers that share one capture by pairs of hosts, and their manager."""
 
-    def __init__(
-        self, make: Callable[[], list[Detection]], n: int = 1, *, early: bool = False, origin: int | None = None
-    ) -> None:
+    def __init__(self, make: Callable[[], list[Detection]], n: int = 1, *, early: bool = False) -> None:
         names = [f"worker-{i + 1}" for i in range(n)]
         self.manager = Manager(make(), names, early=early, is_local=n == 1)
         self.workers = [
             Worker(
                 name,
                 make(),
-                origin=origin,
+                in_step=True,
                 share=(i, n),
                 members=n if early else 0,
                 replays=True,

@@ -82,12 +82,12 @@ class ByHand(Detection):
 class Net:
     """A manager and reporters whose messages the test carries itself."""
 
-    def __init__(self, *names, make=Totals, early=False, settings=None, fixed=True, origin=0):
+    def __init__(self, *names, make=Totals, early=False, settings=None, fixed=True, in_step=False):
         self.detection = make()
         self.settings = settings or ClusterSettings()
         self.manager = Manager([self.detection], names if fixed else (), early=early, settings=self.settings)
         self.definitions = list(make().define().values())
-        self.origin, self.early, self.members = origin, early, max(len(names), 2)
+        self.in_step, self.early, self.members = in_step, early, max(len(names), 2)
         self.reporters, self.engines = {}, {}
         self.told = []
         for name in names:
@@ -99,7 +99,7 @@ class Net:
 
     def join(self, name, incarnation=0, *, replays=False, start=0, started=None):
         engine = SumStats(
-            self.definitions, origin=self.origin, members=self.members if self.early else 0, secret=SECRET
+            self.definitions, in_step=self.in_step, members=self.members if self.early else 0, secret=SECRET
         )
         reporter = Reporter(
             name,
@@ -777,7 +777,7 @@ def test_keys_that_members_were_asked_about_in_different_epochs_are_asked_about_
 
 def test_a_view_of_what_comes_after_the_clock_has_begun_anew_waits_until_all_before_is_over():
     """Found by the simulation (seed 396): its times are earlier, and its alert took the place of one from before."""
-    net = Net("a", "b", early=True, origin=None)
+    net = Net("a", "b", early=True, in_step=True)
     for name in "ab":
         for end in net.engines[name].start(-3600 * SECOND):
             net.reporters[name].ended(end)

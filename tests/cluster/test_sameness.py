@@ -143,7 +143,7 @@ def observe_split(observations, members, *, early):
     definitions = list(Counted().define().values())
     engines, reporters = [], []
     for name in names:
-        engines.append(SumStats(definitions, origin=0, members=max(members, 2) if early else 0))
+        engines.append(SumStats(definitions, members=max(members, 2) if early else 0))
         reporters.append(Reporter(name, 0, engines[-1], definitions, members=max(members, 2)))
         reporters[-1].receive(manager.hello(reporters[-1].hello(__version__, manager.digest), 0.0), 0.0)
     out = []

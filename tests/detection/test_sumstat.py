@@ -48,6 +48,13 @@ from tests.cluster.clusters import Cluster
 from tests.replaying import ETHER, PCAPS, replay, sensor, write
 
 START = 1_700_000_000 * SECOND
+
+
+def epoch_at(seconds, length, start=START // SECOND):
+    """Which epoch of that length (s) it is so many seconds into a capture: they are cut from 1970 on."""
+    return int((start + seconds) // length)
+
+
 A, B = ip_address("192.0.2.1"), ip_address("192.0.2.2")
 SERVER = ip_address("198.51.100.7")
 SCAN = PCAPS / "port-scan-syn.pcap"
@@ -825,7 +832,7 @@ def test_a_normalisation_that_gives_no_key_is_contained(tmp_path, change):
 
 def epochs_of(sent, seconds):
     """What a minute's, or another epoch's, datagrams are by source: (index, source, count) in order."""
-    counted = Counter((int(each.at // seconds), each.src) for each in sent)
+    counted = Counter((epoch_at(each.at, seconds) if seconds != WHOLE else 0, each.src) for each in sent)
     return sorted((index, str(src), count) for (index, src), count in counted.items())
 
 
@@ -843,7 +850,7 @@ def test_epochs_of_several_lengths_over_one_stream_each_get_every_key_once(tmp_p
         @minute.epoch_result
         def of_minute(self, key, seen, epoch):
             told.setdefault(60, []).append((epoch.index, str(key.orig_h), seen.total.sum))
-            assert (epoch.start, epoch.complete, epoch.missing) == (START + epoch.index * 60 * SECOND, True, ())
+            assert (epoch.start, epoch.complete, epoch.missing) == (epoch.index * 60 * SECOND, True, ())
             assert epoch.end == min(epoch.start + 60 * SECOND, START + int(sent[-1].at) * SECOND)
 
         @five.epoch_result
@@ -867,7 +874,7 @@ def test_epochs_of_several_lengths_over_one_stream_each_get_every_key_once(tmp_p
     assert {seconds: sorted(each) for seconds, each in told.items()} == {
         seconds: epochs_of(sent, seconds) for seconds in (60, 300, 3600, WHOLE)
     }
-    assert finished == sorted({int(each.at // 60) for each in sent})
+    assert finished == sorted({epoch_at(each.at, 60) for each in sent})
     assert ran.counts.faults == {}
 
 
@@ -897,10 +904,10 @@ def test_an_epoch_is_told_by_its_crossings_then_its_results_then_that_it_is_fini
         ("crossed", str(A)),
         ("result", str(A)),
         ("result", str(B)),
-        ("finished", 0),
+        ("finished", epoch_at(0, 60)),
         ("crossed", str(B)),
         ("result", str(B)),
-        ("finished", 1),
+        ("finished", epoch_at(60, 60)),
     ]
 
 
@@ -934,13 +941,14 @@ def test_a_result_may_be_an_alert_that_says_no_threshold(tmp_path):
         def result(self, key, seen, epoch):
             return Alert(f"{seen.total.sum:.0f} in {epoch.index}") if seen.total.sum > 1 else None
 
+    first, second = epoch_at(0, 60), epoch_at(130, 60)
     alerts = detect(Totals, capture(tmp_path, [Sent(0), Sent(1), Sent(70), Sent(130), Sent(131), Sent(132)])).alerts
     assert [(each.message, each.epoch, each.value, each.threshold) for each in alerts] == [
-        ("2 in 0", 0, None, None),
-        ("3 in 2", 2, None, None),
+        (f"2 in {first}", first, None, None),
+        (f"3 in {second}", second, None, None),
     ]
     assert {(each.src, each.dst, each.complete) for each in alerts} == {(str(A), str(SERVER), True)}
-    assert [each.ts[14:19] for each in alerts] == ["14:20", "15:32"]
+    assert [each.ts[14:19] for each in alerts] == ["14:00", "15:32"]
     assert len({each.id for each in alerts}) == 2
 
 
@@ -956,18 +964,17 @@ def test_windows_that_hop_give_the_results_of_each_window(tmp_path, size):
         def result(self, key, seen, epoch):
             assert (epoch.index, key) not in told
             told[epoch.index, key] = seen.total.sum, seen.ports.count
-            is_last = epoch.end % (10 * SECOND) != START % (10 * SECOND)
-            assert is_last or epoch.end == START + (epoch.index + 1) * 10 * SECOND
-            assert epoch.start == START + (epoch.index - 4) * 10 * SECOND
+            assert epoch.end == min((epoch.index + 1) * 10 * SECOND, START + 147 * SECOND)
+            assert epoch.start == (epoch.index - 4) * 10 * SECOND
 
     sent = [Sent(n * 3, (A, B)[n % 5 == 0], port=n % 11, size=1 + n % 4) for n in range(50)]
     ran = detect(Windows, capture(tmp_path, sent), size)
     expected = {}
     for pane in range(15):
-        within = [each for each in sent if pane - 4 <= each.at // 10 <= pane]
+        within = [each for each in sent if pane - 4 <= epoch_at(each.at, 10) - epoch_at(0, 10) <= pane]
         for src in {each.src for each in within}:
             own = [each for each in within if each.src == src]
-            expected[pane, (src,)] = sum(each.size for each in own), len({each.port for each in own})
+            expected[epoch_at(0, 10) + pane, (src,)] = sum(each.size for each in own), len({each.port for each in own})
     assert told == expected
     assert ran.counts.faults == {}
 
@@ -1357,7 +1364,7 @@ def test_a_detection_that_wants_results_counts_on_while_its_alert_stands(tmp_pat
     ran = detect(Counting, capture(tmp_path, hours(0, 120, 1800)), 1)
     assert len(ran.alerts) == 2
     assert ran.counters["sumstats_passed_over"] == 0
-    assert sorted(told) == [(0, str(A), 5), (0, str(B), 5), (2, str(A), 5), (30, str(A), 5)]
+    assert sorted(told) == [(epoch_at(at, 60), str(who), 5) for at, who in ((0, A), (0, B), (120, A), (1800, A))]
 
 
 @pytest.mark.parametrize("same_as", [None, "something else"])

@@ -90,7 +90,7 @@ def test_an_epoch_closed_at_its_deadline_names_who_is_missing_and_what_comes_lat
 
 def test_neither_a_worker_nor_the_collector_remembers_keys_for_ever():
     of = definition(threshold=Threshold({"sum": 1.0}))
-    engine, collector = SumStats([of], origin=0, secret=SECRET), Collector(of, ["a"], SECRET)
+    engine, collector = SumStats([of], secret=SECRET), Collector(of, ["a"], SECRET)
     engine.start(0)
     for epoch in range(40):
         for each in engine.observe(NAME, words([epoch]), np.array([epoch * EPOCH]), {"sum": None}):
@@ -269,7 +269,7 @@ def test_a_key_that_fired_all_its_levels_starts_from_nothing_on_every_member():
 def asked():
     """Two workers' engines and a collector, with a few keys each."""
     of = definition(Sum("sum"))
-    engines = {name: SumStats([of], origin=0, secret=SECRET) for name in ("a", "b")}
+    engines = {name: SumStats([of], secret=SECRET) for name in ("a", "b")}
     shares = {"a": [(0x11, 5.0), (0x12, 4.0), (0x21, 6.0)], "b": [(0x12, 4.0), (0x22, 5.5)]}
     for name, engine in engines.items():
         engine.start(0)

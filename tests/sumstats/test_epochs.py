@@ -12,8 +12,8 @@ laws = settings(max_examples=60, deadline=None, derandomize=True)
 COUNT = Definition("count", 1, 10, (Sum("x"),), Threshold({"x": 3.0}))
 
 
-def engine(*definitions, start=100, origin=None):
-    sumstats = SumStats(definitions or (COUNT,), origin=origin, secret=SECRET)
+def engine(*definitions, start=100, in_step=True):
+    sumstats = SumStats(definitions or (COUNT,), in_step=in_step, secret=SECRET)
     assert sumstats.start(start) == []
     return sumstats
 
@@ -33,20 +33,21 @@ def told(happened):
     ]
 
 
-@pytest.mark.parametrize(("ts", "epoch"), [(109, 0), (110, 1), (111, 1)])
+@pytest.mark.parametrize(("ts", "epoch"), [(109, 10), (110, 11), (111, 11)])
 def test_an_observation_on_the_line_is_of_the_next_epoch(ts, epoch):
     sumstats = engine()
     observe(sumstats, [ts])
     (end,) = told(sumstats.finish(ts))
-    assert end == ("ended", epoch, 100 + 10 * epoch, ts, [1])
+    assert end == ("ended", epoch, 10 * epoch, ts, [1])
 
 
-def test_epochs_are_cut_from_the_start_of_a_replay():
-    assert told(observe(engine(), [100, 109, 110, 120])) == [("ended", 0, 100, 110, [2]), ("ended", 1, 110, 120, [1])]
+def test_an_epoch_follows_another():
+    assert told(observe(engine(), [100, 109, 110, 120])) == [("ended", 10, 100, 110, [2]), ("ended", 11, 110, 120, [1])]
 
 
-def test_epochs_are_cut_from_absolute_zero_where_nodes_must_agree():
-    sumstats = engine(start=107, origin=0)
+@pytest.mark.parametrize("in_step", [True, False])
+def test_epochs_are_cut_from_absolute_zero_wherever_the_clock_starts(in_step):
+    sumstats = engine(start=107, in_step=in_step)
     assert told(observe(sumstats, [108, 111])) == [("ended", 10, 100, 110, [1])]
 
 
@@ -54,33 +55,33 @@ def test_the_clock_ends_an_epoch_though_nothing_is_observed():
     sumstats = engine()
     observe(sumstats, [105])
     assert sumstats.advance(109) == []
-    assert told(sumstats.advance(110)) == [("ended", 0, 100, 110, [1])]
+    assert told(sumstats.advance(110)) == [("ended", 10, 100, 110, [1])]
     assert sumstats.advance(110) == []
 
 
 def test_a_leap_over_a_million_epochs_ends_one():
     sumstats = engine()
     observe(sumstats, [105])
-    assert told(sumstats.advance(10_000_105)) == [("ended", 0, 100, 110, [1])]
+    assert told(sumstats.advance(10_000_105)) == [("ended", 10, 100, 110, [1])]
     happened = told(observe(sumstats, [10_000_106, 90_000_000_000_000]))
-    assert happened == [("ended", 1_000_000, 10_000_100, 10_000_110, [1])]
+    assert happened == [("ended", 1_000_010, 10_000_100, 10_000_110, [1])]
 
 
 def test_the_last_epoch_ends_with_the_input():
     sumstats = engine()
     observe(sumstats, [105])
-    assert told(sumstats.finish(107)) == [("ended", 0, 100, 107, [1])]
+    assert told(sumstats.finish(107)) == [("ended", 10, 100, 107, [1])]
     assert sumstats.finish(107) == []
 
 
 def test_a_key_crosses_once_an_epoch_and_again_in_the_next():
     happened = told(observe(engine(), [101, 102, 103, 104, 105, 106, 111, 112, 113]))
-    assert happened == [("crossed", 0, [103]), ("ended", 0, 100, 110, [6]), ("crossed", 1, [113])]
+    assert happened == [("crossed", 10, [103]), ("ended", 10, 100, 110, [6]), ("crossed", 11, [113])]
 
 
 def test_what_straddles_a_boundary_is_counted_on_both_sides():
     """Tumbling epochs, as Zeek's; hopping windows are to close this gap."""
-    assert told(observe(engine(), [108, 109, 110, 111])) == [("ended", 0, 100, 110, [2])]
+    assert told(observe(engine(), [108, 109, 110, 111])) == [("ended", 10, 100, 110, [2])]
 
 
 def test_a_crossing_tells_which_observation_of_the_batch_made_it():
@@ -93,7 +94,7 @@ def test_a_late_observation_is_counted_in_the_open_epoch():
     sumstats = engine()
     observe(sumstats, [112])
     observe(sumstats, [105, 113])
-    assert told(sumstats.finish(115)) == [("ended", 1, 110, 115, [3])]
+    assert told(sumstats.finish(115)) == [("ended", 11, 110, 115, [3])]
     assert sumstats.counters["count"]["late"] == 1
 
 
@@ -101,9 +102,17 @@ def test_a_restart_of_the_clock_ends_what_is_open_and_numbers_on():
     sumstats = engine()
     observe(sumstats, [111])
     sumstats.advance(114)
-    assert told(sumstats.start(7)) == [("ended", 1, 110, 114, [1])]
+    assert told(sumstats.start(7)) == [("ended", 11, 110, 114, [1])]
     observe(sumstats, [8])
-    assert told(sumstats.finish(9)) == [("ended", 2, 7, 9, [1])]
+    assert told(sumstats.advance(12)) == [("ended", 12, 0, 10, [1])]
+    assert told(sumstats.finish(13)) == [("ended", 13, 10, 13, [])]
+
+
+def test_where_only_one_of_several_clocks_begins_anew_numbers_stay_those_of_the_time():
+    sumstats = engine(in_step=False)
+    observe(sumstats, [111])
+    assert told(sumstats.start(17)) == [("ended", 11, 110, 111, [1])]
+    assert told(sumstats.finish(19)) == [("ended", 1, 10, 19, [])]
 
 
 def test_an_epoch_of_length_zero_ends_by_hand():
@@ -123,7 +132,10 @@ def test_each_sumstat_keeps_its_own_epochs():
     sumstats = engine(COUNT, slow)
     observe(sumstats, [104])
     sumstats.observe("slow", words([1]), np.array([104]), {"x": words([1])})
-    assert [(end.sumstat, end.epoch, end.end) for end in sumstats.advance(130)] == [("count", 0, 110), ("slow", 0, 125)]
+    assert [(end.sumstat, end.epoch, end.end) for end in sumstats.advance(130)] == [
+        ("count", 10, 110),
+        ("slow", 4, 125),
+    ]
 
 
 def test_counters_last_longer_than_an_epoch():
@@ -170,10 +182,10 @@ def test_batches_do_not_change_what_happens(steps, sizes):
 def test_a_result_tells_when_things_were_seen_and_the_epoch_when_they_happened():
     sumstats = engine()
     ts, seen = np.array([111, 112], np.int64), np.array([104, 109], np.int64)
-    assert told(sumstats.observe("count", words([1, 1]), ts, {"x": None}, seen=seen)) == [("ended", 0, 100, 110, [])]
+    assert told(sumstats.observe("count", words([1, 1]), ts, {"x": None}, seen=seen)) == [("ended", 10, 100, 110, [])]
     (end,) = sumstats.finish(112)
     assert (end.epoch, end.partial.headers[""]["begin"].tolist(), end.partial.headers[""]["end"].tolist()) == (
-        1,
+        11,
         [104],
         [109],
     )

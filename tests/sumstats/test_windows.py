@@ -35,7 +35,7 @@ def hopping(*reducers, threshold=None, panes=PANES, **options):
 
 def run(definition, observations, batch=10**6, end=None):
     """What happens to observations of (time, key, value); and the engine."""
-    engine, happened = SumStats([definition], origin=0, secret=SECRET), []
+    engine, happened = SumStats([definition], secret=SECRET), []
     engine.start(0)
     for start in range(0, len(observations), batch):
         ts, keys, values = zip(*observations[start : start + batch], strict=True)
@@ -194,7 +194,7 @@ def test_a_view_of_a_crossing_is_of_the_whole_window():
 
 def test_a_silenced_key_is_passed_over_until_the_first_pane_after_that_time_and_then_starts_from_nothing():
     definition = hopping(threshold=Threshold({"sum": 2.0}), wants_results=False)
-    engine = SumStats([definition], origin=0, secret=SECRET)
+    engine = SumStats([definition], secret=SECRET)
     engine.start(0)
 
     def observe(ts, key=1):
@@ -243,7 +243,7 @@ def test_what_is_remembered_of_keys_that_fired_is_forgotten_once_it_no_longer_ma
 def test_several_lengths_over_one_stream_at_once():
     """A thing that users of the original build by hand: minutes, hours and days side by side."""
     lengths = {"short": 10, "middle": 25, "long": 100}
-    engine = SumStats([Definition(name, 1, ns, (Sum("sum"),)) for name, ns in lengths.items()], origin=0)
+    engine = SumStats([Definition(name, 1, ns, (Sum("sum"),)) for name, ns in lengths.items()])
     engine.start(0)
     happened = []
     for ts in range(0, 100, 5):
@@ -258,13 +258,13 @@ def test_several_lengths_over_one_stream_at_once():
 
 def test_a_restart_of_the_clock_forgets_all_panes():
     definition = hopping(threshold=Threshold({"sum": 3.0}))
-    engine = SumStats([definition], secret=SECRET)
+    engine = SumStats([definition], in_step=True, secret=SECRET)
     engine.start(1000)
     engine.observe(NAME, words([1, 1]), np.array([1001, 1002]), {"sum": None})
     [end] = engine.start(7)
-    assert (end.restarts, end.following) == (True, 1)
+    assert (end.restarts, end.following) == (True, 101)
     happened = engine.observe(NAME, words([1, 1, 1]), np.array([8, 9, 10]), {"sum": None})
-    assert crossings(happened) == [(1, 10, 1, 0, 3.0)]
+    assert crossings(happened) == [(102, 10, 1, 0, 3.0)]
 
 
 def test_the_final_window_ends_with_the_input():

@@ -18,7 +18,7 @@ _NAME = "alone"
 
 
 def run(input: Workload, names: tuple[str, ...]) -> Heard:
-    """The results and alerts of a workload that is replayed: epochs are cut from its start."""
+    """The results and alerts of a workload that is replayed."""
     told_to = detections.make(names)
     manager, heard = Manager(told_to, [_NAME], is_local=True), Heard()
     reporter = _observe(input, names)
@@ -43,7 +43,7 @@ def run(input: Workload, names: tuple[str, ...]) -> Heard:
 def _observe(input: Workload, names: tuple[str, ...]) -> Reporter:
     """All of it at once: how it is cut makes no difference."""
     definitions = list(detections.definitions(names).values())
-    engine = SumStats(definitions, members=0)
+    engine = SumStats(definitions, in_step=True, members=0)
     reporter = Reporter(_NAME, 1, engine, definitions)
     end = len(input.edges) - 1
     starts = [0] if input.restart is None else [0, input.restart]

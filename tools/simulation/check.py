@@ -141,10 +141,9 @@ class Truth:
         """By SumStat and epoch, by key: the total, whose observations, and how many elements."""
         all = self.outcome.input.observations
         sums: dict[tuple[str, int], dict[int, tuple[float, int, int]]] = {}
-        origin = self.outcome.input.start if self.outcome.plan.replays else 0
         for name, definition in detections.definitions(self.outcome.plan.by_time).items():
-            panes = self.outcome.input.panes(definition.pane_ns, origin)
-            again = self.outcome.input.first_again(definition.pane_ns, origin)
+            panes = self.outcome.input.panes(definition.pane_ns)
+            again = self.outcome.input.first_again(definition.pane_ns)
             for last in range(int(panes.min()), int(panes.max()) + definition.panes):
                 first = max(last + 1 - definition.panes, again if last >= again else 0)
                 own = all.where((panes >= first) & (panes <= last))

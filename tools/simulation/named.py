@@ -77,7 +77,6 @@ def _was_late(outcome: Outcome, told: Told, name: str) -> bool:
 def _step(outcome: Outcome, told: Told) -> int:
     """What packet time had stepped back by (ns)."""
     definition = detections.definitions(outcome.plan.detections)[told.sumstat]
-    origin = outcome.input.start if outcome.plan.replays else 0
     restart = outcome.input.restart
-    is_again = restart is not None and told.epoch >= outcome.input.first_again(definition.pane_ns, origin)
+    is_again = restart is not None and told.epoch >= outcome.input.first_again(definition.pane_ns)
     return outcome.input.shift(restart) if is_again and restart is not None else 0

@@ -52,7 +52,7 @@ class WorkerProcess(Process):
         observing = max(members, 2)
         self._engine = SumStats(
             self._definitions,
-            origin=None if plan.replays else 0,
+            in_step=plan.replays,
             members=observing if plan.early else 0,
             secret=_SECRET,
         )

@@ -105,18 +105,18 @@ class Workload:
         at = int(np.searchsorted(np.array(self.edges), self.start + int(now * PACE)))
         return min(at, len(self.edges) - 1)
 
-    def panes(self, length: int, origin: int) -> np.ndarray:
-        """The pane of each observation (int64), of panes so long (ns), cut from an origin and again where it steps."""
-        panes: np.ndarray = (self.observations.ts - origin) // length
+    def panes(self, length: int) -> np.ndarray:
+        """The pane of each observation (int64), of panes so long (ns), numbered on where packet time steps."""
+        panes: np.ndarray = self.observations.ts // length
         if self.restart is not None:
-            at = self.edges[self.restart]
-            again = self.first_again(length, origin) + (self.observations.ts - at) // length
+            at, shift = self.edges[self.restart], self.shift(self.restart)
+            again = self.first_again(length) + (self.observations.ts - shift) // length - (at - shift) // length
             panes = np.where(self.observations.ts < at, panes, again)
         return panes
 
-    def first_again(self, length: int, origin: int) -> int:
+    def first_again(self, length: int) -> int:
         """The first pane after packet time has stepped back; one that never comes, if it does not."""
-        return (self.edges[self.restart] - origin) // length + 1 if self.restart is not None else 1 << 62
+        return self.edges[self.restart] // length + 1 if self.restart is not None else 1 << 62
 
     def blocks(self, worker: int) -> list[Observations]:
         """The observations of a worker, block by block; those of a block have its end's time at most."""
