@@ -11,6 +11,8 @@ import msgspec
 from sensor.clock import SECOND
 
 Severity = Literal["low", "medium", "high"]
+State = Literal["open", "withdrawn"]
+"""Whether an alert stands, or is outweighed by what its epoch came to."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,21 @@ def alert_id(detection: str, sumstat: str, key: bytes, epoch: int, level: int) -
 
 
 class AlertUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type", tag="alert_update"):
-    """What became of an alert that went out before its epoch was over: its final figures."""
+    """What became of an alert that went out before its epoch was over: the verdict on its final figures."""
 
     id: str
     """The alert's."""
     ts: str
     """When the epoch was over."""
+    state: State
+    severity: Severity
+    """This and what follows as it stands now; of one that is withdrawn, as it was told."""
+    kind: str | None
+    message: str
+    """Of one that is withdrawn, why, and what it had said."""
+    src: str | None = None
+    dst: str | None = None
+    port: int | None = None
     first_seen: str
     last_seen: str
     value: float | None

@@ -90,7 +90,7 @@ def command(
             summary = asyncio.run(node.run(*listens, ready=ready))
     except (JournalError, ValueError) as error:
         raise fail(str(error)) from None
-    sys.exit(FOUND if exit_code and summary.alerts else 0)
+    sys.exit(FOUND if exit_code and summary.alerts > summary.alerts_withdrawn else 0)
 
 
 def _cluster(state: Path | None, listen: str | None) -> tuple[Path | None, "Gate | None", "Credentials | None"]:

@@ -34,7 +34,7 @@ class Stoppable(Protocol):
 def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of what is written, for every command that tells alerts."""
     for option in (
-        click.option("--exit-code", is_flag=True, help="Exit with 10 when an alert was raised."),
+        click.option("--exit-code", is_flag=True, help="Exit with 10 when an alert stands."),
         click.option(
             "--json", "as_json", is_flag=True, help="Write JSON lines: alerts as they happen, then a summary."
         ),
@@ -95,7 +95,7 @@ def command(
     is_whole = len(summary.workers) == workers  # the packets of a worker that is missing are counted nowhere
     if summary.damage or (is_whole and _is_unaccounted(summary)):
         sys.exit(FAILURE)
-    sys.exit(FOUND if exit_code and summary.alerts else 0)
+    sys.exit(FOUND if exit_code and summary.alerts > summary.alerts_withdrawn else 0)
 
 
 Run = tuple[Stoppable, Callable[[], "Summary"]]

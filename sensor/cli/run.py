@@ -88,7 +88,7 @@ def command(
         click.echo(f"sensor: no packets came; `sensor doctor {named}` may say why", err=True)
     for damage in summary.damage:
         click.echo(f"sensor: {damage}", err=True)
-    sys.exit(FAILURE if summary.damage else FOUND if exit_code and summary.alerts else 0)
+    sys.exit(FAILURE if summary.damage else FOUND if exit_code and summary.alerts > summary.alerts_withdrawn else 0)
 
 
 def _one(

@@ -51,7 +51,8 @@ def command(address: str | None, state: Path, as_json: bool) -> None:
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
     console.print(table)
     incomplete = f", {status.epochs_incomplete:,} of them incomplete" if status.epochs_incomplete else ""
-    console.print(f"{status.epochs_closed:,} epochs{incomplete}, {status.alerts:,} alerts; sensor {status.version}")
+    alerts = f"{status.alerts:,} alerts" + (f" ({status.withdrawn:,} withdrawn)" if status.withdrawn else "")
+    console.print(f"{status.epochs_closed:,} epochs{incomplete}, {alerts}; sensor {status.version}")
 
 
 def _percent(part: float | None) -> str:

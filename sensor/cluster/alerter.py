@@ -2,8 +2,9 @@
 
 When an epoch is over, all that crossed in it is told in an order that depends on nothing but the results: alerts that
 cover others first, then by the first observation. So the same alerts stand, however many workers there were and
-whoever was heard first. Where alerts are wanted early, each goes out as soon as it is known, and is updated when its
-epoch is over: with its final figures, and with what it turned out to be part of.
+whoever was heard first. Where alerts are wanted early, each goes out as soon as it is known. When its epoch is over its
+detection is asked again, and it is updated: with its final figures and what is said of them, with what it turned out to
+be part of, or, where there is nothing to be said of it any more, as withdrawn. What was withdrawn covers nothing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sensor.alerts import Alert, AlertRecord, AlertUpdate, Suppressor, alert_id
+from sensor.alerts import Alert, AlertRecord, AlertUpdate, State, Suppressor, alert_id
 from sensor.clock import rfc3339
 from sensor.detection import Detection, Epoch, SumStat
 from sensor.detection.feed import Faults
@@ -22,6 +23,9 @@ from sensor.sumstats import Definition, EpochResult, Merged, Partial, Result, re
 Told = AlertRecord | AlertUpdate
 
 _KEYS = 4096  # whose results are made at once
+
+_OUTWEIGHED = "outweighed by what came of contacts begun before"
+_FELL = "below its threshold when its epoch was over"
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,18 @@ class _Early:
     """None: it did not go out."""
 
 
+@dataclass(frozen=True)
+class _Verdict:
+    """What is said of a crossing now that its epoch is over."""
+
+    crossing: Crossing
+    alert: Alert | None
+    record: AlertRecord | None
+    """What went out before."""
+    why: str = _OUTWEIGHED
+    """Where nothing is said of it any more."""
+
+
 def crossings(judged: Judged, merged: Merged, ts: np.ndarray | None = None) -> list[Crossing]:
     """The levels that keys reached, one by one, at times `ts` (int64) if those are known."""
     partial, who = merged.partial, (merged.members, merged.missing, not merged.missing)
@@ -118,7 +134,7 @@ class Alerter:
     """Calls detections' handlers, and folds repeats into incidents."""
 
     def __init__(self, detections: Sequence[Detection]) -> None:
-        self.alerts = 0
+        self.alerts, self.withdrawn = 0, 0
         self.suppressor = Suppressor()
         self.faults = Faults()
         self._detections = {each.name: each for each in detections}
@@ -126,10 +142,11 @@ class Alerter:
         self._early: dict[str, _Early] = {}
         self._provisional = Suppressor()
         self._silences: list[Silence] = []
+        self._standing: list[Crossing] = []
 
     def follow(self, other: "Alerter") -> None:
         """Fold repeats into what another has told, and count on."""
-        self.alerts, self.suppressor = other.alerts, other.suppressor
+        self.alerts, self.withdrawn, self.suppressor = other.alerts, other.withdrawn, other.suppressor
 
     def runs(self, detection: str) -> bool:
         """Whether there is a detection of that name."""
@@ -140,18 +157,43 @@ class Alerter:
         taken, self._silences = self._silences, []
         return taken
 
+    def take_standing(self) -> list[Crossing]:
+        """The crossings of which something was said when their epochs were over, since the last call."""
+        taken, self._standing = self._standing, []
+        return taken
+
+    def has_answer(self, id: str) -> bool:
+        """Whether something was said of a crossing whose epoch is not over: until then it is not asked about again."""
+        return id in self._early and self._early[id].alert is not None
+
+    def went_out(self, id: str) -> bool:
+        """Whether that went out."""
+        return id in self._early and self._early[id].record is not None
+
     def early(self, found: Iterable[Crossing]) -> Iterator[Told]:
         """Tell of crossings whose epochs are not over yet, in this order."""
         for crossing in found:
-            if crossing.id in self._early:
+            if self.has_answer(crossing.id):
                 continue
             alert = self._call(crossing)
             record = self._record(crossing, alert) if alert and self._seems_new(crossing, alert) else None
-            self._early[crossing.id] = _Early(crossing, alert, record)
+            self._know_early(_Early(crossing, alert, record))
             if record:
                 self.alerts += 1
                 yield record
             yield from self._newly_switched_off(crossing.ts)
+
+    def recall(self, crossing: Crossing, *, went_out: bool) -> None:
+        """Know again what was said of a crossing whose epoch is not over, and whether it went out."""
+        alert = self._call(crossing)
+        record = self._record(crossing, alert) if alert and went_out else None
+        if alert and record:
+            self._seems_new(crossing, alert)
+        self._know_early(_Early(crossing, alert, record))
+
+    def _know_early(self, known: _Early) -> None:
+        self._early.pop(known.crossing.id, None)
+        self._early[known.crossing.id] = known
 
     def _seems_new(self, crossing: Crossing, alert: Alert) -> bool:
         given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.ts, crossing.level
@@ -159,17 +201,16 @@ class Alerter:
 
     def settle(self, found: Sequence[Crossing], ended: Iterable[EpochResult]) -> Iterator[Told]:
         """Tell of all crossings of epochs that were over at one time."""
-        candidates = {crossing.id: (crossing, self._early.pop(crossing.id, None)) for crossing in found}
-        over = {(each.sumstat, each.epoch): each.missing for each in ended}
+        verdicts = [self._verdict(each, self._early.pop(each.id, None)) for each in found]
+        over = {(each.sumstat, each.epoch): each for each in ended}
         for id, known in list(self._early.items()):
-            missing = over.get((known.crossing.judged.definition.name, known.crossing.epoch))
-            if missing is not None:  # what it was found by is lost
-                last = replace(known.crossing, missing=missing, complete=not missing)
-                candidates[id] = (last, self._early.pop(id))
-        called = [(each, early, early.alert if early else self._call(each)) for each, early in candidates.values()]
-        alerts = [(crossing, early, alert) for crossing, early, alert in called if alert is not None]
-        for crossing, early, alert in sorted(alerts, key=self._place):
-            yield from self._admit(crossing, alert, early.record if early else None)
+            ended_now = over.get((known.crossing.judged.definition.name, known.crossing.epoch))
+            if ended_now is not None:
+                verdicts.append(_without(ended_now, self._early.pop(id)))
+        yield from self._withdraw(each for each in verdicts if each.alert is None)
+        alerts = [(each.crossing, each.alert, each.record) for each in verdicts if each.alert is not None]
+        for crossing, alert, record in sorted(alerts, key=self._place):
+            yield from self._admit(crossing, alert, record)
         for crossing in found:
             yield from self._newly_switched_off(crossing.end)
         self._provisional = Suppressor()
@@ -177,8 +218,21 @@ class Alerter:
             if known.alert and known.record:
                 self._seems_new(known.crossing, known.alert)
 
-    def _place(self, candidate: tuple[Crossing, Any, Alert]) -> tuple[Any, ...]:
-        crossing, _, alert = candidate
+    def _verdict(self, crossing: Crossing, early: _Early | None) -> _Verdict:
+        """What is said of final figures; what was said before, where that cannot be asked."""
+        asked = self._ask(crossing)
+        known = early.alert if early else None
+        return _Verdict(crossing, known if asked is None else asked[0], early.record if early else None)
+
+    def _withdraw(self, verdicts: Iterable[_Verdict]) -> Iterator[Told]:
+        for each in verdicts:
+            if each.record:
+                self.withdrawn += 1
+                message = f"withdrawn: {each.why} ({each.record.message})"
+                yield _update(each.crossing, each.record, message=message, state="withdrawn")
+
+    def _place(self, candidate: tuple[Crossing, Alert, AlertRecord | None]) -> tuple[Any, ...]:
+        crossing, alert, _ = candidate
         judged = crossing.judged
         whose = self._order[judged.detection.name], judged.sumstat.name
         return not alert.covers, crossing.result.begin, *whose, crossing.words.tobytes(), crossing.level
@@ -187,9 +241,11 @@ class Alerter:
         given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.end, crossing.level
         into = self.suppressor.folded_into(*given)
         admitted = self.suppressor.admits(*given, id=crossing.id)
+        self._standing.append(crossing)
         self._silence(crossing, alert)
         if record:
-            yield _update(crossing, record, into)
+            now = self._record(crossing, alert)
+            yield _update(crossing, now, message=now.message, state="open", folded_into=into)
         elif admitted:
             self.alerts += 1
             yield self._record(crossing, alert)
@@ -229,20 +285,25 @@ class Alerter:
 
     def _call(self, crossing: Crossing, *epoch: Epoch) -> Alert | None:
         """What a detection says of a crossing, if anything."""
+        asked = self._ask(crossing, *epoch)
+        return asked[0] if asked else None
+
+    def _ask(self, crossing: Crossing, *epoch: Epoch) -> tuple[Alert | None] | None:
+        """The same; None: it cannot be asked, as it is switched off or raises."""
         detection, sumstat = crossing.judged.detection, crossing.judged.sumstat
         handler = sumstat.result_handler if epoch else sumstat.handler
         if not handler or not self.faults.allows(detection):
             return None
-        alert: Alert | None = self.faults.call(detection, handler, self._alert, crossing, handler, *epoch)
-        return alert
+        asked: tuple[Alert | None] | None = self.faults.call(detection, handler, self._alert, crossing, handler, *epoch)
+        return asked
 
-    def _alert(self, crossing: Crossing, handler: str, *epoch: Epoch) -> Alert | None:
+    def _alert(self, crossing: Crossing, handler: str, *epoch: Epoch) -> tuple[Alert | None]:
         sumstat = crossing.judged.sumstat
         seen = sumstat.seen(crossing.result, max(crossing.level, 0), crossing.value, crossing.threshold)
         alert: Alert | None = getattr(crossing.judged.detection, handler)(crossing.key, seen, *epoch)
         if alert is not None:
             self._record(crossing, alert)  # so that what cannot be told is the handler's fault, and counted as that
-        return alert
+        return (alert,)
 
     def _newly_switched_off(self, ts: int) -> Iterator[Told]:
         for name in self.faults.take_unreported():
@@ -299,10 +360,26 @@ def _by_key(judged: Judged, partial: Partial) -> Iterator[tuple[np.ndarray, Resu
         yield from zip(part.keys, results(judged.definition, part), strict=True)
 
 
-def _update(crossing: Crossing, record: AlertRecord, folded_into: str | None) -> AlertUpdate:
+def _without(ended: EpochResult, early: _Early) -> _Verdict:
+    """Of a crossing that its epoch's end did not find again: what it was found by is lost, or below the level now."""
+    crossing = replace(early.crossing, end=ended.end, missing=ended.missing, complete=ended.complete)
+    return _Verdict(crossing, None if ended.complete else early.alert, early.record, _FELL)
+
+
+def _update(
+    crossing: Crossing, record: AlertRecord, *, message: str, state: State, folded_into: str | None = None
+) -> AlertUpdate:
+    """What became of an alert that went out; `record` is how it stands."""
     return AlertUpdate(
         id=record.id,
         ts=rfc3339(crossing.end),
+        state=state,
+        severity=record.severity,
+        kind=record.kind,
+        message=message,
+        src=record.src,
+        dst=record.dst,
+        port=record.port,
         first_seen=rfc3339(crossing.result.begin),
         last_seen=rfc3339(crossing.result.end),
         value=_number(crossing.value),

@@ -20,6 +20,7 @@ from sensor.cluster.membership import NOWHERE, THE_END, Member, Membership, Posi
 from sensor.cluster.messages import ClusterSsResponse, DetectionSwitchedOff, Heartbeat
 from sensor.detection import Detection
 from sensor.sumstats import Collector, Definition, EpochEnd, EpochResult, Merged, Partial
+from sensor.sumstats.asked import ANSWERED
 
 _ROOM = 64  # members' worth of keys that a merge has room for
 
@@ -75,7 +76,7 @@ class Ledger:
         self.counts: Counter[str] = Counter()
         self._groups: dict[tuple[str, str], Groups] = {}
         self._broken: set[tuple[str, int, str]] = set()
-        self._told_early: dict[tuple[str, int], list[record.ToldEarly]] = {}
+        self._told_early: dict[str, record.ToldEarly] = {}
         self._run, self._later = 0, list[tuple[int, str, EpochEnd]]()
         self._silences: list[Silence] = []
 
@@ -292,14 +293,24 @@ class Ledger:
                     results.append((stat.judged, told))
                     self.counts["epochs_closed"] += 1
                     self.counts["epochs_incomplete"] += not told.complete
-        ended = [(name, epoch) for name, epoch, _ in settled.epochs]
+        ended = {(name, epoch) for name, epoch, _ in settled.epochs}
         self._broken = {each for each in self._broken if each[:2] not in ended}
-        for each in ended:
-            self._told_early.pop(each, None)
+        early = self._told_early.items()
+        self._told_early = {id: told for id, told in early if (told.sumstat, told.epoch) not in ended}
         yield from self.alerter.settle(found, [result for _, result in results])
+        self._fire()
         for judged, result in results:
             yield from self.alerter.results(judged, result)
         self._silence()
+
+    def _fire(self) -> None:
+        """A level of which something was said when its epoch was over is not told again while that is in its window."""
+        standing: dict[tuple[str, int], list[Crossing]] = {}
+        for each in self.alerter.take_standing():
+            standing.setdefault((each.judged.definition.name, each.epoch), []).append(each)
+        for (name, epoch), own in standing.items():
+            keys, levels = np.stack([each.words for each in own]), np.array([each.level for each in own], np.int64)
+            self.stats[name].collector.fire(epoch, keys, levels)
 
     def _silence(self) -> None:
         """What is observed of keys whose alert stands does not count, whoever has counted it."""
@@ -326,15 +337,29 @@ class Ledger:
                 self._collect(self.stats[end.sumstat], member, end)
 
     def _tell_early(self, told: record.ToldEarly) -> list[Told]:
-        self._told_early.setdefault((told.sumstat, told.epoch), []).append(told)
+        found = self._crossings_of(told)
+        out = list(self.alerter.early(found))
+        self._know_early(told, found)
+        return out
+
+    def _know_early(self, told: record.ToldEarly, found: Sequence[Crossing]) -> None:
+        """What was asked of an epoch that is not over, the last time for each crossing, in this order."""
+        collector = self.stats[told.sumstat].collector
+        for each in found:
+            self._told_early.pop(each.id, None)
+            self._told_early[each.id] = told
+            value = ANSWERED if self.alerter.has_answer(each.id) else each.value
+            words, level = each.words[np.newaxis], np.array([each.level], np.int64)
+            collector.recall(told.epoch, words, level, np.array([value]))
+
+    def _crossings_of(self, told: record.ToldEarly) -> list[Crossing]:
         stat = self.stats[told.sumstat]
         partial = stat.packing.unpack(told.columns)
         level = unpack_numbers(told.level, np.int64, len(partial))
         value = unpack_numbers(told.value, np.float64, len(partial))
         ts = unpack_numbers(told.ts, np.int64, len(partial))
-        stat.collector.recall(told.epoch, partial.keys, level)
         merged = Merged(told.sumstat, told.epoch, level, value, partial, tuple(told.members))
-        return list(self.alerter.early(crossings(stat.judged, merged, ts)))
+        return crossings(stat.judged, merged, ts)
 
     def snapshot(self) -> bytes:
         """All of it, so that the journal can begin anew."""
@@ -352,9 +377,10 @@ class Ledger:
                 groups=groups,
                 later=[snapshot.later(*each) for each in self._later],
                 broken=sorted(self._broken),
-                early=[told for each in self._told_early.values() for told in each],
+                early=[(told, self.alerter.went_out(id)) for id, told in self._told_early.items()],
                 incidents=[(incident, *about) for incident, about in suppressor.incidents.items()],
                 alerts=self.alerter.alerts,
+                withdrawn=self.alerter.withdrawn,
                 suppressed=suppressor.suppressed,
                 forgotten=suppressor.forgotten,
                 faults=faults.counts,
@@ -385,8 +411,13 @@ class Ledger:
         self._broken = set(held.broken)
         suppressor, faults = self.alerter.suppressor, self.alerter.faults
         suppressor.incidents.update((incident, (until, id)) for incident, until, id in held.incidents)
-        for told in held.early:  # their alerts have gone out
-            self._tell_early(told)
+        for told, went_out in held.early:
+            found = self._crossings_of(told)
+            for crossing in found:
+                self.alerter.recall(crossing, went_out=went_out)
+            self._know_early(told, found)
         suppressor.suppressed, suppressor.forgotten = held.suppressed, held.forgotten
         faults.counts, faults.switched_off = held.faults, held.switched_off
-        self.alerter.alerts, self.counts = held.alerts, Counter(held.counters)
+        faults.take_unreported()
+        self.alerter.alerts, self.alerter.withdrawn = held.alerts, held.withdrawn
+        self.counts = Counter(held.counters)

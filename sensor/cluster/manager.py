@@ -66,8 +66,9 @@ class Manager:
     """Judges every key of every epoch once a level, on the merged value, and folds repeats into incidents.
 
     `members` are the workers that are waited for from the start; without any, those that say hello are. `early`: alerts
-    go out as soon as they are known, and are updated when their epochs are over; otherwise they go out then, with their
-    final figures. `is_local`: there is one worker, in the same process, which judges by itself and is not checked.
+    go out as soon as they are known, and are updated, or withdrawn, when their epochs are over; otherwise they go out
+    then, with their final figures. `is_local`: there is one worker, in the same process, which judges by itself and is
+    not checked.
     """
 
     def __init__(
@@ -108,6 +109,11 @@ class Manager:
     def alerts(self) -> int:
         """How many alerts went out."""
         return self._ledger.alerter.alerts
+
+    @property
+    def withdrawn(self) -> int:
+        """How many of them were withdrawn when their epochs were over."""
+        return self._ledger.alerter.withdrawn
 
     @property
     def suppressed(self) -> int:
@@ -351,7 +357,7 @@ class Manager:
         furthest = max((each.position[1] for each in members), default=0)
         nodes = [self._node(each, now, furthest) for each in members]
         closed, incomplete = self._ledger.counts["epochs_closed"], self._ledger.counts["epochs_incomplete"]
-        return Status(__version__, self.digest, nodes, self.alerts, closed, incomplete, self.counters)
+        return Status(__version__, self.digest, nodes, self.alerts, closed, incomplete, self.counters, self.withdrawn)
 
     def _node(self, member: Member, now: float, furthest: int) -> NodeStatus:
         state: Literal["expected", "up", "late", "down", "done", "left"]

@@ -304,6 +304,8 @@ class Status(_Message, frozen=True):
     epochs_closed: int
     epochs_incomplete: int
     counters: dict[str, int]
+    withdrawn: int = 0
+    """Alerts that do not stand any more."""
 
 
 class RequestKey(_Message, frozen=True):

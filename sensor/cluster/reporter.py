@@ -35,6 +35,7 @@ from sensor.cluster.messages import (
 from sensor.cluster.settings import ClusterSettings
 from sensor.cluster.watch import Watch
 from sensor.sumstats import Crossing, Definition, EpochEnd, Partial, Selection, SumStats
+from sensor.sumstats.asked import growth
 
 _LONGEST, _MOST_DAMAGE = 1000, 1000  # letters of a line on what could not be read, and lines
 _MOST_HINTS = 64  # lines on what looks wrong
@@ -114,6 +115,7 @@ class Reporter:
         self._owed: deque[ClusterSsResponse] = deque()
         self._volatile: list[Message] = []
         self._counts: Counter[str] = Counter()
+        self._after = 0  # the events that made keys cross
 
     @property
     def counters(self) -> dict[str, int]:
@@ -182,11 +184,16 @@ class Reporter:
     def crossed(self, crossing: Crossing, order: np.ndarray) -> None:
         """Keys have crossed, or grown enough to be looked at; `order` (int64): which of the worker's events it was."""
         self._tell(crossing.sumstat, crossing.epoch, crossing.partial, crossing.ts, order)
+        self._after = max(self._after, int(order.max()) + 1)
         definition = self._definitions[crossing.sumstat]
         if self._members > 1 and definition.threshold:
             share = definition.threshold.share(definition.growing, self._members, self._percent)
             shares = share.table[share.rule_of(crossing.partial.keys), 0, 0]
             self._watches[crossing.sumstat].report(crossing.partial.keys, crossing.value, shares)
+        elif definition.threshold:
+            shares = growth(crossing.value)
+            self._watches[crossing.sumstat].report(crossing.partial.keys, crossing.value, shares)
+            self._watches[crossing.sumstat].share(crossing.partial.keys, shares)
 
     @property
     def _percent(self) -> float:
@@ -198,13 +205,17 @@ class Reporter:
             if not len(watch):
                 continue
             keys = watch.keys
-            known, values, partial = self._sumstats.view(name, keys)
+            known, values = self._sumstats.measure(name, keys)
             watch.forget(keys[~known])
-            grown = np.flatnonzero(watch.grown(partial.keys, values))
-            if len(grown):
-                told = partial.take(self._definitions[name], grown)
-                watch.report(told.keys, values[grown])
-                self._tell(name, self._sumstats.epoch(name), told, np.full(len(grown), now), np.zeros(len(grown)))
+            keys = keys[known]
+            keys = keys[watch.grown(keys, values)]
+            if len(keys):
+                _, values, told = self._sumstats.view(name, keys)
+                watch.report(keys, values)
+                if self._members == 1:
+                    watch.share(keys, growth(values))
+                about = np.full(len(keys), now), np.full(len(keys), self._after)
+                self._tell(name, self._sumstats.epoch(name), told, *about)
 
     def _tell(self, sumstat: str, epoch: int, partial: Partial, ts: np.ndarray, order: np.ndarray) -> None:
         if self._settings.enable_intermediate_updates:

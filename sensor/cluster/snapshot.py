@@ -78,10 +78,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     groups: list[Group]
     later: list[Later]
     broken: list[tuple[str, int, str]]
-    early: list[ToldEarly]
-    """What was told of epochs that are open."""
+    early: list[tuple[ToldEarly, bool]]
+    """What was asked of epochs that are open, and whether it went out as an alert."""
     incidents: list[tuple[str, int, str]]
     alerts: int
+    withdrawn: int
     suppressed: int
     forgotten: int
     faults: dict[str, int]

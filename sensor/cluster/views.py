@@ -15,6 +15,7 @@ from sensor.cluster.membership import Position
 from sensor.cluster.messages import ClusterKeyRequest, ClusterKeyResponse
 from sensor.cluster.settings import ClusterSettings
 from sensor.sumstats import Collector, Definition, Merged, Partial
+from sensor.sumstats.asked import growth
 
 _KEYS = 1000  # that one request is about, at most
 
@@ -144,7 +145,10 @@ class Views:
         return Seen(epoch, merged, keys, self._shares(keys, values, max(len(view.partials), 1)))
 
     def _shares(self, keys: np.ndarray, values: np.ndarray, members: int) -> np.ndarray:
-        """What is left to the next level, by the number of members; not less than can matter."""
+        """What is left to the next level, by the number of members; not less than can matter.
+
+        Of a key that has reached one, also by how much it must grow to be asked about again.
+        """
         threshold = self._definition.threshold
         assert threshold is not None
         levels = threshold.table[threshold.rule_of(keys), :, 0]
@@ -153,4 +157,6 @@ class Views:
         if not set(threshold.names) <= self._definition.growing:
             least = self._settings.cluster_request_global_view_percent * np.abs(next_level)
             shares = np.maximum(shares, np.where(np.isfinite(least), least, np.inf))
-        return shares
+        again = np.where(values >= levels[:, 0], growth(values) / members, np.inf)
+        least_of: np.ndarray = np.minimum(shares, again)
+        return least_of

@@ -112,7 +112,15 @@ class SumStat:
         self.name = name
 
     def crosses(self, function: Callable[[Any], Any] | None = None, **levels: Level) -> Callable[[Any], Any]:
-        """Mark the method that says what a crossing means: called with the key and what was seen, returns an Alert."""
+        """Mark the method that says what a crossing means: called with the key and what was seen, returns an Alert.
+
+        Or None, where it is nothing to tell of. What it says when the epoch is over is the verdict. Where alerts are
+        wanted early, it is also called as the level is reached, and again as the value grows until it returns an
+        Alert, which is withdrawn if the verdict is None. After that it is called at the end of each further epoch in
+        which the key was observed and is still at or over the level. A level whose alert stands is done with, as long
+        as the epoch of that is in the window. So it must be a function of the key and of what was seen alone: it keeps
+        no count of its calls, looks at no clock, and says the same of the same.
+        """
         if not levels:
             raise DetectionError("crosses() needs a threshold, such as crosses(targets=25)")
         if function is not None and set(levels) != {"at"}:

@@ -48,6 +48,7 @@ def summarise(
         flows=counts.flows,
         observations=counts.observations,
         alerts=manager.alerts,
+        alerts_withdrawn=manager.withdrawn,
         alerts_suppressed=manager.suppressed,
         bytes=counts.bytes,
         first_ts=None if counts.first_ts is None else rfc3339(counts.first_ts),

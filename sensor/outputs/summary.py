@@ -13,6 +13,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type",
     flows: int
     observations: int
     alerts: int
+    """That went out."""
+    alerts_withdrawn: int = 0
+    """Those of them that were withdrawn when their epochs were over."""
     alerts_suppressed: int
     bytes: int
     first_ts: str | None

@@ -1,5 +1,11 @@
-"""The terminal: a table of alerts that grows as they happen, then a summary for people."""
+"""The terminal: a table of alerts that grows as they happen, then a summary for people.
 
+What became of an alert that went out early is a row of its own where that is news: another severity, or that it was
+withdrawn. The severities of as many alerts as may wait for that are remembered, oldest out first: of one beyond them,
+whatever became of it is written.
+"""
+
+from collections import OrderedDict
 from typing import TextIO
 
 from rich.console import Console
@@ -17,6 +23,8 @@ _SHORTFALLS = {
 }
 """Counters that say that a result may be less than the truth, and how to say it."""
 
+_REMEMBERED = 1 << 16  # alerts
+
 _ROW = "{:<8} {:<15} {:<68} {:<20} {}"
 
 
@@ -26,24 +34,35 @@ class Terminal:
     def __init__(self, stream: TextIO) -> None:
         self.console = Console(file=stream, highlight=False, soft_wrap=True)
         self._rows = 0
+        self._severities: OrderedDict[str, str] = OrderedDict()
 
     def alert(self, record: AlertRecord) -> None:
         """Write a row: severity, source, sentence, first seen, ATT&CK technique."""
         if not self._rows:
             self.console.print(Text(_ROW.format("SEVERITY", "SOURCE", "ALERT", "FIRST SEEN", "ATT&CK"), style="bold"))
         self._rows += 1
-        first_seen = record.first_seen[:19].replace("T", " ")
-        row = _ROW.format(
-            record.severity.upper(), record.src or "-", printable(record.message), first_seen, record.attack or "-"
-        )
-        text = Text(row)
-        text.stylize(_STYLES[record.severity], 0, 8)
-        self.console.print(text)
+        self._severities[record.id] = record.severity
+        if len(self._severities) > _REMEMBERED:
+            self._severities.popitem(last=False)
+        self._row(record.severity.upper(), _STYLES[record.severity], record, record.attack)
         if not record.complete:
             self.console.print(f"         incomplete: nothing from {escape(', '.join(record.missing))}")
 
     def update(self, record: AlertUpdate) -> None:
-        """Write nothing: the row stands, and its final figures are for machines."""
+        """Write that it was withdrawn, or has another severity; its final figures are for machines."""
+        told = self._severities.pop(record.id, None)
+        if record.state == "withdrawn":
+            self._row("-", "dim", record)
+        elif told != record.severity and record.folded_into is None:
+            self._row(record.severity.upper(), _STYLES[record.severity], record)
+
+    def _row(self, severity: str, style: str, record: AlertRecord | AlertUpdate, attack: str | None = None) -> None:
+        first_seen = record.first_seen[:19].replace("T", " ")
+        text = Text(
+            _ROW.format(severity, record.src or "-", printable(record.message), first_seen, attack or "-"),
+        )
+        text.stylize(style, 0, 8)
+        self.console.print(text)
 
     def summary(self, record: Summary) -> None:
         """Write what became of every packet, and what found nothing."""
@@ -74,7 +93,7 @@ def _sentences(record: Summary) -> list[str]:
         f"{amount(record.flows, 'flow')}, {amount(record.observations, 'observation')}"
         + (f" ({passed:,} of what an alert stands for)" if passed else "")
         + f", {amount(record.alerts, 'alert')}"
-        + (f" ({record.alerts_suppressed:,} repeats folded in)" if record.alerts_suppressed else "")
+        + _became(record)
         + f" from {amount(len(record.detections), 'detection')}",
         f"{record.seconds:.2f} seconds, {record.packets_per_second:,.0f} packets/s",
     ]
@@ -89,6 +108,13 @@ def _sentences(record: Summary) -> list[str]:
     return lines + [
         text.format(record.counters[name]) for name, text in _SHORTFALLS.items() if record.counters.get(name)
     ]
+
+
+def _became(record: Summary) -> str:
+    """What became of alerts, if anything."""
+    said = [f"{record.alerts_withdrawn:,} of them withdrawn"] * bool(record.alerts_withdrawn)
+    said += [f"{record.alerts_suppressed:,} repeats folded in"] * bool(record.alerts_suppressed)
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _reasons(counts: dict[str, int]) -> str:

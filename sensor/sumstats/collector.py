@@ -2,8 +2,11 @@
 
 It is a state machine: workers' answers and the ends of their epochs go in; crossings, and the results of each epoch
 once every member has delivered, come out. A crossing comes as soon as views of a key from all members are at hand
-(`look`), or else when the epoch is over: then every key of every member is judged, and what was found before is told
-again with its final figures, which are the same however many members there are.
+(`look`), and again as its value grows; when the epoch is over, every key of every member is judged, whatever was found
+before, so that what is told then is the same however many members there are and whether any of it came early.
+
+Whoever ends epochs by `settle` says which of those crossings stand (`fire`): they alone are not told again in any
+window that still has the epoch in it.
 
 An epoch is over when all members, by name, have ended it; `close` ends it without those that are missing, and its
 result says so. Where windows hop, what members deliver are panes, each merged once, and an epoch's results are those of
@@ -17,6 +20,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from sensor.hash import new_key
+from sensor.sumstats.asked import Asked
 from sensor.sumstats.definition import Definition
 from sensor.sumstats.engine import EpochEnd
 from sensor.sumstats.partial import Partial
@@ -44,8 +48,6 @@ class Merged:
     """Whose values should be, where it was found only when the epoch was over."""
     end: int = 0
     """When that was (ns)."""
-    is_known: bool = False
-    """A look has told of it before; these are its final figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,21 +120,26 @@ class _Memory:
 
     quiet: Quiet
     pane: int
+    asked: Asked | None = None
+    """What was asked counts as fired."""
 
     def recall(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which levels keys have fired, and whether they count."""
-        return self.quiet.fired(keys, self.pane), self.quiet.counts(keys, self.pane)
+        fired = self.quiet.fired(keys, self.pane)
+        if self.asked:
+            fired |= self.asked.of(keys, self.pane)
+        return fired, self.quiet.counts(keys, self.pane)
 
     def note(self, keys: np.ndarray, levels: np.ndarray) -> None:
-        """Keys have fired levels."""
-        self.quiet.fire(keys, levels, self.pane)
+        """Nothing: that a level was reached does not tell whether it stands."""
 
 
 class Collector:
     """Merges what `members` know of one SumStat.
 
-    It ends epochs by itself, as members `deliver` them; or whoever knows better what to wait for lets it `take` them,
-    and ends each by `settle`. There is room for as much as `room` members can hold (by default, those there are).
+    It ends epochs by itself, as members `deliver` them, and all crossings stand; or whoever knows better what to wait
+    for lets it `take` them, ends each by `settle`, and lets those that stand `fire`. There is room for as much as
+    `room` members can hold (by default, those there are).
     """
 
     def __init__(
@@ -147,6 +154,7 @@ class Collector:
         self._secret = new_key() if secret is None else secret
         self._entered: dict[str, int | None] = dict.fromkeys(sorted(members))
         self._quiet = Quiet(definition, self._secret)
+        self._asked = Asked(definition, self._secret)
         self._panes: dict[int, Pane] = {}
         self._over: deque[int] = deque()  # those of them that are, and windows still hold
         parts = (len(self._entered) if room is None else room) * definition.panes
@@ -200,28 +208,35 @@ class Collector:
         self._quiet.restore(memory.quiet)
 
     def look(self, epoch: int, views: Mapping[str, Partial]) -> list[Merged]:
-        """Judge some keys by what each member knows of them in its open window: each key once in a view at most."""
-        window = self._window(epoch)
-        for view in views.values():
-            window.merge(view)
-        return self._judged_early(epoch, window, tuple(sorted(views)))
+        """Judge some keys by what each member knows of them in its open window: each key once in a view at most.
+
+        Members may not know yet what does not count: such keys are left to the epoch's end.
+        """
+        found, _ = self._look(epoch, views)
+        return found
 
     def look_jointly(self, epoch: int, views: Mapping[str, Partial]) -> tuple[list[Merged], np.ndarray, np.ndarray]:
-        """The same for members that may not know yet what does not count: such keys are left to the epoch's end.
-
-        And what is `known` of all of them.
-        """
-        quiet = {member: self._quiet.was_quiet(view.keys, epoch) for member, view in views.items()}
-        if any(each.any() for each in quiet.values()):
-            counted = {
-                member: view.take(self.definition, np.flatnonzero(~quiet[member])) for member, view in views.items()
-            }
-            return self.look(epoch, counted), *self.known(views)
-        window = self._window(epoch)
-        for view in views.values():
-            window.merge(view)
-        found = self._judged_early(epoch, window, tuple(sorted(views)))
+        """The same, and what is `known` of all of them."""
+        found, window = self._look(epoch, views)
+        if any(self._quiet.was_quiet(view.keys, epoch).any() for view in views.values()):
+            return found, *self.known(views)
         return found, window.keys, window.compared(np.arange(len(window)))
+
+    def _look(self, epoch: int, views: Mapping[str, Partial]) -> tuple[list[Merged], Store]:
+        """What is to be asked of a window that is not over, and the window."""
+        threshold = self.definition.threshold
+        is_fired = threshold is not None and threshold.one_a_check
+        memory = _Memory(self._quiet, epoch, self._asked if is_fired else None)
+        window = Store(self._merging, self._secret, memory=memory)
+        for view in views.values():
+            window.merge(view, ~self._quiet.was_quiet(view.keys, epoch))
+        if epoch <= self._closed or not len(window):
+            return [], window
+        crossed = window.judge()
+        due = np.flatnonzero(self._asked.ask(crossed.partial.keys, crossed.level, crossed.value, epoch))
+        partial = crossed.partial.take(self.definition, due)
+        crossed = Crossed(crossed.at[due], crossed.level[due], crossed.value[due], partial)
+        return self._merged(crossed, epoch, tuple(sorted(views))), window
 
     def known(self, views: Mapping[str, Partial]) -> tuple[np.ndarray, np.ndarray]:
         """The keys of some views, each once (uint64, (m, words)), and the merged value of each (float64)."""
@@ -229,10 +244,6 @@ class Collector:
         for view in views.values():
             window.merge(view)
         return window.keys, window.compared(np.arange(len(window)))
-
-    def _judged_early(self, epoch: int, window: Store, members: tuple[str, ...]) -> list[Merged]:
-        """What has crossed in a window that is not over."""
-        return self._fired(window.judge(), epoch, members) if epoch > self._closed and len(window) else []
 
     def deliver(self, member: str, end: EpochEnd) -> list[Told]:
         """Take the end of a member's epoch; one that was closed without it is past mending, and says so."""
@@ -264,6 +275,7 @@ class Collector:
     def restart(self, following: int) -> None:
         """The clock begins anew: what comes has nothing to do with what was, and its first epoch is `following`."""
         self._quiet.clear()
+        self._asked.clear()
         self._panes.clear()
         self._over.clear()
         self._closed = following - 1
@@ -279,11 +291,15 @@ class Collector:
 
     def settle(self, index: int, missing: Iterable[str] = ()) -> list[Told]:
         """End an epoch that was delivered, after those before it; `missing` should have delivered it too."""
-        return self._end(index, set(missing), judges=True, repeats=True)
+        return self._end(index, set(missing), judges=True, fires=False)
 
-    def recall(self, epoch: int, keys: np.ndarray, levels: np.ndarray) -> None:
-        """Keys (uint64, (m, words)) have fired levels (int64) in an epoch that is not over, as a look has told."""
-        self._quiet.fire(keys, levels, epoch)
+    def fire(self, index: int, keys: np.ndarray, levels: np.ndarray) -> None:
+        """Levels (int64) that keys (uint64, (m, words)) had reached when an epoch was over stand."""
+        self._quiet.fire(keys, levels, index)
+
+    def recall(self, epoch: int, keys: np.ndarray, levels: np.ndarray, values: np.ndarray) -> None:
+        """Levels of keys were asked about, in an epoch that is not over, at these values (float64; `ANSWERED`)."""
+        self._asked.note(keys, levels, values, epoch)
 
     def silence(self, keys: np.ndarray, index: int, since: int) -> None:
         """What is observed of keys (uint64, (m, words)) after an epoch does not count, up to the epoch `since`."""
@@ -331,7 +347,7 @@ class Collector:
             told += self._end(index, set(), judges=len(self._entered) > 1)
         return told
 
-    def _end(self, index: int, missing: set[str], *, judges: bool, repeats: bool = False) -> list[Told]:
+    def _end(self, index: int, missing: set[str], *, judges: bool, fires: bool = True) -> list[Told]:
         pane = self._panes[index]
         pane.missing = missing
         self._closed = index
@@ -339,34 +355,39 @@ class Collector:
         whole = self._compose(index) if self.definition.wants_results else None
         told: list[Told] = []
         if self.definition.threshold and judges:
-            told += self._judge(index, pane, whole, repeats=repeats)
+            told += self._judge(index, pane, whole)
+        for each in told if fires else ():
+            assert isinstance(each, Merged)
+            self.fire(index, each.partial.keys, each.level)
+        self._asked.expire(index)
         told.append(self._result(index, pane, whole))
         self._over.append(index)
         while self._over and self._over[0] <= index + 1 - self.definition.panes:
             self._panes.pop(self._over.popleft(), None)
         return told
 
-    def _judge(self, index: int, pane: Pane, whole: Store | None, *, repeats: bool) -> list[Merged]:
-        """Judge every key of the pane by its window; with `repeats`, tell of those that fired in it before, too."""
-        keys, known = self._worth_judging(index), self._quiet.fired_in(index)
-        if not len(keys) and not len(known[0]):  # as hardly ever in quiet times
+    def _judge(self, index: int, pane: Pane, whole: Store | None) -> list[Merged]:
+        """Judge every key of the pane by its window."""
+        keys, who = self._worth_judging(index), (*self._who(index), pane.end)
+        if not len(keys):  # as nearly always in quiet times
             return []
-        window = (
-            whole if whole is not None else self._compose(index, Keys(np.concatenate([keys, known[0]]), self._secret))
-        )
+        window = whole if whole is not None else self._compose(index, Keys(keys, self._secret))
+        told: list[Merged] = []
         if self.definition.threshold and self.definition.threshold.one_a_check:
-            keys = keys[~self._quiet.fired(keys, index).any(axis=1)]  # others had the one look that Zeek gives a key
+            asked = self._asked.of(keys, index)
+            told += self._merged(self._reached(window, keys, asked), index, *who)
+            # Others had the one look that Zeek gives a key.
+            keys = keys[~(self._quiet.fired(keys, index) | asked).any(axis=1)]
         rows = window.lookup(keys)
-        crossed = window.judge(np.unique(rows[rows >= 0]))
-        who = *self._who(index), pane.end
-        told = self._fired(crossed, index, *who)
-        rows = window.lookup(known[0])
-        there = rows >= 0
-        if repeats and there.any():
-            rows = rows[there]
-            of = (self.definition.name, index, known[1][there], window.compared(rows), window.partial(rows))
-            told.append(Merged(*of, *who, is_known=True))
-        return told
+        return told + self._merged(window.judge(np.unique(rows[rows >= 0])), index, *who)
+
+    def _reached(self, window: Store, keys: np.ndarray, levels: np.ndarray) -> Crossed:
+        """Those of some levels of keys (bool, (m, levels)) that these are still at or over."""
+        rows = window.lookup(keys)
+        rows, levels = rows[rows >= 0], levels[rows >= 0]
+        rows, first = np.unique(rows, return_index=True)
+        at, level = np.nonzero(levels[first] & (np.arange(levels.shape[1]) < window.reached(rows)[:, np.newaxis]))
+        return Crossed(at, level, window.compared(rows[at]), window.partial(rows[at]))
 
     def _worth_judging(self, index: int) -> np.ndarray:
         """The keys of a pane (uint64, (m, words)) that may have come to a level.
@@ -447,7 +468,7 @@ class Collector:
         """An empty store for the window that ends with a pane, which knows what has fired in it."""
         return Store(self._merging, self._secret, memory=_Memory(self._quiet, index))
 
-    def _fired(
+    def _merged(
         self, crossed: Crossed, epoch: int, members: tuple[str, ...], missing: tuple[str, ...] = (), end: int = 0
     ) -> list[Merged]:
         if not len(crossed.at):

@@ -249,6 +249,10 @@ class SumStats:
         """What is known of some keys in the open window."""
         return self._open[sumstat].window.answer(selection)
 
+    def measure(self, sumstat: str, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which keys (uint64, (m, words)) are known in the open window (bool), and by which value each of those."""
+        return self._open[sumstat].window.measure(keys)
+
     def view(self, sumstat: str, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Partial]:
         """Which keys (uint64, (m, words)) are known in the open window (bool), by which value, and what of each."""
         return self._open[sumstat].window.view(keys)

@@ -166,6 +166,13 @@ class Judge:
         self._any_done |= n > 0
         return at[:n], level[:n], compared[0][at[:n]]
 
+    def reached(self, rows: np.ndarray, num: np.ndarray, values: Values) -> np.ndarray:
+        """How many levels each row has reached (int64), whatever it has fired."""
+        threshold = self.threshold
+        assert threshold is not None
+        with np.errstate(all="ignore"):
+            return threshold.reached(self.compared(num, values), self._rules[rows])
+
     def nearness(self, rows: np.ndarray, values: Values) -> np.ndarray:
         """How near each row is to its first level: 1 on it, infinite if it is done, 0 where that cannot be said."""
         near = np.zeros(len(rows))

@@ -39,7 +39,7 @@ class Quiet:
 
     def __init__(self, definition: Definition, secret: np.ndarray) -> None:
         self._definition, self._secret = definition, secret
-        self._room = max(definition.max_keys, _LEAST_ROOM)
+        self._room = room_for(definition)
         self._spans = Table(_spans(definition.key_words), self._room, secret)
         self._fired: dict[int, Table] = {}
         self._refused = 0
@@ -152,6 +152,11 @@ class Quiet:
         """Forget all keys."""
         self._spans.clear()
         self._fired.clear()
+
+
+def room_for(definition: Definition) -> int:
+    """Of how many keys something is remembered."""
+    return max(definition.max_keys, _LEAST_ROOM)
 
 
 @cache

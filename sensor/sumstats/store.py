@@ -238,6 +238,11 @@ class Store:
         nums = _total([header["num"][rows] for header in self._headers.values()])
         return self._judge.compared(nums, lambda name: self._value(name, rows, _Chunk.now(rows)))[0]
 
+    def reached(self, rows: np.ndarray) -> np.ndarray:
+        """How many levels of the threshold, from the lowest on, some rows are at or over now (int64)."""
+        nums = _total([header["num"][rows] for header in self._headers.values()])
+        return self._judge.reached(rows, nums, lambda name: self._value(name, rows, _Chunk.now(rows)))
+
     @property
     def keys(self) -> np.ndarray:
         """All keys, by row (uint64, (m, key_words)): a copy."""

@@ -5,8 +5,8 @@ seen whole by some window: observations go both into the open pane, which is wha
 the window, which the thresholds are judged on. A hop puts together anew, from the panes that the window still holds,
 just the keys of the pane that it leaves behind.
 
-A level that fired in a pane may fire again in the first window without that pane. A key that has fired all, and whose
-results nobody wants, starts from nothing there: what it does until then is not counted, on any node.
+A level that fired in a pane may fire again in the first window without that pane. A key that has fired goes on being
+counted: whether that stands, others say when the pane is over, and only what they `silence` is counted no more.
 
 Whether a worker judges the window depends on how many observe. One alone judges as the manager would, observation by
 observation. One of several only watches for keys that have grown by its share of a threshold, which are worth asking
@@ -62,6 +62,7 @@ class Window:
     """The open window of one definition on a worker, one of so many `members`; 0: it judges nothing."""
 
     def __init__(self, definition: Definition, secret: np.ndarray, members: int = 1, percent: float = 0.2) -> None:
+        definition = replace(definition, wants_results=True)
         self._definition, self._secret = definition, secret
         self._quiet = Quiet(definition, secret)
         self._is_alone = members == 1
@@ -73,8 +74,9 @@ class Window:
             self._pane = Store(definition, secret, judges=False, memory=_OpenPane(self._quiet, lambda: self._index))
         if members > 1 and definition.threshold:
             threshold = definition.threshold.share(definition.growing, members, percent)
-            watched = replace(definition, threshold=threshold, wants_results=True)
-            self._store = Store(watched, secret, memory=_Watch(self._quiet, lambda: self._index))
+            self._store = Store(
+                replace(definition, threshold=threshold), secret, memory=_Watch(self._quiet, lambda: self._index)
+            )
         elif not self._is_alone:
             self._store = self._pane
         self._closed: deque[tuple[int, Partial]] = deque()
@@ -159,6 +161,11 @@ class Window:
                 store.merge(closed, self._quiet.counts(closed.keys, index))
             store.merge(self._pane.partial())
         return store.partial(store.select(selection))
+
+    def measure(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of these keys (uint64, (m, words)) are known (bool), and by which value each of those."""
+        rows = self._store.lookup(keys)
+        return rows >= 0, self._store.compared(rows[rows >= 0])
 
     def view(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Partial]:
         """Which of these keys (uint64, (m, words)) are known (bool), by which value each, and what of each."""

@@ -31,18 +31,22 @@ class Ran:
 
     @property
     def standing(self) -> dict[str, tuple[Any, ...]]:
-        """The alerts that stand when all is over, by id: what each is about, and its final value."""
-        final = {each.id: each.value for each in self.alerts}
+        """The alerts that stand when all is over, by id: what each is about, as it was said last."""
+        about = {each.id: each for each in self.alerts}
+        final: dict[str, AlertRecord | AlertUpdate] = dict(about)
         for each in self.told:
             if isinstance(each, AlertUpdate):
-                final[each.id] = each.value
-                if each.folded_into is not None:
+                final[each.id] = each
+                if each.folded_into is not None or each.state == "withdrawn":
                     del final[each.id]
-        about = {each.id: each for each in self.alerts}
         return {
-            id: (about[id].detection, about[id].src, about[id].dst, about[id].port, about[id].epoch, value)
-            for id, value in final.items()
+            id: (about[id].detection, about[id].epoch, last.src, last.dst, last.port, *_said(last))
+            for id, last in final.items()
         }
+
+
+def _said(last: AlertRecord | AlertUpdate) -> tuple[Any, ...]:
+    return last.kind, last.severity, last.message, last.value
 
 
 class Cluster:

@@ -108,7 +108,7 @@ def standing(records):
     for each in records:
         if each["event_type"] == "alert":
             found[each["id"]] = {name: each[name] for name in _ABOUT + _FINAL}
-        elif each["folded_into"] is None:
+        elif each["folded_into"] is None and each["state"] == "open":
             found[each["id"]] |= {name: each[name] for name in _FINAL}
         else:
             del found[each["id"]]

@@ -121,6 +121,6 @@ def final(records: list[dict[str, Any]]) -> list[list[Any]]:
     found = []
     for alert in (each for each in records if each["event_type"] == "alert"):
         last = updates.get(alert["id"], alert)
-        if not last.get("folded_into"):
+        if not last.get("folded_into") and last.get("state") != "withdrawn":
             found.append([*(alert[name] for name in ABOUT), last["value"]])
     return sorted(found, key=str)

@@ -69,9 +69,9 @@ def ended(process):
 
 
 def about(alerts):
-    """What alerts stand in the end: one that went out early may turn out to be part of another."""
-    folded = {each["id"] for each in alerts if each.get("folded_into")}
-    told = [each for each in alerts if each["event_type"] == "alert" and each["id"] not in folded]
+    """What alerts stand in the end: one that went out early may be part of another, or be withdrawn."""
+    gone = {each["id"] for each in alerts if each.get("folded_into") or each.get("state") == "withdrawn"}
+    told = [each for each in alerts if each["event_type"] == "alert" and each["id"] not in gone]
     return sorted([[each[name] for name in ABOUT] for each in told], key=str)
 
 

@@ -20,6 +20,7 @@ from sensor.sumstats import (
     Threshold,
     results,
 )
+from sensor.sumstats.asked import ANSWERED
 from tests.sumstats.reference import SECRET, assert_same, fed, observed, words
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)
@@ -154,7 +155,10 @@ def test_a_slow_member_loses_nothing_to_a_fast_one_that_fires_the_same_key_in_a_
     told = collector.deliver("b", end(of, [(1, 6.0)], epoch=0))
     assert crossed(told) == [(1, 0, 12.0)]
     told += collector.deliver("a", end(of, [(1, 6.0)], epoch=1)) + collector.deliver("b", end(of, [(1, 6.0)], epoch=1))
-    assert [each.epoch for each in told if isinstance(each, Merged)] == [0]
+    assert [(each.epoch, *crossed([each])) for each in told if isinstance(each, Merged)] == [
+        (0, (1, 0, 12.0)),
+        (1, (1, 0, 12.0)),
+    ]
 
 
 def test_merging_gives_up_nothing_that_members_had_room_for():
@@ -189,24 +193,58 @@ def test_one_look_at_the_end_is_had_by_keys_that_had_none_where_that_is_all_that
     collector = Collector(of, ["a", "b"], SECRET)
     assert crossed(collector.look(0, views(of, a=[(1, 1.0)], b=[(1, 9.0)]))) == [(1, 0, 10.0)]
     collector.deliver("a", end(of, [(1, 1.0), (2, 2.0)]))
-    assert crossed(collector.deliver("b", end(of, [(1, 9.0), (2, 9.0)]))) == [(2, 0, 11.0)]
+    told = collector.deliver("b", end(of, [(1, 9.0), (2, 9.0)]))
+    assert crossed(told) == [(1, 0, 10.0), (2, 0, 11.0)]  # the one that was asked about, and one that was not
 
 
 def views(of, **observations):
     return {member: fed(of, each).partial() for member, each in observations.items()}
 
 
-def test_a_joint_crossing_is_known_at_the_first_look_and_told_once():
-    """Before the epoch is over; and neither a second look nor the end repeats it, nor levels passed before."""
+def test_a_joint_crossing_is_known_at_the_first_look_and_told_once_more_when_the_epoch_is_over():
+    """Whatever a look has told, the end tells all levels that were reached, with their final figures."""
     of = definition(threshold=Threshold({"sum": (5.0, 50.0)}))
     collector = Collector(of, ["a", "b"], SECRET)
     assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 1.0)]))) == []
     assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 3.0)]))) == [(1, 0, 6.0)]
     assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 4.0)]))) == []
     collector.deliver("a", end(of, [(1, 3.0)]))
-    assert crossed(collector.deliver("b", end(of, [(1, 60.0)]))) == [(1, 1, 63.0)]
+    assert crossed(collector.deliver("b", end(of, [(1, 60.0)]))) == [(1, 0, 63.0), (1, 1, 63.0)]
     assert crossed(collector.look(0, views(of, a=[(1, 99.0)]))) == []  # a view of an epoch that is over
     assert crossed(collector.look(1, views(of, a=[(1, 5.0)]))) == [(1, 0, 5.0)]  # the next epoch
+
+
+@pytest.mark.parametrize(("value", "again"), [(8.9, []), (9.0, [(1, 0, 9.0)]), (60.0, [(1, 0, 60.0), (1, 1, 60.0)])])
+def test_a_level_is_asked_about_again_when_its_value_has_grown_by_half(value, again):
+    of = definition(threshold=Threshold({"sum": (5.0, 50.0)}))
+    collector = Collector(of, ["a", "b"], SECRET)
+    assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 3.0)]))) == [(1, 0, 6.0)]
+    assert crossed(collector.look(0, views(of, a=[(1, value)]))) == again
+    assert crossed(collector.look(0, views(of, a=[(1, value)]))) == []
+
+
+def test_a_level_that_was_answered_is_not_asked_about_again_before_its_epoch_is_over():
+    of = definition(threshold=Threshold({"sum": 5.0}))
+    collector = Collector(of, ["a"], SECRET)
+    assert crossed(collector.look(0, views(of, a=[(1, 6.0), (2, 6.0)]))) == [(1, 0, 6.0), (2, 0, 6.0)]
+    collector.recall(0, words([1]), np.zeros(1, np.int64), np.array([ANSWERED]))
+    assert crossed(collector.look(0, views(of, a=[(1, np.inf), (2, 600.0)]))) == [(2, 0, 600.0)]
+
+
+def test_a_level_that_nobody_lets_fire_is_told_at_the_end_of_each_epoch_that_its_key_is_observed_in():
+    """What fired is not, until a window has left that epoch behind; nor is a key that is not observed any more."""
+    of = Definition(NAME, 1, 30, (Sum("sum"),), Threshold({"sum": 4.0}), hop_ns=10, wants_results=False)
+    collector, told = Collector(of, ["a"], SECRET), []
+    for epoch in range(5):
+        seen = [(1, 3.0), (2, 3.0)] if epoch != 2 else [(2, 3.0)]
+        collector.take("a", end(of, seen, epoch=epoch))
+        found = crossed(collector.settle(epoch))
+        told.append(found)
+        if epoch == 1:
+            collector.fire(epoch, words([2]), np.zeros(1, np.int64))
+    assert told == [[], [(1, 0, 6.0), (2, 0, 6.0)], [], [(1, 0, 6.0)], [(1, 0, 6.0)]]
+    collector.take("a", end(of, [(2, 3.0)], epoch=5))
+    assert crossed(collector.settle(5)) == [(2, 0, 6.0)]  # of the epochs 4 and 5: in 2 and 3 it did not count
 
 
 def test_streams_that_only_one_member_saw_are_in_the_union():
@@ -260,6 +298,7 @@ def test_a_key_that_fired_all_its_levels_starts_from_nothing_on_every_member():
         for member in ("a", "b"):
             told += collector.deliver(member, end(of, [(1, 2.0)], epoch=epoch))
     assert [(each.epoch, *row) for each in told if isinstance(each, Merged) for row in crossed([each])] == [
+        (0, 1, 0, 4.0),
         (0, 1, 0, 4.0),
         (3, 1, 0, 4.0),
     ]

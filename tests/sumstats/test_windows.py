@@ -54,22 +54,17 @@ def crossings(happened):
     return found
 
 
-def obvious(observations, levels, wants_results):
+def obvious(observations, levels):
     """The same, over plain lists."""
-    found, fired, since = [], {}, {}
+    found, fired = [], {}
     for at, (ts, key, _) in enumerate(observations):
         pane = ts // HOP
-        if pane < since.get(key, 0):
-            continue
         own = [(other // HOP, value) for other, same, value in observations[: at + 1] if same == key]
-        total = sum(value for index, value in own if index > pane - PANES and index >= since.get(key, 0))
+        total = sum(value for index, value in own if index > pane - PANES)
         for level, least in enumerate(levels):
             if total >= least and fired.get((key, level), -PANES) <= pane - PANES:
                 fired[key, level] = pane
                 found.append((pane, ts, key, level, total))
-        lasts = [fired.get((key, level), -PANES) > pane - PANES for level in range(len(levels))]
-        if not wants_results and all(lasts) and total >= levels[-1]:
-            since[key] = pane + PANES
     return found
 
 
@@ -92,7 +87,7 @@ def test_crossings_are_those_of_the_obvious_way_in_any_batches(steps, levels, wa
     observations = in_time(steps)
     threshold = Threshold({"sum": tuple(map(float, levels))})
     happened, _ = run(hopping(threshold=threshold, wants_results=wants_results), observations, batch)
-    assert crossings(happened) == obvious(observations, levels, wants_results)
+    assert crossings(happened) == obvious(observations, levels)
 
 
 @laws
@@ -210,16 +205,19 @@ def test_a_silenced_key_is_passed_over_until_the_first_pane_after_that_time_and_
     assert [observe(ts) for ts in (50, 51)] == [[], [[51]]]
 
 
-def test_a_key_that_has_fired_is_not_sent_where_nobody_wants_its_result():
+def test_a_key_that_has_fired_goes_on_being_counted_and_is_sent_whole():
+    """Nobody has said yet that it stands."""
     definition = hopping(threshold=Threshold({"sum": 2.0}), wants_results=False, panes=1)
     happened, _ = run(definition, [(1, 1, 2.0), (2, 2, 1.0), (3, 1, 1.0)], end=9)
     [end] = [each for each in happened if isinstance(each, EpochEnd)]
-    assert end.partial.keys.ravel().tolist() == [2]
+    assert [(result.key, result.sum.sum) for result in results(definition, end.partial)] == [((1,), 3.0), ((2,), 1.0)]
 
 
 def test_a_query_for_many_leaves_out_keys_that_are_counted_no_more_and_one_for_a_key_does_not():
     definition = hopping(threshold=Threshold({"sum": 5.0}), wants_results=False)
     _, engine = run(definition, [(1, 1, 9.0), (2, 2, 1.0)])
+    engine.silence(NAME, words([1]), 1000)
+    engine.advance(10)
 
     def asked(selection):
         return engine.answer(NAME, selection).keys.ravel().tolist()

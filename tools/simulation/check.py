@@ -52,14 +52,15 @@ def standing(lines: list[bytes]) -> Standing:
     for each in told:
         if isinstance(each, AlertUpdate):
             final[each.id] = each
-            if each.folded_into is not None:
+            if each.folded_into is not None or each.state == "withdrawn":
                 del final[each.id]
     return {id: _about(alerts[id], last) for id, last in final.items()}
 
 
 def _about(alert: AlertRecord, last: AlertRecord | AlertUpdate) -> tuple[Any, ...]:
-    whose = alert.detection, alert.port, alert.epoch, alert.threshold
-    return *whose, last.value, last.first_seen, last.last_seen, last.complete
+    whose = alert.detection, alert.epoch, alert.threshold
+    said = last.kind, last.severity, last.src, last.dst, last.port, last.message
+    return *whose, *said, last.value, last.first_seen, last.last_seen, last.complete
 
 
 def _same(what: str, expected: dict[Any, Any], found: dict[Any, Any]) -> Iterator[str]:
