@@ -135,6 +135,11 @@ def checked_unused(batch: Batch) -> np.ndarray:
     return _steady(batch, unused(batch))
 
 
+def acknowledged(batch: Batch) -> np.ndarray:
+    """Of those, connections whose answers are acknowledged and not seen."""
+    return confirmed(batch) & (batch.proto == TCP)
+
+
 def insistent(batch: Batch) -> np.ndarray:
     """Failed rows of UDP that nothing answers, and that are tried four times or more."""
     if batch.event != "connection_state_remove":

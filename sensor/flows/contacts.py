@@ -33,7 +33,7 @@ _PENDING = 300 * SECOND  # how long a datagram may wait for its answer, whatever
 STEADY_GAPS = 3
 """Equal gaps in a row that make tries steady: four tries at least."""
 
-REACHED, STEADY = 0x01, 0x02
+REACHED, STEADY, REPEATED = 0x01, 0x02, 0x04
 
 CONTACT = np.dtype(
     [
@@ -180,14 +180,18 @@ def _note_gap(row, gap):
 def note_reached(contacts, state, flow, now):
     """Data went both ways, or the originator's own packets show that it was answered.
 
-    The row of the contact if that is to be told now; -1 if it was told in this slot of time already.
+    The row of the contact if that is to be told now; -1 if it was told in this slot of time already. A second flow that
+    reaches it is told in any case.
     """
     at = _contact_of(contacts, state, flow, now)
     row = contacts.rows[at]
     row["marks"] = np.int64(row["marks"]) | REACHED
     slot = (now // SLOT) % _SLOTS + 1
-    if np.int64(row["told"]) == slot:
+    is_repeated = np.int64(row["flows"]) > 1 and np.int64(row["marks"]) & REPEATED == 0
+    if np.int64(row["told"]) == slot and not is_repeated:
         return -1
+    if is_repeated:
+        row["marks"] = np.int64(row["marks"]) | REPEATED
     row["told"] = slot
     return at
 
