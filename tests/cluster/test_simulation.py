@@ -11,11 +11,11 @@ import pytest
 from tests.replaying import ROOT
 
 BROKEN = {
-    "skip-sequence-check": 3,
+    "skip-sequence-check": 0,
     "acknowledge-before-log": 3,
     "count-replies": 0,
     "judge-last-group": 0,
-    "drop-epoch-from-crossings": 35,
+    "drop-epoch-from-crossings": 20,
     "forget-given-up": 12,
     "name-all": 0,
     "forget-runs": 5,
