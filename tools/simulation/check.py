@@ -58,9 +58,9 @@ def standing(lines: list[bytes]) -> Standing:
 
 
 def _about(alert: AlertRecord, last: AlertRecord | AlertUpdate) -> tuple[Any, ...]:
-    whose = alert.detection, alert.epoch, alert.threshold
-    said = last.kind, last.severity, last.src, last.dst, last.port, last.message
-    return *whose, *said, last.value, last.first_seen, last.last_seen, last.complete
+    whose = alert.detection, last.port, alert.epoch, alert.threshold
+    said = last.kind, last.severity, last.src, last.dst, last.message
+    return *whose, last.value, last.first_seen, last.last_seen, last.complete, *said
 
 
 def _same(what: str, expected: dict[Any, Any], found: dict[Any, Any]) -> Iterator[str]:
@@ -201,7 +201,7 @@ class Truth:
                     if name == "volume":
                         is_missed = total >= level and (name, key, epoch, level) not in alerts
                     else:  # a repeat is folded into one that went out
-                        is_missed = elements >= level and not {(name, key), ("broad", key)} & told
+                        is_missed = elements >= level and not {(name, key), ("broad", key), ("weighed", key)} & told
                     if is_missed:
                         yield f"{name} about {key} in epoch {epoch} came to {total} or {elements}, and nothing was told"
 

@@ -9,6 +9,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
+from sensor.alerts import Severity
 from sensor.cluster.ledger import digest_of
 from sensor.detection import Alert, Detection, Stream, Sum, SumStat, Unique
 from sensor.sumstats import Definition
@@ -128,6 +129,34 @@ class Windows(Simulated):
         self.finish(epoch)
 
 
+class Weighed(Simulated):
+    """Elements in windows that hop, of which a level may mean nothing, or less, as more comes. Misses nothing."""
+
+    sums = SumStat(epoch="30m", hops=2, hosts=Unique(Simulated.seen), total=Sum(Simulated.seen, of="orig_bytes"))
+
+    @sums.crosses(hosts=(4, 7))
+    def crossed(self, key: Any, seen: Any) -> Alert | None:
+        """What it says goes by the figures alone, and changes with nearly each of them."""
+        mood = int(seen.total.sum) % 5
+        if mood < 2:
+            return None
+        severity: Severity = "low" if mood == 2 else "high"
+        return Alert(
+            f"{key.resp_p} weighs {seen.total.sum} over {seen.threshold}",
+            src=f"host-{key.resp_p}",
+            dst=f"host-{mood}",
+            kind=f"kind-{mood}",
+            severity=severity,
+            same_as=key if mood == 3 else None,
+            covers=("spread",) if mood == 4 else (),
+        )
+
+    @sums.epoch_finished
+    def finished(self, epoch: Any) -> None:
+        """No results are wanted, only whether it is complete."""
+        self.finish(epoch)
+
+
 class ByHand(Simulated):
     """Sums of epochs that end when somebody says so. Misses nothing."""
 
@@ -144,7 +173,7 @@ class ByHand(Simulated):
         self.finish(epoch)
 
 
-_BY_TIME: tuple[type[Simulated], ...] = (Broad, Volume, Spread, Windows)
+_BY_TIME: tuple[type[Simulated], ...] = (Broad, Weighed, Volume, Spread, Windows)
 """Those whose epochs end with time, in the order in which their alerts go."""
 
 
