@@ -52,7 +52,7 @@ _FLOW = _TUPLE | {
     "duration": Column("duration", "from the first packet to the last before the close"),
     "orig_pkts": Column("integer", "packets from the originator"),
     "resp_pkts": Column("integer", "packets from the responder"),
-    "orig_bytes": Column("integer", "payload from the originator, without retransmissions and gaps"),
+    "orig_bytes": Column("integer", "payload from the originator, each byte once: without retransmissions and gaps"),
     "resp_bytes": Column("integer", "payload from the responder"),
     "orig_flags": Column("integer", "TCP flags of the originator's first packet, 0 where it sent none"),
     "orig_options": Column("integer", "bytes of TCP options in it"),

@@ -92,6 +92,8 @@ def command(
         click.echo(f"sensor: {notice}", err=True)
     for damage in summary.damage:
         click.echo(f"sensor: damaged: {damage}", err=True)
+    for hint in summary.hints:
+        click.echo(f"sensor: {hint}", err=True)
     is_whole = len(summary.workers) == workers  # the packets of a worker that is missing are counted nowhere
     if summary.damage or (is_whole and _is_unaccounted(summary)):
         sys.exit(FAILURE)
@@ -105,19 +107,24 @@ Start = Callable[["Sequence[Output]", Callable[[int, int], None]], Run]
 
 def _standalone(settings: Settings, source: "Capture") -> Start:
     from sensor.node import Standalone
+    from sensor.node.accounting import Accounting
 
     def start(outputs: "Sequence[Output]", progress: Callable[[int, int], None]) -> Run:
         node = Standalone(settings, outputs, early=source.progress[1] is None)
-        return node, lambda: node.run(source, progress)
+        return node, lambda: node.run(source, progress, Accounting(is_replay=True))
 
     return start
 
 
 def _cluster(settings: Settings, workers: int, options: Sequence[str]) -> Start:
+    from sensor.node.accounting import Accounting
     from sensor.node.local import LocalCluster
 
     def start(outputs: "Sequence[Output]", progress: Callable[[int, int], None]) -> Run:
-        node = LocalCluster(settings, outputs, workers=workers, options=options, progress=progress)
+        accounting = Accounting(is_replay=True)
+        node = LocalCluster(
+            settings, outputs, workers=workers, options=options, progress=progress, accounting=accounting
+        )
         return node, node.run
 
     return start

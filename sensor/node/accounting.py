@@ -11,7 +11,7 @@ from sensor.clock import elapsed_s, now_ns
 from sensor.cluster.messages import Counts
 from sensor.node.accounts import EVERY_S, Accounts, totals
 from sensor.node.balance import Balance
-from sensor.node.hints import PATIENCE_S, Acks, Hint, Losses, OneWay, Silence, Unseen, Ways
+from sensor.node.hints import PATIENCE_S, Acks, Hint, Losses, OneWay, Silence, Unseen, Ways, hints_of_replay
 from sensor.node.sight import Sight, Tap, sight_of, sights_of
 from sensor.outputs.stats import Stats
 
@@ -55,7 +55,8 @@ class Accounting:
 
     `taps` are the interfaces of a capture in this process; `is_share`: other processes take packets from them too.
     `together` is, for people, what several workers take from, of a manager that judges all of their packets as one
-    capture. `tell` is given the records, `say` what begins or ends to look wrong.
+    capture. `is_replay`: files are read, which are judged at their end; whoever has the summary says what came of it.
+    `tell` is given the records, `say` what begins or ends to look wrong.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Accounting:
         *,
         is_share: bool = False,
         together: str = "",
+        is_replay: bool = False,
         filter_text: str = "",
         tell: Sequence[Callable[[Stats], None]] = (),
         say: Callable[[str], None] = log.warning,
@@ -76,6 +78,7 @@ class Accounting:
         self._watched = {tap.interface: _Watched(now, patience_s, filter_text) for tap in taps}
         self._patience_s, self._filter_text = patience_s, filter_text
         self._one_way, self._unseen, self._balance = OneWay(now, patience_s), Unseen(now, patience_s), Balance()
+        self._is_replay, self._of_replay = is_replay, list[Hint]()
         self._said: dict[str, str] = {}
         self._gap_ns = 0
 
@@ -104,6 +107,9 @@ class Accounting:
 
     def finish(self, view: View) -> None:
         """The run has ended: tell of what is left of it."""
+        if self._is_replay:
+            self._of_replay = hints_of_replay(*_shares(view))
+            self._said |= {each.name: each.text for each in self._of_replay}
         self._close(view, elapsed_s())
 
     def _close(self, view: View, now: float) -> None:
@@ -118,12 +124,9 @@ class Accounting:
             if sight.interface not in self._watched:  # workers may have taken long to begin
                 self._watched[sight.interface] = _Watched(now, self._patience_s, self._filter_text)
             said += self._watched[sight.interface].look(sight, now, is_share=self._is_share)
-        counters = view.counts.counters
-        names = "data_connections", "data_connections_both_ways"
         if not self._is_share and self._watched:
-            said.append(self._one_way.look(Ways(*(counters.get(name, 0) for name in names)), now))
-            acks = Acks(counters.get("tcp_acks", 0), counters.get("tcp_acks_of_unseen", 0))
-            said.append(self._unseen.look(acks, now))
+            ways, acks = _shares(view)
+            said += [self._one_way.look(ways, now), self._unseen.look(acks, now)]
         said.append(self._balance.look(view.rates))
         for text in filter(None, said):
             self._say(text)
@@ -141,6 +144,11 @@ class Accounting:
     @property
     def _hints(self) -> list[Hint]:
         judged = [hint for each in self._watched.values() for hint in each.hints]
-        return [
-            each for each in [*judged, self._one_way.hint, self._unseen.hint, self._balance.hint] if each is not None
-        ]
+        judged += [self._one_way.hint, self._unseen.hint, self._balance.hint, *self._of_replay]
+        return [each for each in judged if each is not None]
+
+
+def _shares(view: View) -> tuple[Ways, Acks]:
+    names = "data_connections", "data_connections_both_ways", "tcp_acks", "tcp_acks_of_unseen"
+    data, both, acks, unseen = (view.counts.counters.get(name, 0) for name in names)
+    return Ways(data, both), Acks(acks, unseen)

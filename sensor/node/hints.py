@@ -1,7 +1,8 @@
 """Hints: what looks wrong about a capture and what it may come of, said when it begins and when it is over.
 
 Each is judged on two counts of the same things, an earlier one and the present one. Times are seconds of a clock that
-never goes back.
+never goes back. Files that are read again are judged once, when all workers are through, by all that they counted: so
+it depends on the files only, and not on how fast, in which blocks and by how many workers they are read.
 """
 
 from typing import Generic, NamedTuple, TypeVar
@@ -18,6 +19,10 @@ LOSSY = 0.1
 """Their share of bytes that never passed by, at which that is said: Zeek's CaptureLoss::too_much_loss."""
 ONE_WAY = 0.9
 """Their share of which one direction was seen, at which the other is missing: a few always miss it at a start."""
+REPLAYED_CONNECTIONS = 20
+"""The same as CONNECTIONS for files: no more of them are to come."""
+REPLAYED_ONE_WAY = 0.5
+"""The same as ONE_WAY for files, which may have been captured right for a part of the time."""
 
 
 class Hint(NamedTuple):
@@ -149,12 +154,12 @@ class Ways(NamedTuple):
     """Of those, that were heard in both directions."""
 
 
-def is_one_way(since: Ways, now: Ways) -> bool | None:
+def is_one_way(since: Ways, now: Ways, least: int = CONNECTIONS, share: float = ONE_WAY) -> bool | None:
     """Whether one direction is missing, by the connections since then; None: there are too few to tell."""
     data, both = now.data - since.data, now.both - since.both
-    if data < CONNECTIONS:
+    if data < least:
         return None
-    return data - both >= ONE_WAY * data
+    return data - both >= share * data
 
 
 def is_lossy(since: Acks, now: Acks) -> bool | None:
@@ -163,6 +168,32 @@ def is_lossy(since: Acks, now: Acks) -> bool | None:
     if acks < ACKS:
         return None
     return unseen >= LOSSY * acks
+
+
+def _one_way(since: Ways, now: Ways) -> Hint:
+    data, both = now.data - since.data, now.both - since.both
+    text = (
+        f"one direction only: of {data:,} connections with data {data - both:,} were heard from one end: the "
+        "mirror port copies what is sent or what is received, not both, or the ways there and back differ"
+    )
+    return Hint("one way", text)
+
+
+def _unseen(since: Acks, now: Acks, why: str) -> Hint:
+    acks, unseen = now.acks - since.acks, now.unseen - since.unseen
+    text = f"capture loss: {unseen:,} of {acks:,} TCP acknowledgements are of bytes that never passed by: {why}"
+    return Hint("capture loss", text)
+
+
+_LOST_BEFORE = "where no drops are counted here, the mirror port or the switch before it loses them"
+_LOST_THEN = "whatever captured the packets, or the mirror port before it, lost some"
+
+
+def hints_of_replay(ways: Ways, acks: Acks) -> list[Hint]:
+    """What looks wrong about files that were read to their end, by what was counted in them."""
+    none, nothing = Ways(0, 0), Acks(0, 0)
+    found = [_one_way(none, ways)] if is_one_way(none, ways, REPLAYED_CONNECTIONS, REPLAYED_ONE_WAY) else []
+    return [*found, *([_unseen(nothing, acks, _LOST_THEN)] if is_lossy(nothing, acks) else [])]
 
 
 class _Share(Generic[Counted]):
@@ -215,12 +246,7 @@ class OneWay(_Share[Ways]):
         return is_one_way(since, now)
 
     def _begin(self, since: Ways, now: Ways) -> Hint:
-        data, both = now.data - since.data, now.both - since.both
-        text = (
-            f"one direction only: of {data:,} connections with data {data - both:,} were heard from one end: the "
-            "mirror port copies what is sent or what is received, not both, or the ways there and back differ"
-        )
-        return Hint("one way", text)
+        return _one_way(since, now)
 
 
 class Unseen(_Share[Acks]):
@@ -235,9 +261,4 @@ class Unseen(_Share[Acks]):
         return is_lossy(since, now)
 
     def _begin(self, since: Acks, now: Acks) -> Hint:
-        acks, unseen = now.acks - since.acks, now.unseen - since.unseen
-        text = (
-            f"capture loss: {unseen:,} of {acks:,} TCP acknowledgements are of bytes that never passed by: where no "
-            "drops are counted here, the mirror port or the switch before it loses them"
-        )
-        return Hint("capture loss", text)
+        return _unseen(since, now, _LOST_BEFORE)
