@@ -163,7 +163,7 @@ DERIVED = [
         "late-push-clients", "ordinary", "push-clients-gone", after(0.2), "Keep-alives to clients, from then on.", LATE
     ),
     Derived(
-        "late-database-client", "ordinary", "database-client-restarted", after(0.1), "Keep-alives that are reset.", LATE
+        "late-database-client", "ordinary", "database-client-restarted", after(0.5), "Keep-alives that are reset.", LATE
     ),
     Derived("late-pool", "ordinary", "pool-nat-restart", after(0.2), "What a NAT forgot, from then on.", LATE),
     Derived("late-broker", "ordinary", "broker-clients-gone", after(0.2), "FINs to clients, from then on.", LATE),

@@ -105,3 +105,49 @@ def dns_over_tls(lab: Lab, recording: Recording) -> None:
     ask = "for n in $(seq 70); do dig +short +tries=1 +time=2 @192.0.2.53 host$n.example & sleep 0.15; done; wait"
     with recording.at(host, bpf="port 853"):
         client.run(["sh", "-ec", ask], check=False, timeout=120)
+
+
+KERBEROS = """
+[libdefaults]
+  default_realm = EXAMPLE
+  dns_lookup_kdc = false
+[realms]
+  EXAMPLE = {{
+{kdcs}
+  }}
+"""
+KDC = """
+[realms]
+  EXAMPLE = {{
+    database_name = {folder}/principal
+    key_stash_file = {folder}/stash
+    acl_file = {folder}/acl
+    kdc_ports = 88
+    kdc_tcp_ports = 88
+  }}
+"""
+
+
+@ordinary(
+    "krb5kdc; kinit (twelve PCs; of six controllers on the list, four are absent)",
+    "Lists of domain controllers outlive these: each log-in asks the absent ones first, by UDP and then by TCP.",
+)
+def domain_log_ins(lab: Lab, recording: Recording) -> None:
+    """Twelve PCs log in to a domain; the first four of six controllers never answer, or refuse."""
+    world = outside(lab, dead=far(1, 3), refusing=far(4, 4))
+    folder = lab.scratch / "kdc"
+    folder.mkdir()
+    client, server = lab.scratch / "krb5.conf", folder / "kdc.conf"
+    client.write_text(KERBEROS.format(kdcs="\n".join(f"    kdc = {each}" for each in [*far(1, 4), *near(1, 2)])))
+    server.write_text(KDC.format(folder=folder))
+    env = {"PATH": "/usr/bin:/usr/sbin:/bin", "KRB5_CONFIG": str(client), "KRB5_KDC_PROFILE": str(server)}
+    world.run(["kdb5_util", "create", "-s", "-r", "EXAMPLE", "-P", "lab"], env=env)
+    world.run(["kadmin.local", "-q", "addprinc -pw lab user"], env=env)
+    kdc = ["env", *(f"{name}={value}" for name, value in env.items()), "krb5kdc", "-n", "-P", str(folder / "pid")]
+    world.start(kdc).wait_for_port(88, "udp")
+    pcs = [inside(lab, f"pc{n}", f"192.0.2.{60 + n}") for n in range(12)]
+    log_in = "echo lab | kinit -c FILE:$0 user"
+    with recording.at(lab.switch("lan"), interface="bridge"):
+        asking = [pc.popen(["sh", "-c", log_in, str(lab.scratch / f"{pc.name}.cc")], env=env) for pc in pcs]
+        for each in asking:
+            each.wait(timeout=120)

@@ -48,7 +48,7 @@ def mdns_unicast_answers(lab: Lab, recording: Recording) -> None:
     "A PC that looks for printers asks a group; each device answers from port 3702 to the port that asked.",
 )
 def ws_discovery(lab: Lab, recording: Recording) -> None:
-    """Five PCs look for three devices by WS-Discovery, eleven times each; each device answers to ever new ports."""
+    """Five PCs look for three devices by WS-Discovery, twelve times each; each device answers to ever new ports."""
     for n in range(3):
         host = lab.host(f"device{n}", f"192.0.2.{100 + n}/24")
         reaches_groups(host)
@@ -58,10 +58,10 @@ def ws_discovery(lab: Lab, recording: Recording) -> None:
         reaches_groups(pc)
     pcs[0].run(["sleep", "8"])
     with recording.at(lab.switch("lan"), interface="bridge", bpf="udp"):
-        for _ in range(11):
-            for pc in pcs:
-                pc.run(["timeout", "1", "wsdd", "-4", "-i", "eth0", "-D", "-o"], check=False)
-            pcs[0].run(["sleep", "0.5"])
+        for _ in range(12):
+            looking = [pc.popen(["timeout", "-s", "KILL", "3", "wsdd", "-4", "-i", "eth0", "-D", "-o"]) for pc in pcs]
+            for each in looking:
+                each.wait(timeout=30)
 
 
 @ordinary(

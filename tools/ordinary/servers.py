@@ -60,9 +60,17 @@ def backup_laptops_off(lab: Lab, recording: Recording) -> None:
         host.run(for_each([*far(1, 30), *near(1, 8)], copy, at_once=5), timeout=120)
 
 
-def connected(lab: Lab, world: Host, addresses: list[str], port: int) -> list:
-    """netcat from each of the world's addresses to a port of the server, as clients that wait for something."""
-    return [world.start(["nc", "-d", "-s", address, SERVER, str(port)]) for address in addresses]
+def world_of_nats(lab: Lab) -> Host:
+    """The world outside, whose ports are any at all, as those that a NAT gives."""
+    world = outside(lab)
+    world.configure({"ipv4/ip_local_port_range": "1024 65000"})
+    return world
+
+
+def vanish(world: Host) -> None:
+    """Let the world outside say no more to the server, and hear no more of it."""
+    firewall(world, f"ip daddr {SERVER} drop", hook="output")
+    firewall(world, f"ip saddr {SERVER} drop")
 
 
 @ordinary(
@@ -72,37 +80,37 @@ def connected(lab: Lab, world: Host, addresses: list[str], port: int) -> list:
 )
 def push_clients_gone(lab: Lab, recording: Recording) -> None:
     """56 clients connect to a push server and vanish; it sends them keep-alives until it gives up."""
-    world, server = outside(lab), inside(lab, "server")
+    world, server = world_of_nats(lab), inside(lab, "server")
     services.web(lab, server, [5223], listen="so_keepalive=6s:4s:5")
     with recording.at(server):
-        connected(lab, world, [*near(1, 28), *far(1, 28)], 5223)
+        for address in [*near(1, 28), *far(1, 28)]:
+            world.popen(["nc", "-d", "-s", address, SERVER, "5223"])
         server.run(["sleep", "3"])
-        firewall(world, "ip daddr 192.0.2.20 drop", hook="output")
-        firewall(world, "ip saddr 192.0.2.20 drop")
+        vanish(world)
         server.run(["sleep", "32"])
 
 
 @ordinary(
-    "redis-server --tcp-keepalive 4; nc 192.0.2.20 6379 (45 of one host, which then starts anew)",
+    "redis-server --tcp-keepalive 9; nc 192.0.2.20 6379 (45 of one host, which then starts anew)",
     "A host that has started anew knows nothing of its old connections: it resets what the database asks of them.",
     snaplen=80,
 )
 def database_client_restarted(lab: Lab, recording: Recording) -> None:
     """A pool of 45 connections to a database; its host starts anew, and resets the keep-alives that follow."""
-    world, server = outside(lab), inside(lab, "server")
-    redis = ["redis-server", "--port", "6379", "--save", "", "--protected-mode", "no", "--tcp-keepalive", "4"]
+    world, server = world_of_nats(lab), inside(lab, "server")
+    world.configure({"ipv4/tcp_orphan_retries": "1"})
+    redis = ["redis-server", "--port", "6379", "--save", "", "--protected-mode", "no", "--tcp-keepalive", "9"]
     server.start([*redis, "--dir", str(lab.scratch)]).wait_for_port(6379)
     ask = f"(echo PING; sleep 60) | nc -s 198.51.100.7 {SERVER} 6379"
     with recording.at(server):
         pool = [world.start(["sh", "-c", ask]) for _ in range(45)]
         server.run(["sleep", "3"])
-        firewall(world, "ip daddr 192.0.2.20 drop", hook="output")
-        firewall(world, "ip saddr 192.0.2.20 drop")
+        vanish(world)
         for each in pool:
             each.stop()
-        server.run(["sleep", "1"])
+        server.run(["sleep", "5"])
         let_through(world)
-        server.run(["sleep", "14"])
+        server.run(["sleep", "12"])
 
 
 @ordinary(
@@ -112,7 +120,7 @@ def database_client_restarted(lab: Lab, recording: Recording) -> None:
 )
 def broker_clients_gone(lab: Lab, recording: Recording) -> None:
     """40 clients of a broker vanish; it waits, then closes, and its FINs are not answered."""
-    world, server = outside(lab), inside(lab, "server")
+    world, server = world_of_nats(lab), inside(lab, "server")
     config = lab.scratch / "mosquitto.conf"
     config.write_text("listener 1883\nallow_anonymous true\nuser root\n")
     server.start(["mosquitto", "-c", str(config)]).wait_for_port(1883)
@@ -120,8 +128,7 @@ def broker_clients_gone(lab: Lab, recording: Recording) -> None:
         for n, address in enumerate(near(1, 40)):
             world.popen(["mosquitto_sub", "-h", SERVER, "-A", address, "-k", "5", "-t", "news", "-i", f"thing-{n}"])
         server.run(["sleep", "4"])
-        firewall(world, "ip daddr 192.0.2.20 drop", hook="output")
-        firewall(world, "ip saddr 192.0.2.20 drop")
+        vanish(world)
         server.run(["sleep", "30"])
 
 

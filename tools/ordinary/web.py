@@ -7,7 +7,7 @@ import subprocess
 import services
 from everyday import CHROMIUM
 from lab import Host, Lab
-from scenario import Recording, ordinary
+from scenario import Recording, graded, ordinary
 
 from ordinary.network import RESOLVER, far, firewall, for_each, inside, near, outside, with_resolver
 
@@ -180,3 +180,13 @@ def office_proxy(lab: Lab, recording: Recording) -> None:
     ]
     with recording.at(client, bpf="not port 8888"):
         user.run(for_each(dict.fromkeys(urls), f"{FETCH} -x 192.0.2.20:8888 $1", at_once=12))
+
+
+@ordinary(
+    "curl http://siteNN.example/ (40 sites, both families), where no IPv6 packet comes back",
+    "A router that announces IPv6 which leads nowhere: every first try fails, so low is right, and IPv4 does the work.",
+    graded("low", "address_scan", "connect", "2001:db8::20", port=80),
+)
+def dead_ipv6(lab: Lab, recording: Recording) -> None:
+    """A client with both families visits 40 sites; of their IPv6 addresses 32 never answer."""
+    dual_stack(lab, recording, sites=40, dead6=32)
