@@ -28,7 +28,7 @@ def address_scan(kind: str, port: int) -> dict:
     return alert("address_scan", kind, SCANNER, port=port)
 
 
-def networks(lab: Lab, limits_icmp: bool) -> Host:
+def networks(lab: Lab, limits_icmp: bool, ports: Iterable[int] = SERVICES, name_server: bool = False) -> Host:
     """The scanner, and a machine that is all of TARGETS and has SERVICES; its ICMP is limited as Linux does, or not."""
     scanner, target = lab.host("scanner", f"{SCANNER}/24"), lab.host("target", "198.51.100.1/24")
     scanner.route(TARGETS)
@@ -36,7 +36,9 @@ def networks(lab: Lab, limits_icmp: bool) -> Host:
     target.answer_for(TARGETS)
     if not limits_icmp:
         target.configure({"ipv4/icmp_ratelimit": "0"})
-    services.web(lab, target, SERVICES)
+    services.web(lab, target, ports)
+    if name_server:
+        services.dns(target, "--address=/example/198.51.100.80")
     return scanner
 
 

@@ -20,8 +20,20 @@ class Scenario:
     story: str
     play: Callable[[Lab, "Recording"], None]
     alerts: list[dict] = field(default_factory=list)
-    """The alerts expected of the capture: detection, kind, src, dst, port."""
+    """The alerts expected of the capture: detection, kind, src, dst, port; in a folder, severity."""
     snaplen: int = 128
+    folder: str = ""
+    """The folder under pcaps/, where it is not pcaps/ itself: such captures are compressed."""
+    why: str = ""
+    """A sentence on why it is ordinary, or why it is an attack."""
+
+    @property
+    def right(self) -> str:
+        """What is right of it: no alert, a low one, or the detections that are to fire."""
+        severities = {each.get("severity") for each in self.alerts}
+        return (
+            "low" if severities == {"low"} else ", ".join(sorted({each["detection"] for each in self.alerts})) or "none"
+        )
 
     def record(self, savefile: Path) -> None:
         """Play the scenario in a lab of its own and leave what passed in the savefile."""
@@ -37,9 +49,9 @@ class Recording:
     argv: list[str]
     snaplen: int
 
-    def at(self, host: Host) -> Capture:
-        """The capture of what the host sends and receives."""
-        return host.capture(self.savefile, snaplen=self.snaplen)
+    def at(self, host: Host, bpf: str = "", interface: str = "eth0") -> Capture:
+        """The capture of what the host sends and receives, on that interface, as far as the filter lets it."""
+        return host.capture(self.savefile, self.snaplen, bpf, interface)
 
 
 def scenario(source: str, *alerts: dict, snaplen: int = 128) -> Callable:
@@ -51,6 +63,30 @@ def scenario(source: str, *alerts: dict, snaplen: int = 128) -> Callable:
         return play
 
     return register
+
+
+def ordinary(source: str, why: str, *alerts: dict, snaplen: int = 96) -> Callable:
+    """As `scenario`, for pcaps/ordinary/: nothing that deserves more than a low alert, and why that is so."""
+    return _in_folder("ordinary", source, why, alerts, snaplen)
+
+
+def attack(source: str, why: str, *alerts: dict, snaplen: int = 96) -> Callable:
+    """As `scenario`, for pcaps/attacks/: the nearest to what is ordinary that must be told, and why that is so."""
+    return _in_folder("attacks", source, why, alerts, snaplen)
+
+
+def _in_folder(folder: str, source: str, why: str, alerts: tuple[dict, ...], snaplen: int) -> Callable:
+    def register(play: Callable) -> Callable:
+        name, story = play.__name__.replace("_", "-"), " ".join(play.__doc__.split())
+        SCENARIOS[name] = Scenario(name, source, story, play, list(alerts), snaplen, folder, why)
+        return play
+
+    return register
+
+
+def graded(severity: str, detection: str, kind: str, src: str, dst: str | None = None, port: int | None = None) -> dict:
+    """An alert as the folders' `*.alerts.json` state it: with its severity."""
+    return {**alert(detection, kind, src, dst, port), "severity": severity}
 
 
 def alert(detection: str, kind: str, src: str, dst: str | None = None, port: int | None = None) -> dict:

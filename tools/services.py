@@ -46,11 +46,14 @@ def with_mounts(setup: str, argv: Sequence[str]) -> list[str]:
     return ["unshare", "--mount", "sh", "-ec", f'{setup}; exec "$@"', "sh", *argv]
 
 
-def web(lab: Lab, host: Host, ports: Iterable[int], tls: Iterable[int] = ()) -> Path:
-    """nginx on these ports of all the host's addresses, IPv4 and IPv6; gives the folder that it serves."""
+def web(lab: Lab, host: Host, ports: Iterable[int], tls: Iterable[int] = (), listen: str = "", extra: str = "") -> Path:
+    """nginx on these ports of all the host's addresses, IPv4 and IPv6; gives the folder that it serves.
+
+    `listen`: more parameters of the plain ports; `extra`: more directives of the server.
+    """
     folder = lab.scratch / f"{host.name}-web"
     folder.mkdir()
-    listens = [f"listen {port}; listen [::]:{port};" for port in ports]
+    listens = [f"listen {port} {listen}; listen [::]:{port} {listen};" for port in ports] + [extra]
     if tls:
         certificate(folder)
         listens += [f"listen {port} ssl;" for port in tls]
@@ -104,17 +107,17 @@ def ssh(lab: Lab, host: Host) -> list[str]:
     return ["-F", "none", "-i", f"{folder}/user", "-o", f"UserKnownHostsFile={known}", "-o", "StrictHostKeyChecking=no"]
 
 
-def ftp(lab: Lab, host: Host) -> Path:
-    """vsftpd on the host for anonymous, passive transfers; gives the folder that it serves."""
+def ftp(lab: Lab, host: Host, settings: str = "") -> Path:
+    """vsftpd on the host for anonymous transfers, with further settings; gives the folder that it serves."""
     folder = lab.scratch / f"{host.name}-ftp"
     folder.mkdir(mode=0o755)
     config = lab.scratch / f"{host.name}-vsftpd.conf"
-    config.write_text(VSFTPD.format(folder=folder))
+    config.write_text(VSFTPD.format(folder=folder) + settings)
     daemon = with_mounts("mount -t tmpfs tmpfs /run; mkdir -p /run/vsftpd/empty", ["vsftpd", str(config)])
     host.start(daemon).wait_for_port(21)
     return folder
 
 
-def run_outside(argv: Sequence[str]) -> None:
-    """Run a command that touches no network; an error shows what it said."""
-    subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+def run_outside(argv: Sequence[str]) -> str:
+    """Run a command that touches no network, and give what it says; an error shows that too."""
+    return subprocess.run(argv, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout

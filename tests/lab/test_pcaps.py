@@ -1,5 +1,6 @@
 """The captures in pcaps/: each has its expected alerts and its line in the README, and is clean."""
 
+import gzip
 import ipaddress
 import json
 from pathlib import Path
@@ -9,10 +10,13 @@ import pytest
 
 PCAPS = Path(__file__).parents[2] / "pcaps"
 CAPTURES = sorted(PCAPS.glob("*.pcap"))
+COMPRESSED = sorted(PCAPS.glob("*/*.pcap.gz"))
 DOCUMENTATION = [
     ipaddress.ip_network(net) for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
 ]
-SAID_TO_ALL = [ipaddress.ip_network(net) for net in ("0.0.0.0/32", "ff02::/16", "::/128")]
+SAID_TO_ALL = [
+    ipaddress.ip_network(net) for net in ("0.0.0.0/32", "255.255.255.255/32", "224.0.0.0/4", "ff02::/16", "::/128")
+]
 KINDS = {"syn", "connect", "fin", "null", "xmas", "ack", "udp", "random"}
 
 each_capture = pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
@@ -21,12 +25,21 @@ each_capture = pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: pat
 def addresses(capture):
     """Every IP address that a packet names as its source or destination, ARP included."""
     found = set()
-    with capture.open("rb") as file:
+    with opened(capture) as file:
         for _, data in dpkt.pcap.Reader(file):
             packet = dpkt.ethernet.Ethernet(data).data
             is_arp = isinstance(packet, dpkt.arp.ARP)
             found |= {packet.spa, packet.tpa} if is_arp else {packet.src, packet.dst}
     return {ipaddress.ip_address(address) for address in found}
+
+
+def opened(capture):
+    return gzip.open(capture) if capture.suffix == ".gz" else capture.open("rb")
+
+
+def packets(capture):
+    with opened(capture) as file:
+        return sum(1 for _ in dpkt.pcap.Reader(file))
 
 
 def is_in(address, networks):
@@ -49,12 +62,16 @@ def test_a_capture_states_the_alerts_that_it_raises(capture):
 
 @each_capture
 def test_a_capture_has_its_line_in_the_readme(capture):
-    with capture.open("rb") as file:
-        packets = sum(1 for _ in dpkt.pcap.Reader(file))
-    assert f"| {capture.name} | {packets} |" in (PCAPS / "README.md").read_text()
+    assert f"| {capture.name} | {packets(capture)} |" in (PCAPS / "README.md").read_text()
 
 
-@each_capture
+@pytest.mark.parametrize("capture", COMPRESSED, ids=lambda path: path.name)
+def test_a_compressed_capture_has_its_line_in_the_readme_of_its_folder(capture):
+    line = f"| {capture.name.split('.')[0]} | {packets(capture)} |"
+    assert line in (capture.parent / "README.md").read_text()
+
+
+@pytest.mark.parametrize("capture", CAPTURES + COMPRESSED, ids=lambda path: path.name)
 def test_a_capture_names_documentation_addresses_only(capture):
     assert not {address for address in addresses(capture) if not is_in(address, DOCUMENTATION + SAID_TO_ALL)}
 
