@@ -14,10 +14,11 @@ from sensor_plugins.probes import (
     begun,
     checked,
     checked_dead,
+    contact,
     doubtful,
     failed,
-    failed_or_used,
     full_connect,
+    greeted,
     insistent,
     is_syn,
     is_udp,
@@ -28,7 +29,7 @@ from sensor_plugins.probes import (
     target_p,
     used,
 )
-from sensor_plugins.weighing import is_check, kind_of, proto_of, weigh
+from sensor_plugins.weighing import is_check, is_known, kind_of, proto_of, weigh
 
 KINDS = [each.name.lower() for each in Probe]
 
@@ -38,6 +39,11 @@ def tried(batch):
     return failed(batch) | streams(batch)
 
 
+def tried_or_used(batch):
+    """The same, and what answers: what was tried in vain first may be used later."""
+    return tried(batch) | used(batch)
+
+
 class AddressScan(Detection):
     attack = "T1046"
 
@@ -45,12 +51,14 @@ class AddressScan(Detection):
     doubtful_hosts = Option(100, min=2, help="the same, where the packets may be a server's to its clients")
     epoch = Option("5m", help="how long a scanner may take to reach them")
 
-    probes = Stream(*ENDS, USED, key=("orig_h", "resp_p"), value="resp_h", where=failed_or_used)
+    probes = Stream(*ENDS, USED, key=("orig_h", "resp_p"), value="resp_h", where=contact)
     scan = SumStat(
         epoch=epoch,
         hops=5,
         targets=Unique(probes, where=tried, keep=10, when="ts"),
         answers=Unique(probes, where=used, when=begun),
+        contacted=Unique(probes, where=tried_or_used),
+        greeted=Unique(probes, where=greeted),
         confirmed=Unique(probes, where=acknowledged, when=begun),
         streams=Unique(probes, where=streams),
         insistent=Unique(probes, where=insistent),
@@ -68,18 +76,22 @@ class AddressScan(Detection):
 
     @scan.crosses(targets=hosts)
     def scanned(self, key, seen):
-        streamed = seen.streams.count if seen.streams.count < seen.threshold else 0
-        count = seen.targets.count - streamed
-        verdict = weigh(seen, count)
+        is_streaming = seen.streams.count >= seen.threshold
+        count = seen.contacted.count - seen.answers.count - (0 if is_streaming else seen.streams.count)
+        verdict = weigh(seen, count, seen.greeted.count)
+        if verdict == "accused" and is_streaming:
+            verdict = "low"
         if not seen.answers.count and seen.targets.count - seen.insistent.count < seen.threshold:
             verdict = "silent"  # nothing comes back, and it goes on: only one direction is seen
         kind = kind_of(seen, KINDS)
         text = f"{key.orig_h} tried port {key.resp_p} on {count} hosts in {seen.span} ({kind} scan)"
-        if verdict != "silent" and is_check(seen, seen.threshold):
-            alive = seen.answers.count + seen.checked.count - seen.dead.count
-            verdict = "low" if seen.dead.count > alive else "silent"
-            text = f"{key.orig_h} checks port {key.resp_p} on {count} hosts steadily, most of them dead"
-        elif verdict == "low":
+        if verdict != "silent" and is_check(seen):
+            if seen.dead.count <= seen.answers.count + seen.checked.count - seen.dead.count:
+                verdict = "silent"
+            elif is_known(seen):
+                verdict = "low"
+                text = f"{key.orig_h} checks port {key.resp_p} on {count} hosts steadily, most of them dead"
+        elif verdict == "low" and seen.answers.count:
             text += f", and used it on {seen.answers.count}"
         if verdict == "silent":
             return None

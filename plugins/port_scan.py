@@ -18,6 +18,7 @@ from sensor_plugins.probes import (
     full_connect,
     is_repeated,
     is_syn,
+    is_traced,
     is_udp,
     other_protocol,
     probe,
@@ -29,9 +30,11 @@ from sensor_plugins.probes import (
     unused_or_used,
     used_or_streamed,
 )
-from sensor_plugins.weighing import is_check, is_dense, kind_of, proto_of, weigh
+from sensor_plugins.weighing import is_check, is_dense, is_known, kind_of, proto_of, weigh
 
 KINDS = [each.name.lower() for each in Probe]
+DISTANCES = 5
+"""Numbers of hops, from which on packets that die on the way look for a route, not for ports."""
 BRIEF, NEW = 30_000_000_000, 600_000_000_000
 """ns that connections of a version scan take at most, and since when at most its target is known to it."""
 
@@ -40,7 +43,7 @@ class PortScan(Detection):
     attack = "T1046"
 
     ports = Option(15, min=2, help="distinct ports probed on one host that make a scan")
-    doubtful_ports = Option(60, min=2, help="the same, where the packets may be a server's to its clients")
+    doubtful_ports = Option(30, min=2, help="the same, where the packets may be a server's to its clients")
     protocols = Option(15, min=2, help="distinct IP protocols probed on one host that make a scan")
     versions = Option(10, min=2, help="distinct ports of one new host that are used briefly, some repeatedly")
     epoch = Option("5m", help="how long a scanner may take to reach them")
@@ -52,6 +55,8 @@ class PortScan(Detection):
         targets=Unique(probes, where=unused, keep=10, when="ts"),
         answers=Unique(probes, where=used_or_streamed, when=begun),
         confirmed=Unique(probes, where=confirmed, when=begun),
+        distances=Unique(probes, of="orig_ttl", where=is_traced),
+        traced=Unique(probes, where=is_traced),
         checked=Unique(probes, where=checked_unused),
         newest=Max(probes, of="first_try", where=checked_unused),
         connects=Average(probes, of=full_connect, where=unused),
@@ -84,9 +89,10 @@ class PortScan(Detection):
 
     @scan.crosses(targets=ports)
     def scanned(self, key, seen):
-        count = seen.targets.count
+        is_route = seen.distances.count >= DISTANCES
+        count = seen.targets.count - (seen.traced.count if is_route else 0)
         verdict = weigh(seen, count)
-        if verdict != "silent" and is_check(seen, seen.threshold):
+        if verdict == "accused" and is_check(seen) and is_known(seen):
             verdict = "low"
         if verdict == "silent":
             return None

@@ -24,6 +24,7 @@ ENDS = (
 USED = "service_used"
 
 TCP, UDP, SCTP = 6, 17, 132
+FTP_DATA = 20
 DESCRIBED = (1, TCP, UDP, 58, SCTP)
 FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 BEGINNINGS = SYN | RST | ACK
@@ -37,6 +38,9 @@ TRACEROUTE = (33434, 33534)
 
 SYSTEM_PORTS = 1024
 
+
+SHORT_LIVED = 32
+"""Hops to go that a system's packets never begin with (64 and more), and have left behind 32 routers."""
 
 INSISTENT = 4
 """Who tries the same so often, apart from retries, does not search for it."""
@@ -105,9 +109,26 @@ def unused(batch: Batch) -> np.ndarray:
     return _only(batch, _unused)
 
 
+def contact(batch: Batch) -> np.ndarray:
+    """Rows that say how it went with a host: failed, used, or greeted."""
+    return np.ones(len(batch), np.bool_) if batch.event == USED else failed(batch) | greeted(batch)
+
+
 def failed_or_used(batch: Batch) -> np.ndarray:
     """Rows of either sort: what is weighed against each other."""
     return np.ones(len(batch), np.bool_) if batch.event == USED else failed(batch)
+
+
+def greeted(batch: Batch) -> np.ndarray:
+    """Rows of connections over which the responder alone sent data, as the greetings of SSH and SMTP."""
+    if batch.event not in ("connection_finished", "connection_reset"):
+        return np.zeros(len(batch), np.bool_)
+    return (batch.orig_bytes == 0) & (batch.resp_bytes > 0)
+
+
+def is_traced(batch: Batch) -> np.ndarray:
+    """Unused rows whose packets were to die on the way: no system begins with so few hops to go."""
+    return unused(batch) & (batch.orig_ttl < SHORT_LIVED)
 
 
 def unused_or_used(batch: Batch) -> np.ndarray:
@@ -242,7 +263,8 @@ def _only(batch: Batch, judge: object) -> np.ndarray:
     found: np.ndarray = judge(batch)  # type: ignore[operator]
     rows = np.flatnonzero(found)
     if len(rows):
-        found[rows] = batch.reached[rows] == 0
+        is_active_ftp = (batch.orig_p[rows] == FTP_DATA) & (batch.companions[rows] > 0)
+        found[rows] = (batch.reached[rows] == 0) & ~is_active_ftp
     return found
 
 

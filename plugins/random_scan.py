@@ -6,9 +6,21 @@ for the whole: while it lasts, the originator's address and port scans are folde
 epoch; a BitTorrent client most of whose peers are gone looks the same.
 """
 
-from sensor.detection import Alert, Detection, Max, Option, Stream, SumStat, Unique
-from sensor_plugins.probes import ENDS, USED, begun, checked, confirmed, failed, failed_or_used, loose, used
-from sensor_plugins.weighing import is_check, weigh
+from sensor.detection import Alert, Average, Detection, Max, Option, Stream, SumStat, Unique
+from sensor_plugins.probes import (
+    ENDS,
+    USED,
+    begun,
+    checked,
+    confirmed,
+    failed,
+    failed_or_used,
+    full_connect,
+    is_udp,
+    loose,
+    used,
+)
+from sensor_plugins.weighing import is_check, is_known, weigh
 
 
 class RandomScan(Detection):
@@ -26,18 +38,21 @@ class RandomScan(Detection):
         hops=5,
         targets=Unique(probes, where=failed, keep=10, when="ts"),
         answers=Unique(probes, where=used, when=begun),
+        contacted=Unique(probes, where=failed_or_used),
         confirmed=Unique(probes, where=confirmed, when=begun),
         met_once=Unique(probes, of="resp_h", where=loose),
         hosts=Unique(probes, of="resp_h", where=failed),
         ports=Unique(probes, of="resp_p", where=failed),
+        connects=Average(probes, of=full_connect, where=failed),
+        udp=Average(probes, of=is_udp, where=failed),
         checked=Unique(probes, where=checked),
         newest=Max(probes, of="first_try", where=checked),
     )
 
     @scan.crosses(targets=pairs, hosts=hosts, ports=ports)
     def scanned(self, key, seen):
-        verdict = weigh(seen, seen.targets.count - seen.met_once.count)
-        if verdict != "silent" and is_check(seen, seen.threshold):
+        verdict = weigh(seen, seen.contacted.count - seen.answers.count - seen.met_once.count)
+        if verdict == "accused" and is_check(seen) and is_known(seen):
             verdict = "low"
         if verdict == "silent":
             return None

@@ -1,8 +1,8 @@
 """Weighing: what failed against what was used, in one dimension of an accusation.
 
 A success is a service that was used: data went both ways. It counts if the contact was begun before the failures had
-reached the threshold; what an accused does afterwards to look busy does not. Where the successes outweighed the
-failures by then, all are compared.
+reached the threshold; what an accused does afterwards to look busy does not. Where there were as many successes by then
+as half the failures, all are compared.
 """
 
 import math
@@ -14,18 +14,22 @@ Verdict = Literal["accused", "low", "silent"]
 LOWERED = 3
 """From this many times the threshold on, a source that is outweighed by less than two to one is told of, low."""
 
+KNOWN = 150_000_000_000
+"""ns for which a set of targets must have been checked to be known for a set that mostly fails: half an epoch."""
+
 
 BUSY = 5
 """A source with a success for this many failures, or fewer, is a client of many half-dead peers as likely as not."""
 
-DENSE = 2
+DENSE = 3
 """A scan has so many times more of the ports below the ephemeral ones than of those; a server's clients have not."""
 
 
-def weigh(seen: Any, failed: int) -> Verdict:
+def weigh(seen: Any, failed: int, greeted: int = 0) -> Verdict:
     """What so many `failed` targets come to beside the answers. Where only one direction is seen, those are confirmed.
 
-    "low" where they are BUSY: more of its contacts fail than succeed, and that is all there is to say.
+    "low" where the probes are those of ordinary programs and the source is BUSY: more of its contacts fail than
+    succeed, and that is all there is to say. `greeted`: targets that had something to say, and were told nothing.
     """
     threshold, targets = seen.threshold, seen.targets
     if failed < threshold:
@@ -33,18 +37,24 @@ def weigh(seen: Any, failed: int) -> Verdict:
     answers = seen.answers if seen.answers.count else seen.confirmed
     crossed = targets.reached(math.ceil(threshold))
     before = answers.count if crossed is None else answers.until(crossed)
-    answered = before if before < threshold else answers.count
+    answered = before if 2 * before < threshold else answers.count
     if failed > answered:
-        return "low" if BUSY * answered >= failed else "accused"
+        is_program = seen.udp.average > 0.5 or seen.connects.average >= 0.5
+        return "low" if is_program and BUSY * (answers.count + greeted) >= failed else "accused"
     is_near = failed >= LOWERED * threshold and answered < 2 * failed
     return "low" if is_near else "silent"
 
 
-def is_check(seen: Any, threshold: float) -> bool:
+def is_check(seen: Any) -> bool:
     """Whether a closed set of targets is tried steadily: fewer than a scan's are new, none in the second half."""
-    if seen.checked.count == 0 or seen.targets.count - seen.checked.count >= threshold:
+    if seen.checked.count == 0 or seen.targets.count - seen.checked.count >= seen.threshold:
         return False
     return bool(seen.newest.max <= (seen.begin + seen.end) / 2)
+
+
+def is_known(seen: Any) -> bool:
+    """Whether such a set has been checked for long enough: its first round was told as ever."""
+    return bool(seen.end - seen.newest.max >= KNOWN)
 
 
 def is_dense(seen: Any) -> bool:

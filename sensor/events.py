@@ -67,7 +67,7 @@ _END = _FLOW | {
     "first_try": Column("time", "when it first did"),
     "steady": Column("integer", "1 where four tries or more came at even intervals"),
     "reached": Column("integer", "1 where it has reached this port within a day, by TCP or UDP"),
-    "companions": Column("integer", "other TCP connections of the two that have carried data both ways and are open"),
+    "companions": Column("integer", "other TCP connections of the two, of either, that are open and used"),
 }
 _USE = _FLOW | {
     "first_try": Column("time", "when this originator first tried this service"),

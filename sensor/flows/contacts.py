@@ -212,10 +212,13 @@ def note_open(contacts, state, flow, change, now):
 
 @njit
 def open_connections(contacts, state, flow, now):
-    """How many connections of a flow's originator and responder have carried data both ways and are open; 255: more."""
-    pair = (flow["orig_hi"], flow["orig_lo"], flow["resp_hi"], flow["resp_lo"])
-    at = find_contact(contacts, state["secret"], *pair, _PAIR, _PAIR, now)
-    return min(np.int64(contacts.rows[at]["gap_ms"]), _MOST) if at >= 0 else 0
+    """How many connections of the two hosts of a flow have carried data both ways and are open; 255: more."""
+    orig, resp = (flow["orig_hi"], flow["orig_lo"]), (flow["resp_hi"], flow["resp_lo"])
+    there = find_contact(contacts, state["secret"], *orig, *resp, _PAIR, _PAIR, now)
+    back = find_contact(contacts, state["secret"], *resp, *orig, _PAIR, _PAIR, now)
+    count = np.int64(contacts.rows[there]["gap_ms"]) if there >= 0 else 0
+    count += np.int64(contacts.rows[back]["gap_ms"]) if back >= 0 else 0
+    return min(count, _MOST)
 
 
 @njit
