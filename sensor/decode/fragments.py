@@ -37,13 +37,15 @@ from sensor.weird import Weird
 
 WHOLE_BYTES, WHOLE_DATAGRAMS = 1 << 20, 1024
 """Room for what becomes whole in one call of the kernel; it is called until it is through."""
+HEADERS = 512
+"""Bytes that are looked at of a datagram of which a first fragment has told: where its payload begins is known then."""
 
 
 class Whole(NamedTuple):
     """Datagrams that became whole, and of which no row tells all of the transport yet."""
 
     data: np.ndarray
-    """uint8: their bytes behind each other."""
+    """uint8: their bytes behind each other, or the first of them."""
     frames: np.ndarray
     """FRAME rows that say where each lies."""
     rows: np.ndarray
@@ -85,7 +87,7 @@ def reassemble(table, timeout, data, pieces, start, packets, whole, weirds):
                     whole.rows[n], whole.told[n] = pieces[k]["row"], held["told"]
                     if is_told_by_this:
                         whole.told[n]["kind"] = 0
-                    used += _copy_out(table, d, whole.data, used, whole.frames[n])
+                    used += _copy_out(table, d, whole.told[n]["kind"] != 0, whole.data, used, whole.frames[n])
                     n += 1
                 drop(table, d)
         count(row["weird"] & ~before, weirds)
@@ -187,23 +189,28 @@ def _compare(table, d, piece, data):
 
 @njit
 def _store(table, d, piece, data):
-    captured = np.int64(piece["captured"])
-    for i in range(np.int64(piece["length"])):
-        where = np.int64(piece["offset"]) + i
-        block = table.blocks[d, where // BLOCK]
-        table.pool[block, where % BLOCK] = data[piece["at"] + i] if i < captured else np.uint8(0)
-        table.arrived[block, where % BLOCK // 8] = True
+    start, stop = np.int64(piece["offset"]), np.int64(piece["offset"] + piece["length"])
+    shift, reach = np.int64(piece["at"]) - start, start + np.int64(piece["captured"])
+    for b in range(start // BLOCK, (stop - 1) // BLOCK + 1):
+        block, begin = table.blocks[d, b], b * BLOCK
+        for where in range(max(start, begin), min(stop, begin + BLOCK)):
+            table.pool[block, where - begin] = data[where + shift] if where < reach else np.uint8(0)
+        for where in range(max(start, begin), min(stop, begin + BLOCK), 8):
+            table.arrived[block, (where - begin) // 8] = True
 
 
 @njit
-def _copy_out(table, d, out, used, frame):
+def _copy_out(table, d, is_told, out, used, frame):
     total = np.int64(table.datagrams[d]["total"])
-    for i in range(total):
-        out[used + i] = table.pool[table.blocks[d, i // BLOCK], i % BLOCK]
+    kept = min(total, HEADERS) if is_told else total
+    for b in range((kept - 1) // BLOCK + 1):
+        block, begin = table.blocks[d, b], b * BLOCK
+        for i in range(begin, min(kept, begin + BLOCK)):
+            out[used + i] = table.pool[block, i - begin]
     frame["offset"] = used
-    frame["caplen"] = total
+    frame["caplen"] = kept
     frame["wirelen"] = total
-    return total
+    return kept
 
 
 @njit

@@ -74,13 +74,13 @@ def walk_datagrams(data, frames, rows, packets, told, pieces, weirds):
     for k in range(rows.shape[0]):
         at = frames[k]["offset"]
         row, frame = packets[rows[k]], data[at : at + np.int64(frames[k]["caplen"])]  # which no read can leave
-        before = row["weird"]
+        before, size = row["weird"], np.int64(frames[k]["wirelen"])
         row["kind"] = Kind.IP
         row["more"] = 0
-        row["payload_len"] = frame.shape[0]
+        row["payload_len"] = size
         layer, is_fragment = by_proto(row["proto"], row["ip_version"]), np.bool_(False)
         if layer != DONE:
-            layer, is_fragment = _walk(frame, row, pieces[0], layer, frame.shape[0])
+            layer, is_fragment = _walk(frame, row, pieces[0], layer, size)
         if is_fragment:
             _wait(row, layer)
             flag(row, Weird.NESTED_FRAGMENT)
