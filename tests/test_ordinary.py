@@ -23,9 +23,10 @@ def expected(path):
 
 
 def facts(alerts, wanted):
-    """What is stated of each alert; a kind that is not stated may be any."""
-    is_any = {each["detection"] for each in wanted if each["kind"] is None}
-    return sorted(({**alert, "kind": None} if alert["detection"] in is_any else alert for alert in alerts), key=str)
+    """What is stated of each alert: a kind or severity that is not stated may be any."""
+    free = {(each["detection"], name) for each in wanted for name in ("kind", "severity") if each[name] is None}
+    stated = [{name: value for name, value in each.items() if (each["detection"], name) not in free} for each in alerts]
+    return sorted(stated, key=str)
 
 
 def told(path):

@@ -27,6 +27,11 @@ def address_scan(kind: str | None, port: int) -> dict:
     return graded("medium", "address_scan", kind, SCANNER, port=port)
 
 
+def some_address_scan(port: int) -> dict:
+    """The same, of whatever severity: what works besides, or is repeated, may lower it."""
+    return graded(None, "address_scan", "syn", SCANNER, port=port)
+
+
 def run(lab: Lab, recording: Recording) -> None:
     """Run the scenario's command against the networks, whose ICMP is not limited."""
     scanner = networks(lab, limits_icmp=False)
@@ -150,7 +155,7 @@ def scan_mixed_with_visits(lab: Lab, recording: Recording) -> None:
 @attack(
     f"curl (30 hosts); {NMAP} -sS -p 80 198.51.100.101-200",
     "Thirty hosts that answered do not outweigh a hundred that did not, on the same port.",
-    address_scan("syn", 80),
+    some_address_scan(80),
     snaplen=64,
 )
 def sweep_after_visits(lab: Lab, recording: Recording) -> None:
@@ -181,7 +186,7 @@ def sweep_without_resets(lab: Lab, recording: Recording) -> None:
 @attack(
     f"{NMAP} -sS -p 22 198.51.100.101-130 (five times)",
     "That a list is asked again and again makes no monitoring of it: the first round was a search.",
-    address_scan("syn", 22),
+    some_address_scan(22),
 )
 def repeated_sweep(lab: Lab, recording: Recording) -> None:
     """30 hosts that never answer are tried on port 22, and the list four times more."""
@@ -237,3 +242,104 @@ def shell_loop(lab: Lab, recording: Recording) -> None:
         )
         scanner.run(["bash", "-c", loop], check=False)
         visiting.wait(timeout=60)
+
+
+@attack(
+    f"{NMAP} -sS --max-rate 50 -p 80 198.51.100.1-60",
+    "That every host has the service makes it no less a search: the scanner asks each once, and uses none.",
+    address_scan("syn", 80),
+)
+def sweep_all_open(lab: Lab, recording: Recording) -> None:
+    """60 hosts are tried on port 80; all of them answer, and are dropped."""
+    run(lab, recording)
+
+
+@attack(
+    f"{NMAP} -sT --max-rate 50 -p 8001-8024 {TARGET}",
+    "Open ports that are opened and left are looked for, not used; no one announced them.",
+    port_scan("connect"),
+)
+def port_scan_all_open(lab: Lab, recording: Recording) -> None:
+    """24 open ports of a host are connected to and left."""
+    scanner = networks(lab, limits_icmp=False, ports=range(8001, 8025))
+    with recording.at(scanner):
+        scanner.run(recording.argv)
+
+
+@attack(
+    f"{NMAP} -sS -g 20 --max-rate 100 -p 1001-1040 {TARGET}",
+    "Port 20 is where active FTP comes from, but the target asked for nothing by FTP.",
+    port_scan("syn"),
+)
+def syn_scan_from_20(lab: Lab, recording: Recording) -> None:
+    """A half-open scan of 40 ports from source port 20."""
+    run(lab, recording)
+
+
+@attack(
+    f"{NMAP} -sU -g 53 --max-retries 1 --min-rate 25 -p 100-149 {TARGET}",
+    "Port 53 is where answers come from, but the target asked for nothing.",
+    port_scan("udp"),
+    snaplen=128,
+)
+def udp_scan_from_53(lab: Lab, recording: Recording) -> None:
+    """50 UDP ports from source port 53; each is unreachable."""
+    run(lab, recording)
+
+
+@attack(
+    f"{NMAP} -sU -g 40000 --max-retries 1 --min-rate 25 -p 161 198.51.100.1-45",
+    "A poller's one socket, but of these hosts nearly none was ever polled with success.",
+    address_scan("udp", 161),
+    snaplen=128,
+)
+def snmp_sweep_one_socket(lab: Lab, recording: Recording) -> None:
+    """45 hosts are asked by SNMP from one socket: ten say that the port is unreachable, 35 never answer."""
+    scanner = networks(lab, limits_icmp=False)
+    scanner.never_reach(addresses(11, 45))
+    with recording.at(scanner):
+        scanner.run(recording.argv)
+
+
+@attack(
+    f"{NMAP} -sU --max-retries 1 --min-rate 25 -p 443 198.51.100.1-45",
+    "A browser that tries HTTP/3 in vain goes on by TCP; whoever sweeps UDP 443 does not.",
+    address_scan("udp", 443),
+    snaplen=128,
+)
+def quic_sweep(lab: Lab, recording: Recording) -> None:
+    """45 hosts are tried on UDP 443: none answers."""
+    scanner = networks(lab, limits_icmp=False)
+    scanner.never_reach(addresses(1, 45))
+    with recording.at(scanner):
+        scanner.run(recording.argv)
+
+
+@attack(
+    f"curl (60 hosts); {NMAP} -sS -p 21-30 198.51.100.201-220",
+    "Pages that work do not explain two hundred pairs of host and port that do not.",
+    graded("high", "random_scan", "random", SCANNER),
+    snaplen=64,
+)
+def random_scan_amid_web(lab: Lab, recording: Recording) -> None:
+    """Ten ports of 20 hosts are tried, half of which refuse, by one who visits 60 web servers meanwhile."""
+    scanner = networks(lab, limits_icmp=False)
+    scanner.never_reach(addresses(211, 220))
+    with recording.at(scanner):
+        visiting = scanner.popen(for_each([f"http://{a}/" for a in addresses(1, 60)], FETCH + " $1", at_once=2))
+        scan = ["-sS", "--max-rate", "50", "--max-retries", "0", "-p", "21-30", "198.51.100.201-220"]
+        scanner.run([*NMAP.split(), *scan])
+        visiting.wait(timeout=60)
+
+
+@attack(
+    "hping3 -2 -p 514 -c 1 198.51.100.1 ... 198.51.100.45",
+    "One datagram each to many hosts is no stream: it looks for who takes it.",
+    address_scan("udp", 514),
+)
+def syslog_sweep(lab: Lab, recording: Recording) -> None:
+    """A datagram to port 514 of 45 hosts, of which none answers."""
+    scanner = networks(lab, limits_icmp=False)
+    scanner.never_reach(addresses(1, 45))
+    with recording.at(scanner):
+        scanner.run(for_each(addresses(1, 45), "timeout 1 hping3 -q -2 -p 514 -c 1 $1", at_once=6))

@@ -90,16 +90,17 @@ def half_open_checks(lab: Lab, recording: Recording) -> None:
 
 
 @ordinary(
-    "check_tcp -H HOST -p 22, check_http -H HOST -t 3 (73 hosts, twice)",
+    "check_ssh HOST; check_http -I HOST (73 hosts, twice)",
     "Nagios' plugins connect, look, and leave; what is down is told to those who look after it.",
     snaplen=80,
 )
 def service_checks(lab: Lab, recording: Recording) -> None:
     """73 hosts are checked for SSH and HTTP, twice: 24 never answer, five refuse both."""
     world, host = outside(lab, dead=far(1, 24), refusing=far(25, 29)), inside(lab)
-    services.web(lab, world, [22, 80])
+    services.web(lab, world, [80])
+    services.ssh(lab, world)
     plugins = "/usr/lib/nagios/plugins"
-    check = f"{plugins}/check_tcp -H $1 -p 22 -t 3 >&2; {plugins}/check_http -I $1 -t 3 >&2"
+    check = f"{plugins}/check_ssh -t 3 $1 >&2; {plugins}/check_http -I $1 -t 3 >&2"
     with recording.at(host):
         for _ in range(2):
             host.run(for_each([*near(1, 44), *far(1, 29)], check, at_once=8), timeout=120)

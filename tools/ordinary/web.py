@@ -99,12 +99,12 @@ def dual_stack(lab: Lab, recording: Recording, sites: int, dead6: int) -> None:
 
 
 @ordinary(
-    "curl http://siteNN.example/ (40 sites, both families)",
+    "curl http://siteNN.example/ (62 sites, both families)",
     "Where a site's IPv6 address is dead, a client waits a fifth of a second and takes IPv4: nobody notices for years.",
 )
 def happy_eyeballs(lab: Lab, recording: Recording) -> None:
-    """A client with both families visits 44 sites; 16 of their IPv6 addresses never answer."""
-    dual_stack(lab, recording, sites=44, dead6=16)
+    """A client with both families visits 62 sites; 28 of their IPv6 addresses never answer."""
+    dual_stack(lab, recording, sites=62, dead6=28)
 
 
 @ordinary(
