@@ -61,9 +61,9 @@ def backup_laptops_off(lab: Lab, recording: Recording) -> None:
 
 
 def world_of_nats(lab: Lab) -> Host:
-    """The world outside, whose ports are any at all, as those that a NAT gives."""
+    """The world outside, whose ports are those that a carrier's NAT gives: not the ones that systems draw."""
     world = outside(lab)
-    world.configure({"ipv4/ip_local_port_range": "1024 65000"})
+    world.configure({"ipv4/ip_local_port_range": "1024 32000"})
     return world
 
 
@@ -74,14 +74,14 @@ def vanish(world: Host) -> None:
 
 
 @ordinary(
-    "nginx (listen 5223 so_keepalive=6s:4s:5); nc -s CLIENT 192.0.2.20 5223 (56 clients)",
+    "nginx (listen 5223 so_keepalive=6s:4s:9); nc -s CLIENT 192.0.2.20 5223 (56 clients)",
     "Telephones leave without a word; their push server goes on asking each whether it is still there.",
     snaplen=80,
 )
 def push_clients_gone(lab: Lab, recording: Recording) -> None:
-    """56 clients connect to a push server and vanish; it sends them keep-alives until it gives up."""
+    """56 clients connect to a push server and vanish; it sends keep-alives to each of them."""
     world, server = world_of_nats(lab), inside(lab, "server")
-    services.web(lab, server, [5223], listen="so_keepalive=6s:4s:5")
+    services.web(lab, server, [5223], listen="so_keepalive=6s:4s:9")
     with recording.at(server):
         for address in [*near(1, 28), *far(1, 28)]:
             world.popen(["nc", "-d", "-s", address, SERVER, "5223"])
@@ -114,18 +114,18 @@ def database_client_restarted(lab: Lab, recording: Recording) -> None:
 
 
 @ordinary(
-    "mosquitto; mosquitto_sub -k 5 -A CLIENT (40 clients)",
+    "mosquitto; mosquitto_sub -k 5 -A CLIENT (56 clients)",
     "Things on batteries go silent; their broker closes each connection with a FIN that no one acknowledges.",
     snaplen=80,
 )
 def broker_clients_gone(lab: Lab, recording: Recording) -> None:
-    """40 clients of a broker vanish; it waits, then closes, and its FINs are not answered."""
+    """56 clients of a broker vanish; it waits, then closes, and its FINs are not answered."""
     world, server = world_of_nats(lab), inside(lab, "server")
     config = lab.scratch / "mosquitto.conf"
     config.write_text("listener 1883\nallow_anonymous true\nuser root\n")
     server.start(["mosquitto", "-c", str(config)]).wait_for_port(1883)
     with recording.at(server):
-        for n, address in enumerate(near(1, 40)):
+        for n, address in enumerate([*near(1, 28), *far(1, 28)]):
             world.popen(["mosquitto_sub", "-h", SERVER, "-A", address, "-k", "5", "-t", "news", "-i", f"thing-{n}"])
         server.run(["sleep", "4"])
         vanish(world)
