@@ -49,7 +49,10 @@ class Derived:
     @property
     def right(self) -> str:
         """What is right of it, as in the table."""
-        return ", ".join(sorted({each["detection"] for each in self.alerts})) or "none"
+        severities = {each["severity"] for each in self.alerts}
+        return (
+            "low" if severities == {"low"} else ", ".join(sorted({each["detection"] for each in self.alerts})) or "none"
+        )
 
     def make(self, path: Path) -> Path:
         """Write the capture to the path."""
@@ -158,6 +161,7 @@ DERIVED = [
         "What the resolver sent, to servers and clients.",
         ONE_WAY,
     ),
+    Derived("outgoing-home", "ordinary", "home-evening", sent_by(CLIENT), "What the house sent.", ONE_WAY),
     Derived("incoming-fleet", "ordinary", "ssh-fleet", sent_to(CLIENT), "What the fleet answered.", ONE_WAY),
     Derived(
         "late-push-clients", "ordinary", "push-clients-gone", after(0.2), "Keep-alives to clients, from then on.", LATE
@@ -176,6 +180,9 @@ DERIVED = [
     ),
     Derived("lossy-listings", "ordinary", "ftp-passive-empty", lossy(0.03), "3 % of the packets are lost.", LOSS),
     Derived("lossy-checks", "ordinary", "half-open-checks", lossy(0.03), "3 % of the packets are lost.", LOSS),
+    Derived("lossy-home", "ordinary", "home-evening", lossy(0.03), "3 % of the packets are lost.", LOSS),
+    Derived("lossy-nat", "ordinary", "nat-gateway", lossy(0.03), "3 % of the packets are lost.", LOSS),
+    Derived("both-sides-home", "ordinary", "home-evening", both_sides, "Both sides, in two VLANs.", DOUBLE),
     Derived("twice-quic", "ordinary", "quic-blocked", twice, "Each packet twice.", DOUBLE),
     Derived("twice-late-answers", "ordinary", "late-answers", twice, "Each packet twice.", DOUBLE),
     Derived(

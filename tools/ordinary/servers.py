@@ -103,10 +103,10 @@ def database_client_restarted(lab: Lab, recording: Recording) -> None:
     server.start([*redis, "--dir", str(lab.scratch)]).wait_for_port(6379)
     ask = f"(echo PING; sleep 60) | nc -s 198.51.100.7 {SERVER} 6379"
     with recording.at(server):
-        pool = [world.start(["sh", "-c", ask]) for _ in range(45)]
+        connections = [world.start(["sh", "-c", ask]) for _ in range(45)]
         server.run(["sleep", "3"])
         vanish(world)
-        for each in pool:
+        for each in connections:
             each.stop()
         server.run(["sleep", "5"])
         let_through(world)
@@ -132,13 +132,8 @@ def broker_clients_gone(lab: Lab, recording: Recording) -> None:
         server.run(["sleep", "30"])
 
 
-@ordinary(
-    "redis-server --tcp-keepalive 4; nc 198.51.100.20 6379 (34 of one host, behind a NAT that forgets them)",
-    "A NAT that starts anew forgets its connections: what both sides still say is dropped, and the pools reconnect.",
-    snaplen=80,
-)
-def pool_nat_restart(lab: Lab, recording: Recording) -> None:
-    """34 idle connections through a NAT to a redis server; the NAT forgets them, and all connect again."""
+def pool(lab: Lab, recording: Recording, is_inside: bool) -> None:
+    """Idle connections through a NAT, which forgets them; seen at the server, or at the client."""
     server = lab.host("server", "198.51.100.20/24", switch="servers")
     nat = lab.host("nat", "192.0.2.1/24")
     nat.join("servers", "198.51.100.1/24")
@@ -152,10 +147,10 @@ def pool_nat_restart(lab: Lab, recording: Recording) -> None:
         'add rule ip nat out oifname "eth1" masquerade random\n'
     )
     ask = "(echo PING; sleep 60) | nc 198.51.100.20 6379"
-    with recording.at(server):
+    with recording.at(client if is_inside else server):
         nat.run(["nft", masquerade])
         for _ in range(34):
-            client.start(["sh", "-c", ask])
+            client.popen(["sh", "-c", ask])
         server.run(["sleep", "8"])
         firewall(nat, "drop", hook="forward")
         firewall(nat, "drop")
@@ -163,8 +158,31 @@ def pool_nat_restart(lab: Lab, recording: Recording) -> None:
         let_through(nat)
         nat.run(["nft", masquerade])
         for _ in range(34):
-            client.start(["sh", "-c", ask])
+            client.popen(["sh", "-c", ask])
         server.run(["sleep", "6"])
+
+
+POOL = "redis-server --tcp-keepalive 4; nc 198.51.100.20 6379 (34 of one host, behind a NAT that forgets them)"
+
+
+@ordinary(
+    POOL,
+    "A NAT that starts anew forgets its connections: what both sides still say is dropped, and the pools reconnect.",
+    snaplen=80,
+)
+def pool_nat_restart(lab: Lab, recording: Recording) -> None:
+    """34 idle connections through a NAT to a redis server; the NAT forgets them, and all connect again."""
+    pool(lab, recording, is_inside=False)
+
+
+@ordinary(
+    POOL + ", seen at the client",
+    "The same where the client is: its connections fall silent, and it opens new ones.",
+    snaplen=80,
+)
+def pool_nat_restart_inside(lab: Lab, recording: Recording) -> None:
+    """34 idle connections through a NAT that forgets them, and 34 new ones."""
+    pool(lab, recording, is_inside=True)
 
 
 NATS = "port: 4222\ncluster {{ name: lab, listen: 0.0.0.0:6222, connect_retries: 100, routes: [{routes}] }}\n"
