@@ -57,6 +57,11 @@ def test_a_capture_raises_exactly_the_alerts_beside_it_with_1_and_4_workers(path
     assert facts(told_by_four(path), wanted) == facts(wanted, wanted)
 
 
+@pytest.mark.parametrize("path", RECORDED)
+def test_what_stands_when_alerts_go_out_at_once_is_what_is_told_at_the_end(path):
+    assert run(path, 2, early=True, size=50).standing == run(path).standing
+
+
 @pytest.mark.parametrize("derived", MADE)
 def test_a_capture_seen_in_part_or_twice_raises_what_the_whole_one_does(derived, tmp_path):
     path = derived.make(tmp_path / "derived.pcap")

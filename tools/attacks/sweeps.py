@@ -2,8 +2,8 @@
 
 from lab import Lab
 from ordinary.network import firewall, for_each
-from scans import NMAP, TARGET, addresses, networks
-from scenario import Recording, attack
+from scans import NMAP, SCANNER, TARGET, addresses, networks
+from scenario import Recording, attack, graded
 
 from attacks.scanner import address_scan, port_scan, run, some_address_scan
 
@@ -181,3 +181,19 @@ def syslog_sweep(lab: Lab, recording: Recording) -> None:
     scanner.never_reach(addresses(1, 45))
     with recording.at(scanner):
         scanner.run(for_each(addresses(1, 45), "timeout 1 hping3 -q -2 -p 514 -c 1 $1", at_once=6))
+
+
+@attack(
+    f"dig @HOST (30 hosts); {NMAP} -sU -p 53 198.51.100.101-200",
+    "Thirty name servers that answered do not outweigh a hundred that did not.",
+    graded(None, "address_scan", "udp", SCANNER, port=53),
+    snaplen=128,
+)
+def dns_sweep_after_answers(lab: Lab, recording: Recording) -> None:
+    """30 name servers are asked and answer, then 100 hosts that never do are tried on UDP 53."""
+    scanner = networks(lab, limits_icmp=False, name_server=True)
+    scanner.never_reach(addresses(101, 200))
+    scan = ["-sU", "--max-rate", "50", "--max-retries", "1", "-p", "53", "198.51.100.101-200"]
+    with recording.at(scanner):
+        scanner.run(for_each(addresses(1, 30), "dig +short @$1 www.example", at_once=4))
+        scanner.run([*NMAP.split(), *scan])
