@@ -46,14 +46,6 @@ class Derived:
         """The alerts expected: those of the base."""
         return json.loads((PCAPS / self.folder / f"{self.base}.alerts.json").read_text())
 
-    @property
-    def right(self) -> str:
-        """What is right of it, as in the table."""
-        severities = {each["severity"] for each in self.alerts}
-        return (
-            "low" if severities == {"low"} else ", ".join(sorted({each["detection"] for each in self.alerts})) or "none"
-        )
-
     def make(self, path: Path) -> Path:
         """Write the capture to the path."""
         data = gzip.decompress((PCAPS / self.folder / f"{self.base}.pcap.gz").read_bytes())
@@ -162,6 +154,7 @@ DERIVED = [
         ONE_WAY,
     ),
     Derived("outgoing-home", "ordinary", "home-evening", sent_by(CLIENT), "What the house sent.", ONE_WAY),
+    Derived("outgoing-server", "ordinary", "forged-clients", sent_by(CLIENT), "What the server answered.", ONE_WAY),
     Derived("incoming-fleet", "ordinary", "ssh-fleet", sent_to(CLIENT), "What the fleet answered.", ONE_WAY),
     Derived(
         "late-push-clients", "ordinary", "push-clients-gone", after(0.2), "Keep-alives to clients, from then on.", LATE

@@ -24,7 +24,7 @@ def prometheus(lab: Lab, host: Host, targets: list[str], every: int) -> None:
 
 
 @ordinary(
-    "prometheus (60 targets, every 15 s); prometheus-node-exporter",
+    "prometheus (70 targets, every 15 s); prometheus-node-exporter",
     "The same targets are asked for ever, and those that are down are asked too: that is how one knows.",
     snaplen=80,
 )
@@ -56,6 +56,28 @@ def prometheus_pcs_off(lab: Lab, recording: Recording) -> None:
     with recording.at(router, interface="eth1"):
         prometheus(lab, host, near(1, 44), every=10)
         host.run(["sleep", "45"], timeout=90)
+
+
+@ordinary(
+    "prometheus (70 targets, every 15 s), seen where the targets are",
+    "Seen from the targets, a watcher comes to each of them time and again; those that are off are asked for by ARP.",
+    snaplen=80,
+)
+def prometheus_at_targets(lab: Lab, recording: Recording) -> None:
+    """Prometheus scrapes 70 hosts of one network, of which 28 are off and eight refuse: what their router sees."""
+    router = lab.host("router", "192.0.2.1/24")
+    router.join("targets", "198.51.100.254/24")
+    router.configure({"ipv4/ip_forward": "1"})
+    host = lab.host("prometheus", f"{CLIENT}/24")
+    host.route("198.51.100.0/24", via="192.0.2.1")
+    for name, first, last in (("targets", 1, 34), ("refusing", 35, 42)):
+        targets = lab.host(name, *(f"{address}/24" for address in near(first, last)), switch="targets")
+        targets.route("192.0.2.0/24", via="198.51.100.254")
+        if name == "targets":
+            targets.start([*EXPORTER.split(), "--web.listen-address=:9100"]).wait_for_port(9100)
+    with recording.at(router, interface="eth1"):
+        prometheus(lab, host, near(1, 70), every=15)
+        host.run(["sleep", "50"], timeout=90)
 
 
 HAPROXY = """

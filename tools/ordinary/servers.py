@@ -243,3 +243,18 @@ def mail_wizard(lab: Lab, recording: Recording) -> None:
     with recording.at(switch, interface="bridge"):
         for pc in pcs:
             pc.run(for_each(targets, look, at_once=12), timeout=120)
+
+
+@ordinary(
+    "hping3 -a FORGED -S -p 80 -c 1 192.0.2.20 (70 forged addresses)",
+    "A server answers whoever seems to ask: of those whose addresses were forged it searched none.",
+    snaplen=64,
+)
+def forged_clients(lab: Lab, recording: Recording) -> None:
+    """A web server answers SYNs from 70 forged addresses: 40 of the hosts reset, 30 are silent."""
+    world, server = outside(lab, dead=far(1, 30)), inside(lab, "server")
+    services.web(lab, server, [80])
+    forge = f"timeout 1 hping3 -q -a $1 -S -p 80 -c 1 -s $((2000 + $(echo $1 | tr -d .) % 60000)) {SERVER}"
+    with recording.at(server):
+        world.run(for_each([*near(1, 40), *far(1, 30)], forge, at_once=8), timeout=90)
+        world.run(["sleep", "8"])
