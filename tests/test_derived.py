@@ -32,7 +32,7 @@ def test_the_later_part_begins_at_its_share_of_the_time():
 
 
 def test_losses_are_the_share_that_was_asked_for_and_the_same_each_time():
-    many = records(*[tcp(HERE, THERE)] * 5000)
+    many = records(tcp(HERE, THERE)) * 5000
     kept = lossy(0.03)(many)
     assert 4800 < len(kept) < 4900
     assert kept == lossy(0.03)(many)

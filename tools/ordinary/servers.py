@@ -228,7 +228,7 @@ PORTS = "25 110 143 443 465 587 993 995 8080"
 
 
 @ordinary(
-    "swaks and curl against imap., pop., smtp. and mail.example on 9 ports each, from six PCs",
+    "nc -w 3 -q 1 HOST PORT (36 of them, twelve at once, from six PCs; a wizard itself needs a screen)",
     "A mail program that sets up an account guesses: a handful of names, each on the ports of mail.",
     snaplen=80,
 )

@@ -38,7 +38,7 @@ def visits(addresses: list[str], ports: list[int], users: int = USERS) -> list[s
 
 
 @ordinary(
-    "curl --interface USER http://HOST:PORT/ (24 users behind nftables' masquerade, 300 visits)",
+    "curl --interface USER http://HOST:PORT/ (24 users behind nftables' masquerade, 290 visits)",
     "One address stands for a whole house: what fails to each of its users is little, and much more works.",
     snaplen=64,
 )
