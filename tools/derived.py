@@ -46,11 +46,6 @@ class Derived:
         """The alerts expected: those of the base."""
         return json.loads((PCAPS / self.folder / f"{self.base}.alerts.json").read_text())
 
-    @property
-    def right(self) -> str:
-        """What is right of it, as in the table."""
-        return ", ".join(sorted({each["detection"] for each in self.alerts})) or "none"
-
     def make(self, path: Path) -> Path:
         """Write the capture to the path."""
         data = gzip.decompress((PCAPS / self.folder / f"{self.base}.pcap.gz").read_bytes())
@@ -158,6 +153,8 @@ DERIVED = [
         "What the resolver sent, to servers and clients.",
         ONE_WAY,
     ),
+    Derived("outgoing-home", "ordinary", "home-evening", sent_by(CLIENT), "What the house sent.", ONE_WAY),
+    Derived("outgoing-server", "ordinary", "forged-clients", sent_by(CLIENT), "What the server answered.", ONE_WAY),
     Derived("incoming-fleet", "ordinary", "ssh-fleet", sent_to(CLIENT), "What the fleet answered.", ONE_WAY),
     Derived(
         "late-push-clients", "ordinary", "push-clients-gone", after(0.2), "Keep-alives to clients, from then on.", LATE
@@ -176,6 +173,9 @@ DERIVED = [
     ),
     Derived("lossy-listings", "ordinary", "ftp-passive-empty", lossy(0.03), "3 % of the packets are lost.", LOSS),
     Derived("lossy-checks", "ordinary", "half-open-checks", lossy(0.03), "3 % of the packets are lost.", LOSS),
+    Derived("lossy-home", "ordinary", "home-evening", lossy(0.03), "3 % of the packets are lost.", LOSS),
+    Derived("lossy-nat", "ordinary", "nat-gateway", lossy(0.03), "3 % of the packets are lost.", LOSS),
+    Derived("both-sides-home", "ordinary", "home-evening", both_sides, "Both sides, in two VLANs.", DOUBLE),
     Derived("twice-quic", "ordinary", "quic-blocked", twice, "Each packet twice.", DOUBLE),
     Derived("twice-late-answers", "ordinary", "late-answers", twice, "Each packet twice.", DOUBLE),
     Derived(

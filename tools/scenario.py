@@ -84,8 +84,10 @@ def _in_folder(folder: str, source: str, why: str, alerts: tuple[dict, ...], sna
     return register
 
 
-def graded(severity: str, detection: str, kind: str, src: str, dst: str | None = None, port: int | None = None) -> dict:
-    """An alert as the folders' `*.alerts.json` state it: with its severity."""
+def graded(
+    severity: str | None, detection: str, kind: str, src: str, dst: str | None = None, port: int | None = None
+) -> dict:
+    """An alert as the folders' `*.alerts.json` state it: with its severity, where not any will do."""
     return {**alert(detection, kind, src, dst, port), "severity": severity}
 
 

@@ -10,12 +10,12 @@ FTP = "198.51.100.21"
 
 
 @ordinary(
-    "lftp -e 'ls dir1; ls dir2; ...' ftp://198.51.100.21 (30 empty directories)",
+    "lftp -e 'cls -q dir0; cls -q dir1; ...' ftp://198.51.100.21 (30 empty directories)",
     "A passive listing opens a port; where the directory is empty no byte passes before the server closes.",
     snaplen=128,
 )
 def ftp_passive_empty(lab: Lab, recording: Recording) -> None:
-    """30 empty directories are listed by passive FTP: 30 ports of the server, and no data on any."""
+    """30 empty directories are listed by passive FTP, in two ways: 60 ports of the server, and no data on any."""
     world, client = outside(lab), inside(lab)
     folder = services.ftp(lab, world)
     for n in range(30):
@@ -29,7 +29,7 @@ def ftp_passive_empty(lab: Lab, recording: Recording) -> None:
 
 
 @ordinary(
-    "lftp -e 'set ftp:passive-mode off; ...' ftp://198.51.100.21, behind a firewall that drops what comes in",
+    "curl -P - --disable-eprt ftp://198.51.100.21/file (18 times), behind a firewall that drops what comes in",
     "In active FTP the server connects to the ports that the client names; a firewall at home drops those SYNs.",
     snaplen=128,
 )

@@ -24,7 +24,7 @@ def prometheus(lab: Lab, host: Host, targets: list[str], every: int) -> None:
 
 
 @ordinary(
-    "prometheus (60 targets, every 15 s); prometheus-node-exporter",
+    "prometheus (70 targets, every 15 s); prometheus-node-exporter",
     "The same targets are asked for ever, and those that are down are asked too: that is how one knows.",
     snaplen=80,
 )
@@ -56,6 +56,28 @@ def prometheus_pcs_off(lab: Lab, recording: Recording) -> None:
     with recording.at(router, interface="eth1"):
         prometheus(lab, host, near(1, 44), every=10)
         host.run(["sleep", "45"], timeout=90)
+
+
+@ordinary(
+    "prometheus (70 targets, every 15 s), seen where the targets are",
+    "Seen from the targets, a watcher comes to each of them time and again; those that are off are asked for by ARP.",
+    snaplen=80,
+)
+def prometheus_at_targets(lab: Lab, recording: Recording) -> None:
+    """Prometheus scrapes 70 hosts of one network, of which 28 are off and eight refuse: what their router sees."""
+    router = lab.host("router", "192.0.2.1/24")
+    router.join("targets", "198.51.100.254/24")
+    router.configure({"ipv4/ip_forward": "1"})
+    host = lab.host("prometheus", f"{CLIENT}/24")
+    host.route("198.51.100.0/24", via="192.0.2.1")
+    for name, first, last in (("targets", 1, 34), ("refusing", 35, 42)):
+        targets = lab.host(name, *(f"{address}/24" for address in near(first, last)), switch="targets")
+        targets.route("192.0.2.0/24", via="198.51.100.254")
+        if name == "targets":
+            targets.start([*EXPORTER.split(), "--web.listen-address=:9100"]).wait_for_port(9100)
+    with recording.at(router, interface="eth1"):
+        prometheus(lab, host, near(1, 70), every=15)
+        host.run(["sleep", "50"], timeout=90)
 
 
 HAPROXY = """
@@ -90,16 +112,17 @@ def half_open_checks(lab: Lab, recording: Recording) -> None:
 
 
 @ordinary(
-    "check_tcp -H HOST -p 22, check_http -H HOST -t 3 (73 hosts, twice)",
+    "check_ssh HOST; check_http -I HOST (73 hosts, twice)",
     "Nagios' plugins connect, look, and leave; what is down is told to those who look after it.",
     snaplen=80,
 )
 def service_checks(lab: Lab, recording: Recording) -> None:
     """73 hosts are checked for SSH and HTTP, twice: 24 never answer, five refuse both."""
     world, host = outside(lab, dead=far(1, 24), refusing=far(25, 29)), inside(lab)
-    services.web(lab, world, [22, 80])
+    services.web(lab, world, [80])
+    services.ssh(lab, world)
     plugins = "/usr/lib/nagios/plugins"
-    check = f"{plugins}/check_tcp -H $1 -p 22 -t 3 >&2; {plugins}/check_http -I $1 -t 3 >&2"
+    check = f"{plugins}/check_ssh -t 3 $1 >&2; {plugins}/check_http -I $1 -t 3 >&2"
     with recording.at(host):
         for _ in range(2):
             host.run(for_each([*near(1, 44), *far(1, 29)], check, at_once=8), timeout=120)
@@ -131,7 +154,7 @@ for _ in range(9):
 
 
 @ordinary(
-    "a poller of 10 lines of Python (80 hosts, one socket, every 45 s); snmpd",
+    "a poller of 10 lines of Python (66 hosts, one socket, every 45 s); snmpd",
     "An SNMP poller asks all switches from one socket, for ever; a switch that is off is asked as well.",
     snaplen=112,
 )
@@ -146,7 +169,7 @@ def snmp_poller(lab: Lab, recording: Recording) -> None:
 
 
 @ordinary(
-    "braa public@HOST:.1.3.6.1.2.1.1.3.0 ... (80 hosts)",
+    "braa public@HOST:.1.3.6.1.2.1.1.3.0 ... (78 hosts)",
     "An inventory asks every switch once a day, some of which are no longer there.",
     snaplen=112,
 )
@@ -162,7 +185,7 @@ def snmp_inventory(lab: Lab, recording: Recording) -> None:
 
 
 @ordinary(
-    "chronyd -x (24 servers of a pool)",
+    "chronyd -x (40 servers)",
     "The servers of a pool come and go; a clock asks those that it was given, about once a minute.",
 )
 def ntp_pool(lab: Lab, recording: Recording) -> None:
@@ -218,7 +241,7 @@ def route_tracing(lab: Lab, recording: Recording) -> None:
 
 
 @ordinary(
-    "fping; check_http (40 hosts behind a line that is down)",
+    "check_http -I HOST (48 hosts, three times; 40 are behind a line that is down)",
     "Where the line is down all checks of one side fail: that is a fault to look at, and looks like a search.",
     graded("low", "address_scan", "connect", CLIENT, port=80),
     snaplen=80,

@@ -88,7 +88,7 @@ def late_answers(lab: Lab, recording: Recording) -> None:
 
 
 @ordinary(
-    "unbound (forward-tls-upstream to 34 servers); dig @192.0.2.53 ...",
+    "unbound (forward-tls-upstream to 40 servers); dig @192.0.2.53 ...",
     "Forwarders to public resolvers by DNS over TLS carry long lists, of which many are gone.",
     snaplen=80,
 )

@@ -61,9 +61,9 @@ def backup_laptops_off(lab: Lab, recording: Recording) -> None:
 
 
 def world_of_nats(lab: Lab) -> Host:
-    """The world outside, whose ports are any at all, as those that a NAT gives."""
+    """The world outside, whose ports are those that a carrier's NAT gives: not the ones that systems draw."""
     world = outside(lab)
-    world.configure({"ipv4/ip_local_port_range": "1024 65000"})
+    world.configure({"ipv4/ip_local_port_range": "1024 32000"})
     return world
 
 
@@ -74,14 +74,14 @@ def vanish(world: Host) -> None:
 
 
 @ordinary(
-    "nginx (listen 5223 so_keepalive=6s:4s:5); nc -s CLIENT 192.0.2.20 5223 (56 clients)",
+    "nginx (listen 5223 so_keepalive=6s:4s:9); nc -s CLIENT 192.0.2.20 5223 (56 clients)",
     "Telephones leave without a word; their push server goes on asking each whether it is still there.",
     snaplen=80,
 )
 def push_clients_gone(lab: Lab, recording: Recording) -> None:
-    """56 clients connect to a push server and vanish; it sends them keep-alives until it gives up."""
+    """56 clients connect to a push server and vanish; it sends keep-alives to each of them."""
     world, server = world_of_nats(lab), inside(lab, "server")
-    services.web(lab, server, [5223], listen="so_keepalive=6s:4s:5")
+    services.web(lab, server, [5223], listen="so_keepalive=6s:4s:9")
     with recording.at(server):
         for address in [*near(1, 28), *far(1, 28)]:
             world.popen(["nc", "-d", "-s", address, SERVER, "5223"])
@@ -103,10 +103,10 @@ def database_client_restarted(lab: Lab, recording: Recording) -> None:
     server.start([*redis, "--dir", str(lab.scratch)]).wait_for_port(6379)
     ask = f"(echo PING; sleep 60) | nc -s 198.51.100.7 {SERVER} 6379"
     with recording.at(server):
-        pool = [world.start(["sh", "-c", ask]) for _ in range(45)]
+        connections = [world.start(["sh", "-c", ask]) for _ in range(45)]
         server.run(["sleep", "3"])
         vanish(world)
-        for each in pool:
+        for each in connections:
             each.stop()
         server.run(["sleep", "5"])
         let_through(world)
@@ -114,31 +114,26 @@ def database_client_restarted(lab: Lab, recording: Recording) -> None:
 
 
 @ordinary(
-    "mosquitto; mosquitto_sub -k 5 -A CLIENT (40 clients)",
+    "mosquitto; mosquitto_sub -k 5 -A CLIENT (56 clients)",
     "Things on batteries go silent; their broker closes each connection with a FIN that no one acknowledges.",
     snaplen=80,
 )
 def broker_clients_gone(lab: Lab, recording: Recording) -> None:
-    """40 clients of a broker vanish; it waits, then closes, and its FINs are not answered."""
+    """56 clients of a broker vanish; it waits, then closes, and its FINs are not answered."""
     world, server = world_of_nats(lab), inside(lab, "server")
     config = lab.scratch / "mosquitto.conf"
     config.write_text("listener 1883\nallow_anonymous true\nuser root\n")
     server.start(["mosquitto", "-c", str(config)]).wait_for_port(1883)
     with recording.at(server):
-        for n, address in enumerate(near(1, 40)):
+        for n, address in enumerate([*near(1, 28), *far(1, 28)]):
             world.popen(["mosquitto_sub", "-h", SERVER, "-A", address, "-k", "5", "-t", "news", "-i", f"thing-{n}"])
         server.run(["sleep", "4"])
         vanish(world)
         server.run(["sleep", "30"])
 
 
-@ordinary(
-    "redis-server --tcp-keepalive 4; nc 198.51.100.20 6379 (34 of one host, behind a NAT that forgets them)",
-    "A NAT that starts anew forgets its connections: what both sides still say is dropped, and the pools reconnect.",
-    snaplen=80,
-)
-def pool_nat_restart(lab: Lab, recording: Recording) -> None:
-    """34 idle connections through a NAT to a redis server; the NAT forgets them, and all connect again."""
+def pool(lab: Lab, recording: Recording, is_inside: bool) -> None:
+    """Idle connections through a NAT, which forgets them; seen at the server, or at the client."""
     server = lab.host("server", "198.51.100.20/24", switch="servers")
     nat = lab.host("nat", "192.0.2.1/24")
     nat.join("servers", "198.51.100.1/24")
@@ -152,10 +147,10 @@ def pool_nat_restart(lab: Lab, recording: Recording) -> None:
         'add rule ip nat out oifname "eth1" masquerade random\n'
     )
     ask = "(echo PING; sleep 60) | nc 198.51.100.20 6379"
-    with recording.at(server):
+    with recording.at(client if is_inside else server):
         nat.run(["nft", masquerade])
         for _ in range(34):
-            client.start(["sh", "-c", ask])
+            client.popen(["sh", "-c", ask])
         server.run(["sleep", "8"])
         firewall(nat, "drop", hook="forward")
         firewall(nat, "drop")
@@ -163,8 +158,31 @@ def pool_nat_restart(lab: Lab, recording: Recording) -> None:
         let_through(nat)
         nat.run(["nft", masquerade])
         for _ in range(34):
-            client.start(["sh", "-c", ask])
+            client.popen(["sh", "-c", ask])
         server.run(["sleep", "6"])
+
+
+POOL = "redis-server --tcp-keepalive 4; nc 198.51.100.20 6379 (34 of one host, behind a NAT that forgets them)"
+
+
+@ordinary(
+    POOL,
+    "A NAT that starts anew forgets its connections: what both sides still say is dropped, and the pools reconnect.",
+    snaplen=80,
+)
+def pool_nat_restart(lab: Lab, recording: Recording) -> None:
+    """34 idle connections through a NAT to a redis server; the NAT forgets them, and all connect again."""
+    pool(lab, recording, is_inside=False)
+
+
+@ordinary(
+    POOL + ", seen at the client",
+    "The same where the client is: its connections fall silent, and it opens new ones.",
+    snaplen=80,
+)
+def pool_nat_restart_inside(lab: Lab, recording: Recording) -> None:
+    """34 idle connections through a NAT that forgets them, and 34 new ones."""
+    pool(lab, recording, is_inside=True)
 
 
 NATS = "port: 4222\ncluster {{ name: lab, listen: 0.0.0.0:6222, connect_retries: 100, routes: [{routes}] }}\n"
@@ -210,7 +228,7 @@ PORTS = "25 110 143 443 465 587 993 995 8080"
 
 
 @ordinary(
-    "swaks and curl against imap., pop., smtp. and mail.example on 9 ports each, from six PCs",
+    "nc -w 3 -q 1 HOST PORT (36 of them, twelve at once, from six PCs; a wizard itself needs a screen)",
     "A mail program that sets up an account guesses: a handful of names, each on the ports of mail.",
     snaplen=80,
 )
@@ -225,3 +243,18 @@ def mail_wizard(lab: Lab, recording: Recording) -> None:
     with recording.at(switch, interface="bridge"):
         for pc in pcs:
             pc.run(for_each(targets, look, at_once=12), timeout=120)
+
+
+@ordinary(
+    "hping3 -a FORGED -S -p 80 -c 1 192.0.2.20 (70 forged addresses)",
+    "A server answers whoever seems to ask: of those whose addresses were forged it searched none.",
+    snaplen=64,
+)
+def forged_clients(lab: Lab, recording: Recording) -> None:
+    """A web server answers SYNs from 70 forged addresses: 40 of the hosts reset, 30 are silent."""
+    world, server = outside(lab, dead=far(1, 30)), inside(lab, "server")
+    services.web(lab, server, [80])
+    forge = f"timeout 1 hping3 -q -a $1 -S -p 80 -c 1 -s $((2000 + $(echo $1 | tr -d .) % 60000)) {SERVER}"
+    with recording.at(server):
+        world.run(for_each([*near(1, 40), *far(1, 30)], forge, at_once=8), timeout=90)
+        world.run(["sleep", "8"])

@@ -38,7 +38,7 @@ def visits(addresses: list[str], ports: list[int], users: int = USERS) -> list[s
 
 
 @ordinary(
-    "curl --interface USER http://HOST:PORT/ (24 users behind nftables' masquerade, 300 visits)",
+    "curl --interface USER http://HOST:PORT/ (24 users behind nftables' masquerade, 290 visits)",
     "One address stands for a whole house: what fails to each of its users is little, and much more works.",
     snaplen=64,
 )
@@ -54,7 +54,7 @@ def nat_gateway(lab: Lab, recording: Recording) -> None:
         house.run(for_each(visits(mixed, ports), f"{FETCH} $1", at_once=16), timeout=120)
 
 
-def outage(lab: Lab, recording: Recording, rule: str, rounds: str = "up down up") -> None:
+def outage(lab: Lab, recording: Recording, rule: str, rounds: str = "up down up", interface: str = "eth0") -> None:
     """Users visit 60 sites and ask for names, as often as there are rounds; in some the line is down."""
     world = outside(lab)
     services.web(lab, world, [80, 443])
@@ -62,7 +62,7 @@ def outage(lab: Lab, recording: Recording, rule: str, rounds: str = "up down up"
     router, house = gateway(lab)
     sites = [*near(1, 40), *far(1, 20)]
     ask = f"{FETCH} $1; dig +short +time=1 +tries=2 @198.51.100.53 www.example"
-    with recording.at(router):
+    with recording.at(router, interface=interface):
         for line in rounds.split():
             if line == "down":
                 firewall(world, rule)
@@ -89,6 +89,16 @@ def outage_silent(lab: Lab, recording: Recording) -> None:
 def outage_icmp(lab: Lab, recording: Recording) -> None:
     """Users visit 60 sites, three times; the second time ICMP says that the network is unreachable."""
     outage(lab, recording, "reject with icmp net-unreachable")
+
+
+@ordinary(
+    "curl, dig (24 users behind a NAT, 60 sites), seen on the inside",
+    "On the inside of a line that fails each user is seen by itself, and none of them tries much.",
+    snaplen=64,
+)
+def outage_inside(lab: Lab, recording: Recording) -> None:
+    """Users visit 60 sites, three times; the second time the line is down. Seen where the users are."""
+    outage(lab, recording, "drop", interface="eth1")
 
 
 @ordinary(

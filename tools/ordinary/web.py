@@ -99,12 +99,12 @@ def dual_stack(lab: Lab, recording: Recording, sites: int, dead6: int) -> None:
 
 
 @ordinary(
-    "curl http://siteNN.example/ (40 sites, both families)",
+    "curl http://siteNN.example/ (62 sites, both families)",
     "Where a site's IPv6 address is dead, a client waits a fifth of a second and takes IPv4: nobody notices for years.",
 )
 def happy_eyeballs(lab: Lab, recording: Recording) -> None:
-    """A client with both families visits 44 sites; 16 of their IPv6 addresses never answer."""
-    dual_stack(lab, recording, sites=44, dead6=16)
+    """A client with both families visits 62 sites; 28 of their IPv6 addresses never answer."""
+    dual_stack(lab, recording, sites=62, dead6=28)
 
 
 @ordinary(
@@ -147,12 +147,12 @@ def link_checker(lab: Lab, recording: Recording) -> None:
 
 
 @ordinary(
-    "ab -n 120 -c 12 http://198.51.100.80/ (twice; the second time the server is stopped)",
+    "ab -n 120 -c 12 http://198.51.100.80/; ab -n 60 -c 12 http://198.51.100.80:81/ (where nothing listens)",
     "A load test opens hundreds of connections, all to one port of one host, whether or not that answers.",
     snaplen=80,
 )
 def load_test(lab: Lab, recording: Recording) -> None:
-    """A load test of one web server, and again when it refuses."""
+    """A load test of one web server, and another of a port of it that refuses."""
     world, client = outside(lab), inside(lab)
     services.web(lab, world, [80])
     with recording.at(client):
@@ -183,8 +183,8 @@ def office_proxy(lab: Lab, recording: Recording) -> None:
 
 
 @ordinary(
-    "curl http://siteNN.example/ (40 sites, both families), where no IPv6 packet comes back",
-    "A router that announces IPv6 which leads nowhere: every first try fails, so low is right, and IPv4 does the work.",
+    "curl http://siteNN.example/ (40 sites, both families), where IPv6 leads nearly nowhere",
+    "A router announces an IPv6 that leads nearly nowhere: most first tries fail, so low is right; IPv4 does the work.",
     graded("low", "address_scan", "connect", "2001:db8::20", port=80),
 )
 def dead_ipv6(lab: Lab, recording: Recording) -> None:
