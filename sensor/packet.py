@@ -124,11 +124,13 @@ def fin_of(packet):
 
 @njit
 def tally(packets):
-    """Of some PACKET rows, one at least: how many are decoded, bytes on the wire, the earliest time and the latest."""
-    decoded, size = 0, 0
-    first = last = packets[0]["ts"]
+    """Of some PACKET rows: how many are decoded, bytes on the wire, the earliest time and the latest; 0 is no time."""
+    decoded, size, first, last = 0, 0, np.int64(0), np.int64(0)
     for packet in packets:
         decoded += packet["refused"] == 0
         size += np.int64(packet["wirelen"])
-        first, last = min(first, packet["ts"]), max(last, packet["ts"])
+        ts = np.int64(packet["ts"])
+        if ts != 0:
+            first = ts if first == 0 else min(first, ts)
+            last = ts if last == 0 else max(last, ts)
     return decoded, size, first, last

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from sensor.clock import SECOND, PacketClock
+from sensor.clock import SECOND, PacketClock, format_duration
 from sensor.cluster.messages import Counts, Hello, Message
 from sensor.cluster.reporter import Held, Reporter
 from sensor.cluster.settings import ClusterSettings
@@ -67,7 +67,7 @@ class Worker:
             replays=replays,
             goes_on=goes_on,
         )
-        self._decoder, self._clock = Decoder(), PacketClock()
+        self._decoder, self._clock = Decoder(), PacketClock(is_live=not replays)
         self._flows = FlowTable(
             flow_options or FlowOptions(), wanted=[Event[name.upper()] for name in self._feed.wanted]
         )
@@ -190,6 +190,16 @@ class Worker:
         counted.faults = dict(self._earlier_faults + Counter(self._faults.counts))
         return counted
 
+    @property
+    def clock_hints(self) -> list[str]:
+        """By how much clocks differ that packets were stamped by, for people."""
+        return [
+            f"clocks differ: some packets are stamped {format_duration(round(abs(ahead), -10))} "
+            f"{'later' if ahead > 0 else 'earlier'} than those between which they came, as where interfaces' clocks "
+            "are not set alike: each is taken at the time of the packet before it"
+            for ahead in self._clock.ahead
+        ]
+
     def _refused(self) -> dict[str, int]:
         """What SumStats had to drop or to count late, all of them together."""
         counts: Counter[str] = Counter()
@@ -205,6 +215,8 @@ class Worker:
         counted.packets_read += len(own)
         counted.packets_decoded += decoded
         counted.bytes += size
+        if not first:  # none of them has a time
+            return
         counted.first_ts = first if counted.first_ts is None else min(first, counted.first_ts)
         counted.last_ts = last if counted.last_ts is None else max(last, counted.last_ts)
 
@@ -273,4 +285,5 @@ class Worker:
 
     def _heartbeat(self, *, done: bool = False) -> None:
         told = self._run, self._clock.now, self.counts()
-        self._reporter.heartbeat(*told, done=done, read=self.read, damage=self.damage, hints=self.hints)
+        hints = [*self.hints, *(self.clock_hints if self._share[0] == 0 else ())]
+        self._reporter.heartbeat(*told, done=done, read=self.read, damage=self.damage, hints=hints)

@@ -97,6 +97,13 @@ class Accounting:
         """What has looked wrong so far, each thing once, as it was said the last time."""
         return list(self._said.values())
 
+    def note(self, hints: Sequence[str]) -> None:
+        """Say, each once, what a worker has found wrong itself."""
+        for text in hints:
+            if text not in self._said:
+                self._say(text)
+                self._said[text] = text
+
     def look(self, view: Callable[[], View]) -> None:
         """Tell of the second that is over, if one is: `view` is asked only then."""
         now = elapsed_s()

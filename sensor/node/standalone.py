@@ -68,6 +68,7 @@ class Standalone:
         self._worker.captured = dict(source.counters)
         self._worker.finish()
         tell(self._bus.exchange(), self._outputs)
+        accounting.note(self._worker.clock_hints)
         accounting.finish(self._view())
         damage = [str(each) for each in source.damage]
         summary = summarise(self._manager, self._settings, elapsed_s() - started, damage, accounting.said)
