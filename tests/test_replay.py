@@ -142,6 +142,41 @@ def test_standard_input_a_folder_and_gzip_are_read_like_the_file(tmp_path):
     assert {name: update[name] for name in final} == final
 
 
+FEW = """
+from sensor.detection import Alert, Detection, Stream, SumStat, Unique
+
+class Few(Detection):
+    "A few ports and no more. Misses nothing."
+    attempts = Stream("connection_attempt", "connection_rejected", key=("orig_h", "resp_h"), value="resp_p")
+    s = SumStat(epoch="5m", ports=Unique(attempts))
+
+    @s.crosses(ports=5)
+    def reached(self, key, seen):
+        return Alert(f"{seen.ports.count} ports", same_as=key) if seen.ports.count < 10 else None
+"""
+
+
+@pytest.mark.parametrize("arguments", [("--json",), ()])
+def test_an_alert_that_is_withdrawn_stays_listed_and_is_none_to_exit_for(tmp_path, arguments):
+    plugin = tmp_path / "few.py"
+    plugin.write_text(FEW)
+    with SCAN.open("rb") as stdin:
+        ran = sensor("replay", *arguments, "--exit-code", "--plugin", plugin, "--detection", "few", "-", stdin=stdin)
+    assert ran.returncode == 0
+    if not arguments:
+        assert "withdrawn: outweighed by what came of contacts begun before (5 ports)" in ran.stdout
+        assert "1 alert (1 of them withdrawn) from 1 detection" in ran.stdout
+        return
+    alert, update, summary = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert (alert["id"], alert["message"]) == (update["id"], "5 ports")
+    assert (update["state"], update["src"], summary["alerts"], summary["alerts_withdrawn"]) == (
+        "withdrawn",
+        alert["src"],
+        1,
+        1,
+    )
+
+
 def test_files_are_merged_by_time_whatever_their_order():
     first, second = PCAPS / "port-scan-connect.pcap", PCAPS / "address-scan-udp.pcap"
     assert replay(first, second).alerts == replay(second, first).alerts

@@ -45,7 +45,7 @@ class BegunRun(msgspec.Struct, frozen=True, tag="begun_run"):
 
 
 class ToldEarly(msgspec.Struct, frozen=True, tag="told_early"):
-    """Crossings of an open epoch were told: their alerts have gone out."""
+    """Crossings of an open epoch were asked about: what was said of them has gone out."""
 
     sumstat: str
     epoch: int

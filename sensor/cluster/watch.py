@@ -3,73 +3,77 @@
 When all members' views of a key are merged, what is left to its level is shared out: as long as no member's own value
 has grown by its share since, all together have not crossed, if values only grow (distributed countdown: Keralapura,
 Cormode and Ramamirtham, 2006). So the messages about a key are few, and no crossing waits for the epoch's end.
+
+A key that has crossed is watched, too, by one worker as by several: it is asked about again as it grows.
 """
 
-from collections import OrderedDict
-from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
+from sensor.hash import new_key
+from sensor.sumstats.table import Layout, Table
 
-@dataclass(slots=True)
-class _Watched:
-    base: float
-    """The value when it was last reported, or asked for."""
-    share: float
-    """By how much it may grow from there."""
+_ROOM = 1 << 30  # more than are ever watched
 
 
 class Watch:
     """The watched keys of one SumStat, `most` of them at once: beyond that, the one watched longest is let go."""
 
     def __init__(self, words: int, most: int) -> None:
-        self._words, self._most = words, most
-        self._keys: OrderedDict[bytes, _Watched] = OrderedDict()
+        self._table, self._most = Table(_watched(words), _ROOM, new_key()), most
         self.let_go = 0
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return self._table.used
 
     @property
     def keys(self) -> np.ndarray:
         """The watched keys (uint64, (m, words))."""
-        return np.frombuffer(b"".join(self._keys), np.uint64).reshape(-1, self._words).copy()
+        return self._table.words.copy()
 
     def report(self, keys: np.ndarray, values: np.ndarray, shares: np.ndarray | None = None) -> None:
         """The values of keys were told; with `shares`, those that were not watched are from now on."""
-        for i, (key, value) in enumerate(zip(_bytes(keys), values.tolist(), strict=True)):
-            if key in self._keys:
-                self._keys[key].base = value
-            elif shares is not None:
-                self._keys[key] = _Watched(value, float(shares[i]))
-                if len(self._keys) > self._most:
-                    self._keys.popitem(last=False)
-                    self.let_go += 1
+        keys = np.ascontiguousarray(keys)
+        rows, before = self._table.lookup(keys), self._table.used
+        if shares is not None:
+            rows, _ = self._table.find(keys, np.ones(len(keys), np.bool_))
+            new = rows >= before
+            self._table.field("share")[rows[new]] = shares[new]
+        self._table.field("base")[rows[rows >= 0]] = values[rows >= 0]
+        excess = self._table.used - self._most
+        if excess > 0:
+            self._table.keep(np.arange(self._table.used) >= excess)
+            self.let_go += excess
 
     def share(self, keys: np.ndarray, shares: np.ndarray) -> None:
         """Keys may grow by so much from what was last told of them."""
-        for key, share in zip(_bytes(keys), shares.tolist(), strict=True):
-            if key in self._keys:
-                self._keys[key].share = share
+        rows = self._table.lookup(np.ascontiguousarray(keys))
+        self._table.field("share")[rows[rows >= 0]] = shares[rows >= 0]
 
     def grown(self, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Which of the watched keys have grown by their share (bool); a value that has fallen grows from there."""
-        found = np.zeros(len(keys), np.bool_)
-        for i, (key, value) in enumerate(zip(_bytes(keys), values.tolist(), strict=True)):
-            watched = self._keys[key]
-            watched.base = min(watched.base, value)
-            found[i] = value >= watched.base + watched.share
+        rows = self._table.lookup(np.ascontiguousarray(keys))
+        base = np.fmin(self._table.field("base")[rows], values)
+        self._table.field("base")[rows] = base
+        found: np.ndarray = values >= base + self._table.field("share")[rows]
         return found
 
     def forget(self, keys: np.ndarray) -> None:
         """Watch keys no more."""
-        for key in _bytes(keys):
-            self._keys.pop(key, None)
+        rows = self._table.lookup(np.ascontiguousarray(keys))
+        rows = rows[rows >= 0]
+        if len(rows):
+            stays = np.ones(self._table.used, np.bool_)
+            stays[rows] = False
+            self._table.keep(stays)
 
     def clear(self) -> None:
         """Watch none."""
-        self._keys.clear()
+        self._table.clear()
 
 
-def _bytes(keys: np.ndarray) -> list[bytes]:
-    return [key.tobytes() for key in keys]
+@cache
+def _watched(words: int) -> Layout:
+    """By row: the value when the key was last reported, or asked for, and by how much it may grow from there."""
+    return Layout.of(words, [("base", np.dtype(np.float64), 0.0), ("share", np.dtype(np.float64), np.inf)])

@@ -74,10 +74,10 @@ class SumStat:
     hops: 0, epochs follow one another; more, they are windows that hop by one part in so many of an epoch, and are one
     hop longer than it, so that whatever takes no longer than an epoch lies within one of them.
     compat: "zeek", a value that passes several levels of a series at once fires one of them at each observation.
-    `@scan.crosses(targets=hosts)` names what runs, once a key and epoch, when every named reducer is at or over its
-    threshold (a number or an Option); the first named is the one that the alert reports. A sequence of ascending
-    numbers is a series, whose levels fire one by one (`seen.level` tells which, from 0). Instead of reducers, a
-    function of their values may be compared: `@scan.crosses(lambda seen: seen.bad / seen.all, at=0.5)`; it is given
+    `@scan.crosses(targets=hosts)` names what runs when every named reducer is at or over its threshold (a number or an
+    Option), and says whether that is worth an alert; the first named is the one that the alert reports. A sequence of
+    ascending numbers is a series, whose levels fire one by one (`seen.level` tells which, from 0). Instead of reducers,
+    a function of their values may be compared: `@scan.crosses(lambda seen: seen.bad / seen.all, at=0.5)`; it is given
     columns, one number a key, and gives one.
     `@scan.epoch_result` names what runs for each key when an epoch is over, with the key, what was seen, and the Epoch;
     `@scan.epoch_finished` what runs after that, once, with the Epoch.

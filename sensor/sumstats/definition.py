@@ -28,7 +28,7 @@ class Definition:
     hop_ns: int = 0
     """How far a window of the length of an epoch hops, so that windows overlap; 0: by its length, so they do not."""
     wants_results: bool = True
-    """Whether results at an epoch's end are of use; if not, a key that has fired all its levels is counted no more."""
+    """Whether results at an epoch's end are of use; if not, a key all of whose levels stand is counted no more."""
     max_keys: int = 1_000_000
     """Keys held at once; the lightest make room for others beyond them (`keys_evicted`)."""
     max_bytes: int = 1 << 30

@@ -336,6 +336,27 @@ def test_a_key_is_silenced_only_when_its_alert_stands_after_its_epoch(members):
     assert silence.epoch == 1
 
 
+class Often(Detection):
+    """Each alert stands for itself. Misses nothing."""
+
+    seen = Stream("connection_attempt", key="resp_p", value="orig_p")
+    sums = SumStat(epoch="30s", hops=2, total=Sum(seen, of="orig_bytes"))
+
+    @sums.crosses(total=4)
+    def often(self, key, seen):
+        return Alert("often", src=key.resp_p)
+
+
+@pytest.mark.parametrize("early", [True, False])
+@each_size
+def test_a_level_whose_alert_stands_is_not_told_again_by_what_is_in_its_window(members, early):
+    """Windows are three panes of 15 s. What came in the two after the alert counts for nothing, early or late."""
+    given_ = [(1, 1, 4, 0), (16, 1, 3, 0), (31, 1, 3, 0), (46, 1, 1, 0), (47, 1, 2, 0), (61, 1, 1, 0), (62, 1, 1, 0)]
+    ran = play(given_, members, early=early, make=lambda: [Often()])
+    assert [about[1:2] + about[-1:] for about in standing(ran).values()] == [(0, 4), (4, 5)]
+    assert ran.manager.withdrawn == 0
+
+
 class Falling(Detection):
     """The mean of what came. Misses nothing."""
 

@@ -4,7 +4,7 @@ import io
 
 import msgspec
 
-from sensor.alerts import AlertRecord
+from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.outputs.summary import Summary
 from sensor.outputs.terminal import Terminal
 
@@ -21,6 +21,22 @@ ALERT = AlertRecord(
     attack="T1046",
     workers=["worker-1"],
     version="1",
+)
+
+UPDATE = AlertUpdate(
+    id="1",
+    ts="2023-11-14T22:14:00.000000Z",
+    state="open",
+    severity="medium",
+    kind="syn",
+    message="10.0.0.1 tried 40 ports of 10.0.0.2 in 30s (syn scan)",
+    src="10.0.0.1",
+    first_seen="2023-11-14T22:13:20.123456Z",
+    last_seen="2023-11-14T22:13:50.000000Z",
+    value=40,
+    complete=True,
+    missing=[],
+    workers=["worker-1"],
 )
 
 SUMMARY = Summary(
@@ -46,11 +62,14 @@ SUMMARY = Summary(
 )
 
 
-def written(*alerts: AlertRecord, summary: Summary | None = None) -> str:
+def written(*told: AlertRecord | AlertUpdate, summary: Summary | None = None) -> str:
     stream = io.StringIO()
     terminal = Terminal(stream)
-    for alert in alerts:
-        terminal.alert(alert)
+    for each in told:
+        if isinstance(each, AlertRecord):
+            terminal.alert(each)
+        else:
+            terminal.update(each)
     if summary:
         terminal.summary(summary)
     return stream.getvalue()
@@ -97,3 +116,21 @@ def test_what_there_was_no_room_for_is_said_only_if_there_was_such():
 
 def test_a_run_without_alerts_says_so():
     assert written(summary=SUMMARY).startswith("No alerts.")
+
+
+def test_final_figures_that_change_nothing_for_people_are_not_written():
+    assert written(ALERT, UPDATE) == written(ALERT)
+    assert written(ALERT, msgspec.structs.replace(UPDATE, severity="low", folded_into="2")) == written(ALERT)
+
+
+def test_another_severity_is_a_row_with_the_sentence_as_it_stands_now():
+    *_, row = written(ALERT, msgspec.structs.replace(UPDATE, severity="low")).splitlines()
+    for part in ("LOW", "10.0.0.1", "tried 40 ports", "2023-11-14 22:13:20"):
+        assert part in row
+
+
+def test_an_alert_that_is_withdrawn_is_a_row_that_says_so_and_the_summary_counts_it():
+    withdrawn = msgspec.structs.replace(UPDATE, state="withdrawn", message="withdrawn: outweighed (it said\x1b[2J)")
+    text = written(ALERT, withdrawn, summary=msgspec.structs.replace(SUMMARY, alerts=3, alerts_withdrawn=1))
+    assert len([line for line in text.splitlines() if "withdrawn: outweighed (it said\\x1b[2J)" in line]) == 1
+    assert "3 alerts (1 of them withdrawn, 2 repeats folded in) from 1 detection" in text
