@@ -49,7 +49,6 @@ class FlowTable:
         self._events = np.zeros(event_rows, EVENT)
         self._out = self._events.view(EVENT_IN_KERNELS)
         self._flows = np.zeros(options.capacity, FLOW)  # the system commits them as they are touched
-        self._contacts = new_contacts(options.contacts)
         self._holes = new_holes(options.capacity)
         self._index = np.zeros(_FIRST_INDEX, np.int64)
         self._lists = new_lists(options)
@@ -151,6 +150,7 @@ class FlowTable:
         self._index = larger
 
     def _forget(self) -> None:
-        """Begin anew, with no flow."""
+        """Begin anew, with no flow and no contact."""
+        self._contacts = new_contacts(self.options.contacts)
         self._state["clock"], self._state["next_due"] = _EARLIEST, NEVER
         self._state["touched"], self._state["free"] = 0, -1

@@ -1,6 +1,7 @@
 """The kernels give what the slow reference gives, whatever the packets, the batches, the buffer and the key."""
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +10,7 @@ from sensor.flows import FlowOptions, FlowTable
 from sensor.packet import Kind
 from tests.flows.packets import SECOND, packet, run, tcp
 from tests.flows.reference import Reference
-from tests.flows.reference_contacts import DAY
+from tests.flows.stories import stories
 
 HOSTS = ["192.0.2.1", "198.51.100.2", "2001:db8::1", "224.0.0.251"]
 OTHER_KINDS = [Kind.UDP, Kind.UDP, Kind.ICMP, Kind.SCTP, Kind.ARP, Kind.IP, Kind.FRAGMENT, Kind.REFUSED, Kind.WITNESS]
@@ -17,8 +18,6 @@ FLAG_SETS = [0x02, 0x12, 0x10, 0x18, 0x11, 0x01, 0x04, 0x14, 0x00, 0x29, 0x03, 0
 SEQS = [0, 1, 2, 99, 100, 101, 102, 2**20, 2**20 + 200, 2**31, 2**32 - 1]
 NEAR = [0, 0, 0, 1, 2, 99, 100, 101, 102, 200, 300, -1, -100, 2**24, 2**24 + 1, -(2**24), 2**31]
 TIMES = [0, 1, SECOND, 5 * SECOND - 1, 5 * SECOND, 60 * SECOND, 300 * SECOND - 1, 300 * SECOND]
-LONGER = [0, 1, SECOND, 3 * SECOND, 3 * SECOND + 1, 10 * SECOND, 30 * SECOND, 30 * SECOND + 1, 400 * SECOND]
-LONGER += [DAY - 400 * SECOND, DAY, DAY + 1]
 COUNTED = ["flows", "not_flow", "arp_packets", "attempts_cut_short"]
 COUNTED += ["tcp_acks", "tcp_acks_of_unseen", "tcp_bytes_unseen", "tcp_acks_wild"]
 COUNTED += ["icmp_without_quote", "contacts_evicted"]
@@ -77,9 +76,9 @@ def other_packets(draw):
 
 
 @st.composite
-def traffic(draw, kinds, times=TIMES):
+def traffic(draw, kinds):
     rows = draw(st.lists(kinds, min_size=1, max_size=40))
-    steps = draw(st.lists(st.sampled_from(times), min_size=len(rows), max_size=len(rows)))
+    steps = draw(st.lists(st.sampled_from(TIMES), min_size=len(rows), max_size=len(rows)))
     return np.concatenate(rows), np.cumsum(steps).astype(np.int64)
 
 
@@ -155,38 +154,12 @@ def test_every_kind_agrees_with_the_reference(packets, batch):
     compare(*packets, FlowOptions(), batch)
 
 
-@st.composite
-def contacts(draw):
-    """Two hosts, which talk by few ports, over days: SYNs, data either way, datagrams, and what was asked by multicast."""
-    rows = []
-    for _ in range(draw(st.integers(1, 40))):
-        kind = draw(st.sampled_from([Kind.TCP] * 6 + [Kind.UDP] * 3 + [Kind.SCTP, Kind.IP]))
-        ends = [(HOSTS[0], draw(st.sampled_from([50000, 50001]))), (HOSTS[1], draw(st.sampled_from([53, 3000])))]
-        row = packet(kind, *draw(st.permutations(ends)), payload_len=draw(st.integers(0, 2)))
-        if kind == Kind.TCP:
-            row["tcp_flags"] = draw(st.sampled_from([0x02, 0x02, 0x12, 0x10, 0x10, 0x10, 0x04, 0x11]))
-            row["seq"], row["ack"] = draw(st.sampled_from([0, 1, 1, 2, 3])), draw(st.sampled_from([0, 1, 1]))
-        if kind == Kind.SCTP:
-            row["sctp_chunk"] = draw(st.sampled_from([0, 1, 2, 3]))
-        if kind == Kind.IP:
-            row["src_port"], row["dst_port"], row["proto"] = 0, 0, draw(st.sampled_from([0, 47]))
-        if kind == Kind.UDP and draw(st.integers(0, 3)) == 0:
-            row["group"] = 1
-        rows += [row] * draw(st.sampled_from([1, 1, 1, 2, 11]))
-    steps = draw(st.lists(st.sampled_from(LONGER), min_size=len(rows), max_size=len(rows)))
-    return np.concatenate(rows), np.cumsum(steps).astype(np.int64)
-
-
-@settings(LAWS, max_examples=600)
-@given(contacts(), st.sampled_from([1, 3, None]))
-def test_contacts_over_days_agree_with_the_reference(packets, batch):
-    compare(*packets, FlowOptions(), batch)
-
-
-@settings(LAWS, max_examples=150)
-@given(traffic(st.one_of(other_packets(), tcp_packets()), LONGER), st.sampled_from([1, 3, None]))
-def test_eviction_of_contacts_agrees_with_the_reference(packets, batch):
-    compare(*packets, FlowOptions(contacts=8), batch)
+@pytest.mark.parametrize("capacity", [1 << 20, 8])
+@pytest.mark.parametrize("contacts", [1 << 18, 8])
+@settings(LAWS, max_examples=60)
+@given(st.integers(0, 2**32), st.sampled_from([1, 3, None]))
+def test_stories_of_days_agree_with_the_reference(capacity, contacts, seed, batch):
+    compare(*stories(seed), FlowOptions(capacity=capacity, contacts=contacts), batch)
 
 
 @settings(LAWS, max_examples=150)
