@@ -61,7 +61,6 @@ _SLOTS = (1 << 16) - 1
 _NO_PROTO = 0  # of what belongs to no service; a flow of that protocol has port 0
 _PAIR = 1  # in place of the port
 _MOST, _MOST_FLOWS = 255, 65535
-_LATEST_MS = (1 << 32) - 1
 _NOBODY = np.uint64(0)
 
 
@@ -160,7 +159,7 @@ def note_try(contacts, state, flow, now):
     gap = now - row["last"]
     if np.int64(row["orig_p"]) == orig_p or gap <= RETRY:
         return
-    _note_gap(row, min(gap // 1_000_000, _LATEST_MS))
+    _note_gap(row, gap // 1_000_000)
     row["tries"], row["orig_p"], row["last"] = min(tries + 1, _MOST), orig_p, now
 
 

@@ -20,7 +20,10 @@ ASKED = [("239.255.255.250", 1900, 0), ("255.255.255.255", 3702, 0), ("198.51.10
 
 def story(draw, at):
     """What one host does at a time, once or again and again: (time, row) of each packet."""
-    kind, hosts = draw.choice([tcp, tcp, tcp, datagrams, datagrams, stream, sctp, tunnel, to_many]), draw.sample(HOSTS, 2)
+    kind, hosts = (
+        draw.choice([tcp, tcp, tcp, datagrams, datagrams, stream, sctp, tunnel, to_many]),
+        draw.sample(HOSTS, 2),
+    )
     service, gap, sent = draw.choice(SERVICES), draw.choice(GAPS), []
     for _ in range(draw.choice([1, 1, 1, 2, 4, 5])):
         rows = kind(draw, (hosts[0], draw.choice(CLIENTS)), (hosts[1], service))
