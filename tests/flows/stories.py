@@ -1,4 +1,4 @@
-"""Traffic that makes sense, by seed: conversations of a few hosts over days, some seen in part, in one order of time."""
+"""Traffic that makes sense, by seed: what a few hosts say to each other over days, some of it seen in part."""
 
 import random
 

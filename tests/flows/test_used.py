@@ -159,9 +159,8 @@ def test_where_data_went_both_ways_an_end_tells_nothing_of_the_contact():
 
 
 def test_events_that_end_nothing_tell_nothing_of_the_contact():
-    events = run(
-        FlowTable(), *(lambda rows: (rows, every(1, rows)))(np.concatenate([port(39999), talk(">S <SA >A"), udp()]))
-    )
+    rows = np.concatenate([port(39999), talk(">S <SA >A"), udp()])
+    events = run(FlowTable(), rows, every(1, rows))
     middle = events[np.isin(events["event"], [Event.CONNECTION_ESTABLISHED, Event.UDP_REQUEST])]
     assert len(middle) == 2
     assert not (middle["tries"] | middle["first_try"] | middle["reached"]).any()
