@@ -28,11 +28,11 @@ class FlowTable:
     key: the secret of the hash, drawn anew by default; no result depends on it. event_rows: how many events are handed
     out at once; the results do not depend on it either.
 
-    When the cap is reached, a new flow takes the place of the oldest half-open one (a SYN without an answer, a
-    SYN-ACK that the originator did not go on after, or a datagram that ICMP refused), else of the longest idle of those with one packet, else of the
-    longest idle, and of an established connection last. An evicted flow raises connection_state_remove, and a SYN
-    without an answer connection_attempt too: nothing will answer it as far as the table can know, and a flood must not
-    hide a scan.
+    When the cap is reached, a new flow takes the place of the oldest half-open one (a SYN without an answer, a SYN-ACK
+    that the originator did not go on after, or a datagram that ICMP refused), else of the longest idle of those with
+    one packet, else of the longest idle, and of an established connection last. An evicted flow raises
+    connection_state_remove, and a SYN without an answer connection_attempt too: nothing will answer it as far as the
+    table can know, and a flood must not hide a scan.
     """
 
     def __init__(
