@@ -17,7 +17,7 @@ import numpy as np
 from sensor._jit import njit
 from sensor.clock import SECOND
 from sensor.hash import hash_five
-from sensor.packet import PROTO_TCP, PROTO_UDP
+from sensor.packet import PROTO_TCP
 
 WAYS = 8
 DAY = 86400 * SECOND
@@ -48,7 +48,7 @@ CONTACT = np.dtype(
         ("flows", "u2"),  # begun by the originator, retries included
         ("resp_p", "u2"),
         ("orig_p", "u2"),  # of the last try
-        ("proto", "u1"),  # 0 of a pair
+        ("proto", "u1"),  # 0 of a pair and a socket
         ("tries", "u1"),  # up to 255, retries apart
         ("gaps", "u1"),  # how many in a row were alike
         ("marks", "u1"),
@@ -58,9 +58,9 @@ CONTACT = np.dtype(
 """One contact: 64 bytes, a cache line."""
 
 _SLOTS = (1 << 16) - 1
-_PAIR = 0  # in place of port and protocol
+_NO_PROTO = 0  # of what belongs to no service; a flow of that protocol has port 0
+_PAIR = 1  # in place of the port
 _MOST, _MOST_FLOWS = 255, 65535
-_LATEST_MS = (1 << 32) - 1
 _NOBODY = np.uint64(0)
 
 
@@ -159,7 +159,7 @@ def note_try(contacts, state, flow, now):
     gap = now - row["last"]
     if np.int64(row["orig_p"]) == orig_p or gap <= RETRY:
         return
-    _note_gap(row, min(gap // 1_000_000, _LATEST_MS))
+    _note_gap(row, gap // 1_000_000)
     row["tries"], row["orig_p"], row["last"] = min(tries + 1, _MOST), orig_p, now
 
 
@@ -201,9 +201,9 @@ def note_open(contacts, state, flow, change, now):
     """One more (1) or one fewer (-1) of the connections of two hosts carries data."""
     pair = (flow["orig_hi"], flow["orig_lo"], flow["resp_hi"], flow["resp_lo"])
     if change < 0:
-        at = find_contact(contacts, state["secret"], *pair, _PAIR, _PAIR, now)
+        at = find_contact(contacts, state["secret"], *pair, _PAIR, _NO_PROTO, now)
     else:
-        at = make_contact(contacts, state, *pair, _PAIR, _PAIR, now)
+        at = make_contact(contacts, state, *pair, _PAIR, _NO_PROTO, now)
     if at >= 0:
         row = contacts.rows[at]
         row["gap_ms"] = max(np.int64(row["gap_ms"]) + change, 0)
@@ -214,8 +214,8 @@ def note_open(contacts, state, flow, change, now):
 def open_connections(contacts, state, flow, now):
     """How many connections of the two hosts of a flow have carried data both ways and are open; 255: more."""
     orig, resp = (flow["orig_hi"], flow["orig_lo"]), (flow["resp_hi"], flow["resp_lo"])
-    there = find_contact(contacts, state["secret"], *orig, *resp, _PAIR, _PAIR, now)
-    back = find_contact(contacts, state["secret"], *resp, *orig, _PAIR, _PAIR, now)
+    there = find_contact(contacts, state["secret"], *orig, *resp, _PAIR, _NO_PROTO, now)
+    back = find_contact(contacts, state["secret"], *resp, *orig, _PAIR, _NO_PROTO, now)
     count = np.int64(contacts.rows[there]["gap_ms"]) if there >= 0 else 0
     count += np.int64(contacts.rows[back]["gap_ms"]) if back >= 0 else 0
     return min(count, _MOST)
@@ -224,7 +224,7 @@ def open_connections(contacts, state, flow, now):
 @njit
 def note_request(contacts, state, packet, now):
     """A socket sends a datagram to a multicast or broadcast address."""
-    socket = (packet["src_hi"], packet["src_lo"], _NOBODY, _NOBODY, np.int64(packet["src_port"]), PROTO_UDP)
+    socket = (packet["src_hi"], packet["src_lo"], _NOBODY, _NOBODY, np.int64(packet["src_port"]), _NO_PROTO)
     at = make_contact(contacts, state, *socket, now)
     contacts.rows[at]["last"] = now
 
@@ -232,7 +232,7 @@ def note_request(contacts, state, packet, now):
 @njit
 def answers_request(contacts, state, key, now):
     """Whether a datagram goes to a socket that has asked a multicast or broadcast address lately."""
-    socket = (key.dst_hi, key.dst_lo, _NOBODY, _NOBODY, key.dst_p, PROTO_UDP)
+    socket = (key.dst_hi, key.dst_lo, _NOBODY, _NOBODY, key.dst_p, _NO_PROTO)
     at = find_contact(contacts, state["secret"], *socket, now)
     return at >= 0 and now - contacts.rows[at]["last"] <= ANSWER_TIME
 

@@ -35,6 +35,7 @@ HOLED = 1 << 27  # in `seen`: there are holes in what passed by of this flow
 USED = 1 << 28  # in `seen`: data went both ways, or what is known of an answer stands for it
 CONFIRMED = 1 << 29  # in `seen`: no answer has passed by, but the originator has acknowledged one
 ORIG_KNOWN = 1 << 30  # in `seen`: it is known which side began
+COUNTED = 1 << 31  # in `seen`: it counts as a connection of its two hosts that carries data both ways
 _LETTER_BITS, _LETTERS_A_WORD = 5, 6
 _LENGTH = 22  # bit of `seen` from which on it tells how many letters the history has
 
@@ -143,13 +144,13 @@ def carries_data(flow):
 
 @njit
 def has_mark(flow, mark):
-    """Whether USED, CONFIRMED or ORIG_KNOWN is set."""
+    """Whether USED, CONFIRMED, ORIG_KNOWN or COUNTED is set."""
     return np.int64(flow["seen"]) & mark != 0
 
 
 @njit
 def set_mark(flow, mark):
-    """Set USED, CONFIRMED or ORIG_KNOWN."""
+    """Set USED, CONFIRMED, ORIG_KNOWN or COUNTED."""
     flow["seen"] = np.int64(flow["seen"]) | mark
 
 

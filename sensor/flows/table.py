@@ -28,11 +28,11 @@ class FlowTable:
     key: the secret of the hash, drawn anew by default; no result depends on it. event_rows: how many events are handed
     out at once; the results do not depend on it either.
 
-    When the cap is reached, a new flow takes the place of the oldest half-open one (a SYN without an answer, or a
-    SYN-ACK that the originator did not go on after), else of the longest idle of those with one packet, else of the
-    longest idle, and of an established connection last. An evicted flow raises connection_state_remove, and a SYN
-    without an answer connection_attempt too: nothing will answer it as far as the table can know, and a flood must not
-    hide a scan.
+    When the cap is reached, a new flow takes the place of the oldest half-open one (a SYN without an answer, a SYN-ACK
+    that the originator did not go on after, or a datagram that ICMP refused), else of the longest idle of those with
+    one packet, else of the longest idle, and of an established connection last. An evicted flow raises
+    connection_state_remove, and a SYN without an answer connection_attempt too: nothing will answer it as far as the
+    table can know, and a flood must not hide a scan.
     """
 
     def __init__(
@@ -49,7 +49,6 @@ class FlowTable:
         self._events = np.zeros(event_rows, EVENT)
         self._out = self._events.view(EVENT_IN_KERNELS)
         self._flows = np.zeros(options.capacity, FLOW)  # the system commits them as they are touched
-        self._contacts = new_contacts(options.contacts)
         self._holes = new_holes(options.capacity)
         self._index = np.zeros(_FIRST_INDEX, np.int64)
         self._lists = new_lists(options)
@@ -151,6 +150,7 @@ class FlowTable:
         self._index = larger
 
     def _forget(self) -> None:
-        """Begin anew, with no flow."""
+        """Begin anew, with no flow and no contact."""
+        self._contacts = new_contacts(self.options.contacts)
         self._state["clock"], self._state["next_due"] = _EARLIEST, NEVER
         self._state["touched"], self._state["free"] = 0, -1

@@ -10,6 +10,7 @@ from sensor.flows.event import Event
 from sensor.flows.flow import (
     ATTEMPTED,
     CONFIRMED,
+    COUNTED,
     FLIP,
     HOLED,
     INACTIVE,
@@ -104,20 +105,13 @@ def _is_full(out, state):
 
 
 @njit
-def _is_counted_open(flow):
-    """Whether this is a connection that was counted as one of its pair of hosts that carry data."""
-    is_used = has_mark(flow, USED) and not has_mark(flow, CONFIRMED)
-    return is_used and np.int64(flow["proto"]) == PROTO_TCP and went_both_ways(flow)
-
-
-@njit
 def _remove(flows, contacts, holes, index, lists, out, state, slot, ts):
     """A flow is over: raise what is left to raise and forget it."""
     flow = flows[slot]
     for event in _AT_THE_END:
         if event == _REMOVE or flow["list"] == ATTEMPT:
             write_end(out, state, contacts, event, flow, ts)
-    if _is_counted_open(flow):
+    if has_mark(flow, COUNTED):
         note_open(contacts, state, flow, -1, ts)
     if np.int64(flow["seen"]) & HOLED != 0:
         forget(holes, state, slot)
@@ -314,13 +308,15 @@ def _follow_use(contacts, out, state, flow, before, now):
     Where no answer is seen but acknowledged, the originator's data alone shows it. A stream of datagrams (RTP, syslog,
     NetFlow) uses the service too, though it needs no answer.
     """
+    is_both = went_both_ways(flow)
+    if is_both and flow["proto"] == PROTO_TCP and not has_mark(flow, COUNTED):
+        set_mark(flow, COUNTED)
+        note_open(contacts, state, flow, 1, now)
     if has_mark(flow, USED):
         if now // TIME_SLOT == before // TIME_SLOT:
             return
-    elif went_both_ways(flow) or (has_mark(flow, CONFIRMED) and flow["bytes"][0] > 0) or _is_stream(flow):
+    elif is_both or (has_mark(flow, CONFIRMED) and flow["bytes"][0] > 0) or _is_stream(flow):
         set_mark(flow, USED)
-        if _is_counted_open(flow):
-            note_open(contacts, state, flow, 1, now)
     else:
         return
     contact = note_reached(contacts, state, flow, now)

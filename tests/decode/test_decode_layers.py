@@ -5,8 +5,8 @@ import ipaddress
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6, IPv6ExtHdrDestOpt
-from scapy.layers.l2 import ARP
-from scapy.layers.sctp import SCTP
+from scapy.layers.l2 import ARP, CookedLinux, CookedLinuxV2, Ether
+from scapy.layers.sctp import SCTP, SCTPChunkAbort, SCTPChunkData, SCTPChunkInit, SCTPChunkInitAck
 from scapy.packet import Raw
 
 from sensor.address import to_address
@@ -123,3 +123,28 @@ def test_a_refused_packet_has_nothing_but_its_lengths_and_the_reason():
     assert told(row) == {"refused": int(row["refused"])}
     assert (row["caplen"], row["wirelen"]) == (64, 64)
     assert PACKET.itemsize % 8 == 0  # rows are cleared by the word
+
+
+@pytest.mark.parametrize(
+    ("dst", "group"),
+    [("02:00:00:00:00:01", 0), ("ff:ff:ff:ff:ff:ff", 1), ("01:00:5e:7f:ff:fa", 1), ("33:33:00:00:00:fb", 1)],
+)
+def test_a_frame_that_is_addressed_to_many_stations_is_known(dst, group):
+    assert decode_one(bytes(Ether(dst=dst, type=0x800) / IP(**V4) / UDP()))["group"] == group
+
+
+@pytest.mark.parametrize(("kind", "group"), [(0, 0), (1, 1), (2, 1), (3, 0), (4, 0)])
+def test_linux_tells_of_a_cooked_frame_whether_it_went_to_many(kind, group):
+    frames = (CookedLinux(pkttype=kind, proto=0x800), 113), (CookedLinuxV2(pkttype=kind, proto=0x800), 276)
+    for link, linktype in frames:
+        assert decode_one(bytes(link / IP(**V4) / UDP()), linktype)["group"] == group
+
+
+@pytest.mark.parametrize("chunk", [SCTPChunkInit(), SCTPChunkInitAck(), SCTPChunkAbort(), SCTPChunkData(data=b"1")])
+def test_the_first_chunk_of_an_sctp_packet_is_told(chunk):
+    assert decode_one(bytes(ether() / IP(**V4) / SCTP() / chunk / SCTPChunkInit()))["sctp_chunk"] == chunk.type
+
+
+def test_an_sctp_packet_that_ends_with_its_header_has_no_chunk():
+    frame = bytes(ether() / IP(**V4) / SCTP())
+    assert decode_one(frame + b"\7" * 10)["sctp_chunk"] == 0, "what comes after it is the link's"

@@ -9,19 +9,34 @@ from dataclasses import dataclass, field
 from sensor.address import to_address
 from sensor.flows import ConnState, Event, FlowOptions
 from sensor.packet import ACK, FIN, RST, SYN, Kind
+from tests.flows.reference_contacts import SECOND, SLOT, Contacts
 
-SERVERS = {1194, 1434, 1812, 1900, 3128, 3306, 3389, 3478, 3544, 5060, 5222, 5353, 5355, 8000, 8080, 8443, 8888}
+SERVICES = {
+    1194, 1433, 1434, 1521, 1701, 1812, 1883, 1900, 3128, 3306, 3389, 3478, 3544, 3702, 4222, 4500, 5060, 5061,
+    5222, 5223, 5228, 5353, 5355, 5432, 5671, 5672, 5900, 6379, 6443, 8000, 8080, 8443, 8883, 8888, 9092,
+    9200, 11211, 25565, 27015, 27017, 51820, *range(1024),
+}  # fmt: skip
+ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
+CHUNKS = {0: "D", 1: "S", 2: "H", 6: "R", 7: "F", 10: "D"}
 PAIRS = {
     1: {8: 0, 13: 14, 15: 16, 17: 18, 10: 9},
     58: {128: 129, 130: 131, 133: 134, 135: 136, 139: 140, 144: 145},
 }
 ORDER = [  # the order in which flows that are due at once go
-    "attempt", "half-open", "partial 1", "udp 1", "icmp 1", "closed 1", "reset 1",
+    "attempt", "half-open", "refused", "partial 1", "udp 1", "icmp 1", "closed 1", "reset 1",
     "partial", "udp", "icmp", "closed", "reset", "established",
 ]  # fmt: skip
-RANKS = [ORDER[:2], ORDER[2:7], ORDER[7:12], ORDER[12:]]
+RANKS = [ORDER[:3], ORDER[3:8], ORDER[8:13], ORDER[13:]]
 GRACE, WINDOW = 10**9, 2**24
 EVICTED = ["evicted_half_open", "evicted_one_packet", "evicted_idle", "evicted_established"]
+
+
+def may_be_reply(src_p, dst_p):
+    return (src_p < 32768 <= dst_p) or (src_p in SERVICES and dst_p >= 1024)
+
+
+def nonzero(columns):
+    return {name: int(value) for name, value in columns.items() if value}
 
 
 def ahead(a, b):
@@ -76,6 +91,10 @@ class Flow:
     last: int
     one_way: bool = False
     flipped: bool = False
+    known: bool = False
+    used: bool = False
+    confirmed: bool = False
+    is_open: bool = False
     attempted: bool = False
     ended: bool = False
     unreachable: bool = False
@@ -88,6 +107,19 @@ class Flow:
     @property
     def waiting(self):
         return self.attempted and self.ends[1].state == "inactive"
+
+    @property
+    def both_ways(self):
+        o, r = self.ends
+        return bool(o.bytes and r.bytes) if self.proto == TCP else "D" in o.seen and "D" in r.seen
+
+    @property
+    def service(self):
+        return self.orig[0], self.resp[0], self.resp[1], self.proto
+
+    @property
+    def pair(self):
+        return self.orig[0], self.resp[0]
 
     def note(self, side, letter):
         if letter not in self.ends[side].seen:
@@ -137,11 +169,13 @@ class Reference:
         waits |= {"closed": o.tcp_close, "reset": o.tcp_reset}
         waits |= {f"{name} 1": wait for name, wait in waits.items()}
         waits["partial 1"] = o.tcp_attempt
-        waits |= {"attempt": o.tcp_attempt, "half-open": o.tcp_inactivity, "established": o.tcp_inactivity}
-        self.options, self.waits = options, waits
+        waits |= {"attempt": o.tcp_attempt, "half-open": o.tcp_half_open, "refused": o.tcp_attempt}
+        waits["established"] = o.tcp_inactivity
+        self.options, self.waits, self.contacts = options, waits, Contacts(o.contacts)
         self.flows, self.events, self.turn, self.now = [], [], 0, None
         self.counters = dict.fromkeys([*EVICTED, "flows", "not_flow", "arp_packets", "attempts_cut_short"], 0)
         self.counters |= dict.fromkeys(["tcp_acks", "tcp_acks_of_unseen", "tcp_bytes_unseen", "tcp_acks_wild"], 0)
+        self.counters |= dict.fromkeys(["icmp_without_quote", "unrelated_ICMP_error"], 0)
 
     # what goes on over time
 
@@ -158,11 +192,14 @@ class Reference:
 
     def finish(self):
         self.expire(2**63, self.now)
+        self.counters["contacts_evicted"] = self.contacts.evicted
 
     def remove(self, flow, ts):
         if flow.where == "attempt":
-            self.tell(Event.CONNECTION_ATTEMPT, flow, ts)
-        self.tell(Event.CONNECTION_STATE_REMOVE, flow, ts)
+            self.tell_end(Event.CONNECTION_ATTEMPT, flow, ts)
+        self.tell_end(Event.CONNECTION_STATE_REMOVE, flow, ts)
+        if flow.is_open:
+            self.contacts.closed(flow.pair, ts)
         self.judge(flow, 2**63)
         self.flows.remove(flow)
 
@@ -180,29 +217,48 @@ class Reference:
         self.turn += 1
         flow.where, flow.turn = where, self.turn
 
-    def tell(self, event, flow, ts):
+    def tell(self, event, flow, ts, **more):
         o, r = flow.ends
+        ports = (flow.resp[1], flow.orig[1]) if flow.flipped else (flow.orig[1], flow.resp[1])
+        more |= {"orig_known": flow.known, "may_be_reply": not flow.known and may_be_reply(*ports)}
         self.events.append(
             (int(event), ts, flow.orig, flow.resp, flow.proto, int(ConnState[flow.conn_state()]), flow.history,
              flow.last - flow.first, o.pkts, r.pkts, o.bytes, r.bytes, o.first_flags, o.first_options, o.ttl,
-             int(flow.unreachable), int(flow.time_exceeded), None, 0, 0, flow.last)
+             int(flow.unreachable), int(flow.time_exceeded), None, 0, 0, flow.last, nonzero(more))
         )  # fmt: skip
+
+    def tell_end(self, event, flow, ts):
+        more = {}
+        contact = self.contacts.find(flow.service, ts)
+        if contact and not flow.both_ways:
+            more = {"first_try": contact.first, "tries": contact.tries, "steady": contact.steady}
+        if flow.proto in (TCP, UDP) and not flow.both_ways:
+            same_port = [self.contacts.find((*flow.service[:3], proto), ts) for proto in (TCP, UDP)]
+            more["reached"] = any(each and each.reached for each in same_port)
+        if flow.proto == TCP and not flow.both_ways:
+            pair = self.contacts.find(("pair", *flow.pair), ts)
+            more["companions"] = min(pair.open, 255) if pair else 0
+        self.tell(event, flow, ts, **more)
 
     # packets
 
     def packet(self, p, now):
         self.now = now
         self.expire(now, 2**63)
-        kind = int(p["kind"])
+        kind, proto = int(p["kind"]), int(p["proto"])
         if kind == Kind.ARP:
             self.counters["arp_packets"] += 1
-            return
-        if kind in (Kind.IP, Kind.FRAGMENT, Kind.REST):
-            self.counters["not_flow"] += 1
         if kind == Kind.REST:
             self.rest(p, now)
-        if kind not in (Kind.TCP, Kind.UDP, Kind.ICMP, Kind.SCTP):
-            return
+        is_other = kind == Kind.IP and proto not in (ICMP, TCP, UDP, ICMPV6, SCTP)
+        if kind == Kind.WITNESS or (kind == Kind.UDP and (p["group"] or self.is_many(p))):
+            self.contacts.asked_many(self.endpoints(p)[0], now)
+        if kind in (Kind.TCP, Kind.UDP, Kind.ICMP, Kind.SCTP) or is_other:
+            self.take(p, kind, now)
+        elif kind in (Kind.IP, Kind.FRAGMENT, Kind.REST):
+            self.counters["not_flow"] += 1
+
+    def take(self, p, kind, now):
         src, dst, one_way = self.endpoints(p)
         proto, flags = int(p["proto"]), int(p["tcp_flags"])
         flow = self.find(src, dst, proto, one_way)
@@ -214,15 +270,10 @@ class Reference:
         if is_new:
             if len(self.flows) == self.options.capacity:
                 self.evict(now)
-            flipped = self.is_reply(p, src, dst)
-            orig, resp = (dst, src) if flipped else (src, dst)
-            flow = Flow(orig, resp, proto, now, now, one_way, flipped, attempted=bool(is_syn))
-            flow.history = "^" if flipped else ""
-            self.flows.append(flow)
-            self.counters["flows"] += 1
-            side = int(flipped)
-        else:
-            side = int(src != flow.orig)
+            flow = self.begin(p, kind, src, dst, one_way, now)
+            flow.attempted = bool(is_syn)
+        side = int(src != flow.orig or (is_new and flow.flipped))
+        before = flow.last
         filled = self.watch(flow, side, p, flags, now) if kind == Kind.TCP else 0
         raised, where = self.apply(flow, side, p, kind, filled)
         end = flow.ends[side]
@@ -231,13 +282,41 @@ class Reference:
             if end.pkts == 0:
                 end.first_flags, end.first_options = flags, int(p["tcp_options"])
         end.pkts += 1
+        if where == "udp" and self.is_refused(flow):
+            where = "refused"
         self.place(flow, where, is_new, now)
         for event in raised:
-            self.tell(event, flow, now)
+            (self.tell if event == Event.CONNECTION_ESTABLISHED else self.tell_end)(event, flow, now)
+        if kind != Kind.ICMP:
+            self.follow_use(flow, before, now)
         if kind == Kind.UDP:
             self.tell(Event.UDP_REPLY if side else Event.UDP_REQUEST, flow, now)
         if kind == Kind.ICMP:
             self.icmp(flow, p, now)
+
+    def begin(self, p, kind, src, dst, one_way, now):
+        flipped, known = self.began(p, kind, src, dst, now)
+        orig, resp = (dst, src) if flipped else (src, dst)
+        flow = Flow(orig, resp, int(p["proto"]), now, now, one_way, flipped, known)
+        flow.history = "^" if flipped else ""
+        self.flows.append(flow)
+        self.counters["flows"] += 1
+        if known and not flipped and flow.proto in (TCP, UDP, SCTP):
+            self.contacts.tried(flow.service, src[1], now)
+        return flow
+
+    def follow_use(self, flow, before, now):
+        o = flow.ends[0]
+        is_stream = flow.proto == UDP and flow.known and o.pkts > 10 and flow.last - flow.first >= 5 * SECOND
+        if flow.proto == TCP and flow.both_ways and not flow.is_open:
+            flow.is_open = True
+            self.contacts.opened(flow.pair, now)
+        if flow.used and now // SLOT == before // SLOT:
+            return
+        flow.used |= flow.both_ways or is_stream or bool(flow.confirmed and o.bytes)
+        contact = self.contacts.reached(flow.service, now) if flow.used else None
+        if contact:
+            self.tell(Event.SERVICE_USED, flow, now, connections=contact.flows, first_try=contact.first)
 
     def place(self, flow, where, is_new, now):
         base = flow.where.removesuffix(" 1")
@@ -267,16 +346,33 @@ class Reference:
                 return flow
         return None
 
-    def is_reply(self, p, src, dst):
-        flags = int(p["tcp_flags"])
-        if p["kind"] == Kind.ICMP:
-            return (int(p["proto"]), src[1]) in ((1, 0), (58, 129))
-        if p["kind"] == Kind.TCP and flags & SYN:
-            return bool(flags & ACK and not flags & RST)
-        if p["kind"] == Kind.SCTP or (p["kind"] == Kind.TCP and not flags & (ACK | RST)):
-            return False
-        plain = not dst[0].is_multicast and dst[0] != ipaddress.ip_address("255.255.255.255")
-        return plain and dst[1] >= 32768 and (src[1] < 1024 or src[1] in SERVERS)
+    def began(self, p, kind, src, dst, now):
+        """Whether the receiver of a flow's first packet began it, and whether that is known."""
+        flags, chunk, proto = int(p["tcp_flags"]), int(p["sctp_chunk"]), int(p["proto"])
+        if kind == Kind.ICMP:
+            return (proto, src[1]) in ((ICMP, 0), (ICMPV6, 129)), True
+        if kind == Kind.TCP and flags & SYN:
+            return bool(flags & ACK and not flags & RST), True
+        if kind == Kind.TCP and not flags & (ACK | RST):
+            return False, True
+        if kind == Kind.SCTP and chunk in (1, 2):
+            return chunk == 2, True
+        asked = self.contacts.find(("socket", *dst), now) if kind == Kind.UDP else None
+        if asked and now - asked.last <= 30 * SECOND:
+            return True, True
+        used = self.contacts.find((dst[0], *src, proto), now)
+        if used and used.reached:
+            return True, True
+        if used and kind != Kind.TCP and used.port == dst[1] and now - used.last <= 300 * SECOND:
+            return True, True
+        if self.contacts.find((src[0], *dst, proto), now):
+            return False, True
+        is_answer = not self.is_many(p) and src[1] in SERVICES and dst[1] >= 32768
+        return is_answer and kind in (Kind.TCP, Kind.UDP), kind == Kind.UDP and not may_be_reply(src[1], dst[1])
+
+    def is_many(self, p):
+        dst = to_address(p["dst_hi"], p["dst_lo"])
+        return dst.is_multicast or dst == ipaddress.ip_address("255.255.255.255")
 
     def rest(self, p, now):
         src, dst, one_way = self.endpoints(p)
@@ -298,8 +394,11 @@ class Reference:
         flow.ends[side].bytes += length
         if kind == Kind.ICMP:
             return [], "icmp"
-        flow.note(side, "D")
+        flow.note(side, CHUNKS.get(int(p["sctp_chunk"]), "A") if kind == Kind.SCTP else "D")
         return [], "udp"
+
+    def is_refused(self, flow):
+        return flow.unreachable and not flow.ends[1].pkts
 
     def icmp(self, flow, p, now):
         is_v4, kind = p["proto"] == 1, int(p["icmp_type"])
@@ -309,21 +408,29 @@ class Reference:
             self.tell(Event.ICMP_ECHO_REPLY, flow, now)
         unreachable = kind == (3 if is_v4 else 1) and not (is_v4 and p["icmp_code"] == 4)
         exceeded = kind == (11 if is_v4 else 3)
-        if not (unreachable or exceeded) or not p["quoted_proto"]:
+        if not (unreachable or exceeded):
+            return
+        if not p["quoted_proto"]:
+            self.counters["icmp_without_quote"] += 1
             return
         src, dst = (
             (to_address(p[f"quoted_{end}_hi"], p[f"quoted_{end}_lo"]), int(p[f"quoted_{end}_port"]))
             for end in ("src", "dst")
         )
         about = self.find(src, dst, int(p["quoted_proto"]), False)
-        if about and about.orig == src:
-            about.unreachable |= unreachable
-            about.time_exceeded |= exceeded
+        if not about or about.orig != src or not about.ends[0].pkts or now - about.last > 30 * SECOND:
+            self.counters["unrelated_ICMP_error"] += 1
+            return
+        about.unreachable |= unreachable
+        about.time_exceeded |= exceeded
+        if about.proto != TCP and self.is_refused(about):
+            about.last = now
+            self.put(about, "refused")
         event = Event.ICMP_UNREACHABLE if unreachable else Event.ICMP_TIME_EXCEEDED
         reporter = to_address(p["src_hi"], p["src_lo"])
         self.events.append(
             (int(event), now, src, dst, int(p["quoted_proto"]), 0, "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-             reporter, kind, int(p["icmp_code"]), now)
+             reporter, kind, int(p["icmp_code"]), now, {})
         )  # fmt: skip
 
     # TCP
@@ -331,7 +438,7 @@ class Reference:
     def begins_another(self, flow, src, seq):
         (o, r), side = flow.ends, int(src != flow.orig)
         both_closed = o.state == r.state == "closed"
-        if flow.waiting:
+        if flow.waiting and not flow.confirmed:
             return side == 1 and o.state != "syn_sent"
         if "S" in flow.ends[side].seen:
             expected = o.start_seq if side == 0 else (r.next_seq - 1) % 2**32
@@ -374,6 +481,7 @@ class Reference:
                 raised += [Event.CONNECTION_FINISHED] if peer.state == "closed" else []
         elif mine == "inactive" and not (was_waiting and length == 0):
             me.state = "established" if flags & ACK and theirs == "established" else "partial"
+        flow.confirmed |= bool(side == 0 and was_waiting and flags & ACK and not flags & (SYN | FIN | RST))
         ends = [each for each in raised if each != Event.CONNECTION_ESTABLISHED]
         if ends and flow.ended:
             raised.remove(ends[0])
@@ -382,7 +490,7 @@ class Reference:
 
     def tcp_where(self, flow):
         o, r = flow.ends
-        if flow.waiting:
+        if flow.waiting and not flow.confirmed:
             return "attempt"
         if "reset" in (o.state, r.state):
             return "reset"

@@ -6,6 +6,7 @@ import pytest
 from sensor.flows import Event, FlowOptions, FlowTable
 from sensor.packet import ACK, PACKET, SYN, Kind
 from tests.flows.packets import SECOND, A, B, every, names, packet, run, talk, tcp
+from tests.flows.test_other import icmp
 
 
 def other(number, script):
@@ -29,6 +30,15 @@ def test_half_open_flows_go_first_then_one_packet_then_idle_then_established():
     assert [each & 0xFF for each in events["resp_lo"].tolist()] == [4, 4, 5, 3, 2, 1]
     assert evicted(table) == {"half_open": 2, "one_packet": 1, "idle": 1, "established": 1}
     assert table.counters["attempts_cut_short"] == 1
+
+
+def test_a_datagram_that_icmp_refused_goes_as_a_half_open_flow_does():
+    refusal = icmp(("203.0.113.1", 0), A, 3, 3, udp(2))
+    rows = np.concatenate([udp(1), udp(2), other(3, ">S"), refusal, udp(4), udp(5)])
+    table = FlowTable(FlowOptions(capacity=4), wanted=[Event.CONNECTION_STATE_REMOVE])
+    events = run(table, rows, every(1, rows), finish=False)
+    assert [each & 0xFF for each in events["resp_lo"].tolist()] == [3, 2]
+    assert evicted(table) == {"half_open": 2}
 
 
 def test_of_one_rank_the_longest_idle_goes():

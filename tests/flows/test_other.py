@@ -29,7 +29,7 @@ def events_of(*rows):
 def test_requests_and_replies_are_counted_and_told_apart():
     ask, answer = packet(Kind.UDP, CLIENT, SERVER, payload_len=30), packet(Kind.UDP, SERVER, CLIENT, payload_len=90)
     events = events_of(ask, answer, ask)
-    assert names(events) == ["udp_request", "udp_reply", "udp_request", "connection_state_remove"]
+    assert names(events) == ["udp_request", "service_used", "udp_reply", "udp_request", "connection_state_remove"]
     last = events[-1]
     assert (last["history"], last["conn_state"], last["orig_bytes"], last["resp_bytes"]) == (
         b"Dd",
@@ -114,12 +114,6 @@ def test_fragmentation_needed_is_not_unreachable():
     assert not events["unreachable"].any()
 
 
-def test_an_error_about_a_reply_does_not_mark_the_flow():
-    events = events_of(packet(Kind.UDP, CLIENT, SERVER), icmp(CLIENT, SERVER, 3, 3, packet(Kind.UDP, SERVER, CLIENT)))
-    assert not events["unreachable"].any()
-    assert events[events["event"] == Event.ICMP_UNREACHABLE]["orig_p"].tolist() == [53]
-
-
 def test_an_error_that_quotes_nothing_is_counted():
     table, row = FlowTable(), icmp(ROUTER, CLIENT, 3, 3)
     assert names(run(table, row, every(1, row))) == ["connection_state_remove"]
@@ -128,8 +122,54 @@ def test_an_error_that_quotes_nothing_is_counted():
 
 def test_sctp_is_a_flow_as_udp_is_without_requests():
     events = events_of(packet(Kind.SCTP, CLIENT, SERVER), packet(Kind.SCTP, SERVER, CLIENT))
-    assert names(events) == ["connection_state_remove"]
-    assert (events[0]["proto"], events[0]["conn_state"], events[0]["history"]) == (132, ConnState.SF, b"Dd")
+    assert names(events) == ["service_used", "connection_state_remove"]
+    assert (events[1]["proto"], events[1]["conn_state"], events[1]["history"]) == (132, ConnState.SF, b"Dd")
+
+
+@pytest.mark.parametrize(
+    ("chunk", "letter"),
+    [(1, "S"), (2, "H"), (6, "R"), (7, "F"), (0, "D"), (10, "D"), (3, "A"), (11, "A"), (14, "A"), (255, "A")],
+)
+def test_an_sctp_packet_has_the_letter_of_its_first_chunk(chunk, letter):
+    asks = packet(Kind.SCTP, CLIENT, SERVER, sctp_chunk=4)
+    events = events_of(
+        asks, *(packet(Kind.SCTP, *ends, sctp_chunk=chunk) for ends in ((CLIENT, SERVER), (SERVER, CLIENT)))
+    )
+    history = events[-1]["history"].decode()
+    assert history == ("Aa" if letter == "A" else f"A{letter}{letter.lower()}")
+
+
+def test_an_association_without_data_uses_no_service():
+    assert names(spoken("> 1 < 2 > 7 < 8")) == ["connection_state_remove"]
+    assert names(spoken("> 1 < 2 > 10 < 11 < 0")) == ["service_used", "connection_state_remove"]
+
+
+def spoken(script):
+    """The events of SCTP packets, written as who sends and the first chunk."""
+    words = script.split()
+    ends = {">": (CLIENT, SERVER), "<": (SERVER, CLIENT)}
+    pairs = zip(words[::2], words[1::2], strict=True)
+    return events_of(*(packet(Kind.SCTP, *ends[side], sctp_chunk=int(chunk)) for side, chunk in pairs))
+
+
+def other(proto, src=CLIENT, dst=SERVER):
+    return packet(Kind.IP, (src[0], 0), (dst[0], 0), proto=proto, payload_len=20)
+
+
+@pytest.mark.parametrize("proto", [0, 2, 47, 50, 103, 255])
+def test_another_ip_protocol_is_a_flow_with_ports_0(proto):
+    events = events_of(other(proto), other(proto, SERVER, CLIENT), other(proto))
+    assert names(events) == ["service_used", "connection_state_remove"]
+    last = events[-1]
+    assert (last["proto"], last["orig_p"], last["resp_p"], last["history"]) == (proto, 0, 0, b"Dd")
+    assert (last["orig_pkts"], last["resp_pkts"], last["orig_bytes"], last["conn_state"]) == (2, 1, 40, ConnState.OTH)
+
+
+@pytest.mark.parametrize("proto", [1, 6, 17, 58, 132])
+def test_a_described_protocol_whose_header_was_cut_is_no_flow(proto):
+    table, row = FlowTable(), other(proto)
+    assert len(run(table, row, every(1, row))) == 0
+    assert (table.counters["flows"], table.counters["not_flow"]) == (0, 1)
 
 
 def test_arp_tells_who_asks_for_whom():
@@ -143,10 +183,11 @@ def test_arp_tells_who_asks_for_whom():
 
 def test_every_packet_is_counted_under_one_name():
     kinds = [Kind.ARP, Kind.IP, Kind.FRAGMENT, Kind.TCP, Kind.UDP, Kind.ICMP, Kind.SCTP]
-    rows, table = np.concatenate([packet(kind, CLIENT, SERVER) for kind in kinds]), FlowTable()
+    cut = packet(Kind.IP, CLIENT, SERVER, proto=PROTO_UDP)
+    rows, table = np.concatenate([cut, *(packet(kind, CLIENT, SERVER) for kind in kinds)]), FlowTable()
     run(table, rows, every(1, rows))
     counted = {name: table.counters[name] for name in ("flow_packets", "arp_packets", "not_flow")}
-    assert counted == {"flow_packets": 4, "arp_packets": 1, "not_flow": 2}
+    assert counted == {"flow_packets": 5, "arp_packets": 1, "not_flow": 2}
 
 
 def test_only_wanted_events_are_written():

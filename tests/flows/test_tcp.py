@@ -31,6 +31,7 @@ CONN_STATES = [
     ("<R", "RSTRH", "^r"),
     (">SF", "S0", "Q"),
     (">S <S >SA <A", "S1", "SsHa"),
+    (">S >A >A+1 >FA", "SH", "SADF"),
 ]
 
 
@@ -47,8 +48,12 @@ def test_conn_state_and_history(script, state, history):
         (">S", "attempt"),
         (">S <RA", "rejected"),
         (">S >R", "attempt"),
+        (">S >A", ""),  # it goes on: its answer was not seen
+        (">S >A >A+10", "service_used"),
         (">S >FA", "attempt"),
-        (">S >A >A+10", "attempt"),
+        (">S >0+10", "attempt"),
+        (">S >A <RA", "rejected"),
+        (">S >A+10 <RA", "service_used rejected"),
         (">S >S <A", "attempt"),
         (">SF", "attempt"),
         (">S <SA", "established"),
@@ -63,8 +68,8 @@ def test_conn_state_and_history(script, state, history):
         (">A <R", ""),
         (">A", ""),
         (">FPU <RA", ""),
-        (">A+1 <A+1 >FA <FA", "finished"),
-        (">A+1 <A+1 <RA", "reset"),
+        (">A+1 <A+1 >FA <FA", "service_used finished"),
+        (">A+1 <A+1 <RA", "service_used reset"),
         (">S <SA <SA >A", "established"),
         (">S <RA >S <RA", "rejected"),
     ],

@@ -7,12 +7,13 @@ from sensor.flows import FlowOptions, FlowTable
 from sensor.packet import Kind
 from tests.flows.packets import SECOND, A, B, names, packet, run, talk, tcp
 
-OTHER = packet(Kind.IP, ("203.0.113.9", 0), ("203.0.113.8", 0))
+OTHER = packet(Kind.FRAGMENT, ("203.0.113.9", 0), ("203.0.113.8", 0))
 UDP, ICMP = packet(Kind.UDP, A, B), packet(Kind.ICMP, (A[0], 0), (B[0], 0), icmp_type=8)
 
 WAITS = [
     (talk(">S"), "tcp_attempt", 5),
-    (talk(">S <SA"), "tcp_inactivity", 300),
+    (talk(">S <SA"), "tcp_half_open", 30),
+    (talk(">S >A"), "tcp_inactivity", 300),
     (talk(">S <SA >A"), "tcp_inactivity", 300),
     (talk(">A"), "tcp_attempt", 5),
     (talk(">A <A"), "tcp_inactivity", 300),
@@ -23,6 +24,7 @@ WAITS = [
     (talk(">S <SA >R"), "tcp_reset", 5),
     (UDP, "udp_inactivity", 60),
     (packet(Kind.SCTP, A, B), "udp_inactivity", 60),
+    (packet(Kind.IP, A, B, proto=47), "udp_inactivity", 60),
     (ICMP, "icmp_inactivity", 60),
 ]
 
@@ -51,6 +53,12 @@ def test_a_wait_is_over_on_the_nanosecond_though_no_packet_shows_it(rows, option
     found = np.concatenate([*passed, shown[:0]])
     assert found[found["event"] == 5].tobytes() == removed.tobytes()
     assert not list(tables[1].pass_time(0)), "time does not run backwards"
+
+
+def test_a_syn_ack_that_comes_again_puts_off_the_end_of_a_half_open_connection():
+    rows = np.concatenate([talk(">S <SA"), *[tcp("SA", B, A, seq=5000, ack=1001)] * 2, OTHER])
+    events = run(FlowTable(wanted=[5]), rows, np.array([0, 1, 30, 59, 89]) * SECOND, finish=False)
+    assert (events["ts"].tolist(), events["history"].tolist()) == ([89 * SECOND], [b"Sh"])
 
 
 @pytest.mark.parametrize("more", [tcp("S", seq=1000), tcp("S", seq=7), tcp("R", seq=1001), tcp("FA", seq=1001)])
