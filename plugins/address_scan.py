@@ -59,6 +59,7 @@ class AddressScan(Detection):
         answers=Unique(probes, where=used, when=begun),
         contacted=Unique(probes, where=tried_or_used),
         greeted=Unique(probes, where=greeted),
+        sockets=Unique(probes, of="orig_p", where=tried),
         confirmed=Unique(probes, where=acknowledged, when=begun),
         streams=Unique(probes, where=streams),
         insistent=Unique(probes, where=insistent),
@@ -79,7 +80,8 @@ class AddressScan(Detection):
         is_streaming = seen.streams.count >= seen.threshold
         count = seen.contacted.count - seen.answers.count - (0 if is_streaming else seen.streams.count)
         verdict = weigh(seen, count, seen.greeted.count)
-        if verdict == "accused" and is_streaming:
+        is_by_socket = seen.udp.average == 1 and seen.sockets.count >= seen.targets.count and not seen.answers.count
+        if verdict == "accused" and (is_streaming or is_by_socket):
             verdict = "low"
         if not seen.answers.count and seen.targets.count - seen.insistent.count < seen.threshold:
             verdict = "silent"  # nothing comes back, and it goes on: only one direction is seen

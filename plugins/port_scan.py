@@ -14,18 +14,18 @@ from sensor_plugins.probes import (
     begun,
     checked_unused,
     confirmed,
-    doubtful,
+    doubtful_registered,
     full_connect,
     is_repeated,
     is_syn,
     is_traced,
     is_udp,
+    neighbourhood,
     other_protocol,
     probe,
     sender,
     target,
     target_p,
-    to_ephemeral,
     unused,
     unused_or_used,
     used_or_streamed,
@@ -65,12 +65,12 @@ class PortScan(Detection):
         oddest=Max(probes, of=probe, where=unused),
     )
 
-    replies = Stream("connection_state_remove", key=(sender, target), value=target_p, where=doubtful)
+    replies = Stream("connection_state_remove", key=(sender, target), value=target_p, where=doubtful_registered)
     midstream = SumStat(
         epoch=epoch,
         hops=5,
         targets=Unique(replies, keep=10),
-        ephemeral=Unique(replies, where=to_ephemeral),
+        neighbourhoods=Unique(replies, of=neighbourhood),
         udp=Average(replies, of=is_udp),
     )
 

@@ -210,9 +210,14 @@ def target_p(batch: Batch) -> np.ndarray:
     return np.where(_is_flipped(batch), batch.orig_p, batch.resp_p).astype(np.int64)
 
 
-def to_ephemeral(batch: Batch) -> np.ndarray:
-    """Rows whose first packet went to a port that systems draw for clients."""
-    return target_p(batch) >= EPHEMERAL
+def neighbourhood(batch: Batch) -> np.ndarray:
+    """The 64 ports among which that of the first packet is."""
+    return target_p(batch) >> 6
+
+
+def doubtful_registered(batch: Batch) -> np.ndarray:
+    """Doubtful rows whose first packet went to a port below those that most systems draw for clients."""
+    return doubtful(batch) & (target_p(batch) < EPHEMERAL)
 
 
 def other_protocol(batch: Batch) -> np.ndarray:
@@ -272,7 +277,10 @@ def _failed(batch: Batch) -> np.ndarray:
     if batch.event == "connection_state_remove":
         return _failed_at_the_end(batch)
     if batch.event == "connection_reset":
-        return _is_dataless(batch) & np.char.endswith(batch.history, b"R")
+        found = _is_dataless(batch)
+        history = batch.history[found]  # few: text is slow to compare
+        found[found] = np.char.startswith(history, b"S") & np.char.endswith(history, b"R")
+        return found
     return np.full(len(batch), batch.event != "connection_finished")
 
 

@@ -21,8 +21,8 @@ KNOWN = 150_000_000_000
 BUSY = 5
 """A source with a success for this many failures, or fewer, is a client of many half-dead peers as likely as not."""
 
-DENSE = 3
-"""A scan has so many times more of the ports below the ephemeral ones than of those; a server's clients have not."""
+DENSE = 1.5
+"""Ports that are scanned lie so many to a neighbourhood or more; those that systems draw for clients lie apart."""
 
 
 def weigh(seen: Any, failed: int, greeted: int = 0) -> Verdict:
@@ -58,9 +58,8 @@ def is_known(seen: Any) -> bool:
 
 
 def is_dense(seen: Any) -> bool:
-    """Whether packets that may be a server's go to more registered ports than to ephemeral ones, and to many."""
-    registered = seen.targets.count - seen.ephemeral.count
-    return bool(registered >= seen.threshold and registered > DENSE * seen.ephemeral.count)
+    """Whether packets that may be a server's go to ports that lie beside each other."""
+    return bool(seen.targets.count >= DENSE * seen.neighbourhoods.count)
 
 
 def kind_of(seen: Any, names: Sequence[str]) -> str:

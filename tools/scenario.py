@@ -30,10 +30,7 @@ class Scenario:
     @property
     def right(self) -> str:
         """What is right of it: no alert, a low one, or the detections that are to fire."""
-        severities = {each.get("severity") for each in self.alerts}
-        return (
-            "low" if severities == {"low"} else ", ".join(sorted({each["detection"] for each in self.alerts})) or "none"
-        )
+        return right(self.alerts)
 
     def record(self, savefile: Path) -> None:
         """Play the scenario in a lab of its own and leave what passed in the savefile."""
@@ -82,6 +79,13 @@ def _in_folder(folder: str, source: str, why: str, alerts: tuple[dict, ...], sna
         return play
 
     return register
+
+
+def right(alerts: list[dict]) -> str:
+    """What alerts come to, in a word or two: none, low, or the detections that fire."""
+    if {each.get("severity") for each in alerts} == {"low"}:
+        return "low"
+    return ", ".join(sorted({each["detection"] for each in alerts})) or "none"
 
 
 def graded(

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from lab import Lab
-from scans import NMAP, TARGET
-from scenario import Recording, attack
+from scans import NMAP, SCANNER, TARGET
+from scenario import Recording, attack, graded
 
 from attacks.scanner import port_scan, run
 
@@ -27,7 +27,7 @@ for flag, option in FLAGS.items():
         attack(
             f"{NMAP} {option} -g {port} --max-rate 100 -p 2001-2040 {TARGET}",
             "A known port that a scan comes from does not make answers of its probes: nothing asked for them.",
-            port_scan(flag),
+            graded("low" if flag == "ack" else "medium", "port_scan", flag, SCANNER, TARGET),
         )(named(f"{flag}_scan_from_{port}", f"A scan of 40 ports with {flag.upper()} probes from source port {port}."))
 
 for flag, option in ODD.items():

@@ -31,7 +31,7 @@ def protocol_scan(lab: Lab, recording: Recording) -> None:
 @attack(
     f"{NMAP} -sV --version-light -p 8001-8010 {TARGET}",
     "Ten open services are asked what they are, each in ways that its own clients never use.",
-    port_scan(None),
+    graded("low", "port_scan", "version", SCANNER, TARGET),
 )
 def version_scan(lab: Lab, recording: Recording) -> None:
     """A version scan of ten open ports."""

@@ -205,7 +205,8 @@ def ntp_pool(lab: Lab, recording: Recording) -> None:
 
 @ordinary(
     "rsyslogd (omfwd by UDP to 30 collectors); logger",
-    "Syslog by UDP is never answered: many messages of one flow are a stream, not a probe.",
+    "Syslog by UDP is never answered, and a stream is no probe; but to as many hosts as make a scan, low is right.",
+    graded("low", "address_scan", "udp", CLIENT, port=514),
 )
 def syslog_relay(lab: Lab, recording: Recording) -> None:
     """A relay sends 25 messages to each of 30 collectors by UDP; four of them are off."""

@@ -2,7 +2,7 @@
 
 import services
 from lab import Host, Lab
-from scenario import Recording, graded, ordinary
+from scenario import Recording, ordinary
 
 from ordinary.network import CLIENT, GATEWAY, OUTSIDE, far, firewall, for_each, inside, let_through, near, outside
 
@@ -103,9 +103,7 @@ def outage_inside(lab: Lab, recording: Recording) -> None:
 
 @ordinary(
     "curl, dig (24 users behind a NAT, 60 sites); the line goes down and stays down",
-    "Where a line stays down nearly all fails, to hosts not seen before: low is right, so that someone looks.",
-    graded("low", "address_scan", "connect", CLIENT, port=80),
-    graded("low", "address_scan", "connect", CLIENT, port=443),
+    "Where a line stays down nearly all fails; sites that were reached before are no targets, and few others are new.",
     snaplen=64,
 )
 def outage_lasting(lab: Lab, recording: Recording) -> None:
