@@ -48,6 +48,10 @@ INSISTENT = 4
 EPHEMERAL = 32768
 """Ports from which on systems draw those of clients (Linux; IANA's begin at 49152)."""
 
+NEIGHBOURS = 8
+NEIGHBOURHOODS = (EPHEMERAL - SYSTEM_PORTS) // NEIGHBOURS
+"""Ports that lie side by side, and how many such groups there are of registered ports."""
+
 
 class Probe(IntEnum):
     """How the service was looked for; the lower-case name is the alert's kind."""
@@ -211,8 +215,8 @@ def target_p(batch: Batch) -> np.ndarray:
 
 
 def neighbourhood(batch: Batch) -> np.ndarray:
-    """The 64 ports among which that of the first packet is."""
-    return target_p(batch) >> 6
+    """The NEIGHBOURS ports among which that of the first packet is."""
+    return target_p(batch) // NEIGHBOURS
 
 
 def doubtful_registered(batch: Batch) -> np.ndarray:

@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from sensor_plugins.probes import NEIGHBOURHOODS
+
 Verdict = Literal["accused", "low", "silent"]
 
 LOWERED = 3
@@ -18,11 +20,11 @@ KNOWN = 150_000_000_000
 """ns for which a set of targets must have been checked to be known for a set that mostly fails: half an epoch."""
 
 
-BUSY = 5
+BUSY, BUSY_UDP = 5, 3
 """A source with a success for this many failures, or fewer, is a client of many half-dead peers as likely as not."""
 
 DENSE = 1.5
-"""Ports that are scanned lie so many to a neighbourhood or more; those that systems draw for clients lie apart."""
+"""Ports that are scanned lie so many times closer together than ports that are drawn at random, or more."""
 
 
 def weigh(seen: Any, failed: int, greeted: int = 0) -> Verdict:
@@ -39,8 +41,8 @@ def weigh(seen: Any, failed: int, greeted: int = 0) -> Verdict:
     before = answers.count if crossed is None else answers.until(crossed)
     answered = before if 2 * before < threshold else answers.count
     if failed > answered:
-        is_program = seen.udp.average > 0.5 or seen.connects.average >= 0.5
-        return "low" if is_program and BUSY * (answers.count + greeted) >= failed else "accused"
+        busy = BUSY_UDP if seen.udp.average > 0.5 else BUSY if seen.connects.average >= 0.5 else 0
+        return "low" if busy * (answers.count + greeted) >= failed else "accused"
     is_near = failed >= LOWERED * threshold and answered < 2 * failed
     return "low" if is_near else "silent"
 
@@ -58,8 +60,9 @@ def is_known(seen: Any) -> bool:
 
 
 def is_dense(seen: Any) -> bool:
-    """Whether packets that may be a server's go to ports that lie beside each other."""
-    return bool(seen.targets.count >= DENSE * seen.neighbourhoods.count)
+    """Whether packets that may be a server's go to ports that lie beside each other, as those of clients do not."""
+    at_random = NEIGHBOURHOODS * (1 - math.exp(-seen.targets.count / NEIGHBOURHOODS))
+    return bool(at_random >= DENSE * seen.neighbourhoods.count)
 
 
 def kind_of(seen: Any, names: Sequence[str]) -> str:
