@@ -3,7 +3,7 @@
 Counts the distinct pairs of host and port that were tried in vain within an epoch, and weighs them against those that
 the originator uses. A host that is met on one port alone by UDP, or in mid-stream, does not count. One alert stands
 for the whole: while it lasts, the originator's address and port scans are folded into it. Misses scans slower than an
-epoch; a BitTorrent client most of whose peers are gone looks the same.
+epoch. A BitTorrent client most of whose peers are gone looks alike, and is told low.
 """
 
 from sensor.detection import Alert, Average, Detection, Max, Option, Stream, SumStat, Unique

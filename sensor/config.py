@@ -19,7 +19,9 @@ def _wait(ns: int, help: str) -> Option:
 
 FLOWS = {
     "capacity": Option(_DEFAULT.capacity, min=1, max=1 << 30, help="flows held at once"),
+    "contacts": Option(_DEFAULT.contacts, min=1, max=1 << 30, help="who has tried which service: remembered for a day"),
     "tcp_attempt": _wait(_DEFAULT.tcp_attempt, "wait for the answer to a SYN"),
+    "tcp_half_open": _wait(_DEFAULT.tcp_half_open, "wait for the originator to go on after a SYN-ACK"),
     "tcp_inactivity": _wait(_DEFAULT.tcp_inactivity, "silence that ends a TCP connection"),
     "udp_inactivity": _wait(_DEFAULT.udp_inactivity, "silence that ends a UDP or SCTP flow"),
     "icmp_inactivity": _wait(_DEFAULT.icmp_inactivity, "silence that ends an ICMP flow"),

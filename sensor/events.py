@@ -104,8 +104,8 @@ _DOCS = {
     Event.ARP_REQUEST: ("an ARP request", _ARP),
     Event.ARP_REPLY: ("an ARP reply", _ARP),
     Event.SERVICE_USED: (
-        "data went both ways; or, with no packet from the responder, some on an answer that its peer acknowledged, "
-        "or a stream of over ten UDP packets in over five seconds; told once in ten seconds of each",
+        "a service is used: data both ways, data after an answer that only its acknowledgement shows, or a one-way "
+        "stream of UDP; told once in ten seconds",
         _USE,
     ),
 }
