@@ -5,7 +5,7 @@ import pytest
 
 from sensor.address import to_words
 from sensor.flows import contacts as table
-from sensor.flows.contacts import ANSWER_TIME, DAY, RETRY, SLOT, STEADY, WAYS, new_contacts
+from sensor.flows.contacts import ANSWER_TIME, DAY, SLOT, STEADY, WAYS, new_contacts
 from sensor.flows.flow import FLOW, Key
 from sensor.flows.state import STATE
 from sensor.packet import PROTO_SCTP, PROTO_TCP, PROTO_UDP
@@ -113,7 +113,7 @@ def test_use_alone_does_not_prolong_the_memory_of_a_try():
     assert held.found(DAY + 1) is None
 
 
-@pytest.mark.parametrize(("gap", "tries"), [(RETRY - 1, 1), (RETRY, 1), (RETRY + 1, 2)])
+@pytest.mark.parametrize(("gap", "tries"), [(3 * SECOND - 1, 1), (3 * SECOND, 1), (3 * SECOND + 1, 2)])
 def test_another_port_within_three_seconds_is_a_retry(gap, tries):
     found = Table().tries(0, gap)
     assert (found["tries"], found["flows"], found["last"]) == (tries, 2, gap if tries == 2 else 0)
