@@ -5,7 +5,9 @@ import pytest
 
 from sensor.address import to_words
 from sensor.events import EVENTS, AddressColumn, Batch, ConnState, nearest, split
-from sensor.flows import EVENT, Event
+from sensor.flows import EVENT, Event, FlowTable
+from tests.flows.packets import run
+from tests.flows.stories import stories
 
 
 def column(*texts):
@@ -34,6 +36,25 @@ def test_every_column_can_be_read(name):
         assert isinstance(value, AddressColumn) == (kind.type == "address")
         assert kind.doc
         assert (kind.type == "bytes") == (each == "history")
+
+
+def test_only_what_ends_a_flow_tells_how_often_its_service_was_tried_and_only_a_use_how_often_it_was_begun():
+    ends = ["attempt", "rejected", "finished", "reset", "state_remove"]
+    for column in ("tries", "steady", "reached", "companions"):
+        assert [name for name in EVENTS if column in EVENTS[name].columns] == [f"connection_{end}" for end in ends]
+    assert [name for name in EVENTS if "connections" in EVENTS[name].columns] == ["service_used"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_column_that_an_event_does_not_have_is_0(seed):
+    words = {"orig_h": ("orig_hi", "orig_lo"), "resp_h": ("resp_hi", "resp_lo")}
+    words |= {"reporter": ("reporter_hi", "reporter_lo")}
+    rows = run(FlowTable(), *stories(seed))
+    assert len(set(rows["event"].tolist())) >= 9
+    for name, batch in split(rows):
+        has = {field for column in EVENTS[name].columns for field in words.get(column, (column,))}
+        others = [field for field in EVENT.names if field not in has and field != "event"]
+        assert not any(rows[batch.index][field].any() for field in others)
 
 
 def test_a_misspelt_column_names_the_nearest():

@@ -308,14 +308,13 @@ def _follow_use(contacts, out, state, flow, before, now):
     Where no answer is seen but acknowledged, the originator's data alone shows it. A stream of datagrams (RTP, syslog,
     NetFlow) uses the service too, though it needs no answer.
     """
-    is_both = went_both_ways(flow)
-    if is_both and flow["proto"] == PROTO_TCP and not has_mark(flow, COUNTED):
+    if not has_mark(flow, COUNTED) and flow["proto"] == PROTO_TCP and went_both_ways(flow):
         set_mark(flow, COUNTED)
         note_open(contacts, state, flow, 1, now)
     if has_mark(flow, USED):
         if now // TIME_SLOT == before // TIME_SLOT:
             return
-    elif is_both or (has_mark(flow, CONFIRMED) and flow["bytes"][0] > 0) or _is_stream(flow):
+    elif went_both_ways(flow) or (has_mark(flow, CONFIRMED) and flow["bytes"][0] > 0) or _is_stream(flow):
         set_mark(flow, USED)
     else:
         return

@@ -5,7 +5,7 @@ import pytest
 
 from sensor.address import to_words
 from sensor.flows import contacts as table
-from sensor.flows.contacts import ANSWER_TIME, DAY, RETRY, SLOT, STEADY, WAYS, new_contacts
+from sensor.flows.contacts import ANSWER_TIME, DAY, SLOT, STEADY, WAYS, new_contacts
 from sensor.flows.flow import FLOW, Key
 from sensor.flows.state import STATE
 from sensor.packet import PROTO_SCTP, PROTO_TCP, PROTO_UDP
@@ -39,6 +39,13 @@ class Table:
     def opened(self, change, now, **flow):
         table.note_open(self.contacts, self.state, a_flow(**flow), change, now)
         return self.open(now, **flow)
+
+    def was_reached(self, now, proto=PROTO_TCP):
+        return bool(table.was_reached(self.contacts, self.state, a_flow(), proto, now))
+
+    def asks(self, question, key, now):
+        """`question` is answers_request, comes_from_used or goes_to_known."""
+        return bool(question(self.contacts, self.state, key, now))
 
     def open(self, now, **flow):
         return table.open_connections(self.contacts, self.state, a_flow(**flow), now)
@@ -85,7 +92,7 @@ def test_a_contact_is_remembered_for_a_day_on_the_nanosecond(late, known):
     held.tries(100)
     held.reached(100)
     assert (held.found(100 + DAY + late) is not None) is known
-    assert table.was_reached(held.contacts, held.state, a_flow(), PROTO_TCP, 100 + DAY + late) is known
+    assert held.was_reached(100 + DAY + late) is known
 
 
 @pytest.mark.parametrize(("late", "tries"), [(0, 2), (1, 1)])
@@ -95,7 +102,7 @@ def test_a_contact_after_a_day_begins_anew(late, tries):
     held.reached(100)
     found = held.tries(100 + DAY + late, orig_p=60000)
     assert (found["tries"], found["flows"], found["first"]) == (tries, tries, [100 + DAY + 1, 100][tries - 1])
-    assert table.was_reached(held.contacts, held.state, a_flow(), PROTO_TCP, found["last"]) is (tries == 2)
+    assert held.was_reached(found["last"]) is (tries == 2)
     assert held.state["contacts_evicted"] == 0
 
 
@@ -106,7 +113,7 @@ def test_use_alone_does_not_prolong_the_memory_of_a_try():
     assert held.found(DAY + 1) is None
 
 
-@pytest.mark.parametrize(("gap", "tries"), [(RETRY - 1, 1), (RETRY, 1), (RETRY + 1, 2)])
+@pytest.mark.parametrize(("gap", "tries"), [(3 * SECOND - 1, 1), (3 * SECOND, 1), (3 * SECOND + 1, 2)])
 def test_another_port_within_three_seconds_is_a_retry(gap, tries):
     found = Table().tries(0, gap)
     assert (found["tries"], found["flows"], found["last"]) == (tries, 2, gap if tries == 2 else 0)
@@ -165,7 +172,7 @@ def test_a_use_is_told_once_in_each_slot_of_ten_seconds(start):
 def test_what_was_reached_is_so_by_the_protocol_that_it_was_reached_by():
     held = Table()
     held.reached(0, proto=PROTO_UDP)
-    asked = [table.was_reached(held.contacts, held.state, a_flow(), proto, 0) for proto in (PROTO_TCP, PROTO_UDP)]
+    asked = [held.was_reached(0, proto) for proto in (PROTO_TCP, PROTO_UDP)]
     assert asked == [False, True]
 
 
@@ -173,10 +180,10 @@ def test_what_was_reached_is_so_by_the_protocol_that_it_was_reached_by():
 def test_a_packet_comes_from_a_service_that_its_receiver_has_used(proto):
     held, key = Table(), a_key(RESP, 443, ORIG, 51000, proto)
     held.tries(0, orig_p=40000, proto=proto)
-    assert not table.comes_from_used(held.contacts, held.state, key, 0)
+    assert not held.asks(table.comes_from_used, key, 0)
     held.reached(0, proto=proto)
-    assert table.comes_from_used(held.contacts, held.state, key, DAY)
-    assert not table.comes_from_used(held.contacts, held.state, key, DAY + 1)
+    assert held.asks(table.comes_from_used, key, DAY)
+    assert not held.asks(table.comes_from_used, key, DAY + 1)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +199,7 @@ def test_a_packet_comes_from_a_service_that_its_receiver_has_used(proto):
 def test_a_datagram_comes_from_who_was_asked_by_this_very_socket_within_five_minutes(proto, port, now, asked):
     held = Table()
     held.tries(0, orig_p=50000, proto=proto)
-    assert table.comes_from_used(held.contacts, held.state, a_key(RESP, 443, ORIG, port, proto), now) is asked
+    assert held.asks(table.comes_from_used, a_key(RESP, 443, ORIG, port, proto), now) is asked
 
 
 def test_a_packet_goes_to_a_service_that_its_sender_has_tried():
@@ -200,7 +207,7 @@ def test_a_packet_goes_to_a_service_that_its_sender_has_tried():
     held.tries(0)
     asked = [(a_key(ORIG, 5, RESP, 443, 6), DAY), (a_key(ORIG, 5, RESP, 443, 6), DAY + 1)]
     asked += [(a_key(ORIG, 5, RESP, 443), 0), (a_key(RESP, 443, ORIG, 5, 6), 0), (a_key(ORIG, 443, RESP, 5, 6), 0)]
-    found = [table.goes_to_known(held.contacts, held.state, key, now) for key, now in asked]
+    found = [held.asks(table.goes_to_known, key, now) for key, now in asked]
     assert found == [True, False, False, False, False]
 
 
@@ -211,9 +218,9 @@ def test_a_socket_that_asked_many_waits_thirty_seconds_from_its_last_request(lat
         table.note_request(held.contacts, held.state, packet(5, (ORIG, 50000), ("239.255.255.250", 1900))[0], now)
     now = 7 * SECOND + ANSWER_TIME + late
     assert ANSWER_TIME == 30 * SECOND
-    assert table.answers_request(held.contacts, held.state, key, now) is answers
+    assert held.asks(table.answers_request, key, now) is answers
     for other in (a_key("203.0.113.77", 4444, ORIG, 50001), a_key("203.0.113.77", 4444, RESP, 50000)):
-        assert not table.answers_request(held.contacts, held.state, other, now)
+        assert not held.asks(table.answers_request, other, now)
 
 
 def test_connections_of_a_pair_that_carry_data_are_counted_whatever_their_ports():
@@ -237,7 +244,7 @@ def test_pairs_and_sockets_are_no_contacts_of_protocol_0():
     held.opened(1, 0)
     table.note_request(held.contacts, held.state, packet(5, (ORIG, 0), ("239.255.255.250", 1900))[0], 0)
     assert held.found(0, resp_p=0, proto=0) is None
-    assert not table.comes_from_used(held.contacts, held.state, a_key(RESP, 0, ORIG, 0, 0), 0)
+    assert not held.asks(table.comes_from_used, a_key(RESP, 0, ORIG, 0, 0), 0)
 
 
 def test_a_bucket_that_is_full_forgets_the_contact_that_was_tried_longest_ago():

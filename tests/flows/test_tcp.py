@@ -153,6 +153,14 @@ def test_a_syn_on_a_closed_tuple_begins_another_flow(closing):
     assert table.counters["flows"] == 2
 
 
+@pytest.mark.parametrize(("seq", "flows"), [(1000, 1), (9_000_000, 2)])
+def test_after_a_syn_that_was_acknowledged_another_begins_another_flow(seq, flows):
+    rows, table = np.concatenate([talk(">S >A"), tcp("S", seq=seq)]), FlowTable()
+    found = names(run(table, rows, every(1, rows)))
+    assert table.counters["flows"] == flows
+    assert found.count("connection_attempt") == flows - 1
+
+
 def test_a_syn_that_is_sent_again_does_not():
     rows = np.concatenate([talk(">S <SA >A"), tcp("S", seq=1000), tcp("SA", B, A, seq=5000, ack=1001)])
     table = FlowTable()

@@ -166,6 +166,19 @@ def test_events_that_end_nothing_tell_nothing_of_the_contact():
     assert not (middle["tries"] | middle["first_try"] | middle["reached"]).any()
 
 
+@pytest.mark.parametrize(
+    ("first", "tries"),
+    [
+        (tcp("S", ("192.0.2.1", 39999), B), 2),
+        (tcp("F", ("192.0.2.1", 39999), B), 2),
+        (tcp("SA", B, ("192.0.2.1", 39999)), 1),  # what the responder sends first is no try
+        (tcp("A", ("192.0.2.1", 39999), B), 1),  # nor is what may be an answer
+    ],
+)
+def test_a_try_is_a_flow_that_its_originator_was_seen_to_begin(first, tries):
+    assert of(Event.CONNECTION_ATTEMPT, first, talk(">S"), now=[0, 500 * SECOND])[-1]["tries"] == tries
+
+
 DAY = 86400 * SECOND
 ANSWERED = {"tcp": talk(">S <SA >A >A+1 <A+1", ("192.0.2.1", 39999), B), "udp": np.concatenate([udp(), udp(B, A)])}
 
