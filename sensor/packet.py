@@ -96,7 +96,7 @@ PACKET = np.dtype(
         ("arp_op", "u1"),  # 1 request, 2 reply
         ("quoted_proto", "u1"),  # of the packet that an ICMP error quotes; 0 where there is none
         ("more", "u1"),  # 1: a first fragment, so that more of its payload may come in a row of kind REST
-        ("quoted_src_port", "u2"),
+        ("quoted_src_port", "u2"),  # of ICMP, type and code
         ("quoted_dst_port", "u2"),
         ("group", "u1"),  # 1 where the frame was addressed to more than one station
         ("sctp_chunk", "u1"),  # type of the first chunk

@@ -136,3 +136,6 @@ def _quoted_ports(frame, row, proto, at, have):
     if has_ports and at + 4 <= have:
         row["quoted_src_port"] = u16(frame, at)
         row["quoted_dst_port"] = u16(frame, at + 2)
+    elif (proto == 1 or proto == 58) and at + 2 <= have:
+        row["quoted_src_port"] = frame[at]
+        row["quoted_dst_port"] = frame[at + 1]

@@ -65,15 +65,19 @@ def key_of(packet):
 @njit
 def quoted_key(packet):
     """The Key of the packet that an ICMP error quotes."""
+    proto = np.int64(packet["quoted_proto"])
+    src_p, dst_p, one_way = np.int64(packet["quoted_src_port"]), np.int64(packet["quoted_dst_port"]), 0
+    if proto in (PROTO_ICMP, PROTO_ICMPV6):
+        src_p, dst_p, one_way = _icmp_ports(proto, src_p & 0xFF, dst_p)
     return Key(
         packet["quoted_src_hi"],
         packet["quoted_src_lo"],
         packet["quoted_dst_hi"],
         packet["quoted_dst_lo"],
-        np.int64(packet["quoted_src_port"]),
-        np.int64(packet["quoted_dst_port"]),
-        np.int64(packet["quoted_proto"]),
-        0,
+        src_p,
+        dst_p,
+        proto,
+        one_way,
     )
 
 

@@ -236,8 +236,8 @@ class Reference:
             same_port = [self.contacts.find((*flow.service[:3], proto), ts) for proto in (TCP, UDP)]
             more["reached"] = any(each and each.reached for each in same_port)
         if flow.proto == TCP and not flow.both_ways:
-            pair = self.contacts.find(("pair", *flow.pair), ts)
-            more["companions"] = min(pair.open, 255) if pair else 0
+            pairs = [self.contacts.find(("pair", *each), ts) for each in (flow.pair, flow.pair[::-1])]
+            more["companions"] = min(sum(pair.open for pair in pairs if pair), 255)
         self.tell(event, flow, ts, **more)
 
     # packets
@@ -417,8 +417,14 @@ class Reference:
             (to_address(p[f"quoted_{end}_hi"], p[f"quoted_{end}_lo"]), int(p[f"quoted_{end}_port"]))
             for end in ("src", "dst")
         )
-        about = self.find(src, dst, int(p["quoted_proto"]), False)
-        if not about or about.orig != src or not about.ends[0].pkts or now - about.last > 30 * SECOND:
+        about = self.find(*self.quoted(src, dst, int(p["quoted_proto"])))
+        if (
+            not about
+            or about.orig[0] != src[0]
+            or about.orig[1] != src[1]
+            or not about.ends[0].pkts
+            or now - about.last > 30 * SECOND
+        ):
             self.counters["unrelated_ICMP_error"] += 1
             return
         about.unreachable |= unreachable
@@ -432,6 +438,12 @@ class Reference:
             (int(event), now, src, dst, int(p["quoted_proto"]), 0, "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
              reporter, kind, int(p["icmp_code"]), now, {})
         )  # fmt: skip
+
+    def quoted(self, src, dst, proto):
+        if proto not in PAIRS:
+            return src, dst, proto, False
+        both = PAIRS[proto] | {reply: request for request, reply in PAIRS[proto].items()}
+        return src, (dst[0], both.get(src[1], dst[1])), proto, src[1] not in both
 
     # TCP
 

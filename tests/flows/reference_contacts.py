@@ -16,6 +16,7 @@ class Contact:
     last: int
     port: int = 0
     flows: int = 0
+    repeated: bool = False
     tries: int = 0
     gap: int = 0
     gaps: int = 0
@@ -70,7 +71,9 @@ class Contacts:
         """The contact, unless its use was told in this slot of time."""
         contact = self.make(key, now)
         contact.reached = True
-        if contact.told == now // SLOT:
+        is_second = contact.flows > 1 and not contact.repeated
+        contact.repeated |= is_second
+        if contact.told == now // SLOT and not is_second:
             return None
         contact.told = now // SLOT
         return contact
