@@ -226,7 +226,7 @@ def test_a_socket_that_asked_many_waits_thirty_seconds_from_its_last_request(lat
 def test_connections_of_a_pair_that_carry_data_are_counted_whatever_their_ports():
     held = Table()
     assert [held.opened(1, 0), held.opened(1, 1, resp_p=22), held.opened(-1, 2), held.open(3)] == [1, 2, 1, 1]
-    assert held.open(3, orig=RESP, resp=ORIG) == 0, "the originator's, not the responder's"
+    assert held.open(3, orig=RESP, resp=ORIG) == 1, "whichever of the two began them"
     assert [held.opened(-1, 4), held.opened(-1, 5)] == [0, 0]
 
 

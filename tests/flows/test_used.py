@@ -82,11 +82,13 @@ def test_use_is_told_again_at_the_first_packet_of_each_slot_of_absolute_time(tim
 
 
 def test_use_is_told_once_in_a_slot_of_one_contact():
-    """Two connections to one service are one use of it; another service or another client is its own."""
-    pairs = [(A, B), (("192.0.2.1", 40001), B), (A, ("198.51.100.2", 444)), (("192.0.2.9", 40000), B)]
+    """A second connection to a service is told too, and no third; another service or another client is its own."""
+    more = [(("192.0.2.1", 40000 + number), B) for number in (1, 2)]
+    pairs = [(A, B), *more, (A, ("198.51.100.2", 444)), (("192.0.2.9", 40000), B)]
     found = used(*(talk(">S <SA >A >A+1 <A+1", *ends) for ends in pairs))
     assert list(zip(found["orig_p"].tolist(), found["resp_p"].tolist(), strict=True)) == [
         (40000, 443),
+        (40001, 443),
         (40000, 444),
         (40000, 443),
     ]
@@ -210,8 +212,8 @@ def test_companions_are_the_tcp_connections_of_the_two_that_carry_data_both_ways
     data = [port(1000 + number, ">S <SA >A >A+1 <A+1", ("198.51.100.2", 22 + number)) for number in range(3)]
     assert companions(*data) == [3]
     assert companions(data[0], port(999, ">S <SA >A >A+1"), port(998, ">S >A+1"), udp(), udp(B, A)) == [1]
-    elsewhere = talk(">S <SA >A >A+1 <A+1", A, ("198.51.100.3", 22)), talk(">S <SA >A >A+1 <A+1", B, A)
-    assert companions(*elsewhere) == [0]
+    assert companions(talk(">S <SA >A >A+1 <A+1", A, ("198.51.100.3", 22))) == [0]
+    assert companions(talk(">S <SA >A >A+1 <A+1", B, A)) == [1], "whichever of the two began it"
 
 
 @pytest.mark.parametrize("late", [-1, 0])
