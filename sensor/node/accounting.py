@@ -78,7 +78,9 @@ class Accounting:
         self._watched = {tap.interface: _Watched(now, patience_s, filter_text) for tap in taps}
         self._patience_s, self._filter_text = patience_s, filter_text
         self._one_way, self._unseen, self._balance = OneWay(now, patience_s), Unseen(now, patience_s), Balance()
-        self._is_replay, self._of_replay = is_replay, list[Hint]()
+        self.is_replay = is_replay
+        """Whether it judges files, of which what looks wrong is said at the end."""
+        self._of_replay: list[Hint] = []
         self._said: dict[str, str] = {}
         self._gap_ns = 0
 
@@ -98,11 +100,11 @@ class Accounting:
         return list(self._said.values())
 
     def note(self, hints: Sequence[str]) -> None:
-        """Say, each once, what a worker has found wrong itself."""
+        """Say, each once, what a worker has found wrong itself; of a replay it is said at the end."""
         for text in hints:
-            if text not in self._said:
+            if text not in self._said and not self.is_replay:
                 self._say(text)
-                self._said[text] = text
+            self._said[text] = text
 
     def look(self, view: Callable[[], View]) -> None:
         """Tell of the second that is over, if one is: `view` is asked only then."""
@@ -114,7 +116,7 @@ class Accounting:
 
     def finish(self, view: View) -> None:
         """The run has ended: tell of what is left of it."""
-        if self._is_replay:
+        if self.is_replay:
             self._of_replay = hints_of_replay(*_shares(view))
             self._said |= {each.name: each.text for each in self._of_replay}
         self._close(view, elapsed_s())

@@ -214,7 +214,7 @@ class ManagerNode:
     def _note(self, beat: Heartbeat) -> None:
         self._read[beat.worker] = beat.read
         for line in self._relay.take(beat.worker, beat.hints):
-            if not self._accounting.is_together:
+            if not (self._accounting.is_together or self._accounting.is_replay):
                 log.warning("%s", line)
         for line in beat.damage:
             if line not in self._damage:

@@ -648,8 +648,8 @@ def test_an_override_of_a_shipped_detection_reaches_its_scan():
     assert [each["threshold"] for each in replay("--set", "port_scan.ports@orig_h:192.0.2.0/24=20", SCAN).alerts] == [
         20
     ]
-    assert replay("--set", "port_scan.ports@orig_h:192.0.2.0/24,probe:1=200", SCAN).alerts == []
-    assert len(replay("--set", "port_scan.ports@orig_h:192.0.2.0/24,probe:2=200", SCAN).alerts) == 1
+    assert replay("--set", "port_scan.ports@orig_h:192.0.2.0/24,resp_h:198.51.100.20=200", SCAN).alerts == []
+    assert len(replay("--set", "port_scan.ports@orig_h:192.0.2.0/24,resp_h:198.51.100.21=200", SCAN).alerts) == 1
 
 
 @pytest.mark.parametrize(
@@ -658,8 +658,8 @@ def test_an_override_of_a_shipped_detection_reaches_its_scan():
         ("port_scan.ports@orig_host:192.0.2.0/24=20", "no part 'orig_host'; did you mean 'orig_h'"),
         ("port_scan.ports@orig_h:192.0.2.0/33=20", "192.0.2.0/33"),
         ("port_scan.ports@orig_h:192.0.2.1/24=20", "host bits"),
-        ("port_scan.ports@probe:syn=20", "'syn' is not a whole number"),
-        ("port_scan.ports@probe:99999999999999999999=20", "not a whole number of 64 bits"),
+        ("address_scan.hosts@resp_p:ssh=20", "'ssh' is not a whole number"),
+        ("address_scan.hosts@resp_p:99999999999999999999=20", "not a whole number of 64 bits"),
         ("port_scan.epoch@orig_h:192.0.2.0/24=2m", "only thresholds can differ by key; epoch is none"),
         ("port_scan.port@orig_h:192.0.2.0/24=20", "did you mean port_scan.ports"),
         ("port_scan.ports@orig_h:192.0.2.0/24=1", "at least 2"),
