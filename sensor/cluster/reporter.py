@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from sensor.cluster.columns import fit, nbytes, pack, unpack_keys, unpack_numbers
+from sensor.cluster.columns import as_it_is, fit, nbytes, pack, unpack_keys, unpack_numbers
 from sensor.cluster.messages import (
     Ack,
     ClusterKeyIntermediateResponse,
@@ -23,6 +23,7 @@ from sensor.cluster.messages import (
     ClusterSsRequest,
     ClusterSsResponse,
     ClusterThresholdCrossed,
+    Columns,
     Counts,
     DetectionSwitchedOff,
     Heartbeat,
@@ -80,7 +81,7 @@ class Reporter:
     """Tells the manager what the SumStats of one worker come to. `members` is how many observe.
 
     `started` is the packet time (ns) at which it begins, where what was before cannot be read. `goes_on`: its counts go
-    on from those of the incarnation before.
+    on from those of the incarnation before. `is_local`: the manager is in the same process.
     """
 
     def __init__(
@@ -96,8 +97,9 @@ class Reporter:
         replays: bool = False,
         started: int | None = None,
         goes_on: bool = False,
+        is_local: bool = False,
     ) -> None:
-        self._started, self._goes_on = started, goes_on
+        self._started, self._goes_on, self._is_local = started, goes_on, is_local
         self.run = 0
         """How often the clock had begun anew before what is open."""
         self.name, self.incarnation, self._replays = name, incarnation, replays
@@ -139,7 +141,7 @@ class Reporter:
         definition = self._definitions[end.sumstat]
         if end.restarts:
             self._watches[end.sumstat].clear()
-        groups = [pack(part) for part in self._groups(definition, end.partial)]
+        groups = [as_it_is(end.partial)] if self._is_local else self._packed(definition, end.partial)
         for number, columns in enumerate(groups):
             done = number == len(groups) - 1
             ident = (definition.digest, end.sumstat, end.epoch, self.name, self.incarnation, self._sequence + 1, number)
@@ -147,6 +149,9 @@ class Reporter:
             if self._owed or not self._hold(ClusterSsResponse(*ident, columns, done, *rest)):
                 self._give_up(definition, end, run, number)
                 return
+
+    def _packed(self, definition: Definition, partial: Partial) -> list[Columns]:
+        return [pack(part) for part in self._groups(definition, partial)]
 
     def _give_up(self, definition: Definition, end: EpochEnd, run: int, number: int) -> None:
         """Say, instead of what found no room, how much that was."""

@@ -48,6 +48,7 @@ class Worker:
         settings: ClusterSettings | None = None,
         held: Held | None = None,
         goes_on: bool = False,
+        is_local: bool = False,
     ) -> None:
         settings = settings or ClusterSettings()
         self.name, self._share, self._in_step = name, share, in_step
@@ -66,6 +67,7 @@ class Worker:
             members=members,
             replays=replays,
             goes_on=goes_on,
+            is_local=is_local,
         )
         self._decoder, self._clock = Decoder(), PacketClock(is_live=not replays)
         self._flows = FlowTable(

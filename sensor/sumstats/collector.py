@@ -368,9 +368,10 @@ class Collector:
 
     def _judge(self, index: int, pane: Pane, whole: Store | None) -> list[Merged]:
         """Judge every key of the pane by its window."""
-        keys, who = self._worth_judging(index), (*self._who(index), pane.end)
+        keys = self._worth_judging(index)
         if not len(keys):  # as nearly always in quiet times
             return []
+        who = (*self._who(index), pane.end)
         window = whole if whole is not None else self._compose(index, Keys(keys, self._secret))
         told: list[Merged] = []
         if self.definition.threshold and self.definition.threshold.one_a_check:
@@ -396,12 +397,14 @@ class Collector:
         level by the number of parts. Half of that, as sketches are not exact. So in a flood of keys that do next to
         nothing hardly any window is put together.
         """
-        threshold, held = self.definition.threshold, self._held(index)
+        threshold = self.definition.threshold
         assert threshold is not None
-        if threshold.names[0] in self.definition.growing and self._are_all_far(index, 0.5 / len(held)):
+        is_growing = threshold.names[0] in self.definition.growing
+        if is_growing and self._are_all_far(index):
             return np.empty((0, self.definition.key_words), np.uint64)
+        held = self._held(index)
         parts = [partial for _, partial in held]
-        if threshold.names[0] in self.definition.growing:
+        if is_growing:
             reducer = self.definition.reducer(threshold.names[0])
             found = []
             for partial in parts:
@@ -414,13 +417,17 @@ class Collector:
             own = [partial.keys for at, partial in held if at == index]
         return np.concatenate(own)
 
-    def _are_all_far(self, index: int, part: float) -> bool:
-        """Whether no key of a window has come to such a part of its first level, in all that any member delivered."""
+    def _are_all_far(self, index: int) -> bool:
+        """Whether no key of a window can have come to its first level, whatever part of it each member delivered."""
+        threshold = self.definition.threshold
+        assert threshold is not None
+        left = 1.0 if self.definition.reducer(threshold.names[0]).is_exact else 0.5
         for _, pane in self._panes_of(index):
             for member, partial in pane.partials.items():
                 if member not in pane.peaks:
                     pane.peaks[member] = self._peak(partial)
-                if pane.peaks[member] >= part:
+                left -= pane.peaks[member]
+                if left <= 0:
                     return False
         return True
 
