@@ -27,6 +27,7 @@ from sensor.cluster.messages import (
     ClusterShare,
     ClusterSsRequest,
     ClusterSsResponse,
+    ClusterSsSeries,
     ClusterThresholdCrossed,
     Counts,
     DetectionSwitchedOff,
@@ -203,7 +204,7 @@ class Manager:
         member = self._ledger.membership[name]
         member.heard = now
         match message:
-            case ClusterSsResponse() | DetectionSwitchedOff() | Heartbeat():
+            case ClusterSsResponse() | ClusterSsSeries() | DetectionSwitchedOff() | Heartbeat():
                 self._receive_numbered(member, message, now)
             case ClusterKeyIntermediateResponse() if self._early and message.incarnation == member.incarnation:
                 self._look(self._ledger.stat(message.sumstat, message.definition), message, now)

@@ -22,6 +22,7 @@ from sensor.cluster.messages import (
     ClusterShare,
     ClusterSsRequest,
     ClusterSsResponse,
+    ClusterSsSeries,
     ClusterThresholdCrossed,
     Columns,
     Counts,
@@ -35,7 +36,7 @@ from sensor.cluster.messages import (
 )
 from sensor.cluster.settings import ClusterSettings
 from sensor.cluster.watch import Watch
-from sensor.sumstats import Crossing, Definition, EpochEnd, Partial, Selection, SumStats
+from sensor.sumstats import Crossing, Definition, EpochEnd, EpochEnds, Partial, Selection, SumStats
 from sensor.sumstats.asked import growth
 
 _LONGEST, _MOST_DAMAGE = 1000, 1000  # letters of a line on what could not be read, and lines
@@ -149,6 +150,23 @@ class Reporter:
             if self._owed or not self._hold(ClusterSsResponse(*ident, columns, done, *rest)):
                 self._give_up(definition, end, run, number)
                 return
+
+    def ended_in_series(self, ends: EpochEnds, run: int = 0) -> None:
+        """Epochs are over: hold their results in as few messages as they fit into."""
+        whole, settings = ends.series.whole, self._settings
+        fits = len(whole) <= settings.cluster_send_in_groups_of and nbytes(whole) <= settings.group_bytes
+        fits |= self._is_local
+        if len(ends.series) > 1 and not fits:
+            for each in ends.halves():
+                self.ended_in_series(each, run)
+            return
+        definition = self._definitions[ends.sumstat]
+        columns = as_it_is(whole) if self._is_local else pack(whole)
+        ident = (definition.digest, ends.sumstat, self.name, self.incarnation, self._sequence + 1)
+        about = ends.series.epochs.tobytes(), columns, ends.following, ends.start, run
+        if not fits or self._owed or not self._hold(ClusterSsSeries(*ident, *about)):
+            for end in ends.singly():
+                self.ended(end, run)
 
     def _packed(self, definition: Definition, partial: Partial) -> list[Columns]:
         return [pack(part) for part in self._groups(definition, partial)]

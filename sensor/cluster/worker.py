@@ -16,7 +16,7 @@ from sensor.detection.feed import EpochEnded, Faults, Feed
 from sensor.flows import Event, FlowOptions, FlowTable
 from sensor.flows.share import keep_share
 from sensor.packet import FULL_BLOCK, Block, tally
-from sensor.sumstats import EpochEnd, SumStats
+from sensor.sumstats import EpochEnd, EpochEnds, SumStats
 
 _PATIENCE = 65536
 """Packets at most that wait for more before the detections are given their events: a dozen NumPy calls for each stream
@@ -275,6 +275,8 @@ class Worker:
             ):
                 if isinstance(each, EpochEnd):
                     self._end([each])
+                elif isinstance(each, EpochEnds):
+                    self._reporter.ended_in_series(each, self._run)
                 else:
                     self._reporter.crossed(each, self._events + given.index[each.at])
         self._events += len(events)

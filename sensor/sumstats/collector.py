@@ -26,6 +26,7 @@ from sensor.sumstats.engine import EpochEnd
 from sensor.sumstats.partial import Partial
 from sensor.sumstats.query import Request, Selection
 from sensor.sumstats.quiet import Quiet, QuietMemory
+from sensor.sumstats.series import Piece
 from sensor.sumstats.store import Crossed, Store
 from sensor.sumstats.table import Keys
 
@@ -432,12 +433,24 @@ class Collector:
         return True
 
     def _peak(self, partial: Partial) -> float:
+        if isinstance(partial, Piece):
+            peaks: list[float] = partial.series.of_each(self._peaks)
+            return peaks[partial.at]
+        return self._peaks(partial, [0, len(partial)])[0]
+
+    def _peaks(self, partial: Partial, bounds: list[int]) -> list[float]:
+        """The same of the keys from each bound to the next."""
         threshold = self.definition.threshold
         assert threshold is not None
         reducer = self.definition.reducer(threshold.names[0])
-        levels = threshold.table[threshold.rule_of(partial.keys), 0, 0]
+        levels = threshold.table[threshold.rule_of(partial.keys[:, : self.definition.key_words]), 0, 0]
         values = reducer.values(partial.headers[reducer.stream]["num"], partial.states[reducer.name])
-        return 1.001 * float(np.fmax.reduce(values / levels, initial=0.0)) if (levels > 0).all() else np.inf
+        if not (levels > 0).all():
+            return [np.inf] * (len(bounds) - 1)
+        parts = np.append(np.nan_to_num(values / levels, posinf=np.inf), 0.0)
+        greatest = np.maximum.reduceat(parts, bounds[:-1])
+        peaks: list[float] = (1.001 * np.where(np.diff(bounds) > 0, np.maximum(greatest, 0.0), 0.0)).tolist()
+        return peaks
 
     def _held(self, index: int) -> list[tuple[int, Partial]]:
         """What was delivered of the window that ends with a pane: each with its pane, those of one member by name."""
