@@ -183,6 +183,8 @@ class Ledger:
 
     def missing(self, name: str, epoch: int, start: int, end: int, who: Set[str]) -> list[str]:
         """Whose results of an epoch should be there and are not, or not wholly."""
+        if not self._broken and len(who) == len(self.membership.members):
+            return []
         missing = []
         since, until = (self._run, start), (self._run, end)
         by_hand = not self.stats[name].definition.epoch_ns
@@ -333,9 +335,10 @@ class Ledger:
                     self.counts["epochs_closed"] += 1
                     self.counts["epochs_incomplete"] += not told.complete
         ended = {(name, epoch) for name, epoch, _ in settled.epochs}
-        self._broken = {each for each in self._broken if each[:2] not in ended}
-        early = self._told_early.items()
-        self._told_early = {id: told for id, told in early if (told.sumstat, told.epoch) not in ended}
+        if self._broken:
+            self._broken = {each for each in self._broken if each[:2] not in ended}
+        if early := self._told_early.items():
+            self._told_early = {id: told for id, told in early if (told.sumstat, told.epoch) not in ended}
         yield from self.alerter.settle(found, [result for _, result in results])
         self._fire()
         for judged, result in results:
