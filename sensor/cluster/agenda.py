@@ -23,9 +23,10 @@ class Agenda:
 
     def note(self, epoch: Epoch, until: int) -> None:
         """An epoch will be over then, whatever was said of it before."""
-        if self._until.get(epoch) == until:
-            return
-        self.strike(epoch)
+        if epoch in self._until:
+            if self._until[epoch] == until:
+                return
+            self.strike(epoch)
         self._until[epoch] = until
         if until not in self._at:
             self._at[until] = {}

@@ -201,6 +201,8 @@ class Alerter:
 
     def settle(self, found: Sequence[Crossing], ended: Iterable[EpochResult]) -> Iterator[Told]:
         """Tell of all crossings of epochs that were over at one time."""
+        if not (found or self._early):
+            return
         verdicts = [self._verdict(each, self._early.pop(each.id, None)) for each in found]
         over = {(each.sumstat, each.epoch): each for each in ended}
         for id, known in list(self._early.items()):
@@ -265,6 +267,8 @@ class Alerter:
     def results(self, judged: Judged, told: EpochResult) -> Iterator[Told]:
         """Zeek's order: the result of each key, then once that the epoch is finished."""
         detection, sumstat = judged.detection, judged.sumstat
+        if not (sumstat.result_handler or sumstat.finished_handler):
+            return
         epoch = Epoch(told.epoch, told.start, told.end, told.complete, told.missing)
         who = told.members, told.missing, told.complete
         for words, result in _by_key(judged, told.partial) if sumstat.result_handler else ():

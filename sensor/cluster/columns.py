@@ -24,6 +24,17 @@ def pack(partial: Partial) -> Columns:
     return Columns(partial.keys.tobytes(), headers, states)
 
 
+class Unpacked(Columns, frozen=True):
+    """A partial result that stays within the process, as it is; no decoder makes one."""
+
+    partial: Any = None
+
+
+def as_it_is(partial: Partial) -> Columns:
+    """A partial result for a manager in the same process."""
+    return Unpacked(b"", {}, {}, partial)
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """What an array is made of."""
@@ -89,6 +100,9 @@ class Packing:
 
     def unpack(self, columns: Columns) -> Partial:
         """The partial result; ValueError says what in it cannot be."""
+        if isinstance(columns, Unpacked):
+            within: Partial = columns.partial
+            return within
         keys = unpack_keys(columns.keys, self._definition.key_words)
         headers = {name: kind.unpack(columns.headers.get(name)) for name, kind in self._headers.items()}
         states = {

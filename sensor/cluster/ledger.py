@@ -17,9 +17,19 @@ from sensor.cluster.agenda import Agenda
 from sensor.cluster.alerter import Alerter, Crossing, Judged, Silence, Told, crossings
 from sensor.cluster.columns import Packing, pack, unpack_numbers
 from sensor.cluster.membership import NOWHERE, THE_END, Member, Membership, Position
-from sensor.cluster.messages import ClusterSsResponse, DetectionSwitchedOff, Heartbeat
+from sensor.cluster.messages import ClusterSsResponse, ClusterSsSeries, DetectionSwitchedOff, Heartbeat
 from sensor.detection import Detection
-from sensor.sumstats import Collector, Definition, EpochEnd, EpochResult, Merged, Partial
+from sensor.sumstats import (
+    Collector,
+    Definition,
+    EpochEnd,
+    EpochEnds,
+    EpochResult,
+    Merged,
+    Partial,
+    Series,
+    of_series,
+)
 from sensor.sumstats.asked import ANSWERED
 
 _ROOM = 64  # members' worth of keys that a merge has room for
@@ -35,6 +45,8 @@ class Stat:
     judged: Judged
     collector: Collector
     packing: Packing
+    series: Packing
+    """Of several epochs at once."""
 
     @property
     def definition(self) -> Definition:
@@ -69,7 +81,8 @@ class Ledger:
         for each in detections:
             for name, definition in each.define().items():
                 judged = Judged(each, each.sumstats[name], definition)
-                self.stats[definition.name] = Stat(judged, Collector(definition, room=_ROOM), Packing(definition))
+                packings = Packing(definition), Packing(of_series(definition))
+                self.stats[definition.name] = Stat(judged, Collector(definition, room=_ROOM), *packings)
         self._by_hand = {name: stat for name, stat in self.stats.items() if not stat.definition.epoch_ns}
         self._agenda = Agenda()
         self.digest = digest_of(stat.definition for stat in self.stats.values())
@@ -170,6 +183,8 @@ class Ledger:
 
     def missing(self, name: str, epoch: int, start: int, end: int, who: Set[str]) -> list[str]:
         """Whose results of an epoch should be there and are not, or not wholly."""
+        if not self._broken and len(who) == len(self.membership.members):
+            return []
         missing = []
         since, until = (self._run, start), (self._run, end)
         by_hand = not self.stats[name].definition.epoch_ns
@@ -217,6 +232,8 @@ class Ledger:
         match applied.message:
             case ClusterSsResponse() as response:
                 self._apply_response(member, response)
+            case ClusterSsSeries() as series:
+                self._apply_series(member, series)
             case DetectionSwitchedOff() as off:
                 if not self.alerter.runs(off.detection):
                     raise ValueError(f"there is no detection {off.detection}")
@@ -242,6 +259,27 @@ class Ledger:
             self._groups[member.name, message.sumstat] = assembled
             return
         self._take(member, stat, message, Partial.join(assembled.parts))
+
+    def _apply_series(self, member: Member, message: ClusterSsSeries) -> None:
+        stat = self.stat(message.sumstat, message.definition)
+        if not stat.definition.pane_ns:
+            raise ValueError(f"{message.sumstat}: its epochs end by hand, one by one")
+        whole = stat.series.unpack(message.columns)
+        if self._checks:
+            stat.series.check(whole)
+        epochs = unpack_numbers(message.epochs, np.int64, len(message.epochs) // 8)
+        ends = EpochEnds(message.sumstat, Series(stat.definition, epochs, whole), message.following, message.start)
+        first = int(epochs[0])
+        if self._groups.pop((member.name, message.sumstat), None) is not None:
+            self.counts["groups_missing"] += 1  # as where one epoch comes alone
+            self._broken.add((message.sumstat, first, member.name))
+        if self._has_begun_within(member, message.sumstat, message.start):
+            self._broken.add((message.sumstat, first, member.name))
+        for end in ends.singly():
+            if message.run > self._run:
+                self._later.append((message.run, member.name, end))
+            else:
+                self._collect(stat, member.name, end)
 
     def _take(self, member: Member, stat: Stat, message: ClusterSsResponse, partial: Partial) -> None:
         """Take all that a member delivers of an epoch."""
@@ -273,11 +311,14 @@ class Ledger:
 
     def _is_partial(self, member: Member, message: ClusterSsResponse, *, by_hand: bool) -> bool:
         """Whether a member could not deliver all that there was of an epoch."""
-        if message.sumstat not in member.to_begin:
-            return message.given_up
-        member.to_begin.remove(message.sumstat)
-        has_seen_all = not by_hand and member.started is not None and message.start >= member.started
-        return message.given_up or not has_seen_all
+        return self._has_begun_within(member, message.sumstat, -1 if by_hand else message.start) or message.given_up
+
+    def _has_begun_within(self, member: Member, sumstat: str, start: int) -> bool:
+        """Whether this is the first epoch of which a member tells, and it began with it only after its `start`."""
+        if sumstat not in member.to_begin:
+            return False
+        member.to_begin.remove(sumstat)
+        return member.started is None or start < member.started
 
     def _settle(self, settled: record.Settled) -> Iterator[Told]:
         """End epochs that are over at one time: all their crossings first, then their results."""
@@ -294,9 +335,10 @@ class Ledger:
                     self.counts["epochs_closed"] += 1
                     self.counts["epochs_incomplete"] += not told.complete
         ended = {(name, epoch) for name, epoch, _ in settled.epochs}
-        self._broken = {each for each in self._broken if each[:2] not in ended}
-        early = self._told_early.items()
-        self._told_early = {id: told for id, told in early if (told.sumstat, told.epoch) not in ended}
+        if self._broken:
+            self._broken = {each for each in self._broken if each[:2] not in ended}
+        if early := self._told_early.items():
+            self._told_early = {id: told for id, told in early if (told.sumstat, told.epoch) not in ended}
         yield from self.alerter.settle(found, [result for _, result in results])
         self._fire()
         for judged, result in results:

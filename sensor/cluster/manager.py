@@ -27,6 +27,7 @@ from sensor.cluster.messages import (
     ClusterShare,
     ClusterSsRequest,
     ClusterSsResponse,
+    ClusterSsSeries,
     ClusterThresholdCrossed,
     Counts,
     DetectionSwitchedOff,
@@ -68,7 +69,7 @@ class Manager:
     `members` are the workers that are waited for from the start; without any, those that say hello are. `early`: alerts
     go out as soon as they are known, and are updated, or withdrawn, when their epochs are over; otherwise they go out
     then, with their final figures. `is_local`: there is one worker, in the same process, which judges by itself and is
-    not checked.
+    not checked. `has_journal`: somebody keeps the records.
     """
 
     def __init__(
@@ -79,8 +80,9 @@ class Manager:
         early: bool = False,
         settings: ClusterSettings | None = None,
         is_local: bool = False,
+        has_journal: bool = True,
     ) -> None:
-        self._settings = settings or ClusterSettings()
+        self._settings, self._has_journal = settings or ClusterSettings(), has_journal
         self._early, self._is_local = early and self._settings.enable_intermediate_updates, is_local
         self._ledger = Ledger(detections, members, self._settings.deadline_s, checks=not is_local)
         numbers = itertools.count(1)
@@ -202,7 +204,7 @@ class Manager:
         member = self._ledger.membership[name]
         member.heard = now
         match message:
-            case ClusterSsResponse() | DetectionSwitchedOff() | Heartbeat():
+            case ClusterSsResponse() | ClusterSsSeries() | DetectionSwitchedOff() | Heartbeat():
                 self._receive_numbered(member, message, now)
             case ClusterKeyIntermediateResponse() if self._early and message.incarnation == member.incarnation:
                 self._look(self._ledger.stat(message.sumstat, message.definition), message, now)
@@ -379,7 +381,7 @@ class Manager:
     def _do(self, what: record.Record, *, keep: bool = True) -> None:
         """Change the ledger, and note how for the journal."""
         self._output.alerts += self._ledger.apply(what)
-        if keep:
+        if keep and self._has_journal:
             self._output.records.append(record.encode(what))
 
     def _send(self, to: str, message: Message) -> None:

@@ -139,6 +139,25 @@ class ClusterSsResponse(_Message, frozen=True):
     """How often the worker's clock had begun anew."""
 
 
+class ClusterSsSeries(_Message, frozen=True):
+    """Epochs of a worker with few keys each, that are over: each key is followed by the number of its epoch."""
+
+    definition: str
+    sumstat: str
+    worker: str
+    incarnation: int
+    sequence: int
+    epochs: bytes
+    """int64, ascending: nothing was observed between any two."""
+    columns: Columns
+    following: int
+    """The epoch that the worker has entered after the last of them."""
+    start: int
+    """Where the first of them begins (ns)."""
+    run: int = 0
+    """How often the worker's clock had begun anew."""
+
+
 class ClusterKeyIntermediateResponse(_Message, frozen=True):
     """What a worker knows of some keys in its open window, because they grew by their share of what is left."""
 
@@ -363,7 +382,7 @@ class KeyResult(_Message, frozen=True):
     """To ask the same again will not help."""
 
 
-Numbered = ClusterSsResponse | DetectionSwitchedOff | Heartbeat
+Numbered = ClusterSsResponse | ClusterSsSeries | DetectionSwitchedOff | Heartbeat
 """From a worker; must arrive."""
 
 Message = (
@@ -373,6 +392,7 @@ Message = (
     | Ack
     | ClusterSsRequest
     | ClusterSsResponse
+    | ClusterSsSeries
     | ClusterKeyIntermediateResponse
     | ClusterKeyRequest
     | ClusterKeyResponse

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sensor.cluster.messages import ClusterSsResponse, Columns, DetectionSwitchedOff, Heartbeat
+from sensor.cluster.messages import Columns, Numbered
 
 
 class Joined(msgspec.Struct, frozen=True, tag="joined"):
@@ -30,7 +30,7 @@ class Joined(msgspec.Struct, frozen=True, tag="joined"):
 class Applied(msgspec.Struct, frozen=True, tag="applied"):
     """A numbered message was applied."""
 
-    message: ClusterSsResponse | DetectionSwitchedOff | Heartbeat
+    message: Numbered
 
 
 class Settled(msgspec.Struct, frozen=True, tag="settled"):

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from sensor.cluster.columns import fit, nbytes, pack, unpack_keys, unpack_numbers
+from sensor.cluster.columns import as_it_is, fit, nbytes, pack, unpack_keys, unpack_numbers
 from sensor.cluster.messages import (
     Ack,
     ClusterKeyIntermediateResponse,
@@ -22,7 +22,9 @@ from sensor.cluster.messages import (
     ClusterShare,
     ClusterSsRequest,
     ClusterSsResponse,
+    ClusterSsSeries,
     ClusterThresholdCrossed,
+    Columns,
     Counts,
     DetectionSwitchedOff,
     Heartbeat,
@@ -34,7 +36,7 @@ from sensor.cluster.messages import (
 )
 from sensor.cluster.settings import ClusterSettings
 from sensor.cluster.watch import Watch
-from sensor.sumstats import Crossing, Definition, EpochEnd, Partial, Selection, SumStats
+from sensor.sumstats import Crossing, Definition, EpochEnd, EpochEnds, Partial, Selection, SumStats
 from sensor.sumstats.asked import growth
 
 _LONGEST, _MOST_DAMAGE = 1000, 1000  # letters of a line on what could not be read, and lines
@@ -80,7 +82,7 @@ class Reporter:
     """Tells the manager what the SumStats of one worker come to. `members` is how many observe.
 
     `started` is the packet time (ns) at which it begins, where what was before cannot be read. `goes_on`: its counts go
-    on from those of the incarnation before.
+    on from those of the incarnation before. `is_local`: the manager is in the same process.
     """
 
     def __init__(
@@ -96,8 +98,9 @@ class Reporter:
         replays: bool = False,
         started: int | None = None,
         goes_on: bool = False,
+        is_local: bool = False,
     ) -> None:
-        self._started, self._goes_on = started, goes_on
+        self._started, self._goes_on, self._is_local = started, goes_on, is_local
         self.run = 0
         """How often the clock had begun anew before what is open."""
         self.name, self.incarnation, self._replays = name, incarnation, replays
@@ -139,7 +142,7 @@ class Reporter:
         definition = self._definitions[end.sumstat]
         if end.restarts:
             self._watches[end.sumstat].clear()
-        groups = [pack(part) for part in self._groups(definition, end.partial)]
+        groups = [as_it_is(end.partial)] if self._is_local else self._packed(definition, end.partial)
         for number, columns in enumerate(groups):
             done = number == len(groups) - 1
             ident = (definition.digest, end.sumstat, end.epoch, self.name, self.incarnation, self._sequence + 1, number)
@@ -147,6 +150,26 @@ class Reporter:
             if self._owed or not self._hold(ClusterSsResponse(*ident, columns, done, *rest)):
                 self._give_up(definition, end, run, number)
                 return
+
+    def ended_in_series(self, ends: EpochEnds, run: int = 0) -> None:
+        """Epochs are over: hold their results in as few messages as they fit into."""
+        whole, settings = ends.series.whole, self._settings
+        fits = len(whole) <= settings.cluster_send_in_groups_of and nbytes(whole) <= settings.group_bytes
+        fits |= self._is_local
+        if len(ends.series) > 1 and not fits:
+            for each in ends.halves():
+                self.ended_in_series(each, run)
+            return
+        definition = self._definitions[ends.sumstat]
+        columns = as_it_is(whole) if self._is_local else pack(whole)
+        ident = (definition.digest, ends.sumstat, self.name, self.incarnation, self._sequence + 1)
+        about = ends.series.epochs.tobytes(), columns, ends.following, ends.start, run
+        if not fits or self._owed or not self._hold(ClusterSsSeries(*ident, *about)):
+            for end in ends.singly():
+                self.ended(end, run)
+
+    def _packed(self, definition: Definition, partial: Partial) -> list[Columns]:
+        return [pack(part) for part in self._groups(definition, partial)]
 
     def _give_up(self, definition: Definition, end: EpochEnd, run: int, number: int) -> None:
         """Say, instead of what found no room, how much that was."""

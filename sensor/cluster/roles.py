@@ -10,6 +10,7 @@ from sensor.cluster.messages import (
     ClusterShare,
     ClusterSsRequest,
     ClusterSsResponse,
+    ClusterSsSeries,
     ClusterThresholdCrossed,
     DetectionSwitchedOff,
     Heartbeat,
@@ -31,6 +32,7 @@ MAY_SEND: dict[Role | None, frozenset[type]] = {
     "worker": frozenset(
         {
             ClusterSsResponse,
+            ClusterSsSeries,
             ClusterKeyIntermediateResponse,
             ClusterKeyResponse,
             DetectionSwitchedOff,
@@ -65,6 +67,7 @@ ADMITTED: frozenset[Role] = frozenset({"worker", "observer"})
 _SPEAKER: dict[type, str] = {
     Hello: "name",
     ClusterSsResponse: "worker",
+    ClusterSsSeries: "worker",
     ClusterKeyIntermediateResponse: "worker",
     ClusterKeyResponse: "worker",
     DetectionSwitchedOff: "worker",

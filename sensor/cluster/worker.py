@@ -16,7 +16,7 @@ from sensor.detection.feed import EpochEnded, Faults, Feed
 from sensor.flows import Event, FlowOptions, FlowTable
 from sensor.flows.share import keep_share
 from sensor.packet import FULL_BLOCK, Block, tally
-from sensor.sumstats import EpochEnd, SumStats
+from sensor.sumstats import EpochEnd, EpochEnds, SumStats
 
 _PATIENCE = 65536
 """Packets at most that wait for more before the detections are given their events: a dozen NumPy calls for each stream
@@ -48,6 +48,7 @@ class Worker:
         settings: ClusterSettings | None = None,
         held: Held | None = None,
         goes_on: bool = False,
+        is_local: bool = False,
     ) -> None:
         settings = settings or ClusterSettings()
         self.name, self._share, self._in_step = name, share, in_step
@@ -66,6 +67,7 @@ class Worker:
             members=members,
             replays=replays,
             goes_on=goes_on,
+            is_local=is_local,
         )
         self._decoder, self._clock = Decoder(), PacketClock(is_live=not replays)
         self._flows = FlowTable(
@@ -273,6 +275,8 @@ class Worker:
             ):
                 if isinstance(each, EpochEnd):
                     self._end([each])
+                elif isinstance(each, EpochEnds):
+                    self._reporter.ended_in_series(each, self._run)
                 else:
                     self._reporter.crossed(each, self._events + given.index[each.at])
         self._events += len(events)

@@ -99,8 +99,9 @@ class Standalone:
             members=int(self._early),
             replays=not self._is_live,
             goes_on=goes_on,
+            is_local=True,
         )
-        return worker, Manager(settings.make(), [worker.name], early=self._early, is_local=True)
+        return worker, Manager(settings.make(), [worker.name], early=self._early, is_local=True, has_journal=False)
 
     def _view(self) -> View:
         return View(self._manager.counts(), self._manager.alerts)

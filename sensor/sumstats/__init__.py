@@ -12,9 +12,10 @@ from sensor.sumstats.calculation import Reducer
 from sensor.sumstats.calculations import every, find
 from sensor.sumstats.collector import Collector, EpochResult, Merged, Present, Told
 from sensor.sumstats.definition import Definition
-from sensor.sumstats.engine import Crossing, EpochEnd, Happening, SumStats
+from sensor.sumstats.engine import Crossing, EpochEnd, EpochEnds, Happening, SumStats
 from sensor.sumstats.partial import Partial, Result, results
 from sensor.sumstats.query import Request, Selection
+from sensor.sumstats.series import Series, of_series
 from sensor.sumstats.store import Crossed, Store
 from sensor.sumstats.threshold import FUNCTION, Judged, Override, Threshold, UnknownReducer
 
@@ -25,6 +26,7 @@ __all__ = [
     "Crossing",
     "Definition",
     "EpochEnd",
+    "EpochEnds",
     "EpochResult",
     "Happening",
     "Judged",
@@ -36,11 +38,13 @@ __all__ = [
     "Request",
     "Result",
     "Selection",
+    "Series",
     "Store",
     "SumStats",
     "Threshold",
     "Told",
     "UnknownReducer",
+    "of_series",
     "results",
 ]
 

@@ -196,6 +196,8 @@ class Reducer(ABC):
     """Whether it has a number that a threshold can be compared with."""
     grows: ClassVar[bool] = False
     """Whether that number never falls, and that of a merge is at most the sum of the numbers merged."""
+    is_exact: ClassVar[bool] = False
+    """Whether that holds to the letter, and not only about."""
 
     @property
     def flat(self) -> tuple[str, ...]:

@@ -26,8 +26,10 @@ from sensor.sumstats.engine import EpochEnd
 from sensor.sumstats.partial import Partial
 from sensor.sumstats.query import Request, Selection
 from sensor.sumstats.quiet import Quiet, QuietMemory
+from sensor.sumstats.series import Piece
 from sensor.sumstats.store import Crossed, Store
 from sensor.sumstats.table import Keys
+from sensor.sumstats.threshold import FUNCTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,8 @@ class Pane:
     partials: dict[str, Partial] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     lost: int = 0
-    peaks: dict[str, float] = field(default_factory=dict)
-    """How near to its first level the nearest key of each has come: its part of it, or a little more."""
+    peak: float | None = None
+    """How near to its first level any key can have come by it: its part of it, or a little more; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,21 @@ class Collector:
         self._nothing = Store(definition, self._secret, judges=False).partial()
         self._closed = -1
         self._late, self._repeated = 0, 0
+        self._span = definition.panes
+        self._far = self._far_from(definition)
+
+    @staticmethod
+    def _far_from(definition: Definition) -> float:
+        """Up to which part of its first level a key that has come to it may seem to have come; 0: to any.
+
+        Of a value that only grows, and whose merge is at most the sum of what is merged, that is the level itself, or
+        half of it, as sketches are not exact. So in a flood of keys that do next to nothing hardly any window is put
+        together.
+        """
+        name = definition.threshold.names[0] if definition.threshold else FUNCTION
+        if name not in definition.growing:
+            return 0.0
+        return 1.0 if definition.reducer(name).is_exact else 0.5
 
     @property
     def counters(self) -> dict[str, int]:
@@ -352,25 +369,27 @@ class Collector:
         pane.missing = missing
         self._closed = index
         self._quiet.expire(index)
+        window = self._panes_of(index)
         whole = self._compose(index) if self.definition.wants_results else None
         told: list[Told] = []
-        if self.definition.threshold and judges:
+        if self.definition.threshold and judges and not self._are_all_far(window):  # as nearly always in quiet times
             told += self._judge(index, pane, whole)
         for each in told if fires else ():
             assert isinstance(each, Merged)
             self.fire(index, each.partial.keys, each.level)
         self._asked.expire(index)
-        told.append(self._result(index, pane, whole))
+        told.append(self._result(index, window, whole))
         self._over.append(index)
-        while self._over and self._over[0] <= index + 1 - self.definition.panes:
+        while self._over and self._over[0] <= index + 1 - self._span:
             self._panes.pop(self._over.popleft(), None)
         return told
 
     def _judge(self, index: int, pane: Pane, whole: Store | None) -> list[Merged]:
         """Judge every key of the pane by its window."""
-        keys, who = self._worth_judging(index), (*self._who(index), pane.end)
-        if not len(keys):  # as nearly always in quiet times
+        keys = self._worth_judging(index)
+        if not len(keys):
             return []
+        who = (*_who(self._panes_of(index)), pane.end)
         window = whole if whole is not None else self._compose(index, Keys(keys, self._secret))
         told: list[Merged] = []
         if self.definition.threshold and self.definition.threshold.one_a_check:
@@ -392,67 +411,71 @@ class Collector:
     def _worth_judging(self, index: int) -> np.ndarray:
         """The keys of a pane (uint64, (m, words)) that may have come to a level.
 
-        Of a value that only grows, and whose merge is at most the sum of what is merged, some part must be at least the
-        level by the number of parts. Half of that, as sketches are not exact. So in a flood of keys that do next to
-        nothing hardly any window is put together.
+        Some part must be at least the level by the number of parts; see `_far_from`.
         """
-        threshold, held = self.definition.threshold, self._held(index)
+        threshold = self.definition.threshold
         assert threshold is not None
-        if threshold.names[0] in self.definition.growing and self._are_all_far(index, 0.5 / len(held)):
-            return np.empty((0, self.definition.key_words), np.uint64)
+        held = self._held(index)
         parts = [partial for _, partial in held]
-        if threshold.names[0] in self.definition.growing:
+        if self._far:
             reducer = self.definition.reducer(threshold.names[0])
             found = []
             for partial in parts:
                 levels = threshold.table[threshold.rule_of(partial.keys), 0, 0]
                 values = reducer.values(partial.headers[reducer.stream]["num"], partial.states[reducer.name])
-                found.append(partial.keys[values >= levels / len(parts) / 2])
+                found.append(partial.keys[values >= self._far * levels / len(parts) / 1.001])
             near = Keys(np.concatenate(found), self._secret)
             own = [partial.keys[near.has(partial.keys)] for at, partial in held if at == index]
         else:
             own = [partial.keys for at, partial in held if at == index]
         return np.concatenate(own)
 
-    def _are_all_far(self, index: int, part: float) -> bool:
-        """Whether no key of a window has come to such a part of its first level, in all that any member delivered."""
-        for _, pane in self._panes_of(index):
-            for member, partial in pane.partials.items():
-                if member not in pane.peaks:
-                    pane.peaks[member] = self._peak(partial)
-                if pane.peaks[member] >= part:
-                    return False
-        return True
+    def _are_all_far(self, window: Iterable[tuple[int, Pane]]) -> bool:
+        """Whether no key of a window can have come to its first level, whatever part of it each member delivered."""
+        if not self._far:
+            return False
+        near = 0.0
+        for _, pane in window:
+            if pane.peak is None:
+                pane.peak = sum(map(self._peak, pane.partials.values()))
+            near += pane.peak
+        return near < self._far
 
     def _peak(self, partial: Partial) -> float:
+        if isinstance(partial, Piece):
+            peaks: list[float] = partial.series.of_each(self._peaks)
+            return peaks[partial.at]
+        return self._peaks(partial, [0, len(partial)])[0]
+
+    def _peaks(self, partial: Partial, bounds: list[int]) -> list[float]:
+        """The same of the keys from each bound to the next."""
         threshold = self.definition.threshold
         assert threshold is not None
         reducer = self.definition.reducer(threshold.names[0])
-        levels = threshold.table[threshold.rule_of(partial.keys), 0, 0]
+        levels = threshold.table[threshold.rule_of(partial.keys[:, : self.definition.key_words]), 0, 0]
         values = reducer.values(partial.headers[reducer.stream]["num"], partial.states[reducer.name])
-        return 1.001 * float(np.fmax.reduce(values / levels, initial=0.0)) if (levels > 0).all() else np.inf
+        if not (levels > 0).all():
+            return [np.inf] * (len(bounds) - 1)
+        parts = np.append(np.nan_to_num(values / levels, posinf=np.inf), 0.0)
+        greatest = np.maximum.reduceat(parts, bounds[:-1])
+        peaks: list[float] = (1.001 * np.where(np.diff(bounds) > 0, np.maximum(greatest, 0.0), 0.0)).tolist()
+        return peaks
 
     def _held(self, index: int) -> list[tuple[int, Partial]]:
         """What was delivered of the window that ends with a pane: each with its pane, those of one member by name."""
         return [(at, partial) for at, pane in self._panes_of(index) for _, partial in sorted(pane.partials.items())]
 
-    def _result(self, index: int, pane: Pane, whole: Store | None) -> EpochResult:
-        start = pane.start - (self.definition.panes - 1) * self.definition.hop_ns
+    def _result(self, index: int, window: list[tuple[int, Pane]], whole: Store | None) -> EpochResult:
+        pane = window[-1][1]
+        start = pane.start - (self._span - 1) * self.definition.hop_ns
         partial = self._nothing if whole is None else whole.partial()
-        lost = sum(each.lost for _, each in self._panes_of(index)) + (0 if whole is None else whole.lost)
-        return EpochResult(self.definition.name, index, start, pane.end, partial, *self._who(index), lost)
+        lost = sum([each.lost for _, each in window]) + (0 if whole is None else whole.lost)
+        return EpochResult(self.definition.name, index, start, pane.end, partial, *_who(window), lost)
 
     def _panes_of(self, index: int) -> list[tuple[int, Pane]]:
         """The panes of the window that ends with one."""
-        within = range(index - self.definition.panes + 1, index + 1)
-        return [(at, self._panes[at]) for at in within if at in self._panes]
-
-    def _who(self, index: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Whose values are in the window that ends with a pane, and whose should be."""
-        panes = [pane for _, pane in self._panes_of(index)]
-        members = {name for each in panes for name in each.partials}
-        missing = {name for each in panes for name in each.missing}
-        return tuple(sorted(members)), tuple(sorted(missing))
+        panes = self._panes
+        return [(at, panes[at]) for at in range(index - self._span + 1, index + 1) if at in panes]
 
     def _compose(self, index: int, only: Keys | None = None) -> Store:
         """The window that ends with a pane, put together from what members delivered: of all keys or of some."""
@@ -475,3 +498,13 @@ class Collector:
             return []
         of = (self.definition.name, epoch, crossed.level, crossed.value, crossed.partial)
         return [Merged(*of, members, missing, end)]
+
+
+def _who(window: Iterable[tuple[int, Pane]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Whose values are in a window, and whose should be."""
+    members: set[str] = set()
+    missing: set[str] = set()
+    for _, pane in window:
+        members.update(pane.partials)
+        missing.update(pane.missing)
+    return tuple(sorted(members)), tuple(sorted(missing))

@@ -4,9 +4,8 @@ What happens comes back in order as `Crossing` and `EpochEnd`. It depends on the
 on how they were cut into batches, as long as `advance` is called after the observations made up to that time.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -15,6 +14,8 @@ from sensor.sumstats.definition import Definition
 from sensor.sumstats.epochs import Epochs
 from sensor.sumstats.partial import Partial
 from sensor.sumstats.query import Selection
+from sensor.sumstats.series import MOST_EPOCHS, Series
+from sensor.sumstats.store import Crossed
 from sensor.sumstats.window import Window
 
 
@@ -55,7 +56,43 @@ class EpochEnd:
     """The clock begins anew: what follows has nothing to do with what was before."""
 
 
-Happening = Crossing | EpochEnd
+@dataclass(frozen=True, slots=True)
+class EpochEnds:
+    """Epochs with few keys each that were over one after the other."""
+
+    sumstat: str
+    series: Series
+    following: int
+    """The epoch that was entered after the last of them; nothing was observed between any two."""
+    start: int
+    """Where the first of them begins."""
+
+    def singly(self) -> Iterator[EpochEnd]:
+        """Each of them."""
+        length, epochs = self.series.definition.pane_ns, self.series.epochs.tolist()
+        columns = self.series.partials(), epochs, [*epochs[1:], self.following]
+        for partial, epoch, following in zip(*columns, strict=True):
+            start = self.start + (epoch - epochs[0]) * length
+            yield EpochEnd(self.sumstat, epoch, following, start, start + length, partial)
+
+    def halves(self) -> "tuple[EpochEnds, EpochEnds]":
+        """The first of them, and the others; there must be two."""
+        middle, epochs = len(self.series) // 2, self.series.epochs
+        following, length = int(epochs[middle]), self.series.definition.pane_ns
+        start = self.start + (following - int(epochs[0])) * length
+        return (
+            EpochEnds(self.sumstat, self.series.part(0, middle), following, self.start),
+            EpochEnds(self.sumstat, self.series.part(middle, len(epochs)), self.following, start),
+        )
+
+
+Happening = Crossing | EpochEnd | EpochEnds
+
+_FEW = 64
+"""Observations of an epoch that need not be reduced by themselves."""
+
+_MANY = 4096
+"""Observations that are reduced at once, where none of their epochs has more than a few."""
 
 
 class _Open:
@@ -102,29 +139,58 @@ class _Open:
         seen: np.ndarray,
     ) -> list[Happening]:
         happened: list[Happening] = []
-        for part in self._parts(ts):
+        edges, epochs, at = *self._edges(ts), 0
+        while at < len(edges) - 1:
+            stop = self._few(edges, at)
+            part = slice(edges[at], edges[stop])
             happened += self.advance(int(ts[part.start]))
             own = {name: array if array is None else array[part] for name, array in values.items()}
             masks = {name: mask if mask is None else mask[part] for name, mask in applies.items()}
-            crossed = self.window.observe(keys[part], seen[part], own, masks)
-            self.now = max(self.now, int(ts[part.stop - 1]))
-            if len(crossed.at):
-                at = part.start + crossed.at
-                name = self._definition.name
-                happened.append(Crossing(name, self.index, at, ts[at], crossed.level, crossed.value, crossed.partial))
+            if stop > at + 1:
+                passed = self.window.observe_many(keys[part], seen[part], own, masks, epochs[part])
+                happened.append(self._pass(passed, int(epochs[part.stop]), ts[part]))
+            else:
+                crossed = self.window.observe(keys[part], seen[part], own, masks)
+                self.now = max(self.now, int(ts[part.stop - 1]))
+                if len(crossed.at):
+                    happened.append(self._crossing(crossed, part.start + crossed.at, ts))
+            at = stop
         return happened
 
-    def _parts(self, ts: np.ndarray) -> list[slice]:
-        """The runs of observations of one epoch; what is late for the open epoch is counted in that."""
+    def _crossing(self, crossed: Crossed, at: np.ndarray, ts: np.ndarray) -> Crossing:
+        name = self._definition.name
+        return Crossing(name, self.index, at, ts[at], crossed.level, crossed.value, crossed.partial)
+
+    def _edges(self, ts: np.ndarray) -> tuple[list[int], np.ndarray]:
+        """Where the observations of each epoch begin, and the end; and the epoch of each observation.
+
+        What is late for the open epoch is counted in that.
+        """
+        edges, epochs = [0, len(ts)] if len(ts) else [0], np.empty(0, np.int64)
         if not self._definition.pane_ns or not len(ts):
-            return [slice(0, len(ts))] if len(ts) else []
+            return edges, epochs
         if self._epochs.index(int(ts.max())) == self._epochs.index(int(ts.min())) >= self.index:
-            return [slice(0, len(ts))]
+            return edges, epochs
         indices = self._epochs.indices(ts)
         open_then = np.maximum(np.maximum.accumulate(indices), self.index)
         self._late += int(np.count_nonzero(indices < open_then))
-        edges = [0, *(np.flatnonzero(np.diff(open_then)) + 1).tolist(), len(ts)]
-        return [slice(start, end) for start, end in pairwise(edges)]
+        return [0, *(np.flatnonzero(np.diff(open_then)) + 1).tolist(), len(ts)], open_then
+
+    def _few(self, edges: list[int], at: int) -> int:
+        """Up to which edge the epochs are so small that they are reduced at once: neither the first nor the last."""
+        stop, last = at, min(len(edges) - 2, at + MOST_EPOCHS)
+        if at and self.window.takes_many:
+            while stop < last and edges[stop + 1] - edges[stop] <= _FEW and edges[stop + 1] - edges[at] <= _MANY:
+                stop += 1
+        return max(stop, at + 1)
+
+    def _pass(self, passed: Series, following: int, ts: np.ndarray) -> EpochEnds:
+        """Go on to another epoch, having gone through some; `ts`: the times of what was observed in them."""
+        ended = EpochEnds(self._definition.name, passed, following, self._start)
+        self.window.passed(passed, following)
+        self.index, self._start = following, self._epochs.start(following)
+        self.now = max(self.now, int(ts.max()))
+        return ended
 
     def advance(self, now: int) -> list[EpochEnd]:
         """End the epoch if `now` is past it, and enter the one that `now` lies in."""

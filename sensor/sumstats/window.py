@@ -13,7 +13,7 @@ observation. One of several only watches for keys that have grown by its share o
 all about. One whose crossings are to be told when their epoch is over does neither, and needs no window but its panes.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -23,8 +23,12 @@ from sensor.sumstats.definition import Definition
 from sensor.sumstats.partial import Partial
 from sensor.sumstats.query import Selection
 from sensor.sumstats.quiet import Quiet
+from sensor.sumstats.series import Series, of_series
 from sensor.sumstats.store import Crossed, Store
 from sensor.sumstats.table import Keys
+
+_ROOMY_KEYS, _ROOMY_BYTES = 1 << 13, 1 << 30
+"""From this much room on, a few thousand observations never want for it."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,19 @@ class Window:
             self._store = self._pane
         self._closed: deque[tuple[int, Partial]] = deque()
         self._index, self._evicted = 0, 0
+        self._many: Store | None = None  # of panes that are reduced at once
+        self._is_roomy = definition.max_keys >= _ROOMY_KEYS and definition.max_bytes >= _ROOMY_BYTES
 
     @property
     def counters(self) -> dict[str, int]:
         """Those of the store that is judged, and `quiet_refused`, keys that found no room to be remembered."""
-        return {**self._store.counters, "quiet_refused": self._quiet.refused}
+        counts = self._store.counters + (self._many.counters if self._many else Counter())
+        return {**dict.fromkeys(self._store.counters, 0), **counts, "quiet_refused": self._quiet.refused}
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether panes may be reduced at once: none of them is judged, and no key is quiet."""
+        return self._pane is self._store and not self._is_alone and self._is_roomy and self._quiet.is_empty
 
     def observe(
         self,
@@ -98,6 +110,31 @@ class Window:
         if self._pane is not self._store:
             self._pane.observe(keys, ts, values, applies)
         return self._store.observe(keys, ts, values, applies)
+
+    def observe_many(
+        self,
+        keys: np.ndarray,
+        ts: np.ndarray,
+        values: Mapping[str, np.ndarray | None],
+        applies: Mapping[str, np.ndarray | None],
+        panes: np.ndarray,
+    ) -> Series:
+        """Apply observations of several panes in order, which end with that; nothing was observed in the first yet."""
+        if self._many is None:
+            self._many = Store(of_series(self._definition), self._secret, judges=False)
+        numbered = np.column_stack([keys, panes.view(np.uint64)])
+        self._many.observe(numbered, ts, values, applies)
+        series = Series(self._definition, np.unique(panes), self._many.partial())
+        self._many.clear()
+        return series
+
+    def passed(self, series: Series, following: int) -> None:
+        """Go on to another pane after those."""
+        self._index = following
+        if self._definition.panes > 1:
+            last = list(zip(series.epochs.tolist(), series.partials(), strict=True))[-self._definition.panes :]
+            self._closed.extend(last)
+            self._forget()
 
     def enter(self, index: int) -> None:
         """Begin at a pane, with nothing known of any before."""

@@ -15,6 +15,7 @@ refused                              -      -      yes     -
 ack                                  -      -      yes     -
 cluster_ss_request                   -      -      yes     -
 cluster_ss_response                  -      yes    -       -
+cluster_ss_series                    -      yes    -       -
 cluster_key_intermediate_response    -      yes    -       -
 cluster_key_request                  -      -      yes     -
 cluster_key_response                 -      yes    -       -

@@ -9,7 +9,7 @@ from sensor import __version__
 from sensor.cluster.manager import Manager
 from sensor.cluster.messages import Ack, Counts, Welcome
 from sensor.cluster.reporter import Reporter
-from sensor.sumstats import EpochEnd, SumStats
+from sensor.sumstats import EpochEnd, EpochEnds, SumStats
 from tools.simulation import detections, workload
 from tools.simulation.manager import Heard, id_of
 from tools.simulation.workload import Workload
@@ -65,3 +65,5 @@ def _see(engine: SumStats, input: Workload, names: tuple[str, ...], blocks: slic
     for happened in [*workload.observe(engine, seen, names), *engine.advance(edges[1] - shift)]:
         if isinstance(happened, EpochEnd):
             yield happened
+        elif isinstance(happened, EpochEnds):
+            yield from happened.singly()

@@ -7,7 +7,7 @@ import numpy as np
 from sensor import __version__
 from sensor.cluster.messages import Ack, Counts, Message, Ping, Refused, Welcome
 from sensor.cluster.reporter import Reporter
-from sensor.sumstats import EpochEnd, SumStats
+from sensor.sumstats import EpochEnd, EpochEnds, SumStats
 from tools.simulation import detections, workload
 from tools.simulation.connection import PING, SILENCE_S, Connection
 from tools.simulation.detections import BY_HAND
@@ -132,6 +132,8 @@ class WorkerProcess(Process):
         for happened in workload.observe(self._engine, block, self._plan.detections):
             if isinstance(happened, EpochEnd):
                 self._end([happened])
+            elif isinstance(happened, EpochEnds):
+                self._end_in_series(happened)
             else:
                 self._reporter.crossed(happened, self._events + happened.at)
         self._events += len(block)
@@ -142,6 +144,13 @@ class WorkerProcess(Process):
             self._reporter.ended(end, self._run)
             if self._given_up > before:
                 self._history.given_up.add((end.sumstat.partition(".")[0], end.epoch, self.name))
+
+    def _end_in_series(self, ends: EpochEnds) -> None:
+        before = self._given_up
+        self._reporter.ended_in_series(ends, self._run)
+        if self._given_up > before:
+            name = ends.sumstat.partition(".")[0]
+            self._history.given_up.update((name, epoch, self.name) for epoch in ends.series.epochs.tolist())
 
     @property
     def _given_up(self) -> int:

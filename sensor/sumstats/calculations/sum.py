@@ -71,6 +71,7 @@ class Sum(Totals):
 
     calculation: ClassVar[str] = "SUM"
     grows: ClassVar[bool] = True
+    is_exact: ClassVar[bool] = True
 
     def values(self, num: np.ndarray, states: Arrays) -> np.ndarray:
         """The sum, as the nearest float."""

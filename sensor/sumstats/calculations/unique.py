@@ -396,6 +396,7 @@ class Unique(ElementReducer):
 
     calculation: ClassVar[str] = "UNIQUE"
     grows: ClassVar[bool] = True
+    is_exact: ClassVar[bool] = True
 
     @property
     def flat(self) -> tuple[str, ...]:
