@@ -237,7 +237,7 @@ def _names(interfaces: Sequence[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def files(inputs: Sequence[str], filter_text: str, stdin: BinaryIO) -> Iterator[tuple["Savefiles", "Capture"]]:
+def files(inputs: Sequence[str], filter_text: str, stdin: BinaryIO | None) -> Iterator[tuple["Savefiles", "Capture"]]:
     """Capture files, and what is seen of them through a filter. CaptureError says what is in the way."""
     from sensor.capture import open_savefiles
     from sensor.capture.filter import Filter

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 import click
 
@@ -19,6 +19,7 @@ from sensor.config import Settings
 if TYPE_CHECKING:
     from sensor.capture import Capture, Savefiles
     from sensor.node import Output
+    from sensor.node.tee import Recorded
     from sensor.outputs.summary import Summary
 
 _NOTICES = 3
@@ -68,24 +69,26 @@ def command(
 ) -> None:
     """Read capture files (pcap or pcapng, plain, gzip or zstd) and name the scanners in them.
 
-    Several files are merged by time; a directory stands for the captures in it, - for standard input.
+    Several files are merged by time; a directory stands for the captures in it, - for standard input, of which alerts
+    are told at once. It is read once, however many workers there are.
 
     Exit codes: 0 done, 1 an input is missing or damaged (what could be read was processed), 2 usage, 10 alerts with
     --exit-code, 77 no permission to read.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
-    if workers > 1 and "-" in inputs:
-        raise click.UsageError("several workers each read the input, so it cannot be standard input: give a file")
     settings = chosen.settings()
     check_filter(filter_text)
     from sensor.capture import CaptureError
 
     filters = ("--filter", filter_text) if filter_text else ()
     passed = [*filters, *(part for each in inputs for part in ("--replay", each)), *chosen.options]
+    stdin = getattr(sys.stdin, "buffer", None)
     try:
-        with files(inputs, filter_text, sys.stdin.buffer) as (source, seen):
-            start = _cluster(settings, workers, passed) if workers > 1 else _standalone(settings, seen)
-            summary = _run(source, start, as_json, quiet or not sys.stderr.isatty())
+        with _opened(inputs, filter_text, stdin, workers) as (source, seen):
+            shared = _shared(stdin, is_alone=len(inputs) == 1) if workers > 1 and "-" in inputs else None
+            start = _cluster(settings, workers, passed, shared) if workers > 1 else _standalone(settings, seen)
+            total = None if shared else source.progress[1]
+            summary = _run(total, start, as_json, quiet or not sys.stderr.isatty())
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if isinstance(error.__cause__, PermissionError) else FAILURE) from None
     for notice in _brief(source.skipped):
@@ -98,6 +101,36 @@ def command(
     if summary.damage or (is_whole and _is_unaccounted(summary)):
         sys.exit(FAILURE)
     sys.exit(FOUND if exit_code and summary.alerts > summary.alerts_withdrawn else 0)
+
+
+@contextlib.contextmanager
+def _opened(
+    inputs: Sequence[str], filter_text: str, stdin: BinaryIO | None, workers: int
+) -> "Iterator[tuple[Savefiles, Capture]]":
+    """The inputs, and what is seen of them; several workers are to have every byte of standard input, so not that."""
+    from sensor.capture import CaptureError, Savefiles
+
+    named = [each for each in inputs if each != "-" or workers == 1]
+    if len(named) < len(inputs) - 1:
+        raise CaptureError("-: standard input can be read only once; name it once")
+    if not named:
+        yield (nothing := Savefiles()), nothing
+        return
+    with files(named, filter_text, stdin) as opened:
+        yield opened
+
+
+def _shared(stdin: BinaryIO | None, *, is_alone: bool) -> "Recorded":
+    """Standard input for several workers. CaptureError, before they are started, where it is no capture."""
+    from sensor.capture import open_savefiles
+    from sensor.node.tee import Recorded
+
+    if stdin is None:
+        raise fail("-: no standard input is open; name a file")
+    recorded = Recorded(stdin)
+    if is_alone:  # beside others it may be damaged
+        open_savefiles(["-"], stdin=cast("BinaryIO", recorded)).close()
+    return recorded
 
 
 Run = tuple[Stoppable, Callable[[], "Summary"]]
@@ -116,21 +149,27 @@ def _standalone(settings: Settings, source: "Capture") -> Start:
     return start
 
 
-def _cluster(settings: Settings, workers: int, options: Sequence[str]) -> Start:
+def _cluster(settings: Settings, workers: int, options: Sequence[str], stdin: "Recorded | None") -> Start:
     from sensor.node.accounting import Accounting
     from sensor.node.local import LocalCluster
 
     def start(outputs: "Sequence[Output]", progress: Callable[[int, int], None]) -> Run:
         accounting = Accounting(is_replay=True)
         node = LocalCluster(
-            settings, outputs, workers=workers, options=options, progress=progress, accounting=accounting
+            settings,
+            outputs,
+            workers=workers,
+            options=options,
+            progress=progress,
+            accounting=accounting,
+            stdin=stdin,
         )
         return node, node.run
 
     return start
 
 
-def _run(source: "Savefiles", start: Start, as_json: bool, quiet: bool) -> "Summary":
+def _run(total: int | None, start: Start, as_json: bool, quiet: bool) -> "Summary":
     from rich.console import Console
 
     from sensor.cli.progress import ProgressBar
@@ -145,7 +184,7 @@ def _run(source: "Savefiles", start: Start, as_json: bool, quiet: bool) -> "Summ
     with contextlib.ExitStack() as stack:
         progress: Callable[[int, int], None] = lambda done, packets: None  # noqa: E731
         if not (quiet or (as_json and on_stdout)):
-            bar = ProgressBar(terminal.console if on_stdout else Console(stderr=True), source.progress[1])
+            bar = ProgressBar(terminal.console if on_stdout else Console(stderr=True), total)
             stack.callback(_tell_of_compiling)
             progress = stack.enter_context(bar).update
         node, run = start(outputs, progress)

@@ -1,13 +1,15 @@
 """A local cluster: a manager in this process, and workers in processes of their own that share an input.
 
 Of files every worker reads all and tracks its share of the hosts, so that all see the same time. One that dies is
-started anew and reads from the start; the manager has what it had delivered, so nothing is told twice. Of interfaces
-the kernel gives each worker its share of the packets; for what one that dies has missed, the others' results are told
-as incomplete.
+started anew and reads from the start; the manager has what it had delivered, so nothing is told twice. Standard input
+is read here and handed to all of them; one that dies cannot read it again, and is done without from then on. Of
+interfaces the kernel gives each worker its share of the packets. For what one that dies has missed, the others' results
+are told as incomplete.
 """
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -24,8 +26,11 @@ from sensor.node.accounting import Accounting
 from sensor.node.manager import ManagerNode
 from sensor.node.output import Output
 from sensor.node.reload import reloaded
+from sensor.node.tee import Recorded, Tee
 from sensor.outputs.summary import Summary
 from sensor.privileges import User
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS = 4
 """How often a worker is started: one that dies of its input will die of it again."""
@@ -52,7 +57,10 @@ class Shared:
 
 
 class LocalCluster:
-    """Runs `workers` processes. `options` are those of the command line that say what they read and what to detect."""
+    """Runs `workers` processes. `options` are those of the command line that say what they read and what to detect.
+
+    `stdin`: standard input, where that is among what they read. It may have no end, so that alerts go out at once.
+    """
 
     def __init__(
         self,
@@ -64,17 +72,23 @@ class LocalCluster:
         progress: Callable[[int, int], None] | None = None,
         accounting: Accounting | None = None,
         shared: Shared | None = None,
+        stdin: Recorded | None = None,
     ) -> None:
+        self._tee = None if stdin is None else Tee(stdin, workers, self._note_fault)
         self._names = [f"worker-{number + 1}" for number in range(workers)]
         self._options, self._progress, self._accounting, self._shared = options, progress, accounting, shared
         self._is_ready = False
         self._settings, self._outputs = settings, outputs
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._node: ManagerNode | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
 
     def stop(self) -> None:
         """Take no further block: finish with what has been read."""
+        if self._tee:
+            self._cut()
+            return
         self._stopping = True
         for process in self._processes.values():
             if process.returncode is None:
@@ -103,12 +117,13 @@ class LocalCluster:
             self._settings,
             self._outputs,
             members=self._names,
-            early=self._shared is not None,
+            early=self._shared is not None or self._tee is not None,
             cluster=None if self._shared else ClusterSettings(deadline_s=_NEVER_S),
             until_done=True,
             progress=self._tell_progress,
             accounting=self._accounting,
         )
+        self._loop = asyncio.get_running_loop()
         with tempfile.TemporaryDirectory(prefix="sensor-") as folder:
             address = f"unix:{folder}/bus"
             tasks: list[asyncio.Task[None]] = []
@@ -117,11 +132,25 @@ class LocalCluster:
                 if self._shared and self._shared.user:
                     self._shared.user.own(Path(folder))
                 tasks.extend(asyncio.create_task(self._supervise(name, where[0], folder)) for name in self._names)
+                if self._tee:
+                    self._tee.start()
 
             try:
                 return await self._node.run(address, ready=ready)
             finally:
                 await self._end(tasks)
+
+    def _cut(self) -> None:
+        """End standard input for all at the same byte, where that may be: mostly, within a packet."""
+        assert self._tee is not None
+        if self._node is not None:
+            self._node.pardon("-")
+        self._tee.stop()
+
+    def _note_fault(self, why: str) -> None:
+        """Standard input ends before its end; called by another thread, before workers can see that."""
+        assert self._node is not None and self._loop is not None
+        self._loop.call_soon_threadsafe(self._node.note_damage, f"-: {why}")
 
     def _tell_progress(self, read: dict[str, int], packets: int) -> None:
         if self._shared and not self._is_ready and len(read) == len(self._names):
@@ -133,8 +162,8 @@ class LocalCluster:
     async def _supervise(self, name: str, address: str, folder: str) -> None:
         """Start a worker, and start it again if it dies before it has delivered all; give it up if it always does."""
         assert self._node is not None
-        reason, attempts = "", 0
-        while attempts < ATTEMPTS and not self._stopping:
+        reason, attempts, most = "", 0, 1 if self._tee else ATTEMPTS
+        while attempts < most and not self._stopping:
             started, attempts = elapsed_s(), attempts + 1
             process = await self._start(name, address, folder)
             last = await self._listen(name, process)
@@ -146,21 +175,31 @@ class LocalCluster:
                 self._shared.say(f"sensor: {name} is started anew: {reason}")
             if self._shared and elapsed_s() - started > STEADY_S:
                 attempts = 0
+        self._give_up(name, attempts, reason)
+
+    def _give_up(self, name: str, attempts: int, reason: str) -> None:
+        """Go on without a worker: at once, and said at once, where standard input cannot be read again."""
+        assert self._node is not None
         times = "once" if attempts == 1 else f"{attempts} times"
         has_begun = self._is_ready or not self._shared
-        self._node.leave(name, f"{name} died {times}, and its share is missing: {reason}" if has_begun else "")
+        why = f"{name} died {times}, and its share is missing: {reason}"
+        if self._tee:
+            why += "; standard input cannot be read again"
+            log.warning("%s", why)
+        self._node.leave(name, why if has_begun else "")
 
     async def _start(self, name: str, address: str, folder: str) -> asyncio.subprocess.Process:
         number = self._names.index(name)
         own = ["--manager", address, "--name", name, "--spool", str(Path(folder) / name), "--parent", str(os.getpid())]
         asking = self._shared.admit() if self._shared else None
+        outlet = self._tee.outlets[number] if self._tee else None
         if asking is None:
             own += ["--share", f"{number + 1}/{len(self._names)}"]
         else:
             own += ["--opener", str(asking.fileno()), *(["--not-first"] if number else [])]
         self._processes[name] = process = await asyncio.create_subprocess_exec(
             *[sys.executable, "-P", "-m", "sensor", "worker", *own, *self._options],
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.DEVNULL if outlet is None else outlet,
             stderr=asyncio.subprocess.PIPE,
             limit=_LINE_MAX,
             pass_fds=[asking.fileno()] if asking else [],
@@ -168,6 +207,8 @@ class LocalCluster:
         )
         if asking:
             asking.close()
+        if outlet is not None:
+            os.close(outlet)
         if self._stopping:
             process.send_signal(signal.SIGTERM)
         return process

@@ -83,6 +83,7 @@ class ManagerNode:
         self._pending = Output()
         self._read: dict[str, int] = {}
         self._damage: list[str] = []
+        self._pardoned: tuple[str, ...] = ()
         self._accounting, self._relay = accounting or Accounting(), Relay()
         self._started = elapsed_s()
         self._is_committing = False
@@ -101,6 +102,15 @@ class ManagerNode:
     def has_delivered(self, name: str) -> bool:
         """Whether the input of a worker has ended, and all that came of it is here."""
         return self._next is None and self.manager.has_delivered(name)
+
+    def pardon(self, path: str) -> None:
+        """What is wrong with the end of an input is no damage, as it was cut off on purpose."""
+        self._pardoned = (*self._pardoned, f"{path}: ")
+
+    def note_damage(self, line: str) -> None:
+        """Something could not be read, which several may say."""
+        if line not in self._damage and not line.startswith(self._pardoned):
+            self._damage.append(line)
 
     def leave(self, name: str, why: str) -> None:
         """Wait for a member no more, and say why, if anything is missing for it."""
@@ -217,8 +227,7 @@ class ManagerNode:
             if not (self._accounting.is_together or self._accounting.is_replay):
                 log.warning("%s", line)
         for line in beat.damage:
-            if line not in self._damage:
-                self._damage.append(line)
+            self.note_damage(line)
         if self._progress:
             self._progress(self._read, self.manager.counts().packets_read)
 

@@ -289,7 +289,8 @@ class Table:
             rows.fill(-1)
             return rows
         if len(words) <= _FEW:
-            _look_up_few(self._secret, self._slots, self._bits, self._all_words, words, rows)
+            whole = np.ascontiguousarray(words)  # so that the kernel is of one kind
+            _look_up_few(self._secret, self._slots, self._bits, self._all_words, whole, rows)
         else:
             _find(self._slots, self._bits, self._all_words, words, self._hashes(words), rows)
         return rows

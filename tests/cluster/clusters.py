@@ -1,6 +1,7 @@
-"""What tests of the cluster share: whole clusters in one process, whose messages arrive at once."""
+"""What tests of the cluster share: whole clusters in one process, whose messages arrive at once, or whenever."""
 
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +10,13 @@ from sensor import __version__
 from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.capture import open_savefiles
 from sensor.cluster.manager import EVERYBODY, Manager
-from sensor.cluster.messages import Counts, Welcome
+from sensor.cluster.messages import Counts, Message, Welcome
 from sensor.cluster.worker import Worker
 from sensor.config import configure
 from sensor.detection import Detection
 from sensor.packet import Block
+
+_BLOCKS = 100  # of a worker, at least: so few that there is time for many captures
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,19 @@ def _said(last: AlertRecord | AlertUpdate) -> tuple[Any, ...]:
 class Cluster:
     """Workers that share one capture by pairs of hosts, and their manager."""
 
-    def __init__(self, make: Callable[[], list[Detection]], n: int = 1, *, early: bool = False) -> None:
+    def __init__(
+        self, make: Callable[[], list[Detection]], n: int = 1, *, early: bool = False, is_local: bool = True
+    ) -> None:
         names = [f"worker-{i + 1}" for i in range(n)]
-        self.manager = Manager(make(), names, early=early, is_local=n == 1)
+        is_local = is_local and n == 1
+        self.manager = Manager(make(), names, early=early, is_local=is_local)
         self.workers = [
             Worker(
                 name,
                 make(),
                 in_step=True,
                 share=(i, n),
-                members=n if early else 0,
+                members=(n if is_local else max(n, 2)) if early else 0,
                 replays=True,
             )
             for i, name in enumerate(names)
@@ -113,3 +119,74 @@ def run(
 ) -> Ran:
     """Let `n` workers share a capture in blocks of at most `size` frames, of which `waits` chooses those that wait."""
     return Cluster(configure(plugins=plugins).make, n, early=early).run(path, size, waits)
+
+
+class Trickle:
+    """A cluster whose workers take a capture a few frames at a time, each at its own pace.
+
+    What they and the manager say to each other arrives late: in order on each way, as of a connection, and in any order
+    on different ones. All is chosen by `rng`. `is_local`: one worker is in the manager's process, and nothing is late.
+    """
+
+    def __init__(self, make: Callable[[], list[Detection]], n: int, rng: random.Random, *, is_local: bool) -> None:
+        self._cluster, self._rng = Cluster(make, n, early=True, is_local=is_local), rng
+        self._is_local = is_local
+        self._ways: dict[tuple[str, str], deque[Message]] = {}
+        self._now = 0.0
+
+    def run(self, path: Any, most: int) -> Ran:
+        """Let all workers read a capture, with at most `most` frames in a block."""
+        workers = self._cluster.workers
+        with open_savefiles([str(path)]) as source:
+            frames = [Block(each.buffers, each.frames.copy()) for each in source.blocks()]
+            assert len(frames) <= 1, "a block lies where the next one will"
+            most = max(most, sum(len(each.frames) for each in frames) // _BLOCKS)
+            waiting = {each.name: 0 for each in workers} if frames else {}
+            while waiting:
+                near = min(waiting.values()) + 2 * most  # all see about the same, as of one interface or pipe
+                worker = self._rng.choice([each for each in workers if waiting.get(each.name, near) < near])
+                start = waiting[worker.name]
+                part = frames[0].frames[start : start + self._rng.randint(1, self._rng.randint(1, most))]
+                worker.process(Block(frames[0].buffers, part))
+                waiting[worker.name] += len(part)
+                if waiting[worker.name] == len(frames[0].frames):
+                    worker.finish()
+                    del waiting[worker.name]
+                self._carry(self._rng.randint(0, 6 + 6 * len(workers)))
+        return self._finish()
+
+    def _finish(self) -> Ran:
+        manager = self._cluster.manager
+        while not manager.is_done or any(self._ways.values()):
+            self._carry(self._rng.randint(1, 50))
+        return Ran(self._cluster.told, manager.counts(), manager)
+
+    def _carry(self, most: int) -> None:
+        """Let time pass, and so many messages arrive."""
+        if self._is_local:
+            self._cluster.exchange()
+            return
+        manager, rng = self._cluster.manager, self._rng
+        self._now += rng.random()
+        for worker in self._cluster.workers:
+            self._send(worker.name, EVERYBODY, worker.take(self._now))
+        for _ in range(most):
+            if not (ways := [each for each, waiting in self._ways.items() if waiting]):
+                break
+            way = rng.choice(ways)
+            message = self._ways[way].popleft()
+            if way[1] == EVERYBODY:
+                manager.receive(way[0], message, self._now)
+            else:
+                next(each for each in self._cluster.workers if each.name == way[1]).receive([message], self._now)
+        if rng.random() < 0.3:
+            manager.tick(self._now)
+        output = manager.take()
+        self._cluster.told += output.alerts
+        for to, message in output.messages:
+            for worker in self._cluster.workers:
+                if to in (EVERYBODY, worker.name):
+                    self._send(EVERYBODY, worker.name, [message])
+
+    def _send(self, source: str, to: str, messages: list[Message]) -> None:
+        self._ways.setdefault((source, to), deque()).extend(messages)

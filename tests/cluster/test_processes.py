@@ -75,13 +75,6 @@ def test_replay_with_workers_gives_the_same_lines_as_without(workers):
     assert found["workers"] == [f"worker-{n + 1}" for n in range(workers)]
 
 
-def test_workers_cannot_share_standard_input():
-    ran = start("replay", "--workers", 2, "-", stdin=subprocess.DEVNULL)
-    _, errors = ran.communicate(timeout=PATIENCE_S)
-    assert ran.returncode == 2
-    assert "standard input" in errors
-
-
 def test_a_worker_that_is_killed_is_started_anew_and_nothing_is_lost():
     alone = replay(RANDOM)
     with started("replay", "--json", "--workers", 2, RANDOM) as run:
