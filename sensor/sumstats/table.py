@@ -32,6 +32,8 @@ _WRAP = 3  # slots that stand a second time past the end
 _REFUSE, _STOP = 1, 2  # what a table does that is full and may not grow
 _FEW = 64  # rows for which one kernel that does all costs less than several that each do one thing well
 _NO_SLOTS = np.zeros(0, np.uint32)
+_NO_ROOM = np.empty(0, np.uint8)
+_AHEAD = 8  # times as many rows as there is room for
 
 
 @njit
@@ -228,7 +230,7 @@ class Table:
         self._when_full = _STOP if stops else _REFUSE
         self._secret = secret
         self._state = np.zeros(3, np.int64)
-        self._records, self._slots = layout.no_records, _NO_SLOTS
+        self._records, self._slots, self._room = layout.no_records, _NO_SLOTS, _NO_ROOM
 
     @property
     def used(self) -> int:
@@ -323,15 +325,21 @@ class Table:
             _index(self._slots, self._bits, self._hashes(np.ascontiguousarray(self.words)))
 
     def _resize(self, rows: int) -> None:
-        """Let the records in use have room for `rows`, which starts at a cache line."""
+        """Let the records in use have room for `rows`, which starts at a cache line.
+
+        To touch memory for the first time costs more than all that is done with it. So addresses are set aside for more
+        rows than are needed now, which take no memory until they are in use, and are not copied.
+        """
         line, dtype, used = 8 * _CACHE_LINE, self._records.dtype, self.used
-        room = np.empty(rows * dtype.itemsize + line, np.uint8)
-        start = -room.__array_interface__["data"][0] % line
-        records: np.ndarray = np.ndarray(rows, dtype, room, start)
-        if used:
+        is_in_place = self.capacity < rows and rows * dtype.itemsize + line <= len(self._room)
+        if not is_in_place:
+            self._room = np.empty(min(_AHEAD * rows, self._limit) * dtype.itemsize + line, np.uint8)
+        start = -self._room.__array_interface__["data"][0] % line
+        records: np.ndarray = np.ndarray(rows, dtype, self._room, start)
+        if used and not is_in_place:
             records[:used] = self._records[:used]
         self._records = records
-        self._all_words: np.ndarray = np.ndarray((rows, dtype.itemsize // 8), np.uint64, room, start)
+        self._all_words: np.ndarray = np.ndarray((rows, dtype.itemsize // 8), np.uint64, self._room, start)
 
     def _hashes(self, words: np.ndarray) -> np.ndarray:
         hashes = np.empty(len(words), np.uint64)

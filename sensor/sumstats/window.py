@@ -91,7 +91,7 @@ class Window:
     @property
     def counters(self) -> dict[str, int]:
         """Those of the store that is judged, and `quiet_refused`, keys that found no room to be remembered."""
-        counts = self._store.counters + (self._many.counters if self._many else Counter())
+        counts = self._store.counters + (Counter() if self._many is None else self._many.counters)
         return {**dict.fromkeys(self._store.counters, 0), **counts, "quiet_refused": self._quiet.refused}
 
     @property
