@@ -11,17 +11,20 @@ from sensor_plugins.probes import (
     USED,
     Probe,
     acknowledged,
+    answering,
     begun,
     checked,
-    checked_dead,
+    checked_alive,
     contact,
     doubtful,
     failed,
+    failed_and_heard,
     full_connect,
     greeted,
     insistent,
     is_syn,
     is_udp,
+    midstream,
     probe,
     sender,
     streams,
@@ -29,7 +32,7 @@ from sensor_plugins.probes import (
     target_p,
     used,
 )
-from sensor_plugins.weighing import is_check, is_known, kind_of, proto_of, weigh
+from sensor_plugins.weighing import is_alive, is_check, is_known, is_late, kind_of, proto_of, weigh
 
 KINDS = [each.name.lower() for each in Probe]
 
@@ -64,7 +67,10 @@ class AddressScan(Detection):
         streams=Unique(probes, where=streams),
         insistent=Unique(probes, where=insistent),
         checked=Unique(probes, where=checked),
-        dead=Unique(probes, where=checked_dead),
+        alive=Unique(probes, where=checked_alive),
+        answering=Unique(probes, where=answering),
+        heard=Unique(probes, where=failed_and_heard),
+        midstream=Unique(probes, where=midstream),
         newest=Max(probes, of="first_try", where=checked),
         connects=Average(probes, of=full_connect, where=tried),
         syns=Average(probes, of=is_syn, where=tried),
@@ -81,14 +87,16 @@ class AddressScan(Detection):
         count = seen.contacted.count - seen.answers.count - (0 if is_streaming else seen.streams.count)
         verdict = weigh(seen, count, seen.greeted.count)
         is_by_socket = seen.udp.average == 1 and seen.sockets.count >= seen.targets.count and not seen.answers.count
-        if verdict == "accused" and (is_streaming or is_by_socket):
+        is_answered = seen.connects.average >= 0.5 and 5 * seen.answering.count >= 4 * count
+        if verdict == "accused" and (is_streaming or is_by_socket or is_answered or is_late(seen)):
             verdict = "low"
-        if not seen.answers.count and seen.targets.count - seen.insistent.count < seen.threshold:
-            verdict = "silent"  # nothing comes back, and it goes on: only one direction is seen
+        is_insistent = seen.targets.count - seen.insistent.count < seen.threshold and not seen.answers.count
+        if is_insistent:  # nothing comes back, and it goes on: as of a resolver of which one direction is seen
+            verdict = "silent" if seen.sockets.count > 2 * seen.targets.count else "low"
         kind = kind_of(seen, KINDS)
         text = f"{key.orig_h} tried port {key.resp_p} on {count} hosts in {seen.span} ({kind} scan)"
         if verdict != "silent" and is_check(seen):
-            if seen.dead.count <= seen.answers.count + seen.checked.count - seen.dead.count:
+            if is_alive(seen):
                 verdict = "silent"
             elif is_known(seen):
                 verdict = "low"

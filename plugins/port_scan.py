@@ -13,24 +13,31 @@ from sensor_plugins.probes import (
     Probe,
     begun,
     checked_unused,
+    checked_unused_alive,
     confirmed,
-    doubtful_registered,
+    doubtful,
     full_connect,
     is_repeated,
     is_syn,
+    is_tcp,
     is_traced,
     is_udp,
+    is_untraced,
+    midstream_unused,
     neighbourhood,
     other_protocol,
     probe,
     sender,
     target,
     target_p,
+    to_registered,
     unused,
+    unused_and_heard,
     unused_or_used,
+    used,
     used_or_streamed,
 )
-from sensor_plugins.weighing import is_check, is_dense, is_known, kind_of, proto_of, weigh
+from sensor_plugins.weighing import is_alive, is_check, is_known, is_late, is_scan_of_clients, kind_of, proto_of, weigh
 
 KINDS = [each.name.lower() for each in Probe]
 DISTANCES = 5
@@ -54,9 +61,14 @@ class PortScan(Detection):
         hops=5,
         targets=Unique(probes, where=unused, keep=10, when="ts"),
         answers=Unique(probes, where=used_or_streamed, when=begun),
+        used=Unique(probes, where=used, when=begun),
         confirmed=Unique(probes, where=confirmed, when=begun),
+        heard=Unique(probes, where=unused_and_heard),
         distances=Unique(probes, of="orig_ttl", where=is_traced),
-        traced=Unique(probes, where=is_traced),
+        untraced=Unique(probes, where=is_untraced),
+        sockets=Unique(probes, of="orig_p", where=unused),
+        midstream=Unique(probes, where=midstream_unused),
+        alive=Unique(probes, where=checked_unused_alive),
         checked=Unique(probes, where=checked_unused),
         newest=Max(probes, of="first_try", where=checked_unused),
         connects=Average(probes, of=full_connect, where=unused),
@@ -65,11 +77,13 @@ class PortScan(Detection):
         oddest=Max(probes, of=probe, where=unused),
     )
 
-    replies = Stream("connection_state_remove", key=(sender, target), value=target_p, where=doubtful_registered)
+    replies = Stream("connection_state_remove", key=(sender, target), value=target_p, where=doubtful)
     midstream = SumStat(
         epoch=epoch,
         hops=5,
         targets=Unique(replies, keep=10),
+        registered=Unique(replies, where=to_registered),
+        near=Unique(replies, of=neighbourhood, where=to_registered),
         neighbourhoods=Unique(replies, of=neighbourhood),
         udp=Average(replies, of=is_udp),
     )
@@ -81,7 +95,7 @@ class PortScan(Detection):
     version_scan = SumStat(
         epoch=epoch,
         hops=5,
-        targets=Unique(uses, keep=10),
+        targets=Unique(uses, where=is_tcp, keep=10),
         again=Unique(uses, where=is_repeated),
         longest=Max(uses, of="duration"),
         since=Min(uses, of="first_try"),
@@ -90,9 +104,11 @@ class PortScan(Detection):
     @scan.crosses(targets=ports)
     def scanned(self, key, seen):
         is_route = seen.distances.count >= DISTANCES
-        count = seen.targets.count - (seen.traced.count if is_route else 0)
-        verdict = weigh(seen, count)
-        if verdict == "accused" and is_check(seen) and is_known(seen):
+        count = seen.untraced.count if is_route else seen.targets.count
+        verdict = weigh(seen, count, used=seen.answers if seen.udp.average > 0.5 else seen.used)
+        if verdict != "silent" and is_check(seen):
+            verdict = "silent" if is_alive(seen) else "low" if is_known(seen) else verdict
+        if verdict == "accused" and is_late(seen):
             verdict = "low"
         if verdict == "silent":
             return None
@@ -108,7 +124,7 @@ class PortScan(Detection):
 
     @midstream.crosses(targets=doubtful_ports)
     def seen_midstream(self, key, seen):
-        if not is_dense(seen):
+        if not is_scan_of_clients(seen):
             return None
         kind = "udp" if seen.udp.average > 0.5 else "ack"
         return Alert(
@@ -134,7 +150,7 @@ class PortScan(Detection):
     @version_scan.crosses(targets=versions)
     def versions_asked(self, key, seen):
         is_brief = seen.longest.max <= BRIEF and seen.end - seen.since.min <= NEW
-        if not (is_brief and seen.again.count):
+        if not is_brief or 5 * seen.again.count < 4 * seen.targets.count:
             return None
         return Alert(
             f"{key.orig_h} used {seen.targets.count} ports of {key.resp_h} briefly, {seen.again.count} repeatedly",

@@ -24,7 +24,6 @@ ENDS = (
 USED = "service_used"
 
 TCP, UDP, SCTP = 6, 17, 132
-FTP_DATA = 20
 DESCRIBED = (1, TCP, UDP, 58, SCTP)
 FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 BEGINNINGS = SYN | RST | ACK
@@ -38,6 +37,9 @@ TRACEROUTE = (33434, 33534)
 
 SYSTEM_PORTS = 1024
 
+
+STREAM_PACKETS, STREAM_TIME = 10, 5_000_000_000
+"""A UDP flow of more packets, over so much time (ns) or more, is a stream (RTP, syslog, NetFlow) and no probe."""
 
 SHORT_LIVED = 32
 """Hops to go that a system's packets never begin with (64 and more), and have left behind 32 routers."""
@@ -107,8 +109,8 @@ def failed(batch: Batch) -> np.ndarray:
 def unused(batch: Batch) -> np.ndarray:
     """Rows that failed, or were answered and then left or closed with no byte of data either way.
 
-    Not those that the server closed first while the two hosts had a connection with data open: FTP's passive data
-    connections are so where a listing is empty.
+    Not those to a server that the originator has a control connection of FTP to: the data connections of empty listings
+    are so.
     """
     return _only(batch, _unused)
 
@@ -131,8 +133,48 @@ def greeted(batch: Batch) -> np.ndarray:
 
 
 def is_traced(batch: Batch) -> np.ndarray:
-    """Unused rows whose packets were to die on the way: no system begins with so few hops to go."""
-    return unused(batch) & (batch.orig_ttl < SHORT_LIVED)
+    """Unused rows whose packets died on the way: no system begins with so few hops to go, and nothing came back."""
+    return unused(batch) & ~is_heard(batch) & (batch.orig_ttl < SHORT_LIVED)
+
+
+def is_untraced(batch: Batch) -> np.ndarray:
+    """The other unused rows."""
+    return unused(batch) & ~is_traced(batch)
+
+
+def is_heard(batch: Batch) -> np.ndarray:
+    """Rows of which something came back: a packet, or an ICMP error."""
+    return (batch.resp_pkts > 0) | (batch.unreachable != 0)
+
+
+def failed_and_heard(batch: Batch) -> np.ndarray:
+    """Failed rows of which something came back: both directions are seen."""
+    return failed(batch) & is_heard(batch)
+
+
+def unused_and_heard(batch: Batch) -> np.ndarray:
+    """The same of unused rows."""
+    return unused(batch) & is_heard(batch)
+
+
+def answering(batch: Batch) -> np.ndarray:
+    """Failed rows whose responder had answered."""
+    return failed(batch) & _has_answered(batch)
+
+
+def answering_unused(batch: Batch) -> np.ndarray:
+    """The same of unused rows."""
+    return unused(batch) & _has_answered(batch)
+
+
+def checked_alive(batch: Batch) -> np.ndarray:
+    """Of the checked rows, those whose responder had answered."""
+    return checked(batch) & _has_answered(batch)
+
+
+def checked_unused_alive(batch: Batch) -> np.ndarray:
+    """The same of unused rows."""
+    return checked_unused(batch) & _has_answered(batch)
 
 
 def unused_or_used(batch: Batch) -> np.ndarray:
@@ -172,9 +214,10 @@ def insistent(batch: Batch) -> np.ndarray:
     return failed(batch) & (batch.proto == UDP) & (batch.unreachable == 0) & (batch.tries >= INSISTENT)
 
 
-def checked_dead(batch: Batch) -> np.ndarray:
-    """Of the checked rows, those of a service that did not answer at all."""
-    return checked(batch) & ((batch.resp_pkts == 0) | (batch.event == "connection_rejected"))
+def _has_answered(batch: Batch) -> np.ndarray:
+    if batch.event != "connection_state_remove":
+        return np.zeros(len(batch), np.bool_)
+    return np.char.startswith(batch.history, b"Sh")
 
 
 def loose(batch: Batch) -> np.ndarray:
@@ -219,9 +262,9 @@ def neighbourhood(batch: Batch) -> np.ndarray:
     return target_p(batch) // NEIGHBOURS
 
 
-def doubtful_registered(batch: Batch) -> np.ndarray:
-    """Doubtful rows whose first packet went to a port below those that most systems draw for clients."""
-    return doubtful(batch) & (target_p(batch) < EPHEMERAL)
+def to_registered(batch: Batch) -> np.ndarray:
+    """Rows whose first packet went to a port below those that most systems draw for clients."""
+    return target_p(batch) < EPHEMERAL
 
 
 def other_protocol(batch: Batch) -> np.ndarray:
@@ -250,9 +293,24 @@ def is_udp(batch: Batch) -> np.ndarray:
     return (batch.proto == UDP).astype(np.float64)
 
 
+def is_tcp(batch: Batch) -> np.ndarray:
+    """Rows of TCP."""
+    return batch.proto == TCP
+
+
 def is_repeated(batch: Batch) -> np.ndarray:
-    """Uses of services by more than one connection."""
-    return batch.connections > 1
+    """Uses of TCP services by more than one connection."""
+    return is_tcp(batch) & (batch.connections > 1)
+
+
+def midstream(batch: Batch) -> np.ndarray:
+    """Failed rows whose beginning was not seen."""
+    return failed(batch) & (batch.orig_known == 0)
+
+
+def midstream_unused(batch: Batch) -> np.ndarray:
+    """The same of unused rows."""
+    return unused(batch) & (batch.orig_known == 0)
 
 
 _ODD_HISTORIES = [b"", b"F", b"A", b"W", b"FW", b"AW"]
@@ -272,7 +330,7 @@ def _only(batch: Batch, judge: object) -> np.ndarray:
     found: np.ndarray = judge(batch)  # type: ignore[operator]
     rows = np.flatnonzero(found)
     if len(rows):
-        is_active_ftp = (batch.orig_p[rows] == FTP_DATA) & (batch.companions[rows] > 0)
+        is_active_ftp = (batch.is_controlled[rows] != 0) & (batch.resp_p[rows] >= SYSTEM_PORTS)
         found[rows] = (batch.reached[rows] == 0) & ~is_active_ftp
     return found
 
@@ -280,17 +338,12 @@ def _only(batch: Batch, judge: object) -> np.ndarray:
 def _failed(batch: Batch) -> np.ndarray:
     if batch.event == "connection_state_remove":
         return _failed_at_the_end(batch)
-    if batch.event == "connection_reset":
-        found = _is_dataless(batch)
-        history = batch.history[found]  # few: text is slow to compare
-        found[found] = np.char.startswith(history, b"S") & np.char.endswith(history, b"R")
-        return found
-    return np.full(len(batch), batch.event != "connection_finished")
+    return np.full(len(batch), batch.event in ("connection_attempt", "connection_rejected"))
 
 
 def _unused(batch: Batch) -> np.ndarray:
     found = _failed(batch)
-    if batch.event in ("connection_reset", "connection_finished", "connection_state_remove"):
+    if batch.event == "connection_state_remove":
         found |= _is_answered_and_empty(batch)
     return found
 
@@ -302,7 +355,9 @@ def _failed_at_the_end(batch: Batch) -> np.ndarray:
     rows = np.flatnonzero((batch.proto == TCP) & _is_dataless(batch))
     part = batch[rows]
     is_odd = (part.orig_flags & SYN == 0) & np.isin(part.history, _ODD_HISTORIES) & (part.orig_pkts > 0)
-    found[rows] = (is_odd & (part.may_be_reply == 0)) | np.isin(part.history, _HALF_OPEN)
+    is_dropped = np.char.startswith(part.history, b"Sh") & np.char.endswith(part.history, b"R")
+    found[rows] = (is_odd & (part.may_be_reply == 0)) | np.isin(part.history, _HALF_OPEN) | is_dropped
+    found |= (batch.proto == TCP) & (batch.orig_known != 0) & (batch.orig_flags & BEGINNINGS == 0) & _is_unheard(batch)
     rows = np.flatnonzero((batch.proto == SCTP) & (batch.orig_known != 0))
     part = batch[rows]
     has_data = (np.char.find(part.history, b"D") >= 0) | (np.char.find(part.history, b"d") >= 0)
@@ -314,20 +369,22 @@ def _is_dataless(batch: Batch) -> np.ndarray:
     return (batch.orig_bytes == 0) & (batch.resp_bytes == 0)
 
 
+def _is_unheard(batch: Batch) -> np.ndarray:
+    return (batch.orig_pkts > 0) & (batch.resp_bytes == 0)
+
+
 def _is_answered_and_empty(batch: Batch) -> np.ndarray:
     found = (batch.proto == TCP) & _is_dataless(batch)
     rows = np.flatnonzero(found)  # few: text is slow to compare
-    history = batch.history[rows]
-    by_client, by_server = np.char.find(history, b"F"), np.char.find(history, b"f")
-    server_first = (by_server >= 0) & ((by_client < 0) | (by_server < by_client))
-    is_companion = server_first & (batch.companions[rows] > 0)
-    found[rows] = np.char.startswith(history, b"Sh") & ~is_companion
+    is_passive_ftp = (batch.controls[rows] != 0) & (batch.resp_p[rows] >= SYSTEM_PORTS)
+    found[rows] = np.char.startswith(batch.history[rows], b"Sh") & ~is_passive_ftp
     return found
 
 
 def _is_udp_probe(batch: Batch) -> np.ndarray:
     is_traceroute = (batch.resp_p >= TRACEROUTE[0]) & (batch.resp_p <= TRACEROUTE[1])
-    is_exempt = is_traceroute | (batch.may_be_reply != 0) | (batch.time_exceeded != 0)
+    is_stream = (batch.orig_pkts > STREAM_PACKETS) & (batch.duration >= STREAM_TIME)
+    is_exempt = is_traceroute | is_stream | (batch.may_be_reply != 0) | (batch.time_exceeded != 0)
     return ~(is_exempt | batch.resp_h.is_multicast)
 
 

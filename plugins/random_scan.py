@@ -14,10 +14,12 @@ from sensor_plugins.probes import (
     checked,
     confirmed,
     failed,
+    failed_and_heard,
     failed_or_used,
     full_connect,
     is_udp,
     loose,
+    midstream,
     used,
 )
 from sensor_plugins.weighing import is_check, is_known, weigh
@@ -40,6 +42,8 @@ class RandomScan(Detection):
         answers=Unique(probes, where=used, when=begun),
         contacted=Unique(probes, where=failed_or_used),
         confirmed=Unique(probes, where=confirmed, when=begun),
+        heard=Unique(probes, where=failed_and_heard),
+        midstream=Unique(probes, where=midstream),
         met_once=Unique(probes, of="resp_h", where=loose),
         hosts=Unique(probes, of="resp_h", where=failed),
         ports=Unique(probes, of="resp_p", where=failed),
@@ -52,7 +56,8 @@ class RandomScan(Detection):
     @scan.crosses(targets=pairs, hosts=hosts, ports=ports)
     def scanned(self, key, seen):
         verdict = weigh(seen, seen.contacted.count - seen.answers.count - seen.met_once.count)
-        if verdict == "accused" and is_check(seen) and is_known(seen):
+        is_midstream = 2 * seen.midstream.count > seen.targets.count
+        if verdict == "accused" and (is_midstream or (is_check(seen) and is_known(seen))):
             verdict = "low"
         if verdict == "silent":
             return None

@@ -27,16 +27,18 @@ DENSE = 1.5
 """Ports that are scanned lie so many times closer together than ports that are drawn at random, or more."""
 
 
-def weigh(seen: Any, failed: int, greeted: int = 0) -> Verdict:
+def weigh(seen: Any, failed: int, greeted: int = 0, used: Any = None) -> Verdict:
     """What so many `failed` targets come to beside the answers. Where only one direction is seen, those are confirmed.
 
     "low" where the probes are those of ordinary programs and the source is BUSY: more of its contacts fail than
     succeed, and that is all there is to say. `greeted`: targets that had something to say, and were told nothing.
+    `used`: the successes, where those are not `seen.answers`.
     """
     threshold, targets = seen.threshold, seen.targets
     if failed < threshold:
         return "silent"
-    answers = seen.answers if seen.answers.count else seen.confirmed
+    is_blind = not seen.answers.count and not seen.heard.count
+    answers = seen.confirmed if is_blind else used or seen.answers
     crossed = targets.reached(math.ceil(threshold))
     before = answers.count if crossed is None else answers.until(crossed)
     answered = before if 2 * before < threshold else answers.count
@@ -54,15 +56,37 @@ def is_check(seen: Any) -> bool:
     return bool(seen.newest.max <= (seen.begin + seen.end) / 2)
 
 
+def is_alive(seen: Any) -> bool:
+    """Whether as many of the targets that are checked answer, or are used, as do not."""
+    alive = seen.answers.count + seen.alive.count
+    return bool(seen.checked.count - seen.alive.count <= alive)
+
+
+def is_late(seen: Any) -> bool:
+    """Whether most of it was not seen to begin, each from a socket of its own: a client whose connections are old."""
+    return bool(2 * seen.midstream.count > seen.targets.count and seen.sockets.count >= seen.targets.count)
+
+
 def is_known(seen: Any) -> bool:
     """Whether such a set has been checked for long enough: its first round was told as ever."""
     return bool(seen.end - seen.newest.max >= KNOWN)
 
 
-def is_dense(seen: Any) -> bool:
-    """Whether packets that may be a server's go to ports that lie beside each other, as those of clients do not."""
-    at_random = NEIGHBOURHOODS * (1 - math.exp(-seen.targets.count / NEIGHBOURHOODS))
-    return bool(at_random >= DENSE * seen.neighbourhoods.count)
+MANY = 10
+"""This many times more make a scan where ports are those that systems draw for clients, in order at times."""
+
+
+def is_dense(ports: int, neighbourhoods: int) -> bool:
+    """Whether so many ports lie beside each other, as those of clients do not: or are too many for clients."""
+    at_random = NEIGHBOURHOODS * (1 - math.exp(-ports / NEIGHBOURHOODS))
+    return ports > NEIGHBOURHOODS or at_random >= DENSE * neighbourhoods
+
+
+def is_scan_of_clients(seen: Any) -> bool:
+    """Whether packets that may be a server's go to ports as only a scan reaches them."""
+    is_registered = is_dense(seen.registered.count, seen.near.count) and seen.registered.count >= seen.threshold
+    is_any = is_dense(seen.targets.count, seen.neighbourhoods.count) and seen.targets.count >= MANY * seen.threshold
+    return is_registered or is_any
 
 
 def kind_of(seen: Any, names: Sequence[str]) -> str:

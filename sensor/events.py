@@ -67,7 +67,10 @@ _END = _FLOW | {
     "first_try": Column("time", "when it first did"),
     "steady": Column("integer", "1 where four tries or more came at even intervals"),
     "reached": Column("integer", "1 where it has reached this port within a day, by TCP or UDP"),
-    "companions": Column("integer", "other TCP connections of the two, of either, that are open and used"),
+    "controls": Column(
+        "integer", "1 where it has, or had two minutes ago, a control connection of FTP to it"
+    ),
+    "is_controlled": Column("integer", "1 where the responder has, or had, one to it"),
 }
 _USE = _FLOW | {
     "first_try": Column("time", "when this originator first tried this service"),

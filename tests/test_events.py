@@ -40,7 +40,7 @@ def test_every_column_can_be_read(name):
 
 def test_only_what_ends_a_flow_tells_how_often_its_service_was_tried_and_only_a_use_how_often_it_was_begun():
     ends = ["attempt", "rejected", "finished", "reset", "state_remove"]
-    for column in ("tries", "steady", "reached", "companions"):
+    for column in ("tries", "steady", "reached", "controls", "is_controlled"):
         assert [name for name in EVENTS if column in EVENTS[name].columns] == [f"connection_{end}" for end in ends]
     assert [name for name in EVENTS if "connections" in EVENTS[name].columns] == ["service_used"]
 

@@ -3,7 +3,7 @@
 A contact is an originator, a responder, and the responder's port and protocol. It outlives its flows by a day, so that
 what a flow alone cannot show is known: that a target was tried before, that a mid-stream packet comes from a service
 that its receiver has used, that a service refused now was reached an hour ago. Two further kinds of entries say what
-belongs to no service: a pair of hosts holds how many of their connections have carried data and are open; a socket
+belongs to no service: a pair of hosts holds how many control connections of FTP the originator has open; a socket
 holds when it last sent a request to a multicast or broadcast address, which hosts then answer from ports of their own.
 
 The table is of fixed size: buckets of WAYS entries. Where a bucket is full, the entry that was tried longest ago makes
@@ -26,6 +26,8 @@ RETRY = 3 * SECOND
 after 5, Windows' connect() comes back after 0.5 s."""
 SLOT = 10 * SECOND
 """That a service is used is told once in each such slot of absolute time."""
+CONTROL_TIME = 120 * SECOND
+"""How long a control connection is remembered: what it announced may be judged a minute after it is over."""
 ANSWER_TIME = 30 * SECOND
 """How long hosts may take to answer a multicast request: twice what SSDP's MX and WS-Discovery allow, and some."""
 _PENDING = 300 * SECOND  # how long a datagram may wait for its answer, whatever the flow table still knows of it
@@ -43,7 +45,7 @@ CONTACT = np.dtype(
         ("resp_lo", "u8"),
         ("first", "i8"),  # the first try
         ("last", "i8"),  # the last try, retries apart
-        ("gap_ms", "u4"),  # the usual time between tries; of a pair, how many of its connections carry data
+        ("gap_ms", "u4"),  # the usual time between tries; of a pair, how many of its control connections are open
         ("told", "u2"),  # the slot in which its use was last told, modulo 2**16: a week
         ("flows", "u2"),  # begun by the originator, retries included
         ("resp_p", "u2"),
@@ -177,15 +179,16 @@ def _note_gap(row, gap):
 
 
 @njit
-def note_reached(contacts, state, flow, now):
-    """Data went both ways, or the originator's own packets show that it was answered.
+def note_used(contacts, state, flow, is_both, now):
+    """A service is used; where data went both ways (`is_both`), its contact was reached.
 
     The row of the contact if that is to be told now; -1 if it was told in this slot of time already. A second flow that
     reaches it is told in any case.
     """
     at = _contact_of(contacts, state, flow, now)
     row = contacts.rows[at]
-    row["marks"] = np.int64(row["marks"]) | REACHED
+    if is_both:
+        row["marks"] = np.int64(row["marks"]) | REACHED
     slot = (now // SLOT) % _SLOTS + 1
     is_repeated = np.int64(row["flows"]) > 1 and np.int64(row["marks"]) & REPEATED == 0
     if np.int64(row["told"]) == slot and not is_repeated:
@@ -198,7 +201,7 @@ def note_reached(contacts, state, flow, now):
 
 @njit
 def note_open(contacts, state, flow, change, now):
-    """One more (1) or one fewer (-1) of the connections of two hosts carries data."""
+    """One more (1) or one fewer (-1) of the control connections of two hosts is open."""
     pair = (flow["orig_hi"], flow["orig_lo"], flow["resp_hi"], flow["resp_lo"])
     if change < 0:
         at = find_contact(contacts, state["secret"], *pair, _PAIR, _NO_PROTO, now)
@@ -211,14 +214,10 @@ def note_open(contacts, state, flow, change, now):
 
 
 @njit
-def open_connections(contacts, state, flow, now):
-    """How many connections of the two hosts of a flow have carried data both ways and are open; 255: more."""
-    orig, resp = (flow["orig_hi"], flow["orig_lo"]), (flow["resp_hi"], flow["resp_lo"])
-    there = find_contact(contacts, state["secret"], *orig, *resp, _PAIR, _NO_PROTO, now)
-    back = find_contact(contacts, state["secret"], *resp, *orig, _PAIR, _NO_PROTO, now)
-    count = np.int64(contacts.rows[there]["gap_ms"]) if there >= 0 else 0
-    count += np.int64(contacts.rows[back]["gap_ms"]) if back >= 0 else 0
-    return min(count, _MOST)
+def is_open(contacts, state, orig_hi, orig_lo, resp_hi, resp_lo, now):
+    """Whether an originator holds a control connection to a responder, or did within CONTROL_TIME."""
+    at = find_contact(contacts, state["secret"], orig_hi, orig_lo, resp_hi, resp_lo, _PAIR, _NO_PROTO, now)
+    return at >= 0 and (np.int64(contacts.rows[at]["gap_ms"]) > 0 or now - contacts.rows[at]["last"] <= CONTROL_TIME)
 
 
 @njit

@@ -83,7 +83,8 @@ def _event_dtype(history: object) -> np.dtype:
         ("tries", "u1"),
         ("steady", "u1"),
         ("reached", "u1"),
-        ("companions", "u1"),
+        ("controls", "u1"),
+        ("is_controlled", "u1"),
     ]
     return np.dtype(fields, align=True)
 

@@ -35,7 +35,7 @@ HOLED = 1 << 27  # in `seen`: there are holes in what passed by of this flow
 USED = 1 << 28  # in `seen`: data went both ways, or what is known of an answer stands for it
 CONFIRMED = 1 << 29  # in `seen`: no answer has passed by, but the originator has acknowledged one
 ORIG_KNOWN = 1 << 30  # in `seen`: it is known which side began
-COUNTED = 1 << 31  # in `seen`: it counts as a connection of its two hosts that carries data both ways
+COUNTED = 1 << 31  # in `seen`: it counts as a control connection of its two hosts
 _LETTER_BITS, _LETTERS_A_WORD = 5, 6
 _LENGTH = 22  # bit of `seen` from which on it tells how many letters the history has
 

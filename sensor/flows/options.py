@@ -17,8 +17,8 @@ class FlowOptions:
     """From a first SYN until it counts as unanswered, however often it is repeated (Zeek: tcp_attempt_delay).
 
     A lone packet that is no SYN waits as long, so that an unanswered NULL or ACK probe is known for one as soon."""
-    tcp_half_open: int = 30 * SECOND
-    """From the last SYN-ACK that the originator does not go on after: servers repeat one after 1, 3, 7 and 15 s."""
+    tcp_half_open: int = 60 * SECOND
+    """From the last packet of a connection that was answered and left without data: who checks comes back meanwhile."""
     tcp_inactivity: int = 300 * SECOND
     """From the last packet of an open TCP connection."""
     udp_inactivity: int = 60 * SECOND

@@ -25,7 +25,7 @@ from sensor.flows.options import FlowOptions
 
 (
     ATTEMPT,  # a SYN and no answer: waits from its first packet
-    HALF_OPEN,  # a SYN-ACK that the originator did not go on after
+    HALF_OPEN,  # a SYN-ACK that the originator did not go on after, or that no data came after to the end
     REFUSED,  # a datagram that ICMP said could not be delivered
     ONE_PARTIAL,
     ONE_UDP,
@@ -67,11 +67,21 @@ def new_lists(options: FlowOptions) -> np.ndarray:
 
 
 @njit
+def _is_left_empty(flow, orig, resp):
+    """Whether a connection was answered and is over without data: it is told late, when it is known who comes back."""
+    is_over = orig == RESET or resp == RESET or (orig == CLOSED and resp == CLOSED)
+    is_answered = np.int64(flow["marks"]) & ATTEMPTED != 0 and has_seen(flow, 1, H)
+    return is_over and is_answered and flow["bytes"][0] == 0 and flow["bytes"][1] == 0
+
+
+@njit
 def tcp_list(flow):
     """The list that its endpoints put a TCP connection in, taken to have had more than one packet."""
     orig, resp = np.int64(flow["state"][0]), np.int64(flow["state"][1])
     if resp == INACTIVE and np.int64(flow["marks"]) & ATTEMPTED != 0 and not has_mark(flow, CONFIRMED):
         return ATTEMPT
+    if _is_left_empty(flow, orig, resp):
+        return HALF_OPEN
     if orig == RESET or resp == RESET:
         return RESET_LIST
     if orig in (CLOSED, INACTIVE) and resp in (CLOSED, INACTIVE):

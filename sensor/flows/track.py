@@ -5,7 +5,7 @@ import numpy as np
 from sensor._jit import LINE, njit, prefetch
 from sensor.clock import SECOND
 from sensor.flows.contacts import SLOT as TIME_SLOT
-from sensor.flows.contacts import note_open, note_reached, note_request, note_try
+from sensor.flows.contacts import note_open, note_request, note_try, note_used
 from sensor.flows.event import Event
 from sensor.flows.flow import (
     ATTEMPTED,
@@ -94,6 +94,7 @@ _ENDS = (int(Event.CONNECTION_REJECTED), int(Event.CONNECTION_FINISHED), int(Eve
 _DESCRIBED = (PROTO_ICMP, PROTO_TCP, PROTO_UDP, PROTO_ICMPV6, PROTO_SCTP)  # whose headers were cut or malformed
 _WITH_PORTS = (PROTO_TCP, PROTO_UDP, PROTO_SCTP)
 _MANY = 0xFFFF_FFFF
+_CONTROL = (21, 990)
 _STREAM_PACKETS, _STREAM_TIME = 10, 5 * SECOND
 _RECENT = 30 * SECOND  # how old a packet may be that an ICMP error quotes
 _ABORT, _COOKIE_ECHO, _DATA, _SHUTDOWN = 6, 10, 0, 7  # chunks of SCTP
@@ -295,6 +296,12 @@ def _chunk_letter(packet):
 
 
 @njit
+def _is_control(flow):
+    """Whether this may be a control connection of FTP, which announces others (RFC 959, RFC 4217)."""
+    return np.int64(flow["proto"]) == PROTO_TCP and np.int64(flow["resp_p"]) in _CONTROL
+
+
+@njit
 def _is_stream(flow):
     """Whether many datagrams have gone one way for some time: a probe is repeated a few times at most."""
     is_long = flow["pkts"][0] > _STREAM_PACKETS and flow["last"] - flow["first"] >= _STREAM_TIME
@@ -308,7 +315,7 @@ def _follow_use(contacts, out, state, flow, before, now):
     Where no answer is seen but acknowledged, the originator's data alone shows it. A stream of datagrams (RTP, syslog,
     NetFlow) uses the service too, though it needs no answer.
     """
-    if not has_mark(flow, COUNTED) and flow["proto"] == PROTO_TCP and went_both_ways(flow):
+    if not has_mark(flow, COUNTED) and _is_control(flow) and went_both_ways(flow):
         set_mark(flow, COUNTED)
         note_open(contacts, state, flow, 1, now)
     if has_mark(flow, USED):
@@ -318,7 +325,7 @@ def _follow_use(contacts, out, state, flow, before, now):
         set_mark(flow, USED)
     else:
         return
-    contact = note_reached(contacts, state, flow, now)
+    contact = note_used(contacts, state, flow, went_both_ways(flow), now)
     if contact >= 0:
         write_used(out, state, contacts.rows[contact], flow, now)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sensor._jit import njit
-from sensor.flows.contacts import STEADY, find_contact, open_connections, was_reached
+from sensor.flows.contacts import STEADY, find_contact, is_open, was_reached
 from sensor.flows.event import Event
 from sensor.flows.flow import (
     FLIP,
@@ -93,7 +93,9 @@ def write_end(out, state, contacts, event, flow, ts):
         by_tcp = was_reached(contacts, state, flow, PROTO_TCP, ts)
         row["reached"] = by_tcp or was_reached(contacts, state, flow, PROTO_UDP, ts)
     if proto == PROTO_TCP:
-        row["companions"] = open_connections(contacts, state, flow, ts)
+        orig, resp = (flow["orig_hi"], flow["orig_lo"]), (flow["resp_hi"], flow["resp_lo"])
+        row["controls"] = is_open(contacts, state, *orig, *resp, ts)
+        row["is_controlled"] = is_open(contacts, state, *resp, *orig, ts)
 
 
 @njit

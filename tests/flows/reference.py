@@ -236,8 +236,9 @@ class Reference:
             same_port = [self.contacts.find((*flow.service[:3], proto), ts) for proto in (TCP, UDP)]
             more["reached"] = any(each and each.reached for each in same_port)
         if flow.proto == TCP and not flow.both_ways:
-            pairs = [self.contacts.find(("pair", *each), ts) for each in (flow.pair, flow.pair[::-1])]
-            more["companions"] = min(sum(pair.open for pair in pairs if pair), 255)
+            there, back = (self.contacts.find(("pair", *each), ts) for each in (flow.pair, flow.pair[::-1]))
+            more["controls"] = bool(there and (there.open or ts - there.last <= 120 * SECOND))
+            more["is_controlled"] = bool(back and (back.open or ts - back.last <= 120 * SECOND))
         self.tell(event, flow, ts, **more)
 
     # packets
@@ -308,13 +309,13 @@ class Reference:
     def follow_use(self, flow, before, now):
         o = flow.ends[0]
         is_stream = flow.proto == UDP and flow.known and o.pkts > 10 and flow.last - flow.first >= 5 * SECOND
-        if flow.proto == TCP and flow.both_ways and not flow.is_open:
+        if flow.proto == TCP and flow.resp[1] in (21, 990) and flow.both_ways and not flow.is_open:
             flow.is_open = True
             self.contacts.opened(flow.pair, now)
         if flow.used and now // SLOT == before // SLOT:
             return
         flow.used |= flow.both_ways or is_stream or bool(flow.confirmed and o.bytes)
-        contact = self.contacts.reached(flow.service, now) if flow.used else None
+        contact = self.contacts.used(flow.service, flow.both_ways, now) if flow.used else None
         if contact:
             self.tell(Event.SERVICE_USED, flow, now, connections=contact.flows, first_try=contact.first)
 
@@ -504,6 +505,9 @@ class Reference:
         o, r = flow.ends
         if flow.waiting and not flow.confirmed:
             return "attempt"
+        is_over = "reset" in (o.state, r.state) or o.state == r.state == "closed"
+        if is_over and flow.attempted and "H" in r.seen and not o.bytes and not r.bytes:
+            return "half-open"
         if "reset" in (o.state, r.state):
             return "reset"
         if {o.state, r.state} <= {"closed", "inactive"}:

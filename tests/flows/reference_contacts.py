@@ -67,10 +67,10 @@ class Contacts:
         contact.gap = (3 * contact.gap + gap) // 4 if is_alike else gap
         contact.steady |= contact.gaps >= 3
 
-    def reached(self, key, now):
+    def used(self, key, both_ways, now):
         """The contact, unless its use was told in this slot of time."""
         contact = self.make(key, now)
-        contact.reached = True
+        contact.reached |= both_ways
         is_second = contact.flows > 1 and not contact.repeated
         contact.repeated |= is_second
         if contact.told == now // SLOT and not is_second:

@@ -23,7 +23,8 @@ COUNTED += ["tcp_acks", "tcp_acks_of_unseen", "tcp_bytes_unseen", "tcp_acks_wild
 COUNTED += ["icmp_without_quote", "contacts_evicted"]
 COUNTED += ["evicted_half_open", "evicted_one_packet", "evicted_idle", "evicted_established"]
 UNRELATED = "unrelated_ICMP_error"
-CONTACTS = ["first_try", "connections", "orig_known", "may_be_reply", "tries", "steady", "reached", "companions"]
+CONTACTS = ["first_try", "connections", "orig_known", "may_be_reply", "tries", "steady", "reached", "controls"]
+CONTACTS += ["is_controlled"]
 LAWS = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 

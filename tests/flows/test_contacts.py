@@ -29,7 +29,7 @@ class Table:
         return self.found(times[-1], **flow)
 
     def reached(self, now, **flow):
-        return table.note_reached(self.contacts, self.state, a_flow(**flow), now) >= 0
+        return table.note_used(self.contacts, self.state, a_flow(**flow), True, now) >= 0
 
     def found(self, now, orig=ORIG, resp=RESP, resp_p=443, proto=PROTO_TCP):
         ends = (*words(orig), *words(resp))
@@ -48,7 +48,9 @@ class Table:
         return bool(question(self.contacts, self.state, key, now))
 
     def open(self, now, **flow):
-        return table.open_connections(self.contacts, self.state, a_flow(**flow), now)
+        flow = a_flow(**flow)
+        ends = [flow[name] for name in ("orig_hi", "orig_lo", "resp_hi", "resp_lo")]
+        return bool(table.is_open(self.contacts, self.state, *ends, now))
 
 
 def words(address):
@@ -223,19 +225,11 @@ def test_a_socket_that_asked_many_waits_thirty_seconds_from_its_last_request(lat
         assert not held.asks(table.answers_request, other, now)
 
 
-def test_connections_of_a_pair_that_carry_data_are_counted_whatever_their_ports():
+def test_control_connections_of_a_pair_are_open_until_as_many_are_closed():
     held = Table()
-    assert [held.opened(1, 0), held.opened(1, 1, resp_p=22), held.opened(-1, 2), held.open(3)] == [1, 2, 1, 1]
-    assert held.open(3, orig=RESP, resp=ORIG) == 1, "whichever of the two began them"
-    assert [held.opened(-1, 4), held.opened(-1, 5)] == [0, 0]
-
-
-def test_more_than_255_open_connections_are_told_as_255():
-    held = Table()
-    for _ in range(300):
-        held.opened(1, 0)
-    assert held.open(0) == 255
-    assert [held.opened(-1, 0) for _ in range(100)][-1] == 200
+    assert [held.opened(1, 0), held.opened(1, 1, resp_p=990), held.opened(-1, 2), held.open(3)] == [1, 1, 1, 1]
+    assert held.open(3, orig=RESP, resp=ORIG) == 0, "the originator's, not the responder's"
+    assert [held.opened(-1, 4), held.open(4 + 120 * SECOND), held.open(5 + 120 * SECOND)] == [1, 1, 0]
 
 
 def test_pairs_and_sockets_are_no_contacts_of_protocol_0():

@@ -12,16 +12,18 @@ UDP, ICMP = packet(Kind.UDP, A, B), packet(Kind.ICMP, (A[0], 0), (B[0], 0), icmp
 
 WAITS = [
     (talk(">S"), "tcp_attempt", 5),
-    (talk(">S <SA"), "tcp_half_open", 30),
+    (talk(">S <SA"), "tcp_half_open", 60),
     (talk(">S >A"), "tcp_inactivity", 300),
     (talk(">S <SA >A"), "tcp_inactivity", 300),
     (talk(">A"), "tcp_attempt", 5),
     (talk(">A <A"), "tcp_inactivity", 300),
     (talk(">S <SA >A >FA"), "tcp_inactivity", 300),
-    (talk(">S <SA >A >FA <FA"), "tcp_close", 5),
+    (talk(">S <SA >A >FA <FA"), "tcp_half_open", 60),
+    (talk(">S <SA >A >A+1 >FA <FA"), "tcp_close", 5),
     (talk(">F"), "tcp_close", 5),
     (talk(">S <RA"), "tcp_reset", 5),
-    (talk(">S <SA >R"), "tcp_reset", 5),
+    (talk(">S <SA >R"), "tcp_half_open", 60),
+    (talk(">S <SA >A+1 >R"), "tcp_reset", 5),
     (UDP, "udp_inactivity", 60),
     (packet(Kind.SCTP, A, B), "udp_inactivity", 60),
     (packet(Kind.IP, A, B, proto=47), "udp_inactivity", 60),
@@ -57,8 +59,8 @@ def test_a_wait_is_over_on_the_nanosecond_though_no_packet_shows_it(rows, option
 
 def test_a_syn_ack_that_comes_again_puts_off_the_end_of_a_half_open_connection():
     rows = np.concatenate([talk(">S <SA"), *[tcp("SA", B, A, seq=5000, ack=1001)] * 2, OTHER])
-    events = run(FlowTable(wanted=[5]), rows, np.array([0, 1, 30, 59, 89]) * SECOND, finish=False)
-    assert (events["ts"].tolist(), events["history"].tolist()) == ([89 * SECOND], [b"Sh"])
+    events = run(FlowTable(wanted=[5]), rows, np.array([0, 1, 60, 119, 179]) * SECOND, finish=False)
+    assert (events["ts"].tolist(), events["history"].tolist()) == ([179 * SECOND], [b"Sh"])
 
 
 @pytest.mark.parametrize("more", [tcp("S", seq=1000), tcp("S", seq=7), tcp("R", seq=1001), tcp("FA", seq=1001)])

@@ -157,7 +157,7 @@ def test_where_data_went_both_ways_an_end_tells_nothing_of_the_contact():
     rows = talk(">S <SA >A >A+1 <A+1 >FA <FA")
     for event in (Event.CONNECTION_FINISHED, Event.CONNECTION_STATE_REMOVE):
         found = of(event, port(39999), rows, now=[0, *range(60 * SECOND, 60 * SECOND + 7)])[-1]
-        assert [found[name] for name in ("tries", "first_try", "steady", "reached", "companions")] == [0] * 5
+        assert [found[name] for name in ("tries", "first_try", "steady", "reached", "controls")] == [0] * 5
 
 
 def test_events_that_end_nothing_tell_nothing_of_the_contact():
@@ -204,37 +204,45 @@ def test_a_protocol_without_tcps_ports_is_not_reached_by_them():
     assert not of(Event.CONNECTION_STATE_REMOVE, ANSWERED["tcp"], packet(Kind.SCTP, A, B))["reached"].any()
 
 
-def companions(*rows, **more):
-    return of(Event.CONNECTION_REJECTED, *rows, talk(">S <RA", ("192.0.2.1", 50000), B), **more)["companions"].tolist()
+CONTROL = ("198.51.100.2", 21)
 
 
-def test_companions_are_the_tcp_connections_of_the_two_that_carry_data_both_ways_and_are_open():
-    data = [port(1000 + number, ">S <SA >A >A+1 <A+1", ("198.51.100.2", 22 + number)) for number in range(3)]
-    assert companions(*data) == [3]
-    assert companions(data[0], port(999, ">S <SA >A >A+1"), port(998, ">S >A+1"), udp(), udp(B, A)) == [1]
-    assert companions(talk(">S <SA >A >A+1 <A+1", A, ("198.51.100.3", 22))) == [0]
-    assert companions(talk(">S <SA >A >A+1 <A+1", B, A)) == [1], "whichever of the two began it"
+def controls(*rows, **more):
+    """Whether the originator of a refused connection controls its responder, and is controlled by it."""
+    found = of(Event.CONNECTION_REJECTED, *rows, talk(">S <RA", ("192.0.2.1", 50000), B), **more)
+    return [(each["controls"], each["is_controlled"]) for each in found]
 
 
-@pytest.mark.parametrize("late", [-1, 0])
-def test_a_connection_that_is_over_is_no_companion(late):
-    data = port(1000, ">S <SA >A >A+1 <A+1 >FA <FA")
-    now = [0] * len(data) + [5 * SECOND + late] * 2
-    assert companions(data, now=now) == [1 if late else 0]
+@pytest.mark.parametrize(("port_of_control", "holds"), [(21, 1), (990, 1), (22, 0)])
+def test_a_connection_to_a_control_port_of_ftp_that_carries_data_both_ways_is_held(port_of_control, holds):
+    assert controls(port(1000, ">S <SA >A >A+1 <A+1", ("198.51.100.2", port_of_control))) == [(holds, 0)]
 
 
-def test_companions_stop_at_255():
-    data = [port(1000 + number, ">S <SA >A >A+1 <A+1") for number in range(260)]
-    assert companions(*data) == [255]
+def test_a_control_connection_is_held_by_who_began_it_to_that_host_alone():
+    assert controls(talk(">S <SA >A >A+1", ("192.0.2.1", 1000), CONTROL)) == [(0, 0)]
+    assert controls(talk(">S <SA >A >A+1 <A+1", ("192.0.2.1", 1000), ("198.51.100.3", 21))) == [(0, 0)]
+    assert controls(talk(">S <SA >A >A+1 <A+1", ("198.51.100.2", 1000), ("192.0.2.1", 21))) == [(0, 1)]
 
 
-def test_a_connection_whose_answer_was_seen_late_is_a_companion_and_leaves_as_one():
+@pytest.mark.parametrize(("late", "holds"), [(0, 1), (1, 0)])
+def test_a_control_connection_that_is_over_is_remembered_for_two_minutes(late, holds):
+    data = talk(">S <SA >A >A+1 <A+1 >FA <FA", ("192.0.2.1", 1000), CONTROL)
+    now = [0] * len(data) + [125 * SECOND + late] * 2
+    assert controls(data, now=now) == [(holds, 0)]
+
+
+def test_a_control_connection_whose_answer_was_seen_late_is_held_and_let_go():
     """Its ACK came first, from another ring: data of the originator alone, then of both."""
-    rows = talk(">S <SA >A+1 <A+1")[[0, 2, 1, 3]]
-    assert companions(rows) == [1]
-    gone = tcp("RA", B, A, seq=5002, ack=1002)
-    now = [0] * 5 + [6 * SECOND] * 2
-    assert companions(rows, gone, now=now) == [0]
+    rows = talk(">S <SA >A+1 <A+1", A, CONTROL)[[0, 2, 1, 3]]
+    assert controls(rows) == [(1, 0)]
+    gone = tcp("RA", CONTROL, A, seq=5002, ack=1002)
+    now = [0] * 5 + [126 * SECOND] * 2
+    assert controls(rows, gone, now=now) == [(0, 0)]
+
+
+def test_an_answer_that_is_only_acknowledged_and_a_stream_reach_nothing():
+    rows = talk(">S >A >A+10")
+    assert not of(Event.CONNECTION_STATE_REMOVE, rows, SYN_GONE)["reached"].any()
 
 
 def test_a_table_that_is_used_again_has_forgotten_all_contacts():
