@@ -152,9 +152,12 @@ class Feed:
         index = np.concatenate([piece.batch.index for piece in pieces]).astype(np.int64)
         order = np.argsort(index, kind="stable")
         values, applies = {}, {}
+        read: dict[Any, np.ndarray] = {}
         for name, reducer in sumstat.reducers.items():
-            read = [_values(reducer, piece) for piece in pieces]
-            values[name] = np.ascontiguousarray(np.concatenate(read)[order])
+            if reducer.looks_at not in read:
+                own = [_values(reducer, piece) for piece in pieces]
+                read[reducer.looks_at] = np.ascontiguousarray(np.concatenate(own)[order])
+            values[name] = read[reducer.looks_at]
             if sumstat.takes[name] not in applies:
                 applies[sumstat.takes[name]] = np.concatenate([_taken(reducer, piece) for piece in pieces])[order]
         ts, seen = (np.concatenate([getattr(piece.batch, name) for piece in pieces])[order] for name in ("ts", "seen"))

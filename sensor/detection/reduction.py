@@ -114,6 +114,11 @@ class Reduction:
         """Which observations it takes: reducers that take the same ones share their count and times."""
         return *self.source, self.where
 
+    @cached_property
+    def looks_at(self) -> tuple[Any, ...]:
+        """What it takes of an observation: reducers that look at the same share what is read of it."""
+        return *self.source, self.of is None, self.parts, self.is_set, self.weight, self.when
+
     @property
     def words(self) -> int:
         """Words of what it takes of an observation; 0: a number."""
