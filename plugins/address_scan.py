@@ -26,6 +26,7 @@ from sensor_plugins.probes import (
     is_udp,
     midstream,
     probe,
+    recovered,
     sender,
     streams,
     target,
@@ -42,11 +43,6 @@ def tried(batch):
     return failed(batch) | streams(batch)
 
 
-def tried_or_used(batch):
-    """The same, and what answers: what was tried in vain first may be used later."""
-    return tried(batch) | used(batch)
-
-
 class AddressScan(Detection):
     attack = "T1046"
 
@@ -60,7 +56,7 @@ class AddressScan(Detection):
         hops=5,
         targets=Unique(probes, where=tried, keep=10, when="ts"),
         answers=Unique(probes, where=used, when=begun),
-        contacted=Unique(probes, where=tried_or_used),
+        recovered=Unique(probes, where=recovered),
         greeted=Unique(probes, where=greeted),
         sockets=Unique(probes, of="orig_p", where=tried),
         confirmed=Unique(probes, where=acknowledged, when=begun),
@@ -84,7 +80,7 @@ class AddressScan(Detection):
     @scan.crosses(targets=hosts)
     def scanned(self, key, seen):
         is_streaming = seen.streams.count >= seen.threshold
-        count = seen.contacted.count - seen.answers.count - (0 if is_streaming else seen.streams.count)
+        count = seen.targets.count - seen.recovered.count - (0 if is_streaming else seen.streams.count)
         verdict = weigh(seen, count, seen.greeted.count)
         is_by_socket = seen.udp.average == 1 and seen.sockets.count >= seen.targets.count and not seen.answers.count
         is_answered = seen.connects.average >= 0.5 and 5 * seen.answering.count >= 4 * count

@@ -6,7 +6,7 @@ finds who uses many services of a new host time and again, and briefly, to learn
 than an epoch, and idle scans.
 """
 
-from sensor.detection import Alert, Average, Detection, Max, Min, Option, Stream, SumStat, Unique
+from sensor.detection import Alert, Average, Detection, Max, Option, Stream, SumStat, Unique
 from sensor_plugins.probes import (
     ENDS,
     USED,
@@ -17,9 +17,8 @@ from sensor_plugins.probes import (
     confirmed,
     doubtful,
     full_connect,
-    is_repeated,
+    is_brief_return,
     is_syn,
-    is_tcp,
     is_traced,
     is_udp,
     is_untraced,
@@ -42,8 +41,6 @@ from sensor_plugins.weighing import is_alive, is_check, is_known, is_late, is_sc
 KINDS = [each.name.lower() for each in Probe]
 DISTANCES = 5
 """Numbers of hops, from which on packets that die on the way look for a route, not for ports."""
-BRIEF, NEW = 30_000_000_000, 600_000_000_000
-"""ns that connections of a version scan take at most, and since when at most its target is known to it."""
 
 
 class PortScan(Detection):
@@ -52,7 +49,7 @@ class PortScan(Detection):
     ports = Option(15, min=2, help="distinct ports probed on one host that make a scan")
     doubtful_ports = Option(30, min=2, help="the same, where the packets may be a server's to its clients")
     protocols = Option(15, min=2, help="distinct IP protocols probed on one host that make a scan")
-    versions = Option(10, min=2, help="distinct ports of one new host that are used briefly, some repeatedly")
+    versions = Option(10, min=2, help="distinct ports of one new host that are used briefly and repeatedly")
     epoch = Option("5m", help="how long a scanner may take to reach them")
 
     probes = Stream(*ENDS, USED, key=("orig_h", "resp_h"), value="resp_p", where=unused_or_used)
@@ -91,15 +88,8 @@ class PortScan(Detection):
     others = Stream("connection_state_remove", key=("orig_h", "resp_h"), value="proto", where=other_protocol)
     protocol_scan = SumStat(epoch=epoch, hops=5, targets=Unique(others, keep=10))
 
-    uses = Stream(USED, key=("orig_h", "resp_h"), value="resp_p")
-    version_scan = SumStat(
-        epoch=epoch,
-        hops=5,
-        targets=Unique(uses, where=is_tcp, keep=10),
-        again=Unique(uses, where=is_repeated),
-        longest=Max(uses, of="duration"),
-        since=Min(uses, of="first_try"),
-    )
+    returns = Stream(USED, key=("orig_h", "resp_h"), value="resp_p", where=is_brief_return)
+    version_scan = SumStat(epoch=epoch, hops=5, targets=Unique(returns, keep=10))
 
     @scan.crosses(targets=ports)
     def scanned(self, key, seen):
@@ -149,11 +139,8 @@ class PortScan(Detection):
 
     @version_scan.crosses(targets=versions)
     def versions_asked(self, key, seen):
-        is_brief = seen.longest.max <= BRIEF and seen.end - seen.since.min <= NEW
-        if not is_brief or 5 * seen.again.count < 4 * seen.targets.count:
-            return None
         return Alert(
-            f"{key.orig_h} used {seen.targets.count} ports of {key.resp_h} briefly, {seen.again.count} repeatedly",
+            f"{key.orig_h} used {seen.targets.count} ports of {key.resp_h}, new to it, briefly and repeatedly",
             kind="version",
             severity="low",
             proto="tcp",

@@ -41,6 +41,9 @@ SYSTEM_PORTS = 1024
 STREAM_PACKETS, STREAM_TIME = 10, 5_000_000_000
 """A UDP flow of more packets, over so much time (ns) or more, is a stream (RTP, syslog, NetFlow) and no probe."""
 
+BRIEF, NEW = 30_000_000_000, 600_000_000_000
+"""ns that connections of a version scan take at most, and since when at most its target is known to it."""
+
 SHORT_LIVED = 32
 """Hops to go that a system's packets never begin with (64 and more), and have left behind 32 routers."""
 
@@ -291,6 +294,19 @@ def is_syn(batch: Batch) -> np.ndarray:
 def is_udp(batch: Batch) -> np.ndarray:
     """1 for each UDP probe."""
     return (batch.proto == UDP).astype(np.float64)
+
+
+def recovered(batch: Batch) -> np.ndarray:
+    """Uses of services that were tried in vain before."""
+    if batch.event != USED:
+        return np.zeros(len(batch), np.bool_)
+    return used(batch) & (batch.failed_before != 0)
+
+
+def is_brief_return(batch: Batch) -> np.ndarray:
+    """Uses of TCP services that are new, by connections that are brief and more than one."""
+    is_new = batch.ts - batch.first_try <= NEW
+    return is_repeated(batch) & is_new & (batch.duration <= BRIEF)
 
 
 def is_tcp(batch: Batch) -> np.ndarray:

@@ -20,6 +20,7 @@ from sensor_plugins.probes import (
     is_udp,
     loose,
     midstream,
+    recovered,
     used,
 )
 from sensor_plugins.weighing import is_check, is_known, weigh
@@ -40,7 +41,7 @@ class RandomScan(Detection):
         hops=5,
         targets=Unique(probes, where=failed, keep=10, when="ts"),
         answers=Unique(probes, where=used, when=begun),
-        contacted=Unique(probes, where=failed_or_used),
+        recovered=Unique(probes, where=recovered),
         confirmed=Unique(probes, where=confirmed, when=begun),
         heard=Unique(probes, where=failed_and_heard),
         midstream=Unique(probes, where=midstream),
@@ -55,7 +56,7 @@ class RandomScan(Detection):
 
     @scan.crosses(targets=pairs, hosts=hosts, ports=ports)
     def scanned(self, key, seen):
-        verdict = weigh(seen, seen.contacted.count - seen.answers.count - seen.met_once.count)
+        verdict = weigh(seen, seen.targets.count - seen.recovered.count - seen.met_once.count)
         is_midstream = 2 * seen.midstream.count > seen.targets.count
         if verdict == "accused" and (is_midstream or (is_check(seen) and is_known(seen))):
             verdict = "low"

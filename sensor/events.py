@@ -67,14 +67,13 @@ _END = _FLOW | {
     "first_try": Column("time", "when it first did"),
     "steady": Column("integer", "1 where four tries or more came at even intervals"),
     "reached": Column("integer", "1 where it has reached this port within a day, by TCP or UDP"),
-    "controls": Column(
-        "integer", "1 where it has, or had two minutes ago, a control connection of FTP to it"
-    ),
+    "controls": Column("integer", "1 where it has, or had two minutes ago, a control connection of FTP to it"),
     "is_controlled": Column("integer", "1 where the responder has, or had, one to it"),
 }
 _USE = _FLOW | {
     "first_try": Column("time", "when this originator first tried this service"),
     "connections": Column("integer", "flows that it has begun to it within a day"),
+    "failed_before": Column("integer", "1 where one of those was over without data both ways"),
 }
 _ICMP_ERROR = _TUPLE | {
     "reporter": Column("address", "who sent the ICMP message; the other addresses and ports are the quoted packet's"),

@@ -35,7 +35,7 @@ _PENDING = 300 * SECOND  # how long a datagram may wait for its answer, whatever
 STEADY_GAPS = 3
 """Equal gaps in a row that make tries steady: four tries at least."""
 
-REACHED, STEADY, REPEATED = 0x01, 0x02, 0x04
+REACHED, STEADY, REPEATED, FAILED = 0x01, 0x02, 0x04, 0x08
 
 CONTACT = np.dtype(
     [

@@ -83,6 +83,7 @@ def _event_dtype(history: object) -> np.dtype:
         ("tries", "u1"),
         ("steady", "u1"),
         ("reached", "u1"),
+        ("failed_before", "u1"),
         ("controls", "u1"),
         ("is_controlled", "u1"),
     ]

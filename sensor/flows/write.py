@@ -3,7 +3,7 @@
 import numpy as np
 
 from sensor._jit import njit
-from sensor.flows.contacts import STEADY, find_contact, is_open, was_reached
+from sensor.flows.contacts import FAILED, STEADY, find_contact, is_open, was_reached
 from sensor.flows.event import Event
 from sensor.flows.flow import (
     FLIP,
@@ -74,17 +74,23 @@ def write_used(out, state, contact, flow, ts):
     at = write_flow(out, state, _SERVICE_USED, flow, ts)
     if at >= 0:
         out[at]["connections"], out[at]["first_try"] = contact["flows"], contact["first"]
+        out[at]["failed_before"] = np.int64(contact["marks"]) & FAILED != 0
 
 
 @njit
 def write_end(out, state, contacts, event, flow, ts):
     """An event that ends a flow, or a wait: with what is known of its contact, unless data went both ways."""
     at = write_flow(out, state, event, flow, ts)
-    if at < 0 or went_both_ways(flow):
+    if went_both_ways(flow):
         return
-    row, proto, resp_p = out[at], np.int64(flow["proto"]), np.int64(flow["resp_p"])
+    proto, resp_p = np.int64(flow["proto"]), np.int64(flow["resp_p"])
     hosts = (flow["orig_hi"], flow["orig_lo"], flow["resp_hi"], flow["resp_lo"])
     found = find_contact(contacts, state["secret"], *hosts, resp_p, proto, ts)
+    if found >= 0:
+        contacts.rows[found]["marks"] = np.int64(contacts.rows[found]["marks"]) | FAILED
+    if at < 0:
+        return
+    row = out[at]
     if found >= 0:
         contact = contacts.rows[found]
         row["first_try"], row["tries"] = contact["first"], contact["tries"]

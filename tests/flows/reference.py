@@ -231,6 +231,7 @@ class Reference:
         more = {}
         contact = self.contacts.find(flow.service, ts)
         if contact and not flow.both_ways:
+            contact.failed = True
             more = {"first_try": contact.first, "tries": contact.tries, "steady": contact.steady}
         if flow.proto in (TCP, UDP) and not flow.both_ways:
             same_port = [self.contacts.find((*flow.service[:3], proto), ts) for proto in (TCP, UDP)]
@@ -317,7 +318,14 @@ class Reference:
         flow.used |= flow.both_ways or is_stream or bool(flow.confirmed and o.bytes)
         contact = self.contacts.used(flow.service, flow.both_ways, now) if flow.used else None
         if contact:
-            self.tell(Event.SERVICE_USED, flow, now, connections=contact.flows, first_try=contact.first)
+            self.tell(
+                Event.SERVICE_USED,
+                flow,
+                now,
+                connections=contact.flows,
+                first_try=contact.first,
+                failed_before=contact.failed,
+            )
 
     def place(self, flow, where, is_new, now):
         base = flow.where.removesuffix(" 1")

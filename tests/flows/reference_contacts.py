@@ -23,6 +23,7 @@ class Contact:
     open: int = 0
     told: int | None = None
     steady: bool = False
+    failed: bool = False
     reached: bool = False
 
 

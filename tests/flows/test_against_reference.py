@@ -24,7 +24,7 @@ COUNTED += ["icmp_without_quote", "contacts_evicted"]
 COUNTED += ["evicted_half_open", "evicted_one_packet", "evicted_idle", "evicted_established"]
 UNRELATED = "unrelated_ICMP_error"
 CONTACTS = ["first_try", "connections", "orig_known", "may_be_reply", "tries", "steady", "reached", "controls"]
-CONTACTS += ["is_controlled"]
+CONTACTS += ["is_controlled", "failed_before"]
 LAWS = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 

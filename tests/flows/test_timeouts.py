@@ -72,7 +72,7 @@ def test_nothing_that_the_originator_adds_puts_off_an_attempt(more):
 
 
 def test_packets_after_the_close_do_not_put_off_its_end():
-    rows = np.concatenate([talk(">S <SA >A >FA <FA >A"), OTHER])
+    rows = np.concatenate([talk(">S <SA >A+1 >FA <FA >A"), OTHER])
     events = run(FlowTable(), rows, np.array([0, 0, 0, 0, 1, 5, 6]) * SECOND, finish=False)
     assert names(events)[-2:] == ["connection_finished", "connection_state_remove"]
     assert (events["ts"][-1], events["duration"][-1]) == (6 * SECOND, SECOND)
