@@ -2,7 +2,8 @@
 
 Counts the distinct hosts on which one port was tried in vain within an epoch, and weighs them against those on which
 the same originator uses that port. A set of hosts that is checked steadily is told of only where most are dead, low.
-Misses scans slower than an epoch, those whose targets all answer, and ICMP sweeps.
+Misses scans slower than an epoch, those whose targets are all used, ICMP sweeps, and UDP from a service's port to fewer
+than `doubtful_hosts`.
 """
 
 from sensor.detection import Alert, Average, Detection, Max, Option, Stream, SumStat, Unique

@@ -3,7 +3,8 @@
 Counts the distinct ports of one responder that were tried within an epoch and that refused, did not answer, or
 answered and were left unused, and weighs them against those that the originator uses. Counts IP protocols likewise, and
 finds who uses many services of a new host time and again, and briefly, to learn their versions. Misses scans slower
-than an epoch, and idle scans.
+than an epoch, idle scans, the UDP ports of traceroute (33434 to 33534), and what may be a server's packets to clients:
+ACK and UDP probes from a service's port to scattered ports above the system's.
 """
 
 from sensor.detection import Alert, Average, Detection, Max, Option, Stream, SumStat, Unique
