@@ -39,25 +39,25 @@ class RandomScan(Detection):
     scan = SumStat(
         epoch=epoch,
         hops=5,
-        targets=Unique(probes, where=failed, keep=10, when="ts"),
+        pairs=Unique(probes, where=failed, keep=10, when="ts"),
+        hosts=Unique(probes, of="resp_h", where=failed),
+        ports=Unique(probes, of="resp_p", where=failed),
         answers=Unique(probes, where=used, when=begun),
         recovered=Unique(probes, where=recovered),
         confirmed=Unique(probes, where=confirmed, when=begun),
         heard=Unique(probes, where=failed_and_heard),
         midstream=Unique(probes, where=midstream),
         met_once=Unique(probes, of="resp_h", where=loose),
-        hosts=Unique(probes, of="resp_h", where=failed),
-        ports=Unique(probes, of="resp_p", where=failed),
         connects=Average(probes, of=full_connect, where=failed),
         udp=Average(probes, of=is_udp, where=failed),
         checked=Unique(probes, where=checked),
         newest=Max(probes, of="first_try", where=checked),
     )
 
-    @scan.crosses(targets=pairs, hosts=hosts, ports=ports)
+    @scan.crosses(pairs=pairs, hosts=hosts, ports=ports)
     def scanned(self, key, seen):
-        verdict = weigh(seen, seen.targets.count - seen.recovered.count - seen.met_once.count)
-        is_midstream = 2 * seen.midstream.count > seen.targets.count
+        verdict = weigh(seen, seen.pairs.count - seen.recovered.count - seen.met_once.count)
+        is_midstream = 2 * seen.midstream.count > seen.pairs.count
         if verdict == "accused" and (is_midstream or (is_check(seen) and is_known(seen))):
             verdict = "low"
         if verdict == "silent":
@@ -66,9 +66,7 @@ class RandomScan(Detection):
             f"{key.orig_h} tried {seen.ports.count} ports on {seen.hosts.count} hosts in {seen.span}",
             kind="random",
             severity="low" if verdict == "low" else None,
-            sample=[
-                f"{host}:{port}" if host.version == 4 else f"[{host}]:{port}" for host, port in seen.targets.sample
-            ],
+            sample=[f"{host}:{port}" if host.version == 4 else f"[{host}]:{port}" for host, port in seen.pairs.sample],
             same_as=key,
             covers=("address_scan", "port_scan"),
         )

@@ -34,7 +34,7 @@ def weigh(seen: Any, failed: int, greeted: int = 0, used: Any = None) -> Verdict
     succeed, and that is all there is to say. `greeted`: targets that had something to say, and were told nothing.
     `used`: the successes, where those are not `seen.answers`.
     """
-    threshold, targets = seen.threshold, seen.targets
+    threshold, targets = seen.threshold, targets_of(seen)
     if failed < threshold:
         return "silent"
     is_blind = not seen.answers.count and not seen.heard.count
@@ -49,9 +49,14 @@ def weigh(seen: Any, failed: int, greeted: int = 0, used: Any = None) -> Verdict
     return "low" if is_near else "silent"
 
 
+def targets_of(seen: Any) -> Any:
+    """What was tried in vain: hosts, ports, or pairs of both."""
+    return seen.pairs if "pairs" in seen.reducers else seen.targets
+
+
 def is_check(seen: Any) -> bool:
     """Whether a closed set of targets is tried steadily: fewer than a scan's are new, none in the second half."""
-    if seen.checked.count == 0 or seen.targets.count - seen.checked.count >= seen.threshold:
+    if seen.checked.count == 0 or targets_of(seen).count - seen.checked.count >= seen.threshold:
         return False
     return bool(seen.newest.max <= (seen.begin + seen.end) / 2)
 

@@ -91,6 +91,9 @@ def _write_json(result: "KeyResult", epoch: "PresentEpoch") -> None:
     click.echo(msgspec.json.encode(record).decode())
 
 
+_REDUCERS = 2  # that a table has room for, beside the one that it is ordered by
+
+
 def _write_table(result: "KeyResult", epoch: "PresentEpoch") -> None:
     from rich.console import Console
     from rich.table import Table
@@ -101,7 +104,8 @@ def _write_table(result: "KeyResult", epoch: "PresentEpoch") -> None:
     console.print(Text(_title(result, epoch)))
     if rows:
         names = list(dict.fromkeys(name for row in rows for name in row["key"]))
-        reducers = [name for name in rows[0]["values"] if name != result.by]
+        every = [name for name in rows[0]["values"] if name != result.by]
+        reducers = every[:_REDUCERS]
         table = Table(*names, result.by, *reducers, "seen", "first seen", "last seen", box=None)
         for row in rows:
             key = [_shown(row["key"].get(name)) for name in names]
@@ -109,6 +113,8 @@ def _write_table(result: "KeyResult", epoch: "PresentEpoch") -> None:
             times = [row[name][:19].replace("T", " ") for name in ("first_seen", "last_seen")]
             table.add_row(*map(Text, [*key, _shown(row["value"]), *others, _shown(row["num"]), *times]))
         console.print(table)
+        if len(every) > len(reducers):
+            console.print(Text(f"--json shows {', '.join(every[_REDUCERS:])} too"))
     for line in _shortfalls(epoch, len(rows)):
         console.print(Text(line))
     console.print()

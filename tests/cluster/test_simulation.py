@@ -15,7 +15,7 @@ BROKEN = {
     "acknowledge-before-log": 3,
     "count-replies": 0,
     "judge-last-group": 0,
-    "drop-epoch-from-crossings": 35,
+    "drop-epoch-from-crossings": 20,
     "forget-given-up": 20,
     "name-all": 0,
     "forget-runs": 5,
