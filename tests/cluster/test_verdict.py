@@ -71,7 +71,7 @@ class Play:
         self.manager, self.told, self.sent = self.new_manager(), [], []
         self.snapshot, self.records = None, []
         self.definitions = [each for detection in make() for each in detection.define().values()]
-        self.engines = [SumStats(self.definitions, origin=0, members=members if early else 0) for _ in self.names]
+        self.engines = [SumStats(self.definitions, members=members if early else 0) for _ in self.names]
         self.reporters = [
             Reporter(name, 0, engine, self.definitions, members=members)
             for name, engine in zip(self.names, self.engines, strict=True)
