@@ -136,7 +136,7 @@ def full(path):
 
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_a_manager_whose_disk_is_full_acknowledges_nothing_and_goes_on_when_there_is_room(tmp_path, capture, is_killed):
-    with small_disk(tmp_path / "state", 2 << 20) as disk, Cluster(tmp_path, capture, ["a", "b"]) as cluster:
+    with small_disk(tmp_path / "state", 16 << 20) as disk, Cluster(tmp_path, capture, ["a", "b"]) as cluster:
         cluster.start("manager", "a", "b")
         cluster.read(30, "a", "b")
         before = cluster.nodes["manager"].memory
