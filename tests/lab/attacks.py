@@ -77,7 +77,7 @@ HPING = "hping3 -q -S -c 30 -i u10000 -p ++201 {}"
 ATTACKS = {
     "nmap-syn": scan_of_ports("192.0.2.101", "198.51.100.11", f"{PORTS} -sS", "syn"),
     "nmap-connect": scan_of_ports("192.0.2.102", "198.51.100.12", f"{PORTS} -sT", "connect"),
-    "nmap-udp": scan_of_ports("192.0.2.103", "203.0.113.13", f"{PORTS} -sU", "udp", unreachable_port),
+    "nmap-udp": scan_of_ports("192.0.2.103", "203.0.113.13", f"{PORTS} -sU", "udp", unreachable_port, WAIT_S),
     "nmap-sweep": scan_of_hosts("192.0.2.104", 23, f"{NMAP} -sS -p 23 198.51.100.1-60", "syn"),
     "hping3-syn": scan_of_ports("192.0.2.105", "198.51.100.15", HPING, "syn"),
     "hping3-silent": scan_of_ports("192.0.2.106", SILENT, HPING, "syn", tried_port, WAIT_S),

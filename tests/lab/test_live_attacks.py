@@ -2,8 +2,8 @@
 
 Everything happens at once, on one switch, whose bridge is the span port: `sensor run` and tcpdump read it side by side.
 Which packet is the one that makes a scan is found out twice in what tcpdump wrote: by counting refusals here, and by
-the time of the alert of `sensor replay -`. A host that never answers is a failure once the wait for its answer
-(flows.tcp_attempt, here a second) is over: until then no one can know, so that the time runs from there.
+the time of the alert of `sensor replay -`. A host that never answers, or that refuses a datagram, is a failure once the
+wait for more (flows.tcp_attempt, here a second) is over: until then no one can know, so that the time runs from there.
 """
 
 import json
