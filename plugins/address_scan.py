@@ -28,13 +28,14 @@ from sensor_plugins.probes import (
     midstream,
     probe,
     recovered,
+    resumed,
     sender,
     streams,
     target,
     target_p,
     used,
 )
-from sensor_plugins.weighing import is_alive, is_check, is_known, is_late, kind_of, proto_of, weigh
+from sensor_plugins.weighing import is_alive, is_blind, is_check, is_known, is_late, kind_of, proto_of, weigh
 
 KINDS = [each.name.lower() for each in Probe]
 
@@ -58,6 +59,7 @@ class AddressScan(Detection):
         targets=Unique(probes, where=tried, keep=10, when="ts"),
         answers=Unique(probes, where=used, when=begun),
         recovered=Unique(probes, where=recovered),
+        resumed=Unique(probes, where=resumed),
         greeted=Unique(probes, where=greeted),
         sockets=Unique(probes, of="orig_p", where=tried),
         confirmed=Unique(probes, where=acknowledged, when=begun),
@@ -82,6 +84,8 @@ class AddressScan(Detection):
     def scanned(self, key, seen):
         is_streaming = seen.streams.count >= seen.threshold
         count = seen.targets.count - seen.recovered.count - (0 if is_streaming else seen.streams.count)
+        if is_blind(seen):
+            count -= seen.resumed.count
         verdict = weigh(seen, count, seen.greeted.count)
         is_by_socket = seen.udp.average == 1 and seen.sockets.count >= seen.targets.count and not seen.answers.count
         is_answered = seen.connects.average >= 0.5 and 5 * seen.answering.count >= 4 * count

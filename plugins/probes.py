@@ -303,6 +303,11 @@ def recovered(batch: Batch) -> np.ndarray:
     return used(batch) & (batch.failed_before != 0)
 
 
+def resumed(batch: Batch) -> np.ndarray:
+    """The same where the answers are acknowledged and not seen."""
+    return acknowledged(batch) & (batch.failed_before != 0) if batch.event == USED else np.zeros(len(batch), np.bool_)
+
+
 def is_brief_return(batch: Batch) -> np.ndarray:
     """Uses of TCP services that are new, by connections that are brief and more than one."""
     is_new = batch.ts - batch.first_try <= NEW

@@ -37,8 +37,7 @@ def weigh(seen: Any, failed: int, greeted: int = 0, used: Any = None) -> Verdict
     threshold, targets = seen.threshold, targets_of(seen)
     if failed < threshold:
         return "silent"
-    is_blind = not seen.answers.count and not seen.heard.count
-    answers = seen.confirmed if is_blind else used or seen.answers
+    answers = seen.confirmed if is_blind(seen) else used or seen.answers
     crossed = targets.reached(math.ceil(threshold))
     before = answers.count if crossed is None else answers.until(crossed)
     answered = before if 2 * before < threshold else answers.count
@@ -47,6 +46,11 @@ def weigh(seen: Any, failed: int, greeted: int = 0, used: Any = None) -> Verdict
         return "low" if busy * (answers.count + greeted) >= failed else "accused"
     is_near = failed >= LOWERED * threshold and answered < 2 * failed
     return "low" if is_near else "silent"
+
+
+def is_blind(seen: Any) -> bool:
+    """Whether nothing at all came back: one direction may be all that is seen."""
+    return not seen.answers.count and not seen.heard.count
 
 
 def targets_of(seen: Any) -> Any:
