@@ -21,13 +21,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarn
 WORKERS = (1, 2, 4)
 PANE_S = 60.0
 """Where windows of the scans that ship may end: live at whole minutes, in a file at minutes from its first packet."""
-SCANS = ("syn", "fin", "null", "xmas", "ack", "udp")
 SETS = {
-    "port-scans": [
-        *(f"port-scan-{kind}" for kind in SCANS),
+    "port-scan": [
+        "port-scan-syn",
         "address-scan-ipv6",
         *("curl-and-dig", "ssh-session", "passive-ftp", "stubborn-client", "resolver"),
     ],
+    "udp-scan": ["port-scan-udp", "traceroute"],
     "random-scan": ["random-scan", "port-scan-ipv6", "monitoring-poll", "traceroute"],
 }
 QUIET = {"curl-and-dig", "ssh-session", "passive-ftp", "stubborn-client", "resolver", "monitoring-poll", "traceroute"}
