@@ -60,7 +60,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sensor")
 def group() -> None:
-    """A network sensor: detections in plain Python, at over two million packets a second."""
+    """A network sensor: detections in plain Python, at over half a million packets a second."""
 
 
 def fail(message: str, code: int = FAILURE) -> Any:
