@@ -82,13 +82,17 @@ class Welcome(_Message, frozen=True):
     """The manager's answer: what it has already."""
 
     sequence: int
-    """The last numbered message of this incarnation that it has applied."""
+    """The last numbered message of this incarnation that it has applied, and made durable: this acknowledges it."""
     members: list[str]
     """Those whose results an epoch waits for."""
     early: bool = False
     """Whether it wants to hear of keys before their epoch is over."""
     by_hand: dict[str, int] = {}
     """Of SumStats whose epochs end by hand: the first that is not over."""
+
+    def without_promise(self, hello: Hello) -> "Welcome":
+        """The answer as long as what was applied is not durable: it acknowledges no more than the worker knows."""
+        return msgspec.structs.replace(self, sequence=hello.sequence - 1)
 
 
 class Refused(_Message, frozen=True):

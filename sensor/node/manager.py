@@ -171,8 +171,7 @@ class ManagerNode:
         is_durable = self._commit()
         if isinstance(answer, Welcome):
             self.servers.retire(peer)
-            if not is_durable:  # it acknowledges: no more than the worker knows already
-                return msgspec.structs.replace(answer, sequence=hello.sequence - 1)
+            return answer if is_durable else answer.without_promise(hello)
         return answer
 
     def received(self, peer: Peer, message: Message) -> None:

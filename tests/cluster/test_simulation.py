@@ -5,14 +5,24 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from random import Random
 
 import pytest
 
+from sensor.cluster.messages import Ack, Counts, Heartbeat, Hello, Message, Welcome
 from tests.replaying import ROOT
+from tools.simulated_disk import SimulatedDisk
+from tools.simulation import faults
+from tools.simulation.connection import Connection
+from tools.simulation.history import History
+from tools.simulation.manager import Heard, ManagerProcess
+from tools.simulation.network import Network, Timeline
 
 BROKEN = {
     "skip-sequence-check": 0,
     "acknowledge-before-log": 3,
+    "welcome-before-log": 241,
     "count-replies": 0,
     "judge-last-group": 0,
     "drop-epoch-from-crossings": 20,
@@ -70,3 +80,43 @@ def test_a_seed_is_the_same_run_byte_for_byte_and_another_seed_another():
 
 def test_a_seed_with_a_snapshot_of_a_member_that_has_just_begun_is_the_same_byte_for_byte():
     assert digest(2, 1, hash_seed="1") == digest(2, 1, hash_seed="2")
+
+
+class Listening(Connection):
+    """A connection that keeps what the worker is told."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network, "a", self, None, 0.0, 0.0)
+        self.told: list[Message] = []
+
+    def to_worker(self, message: Message) -> None:
+        """Keep a message."""
+        self.told.append(message)
+
+    @property
+    def acknowledged(self) -> list[int]:
+        """Up to which message each that acknowledges does so."""
+        return [each.sequence for each in self.told if isinstance(each, Ack | Welcome)]
+
+
+def test_a_simulated_manager_welcomes_nobody_to_what_is_not_durable():
+    """As the real one does: a worker that takes it for acknowledged would end, and a crash lose what it held."""
+    timeline, disk = Timeline(), SimulatedDisk()
+    plan = replace(faults.draw(Random(0), ["a"], 10.0), commit_s=0.0)
+    manager = ManagerProcess(["a"], plan, timeline, disk, Heard(), History())
+    manager.start()
+    connection = Listening(Network(timeline, Random(0), plan))
+
+    def say(*messages: Message) -> list[int]:
+        connection.told.clear()
+        for message in messages:
+            manager.arrived(connection, message)
+        return connection.acknowledged
+
+    hello = Hello("a", "worker", "1", manager.machine.digest, 1, 1, plan.replays)
+    assert say(hello) == [0]
+    disk.room = 0
+    last = Heartbeat("a", 1, 1, 0, 7, Counts(), done=True)
+    assert say(last, hello) == [0]
+    disk.room = None
+    assert say(hello) == [1, 1]

@@ -17,6 +17,7 @@ from sensor.cluster.columns import unpack_keys
 from sensor.cluster.ledger import Ledger
 from sensor.cluster.manager import Manager
 from sensor.cluster.membership import THE_END
+from sensor.cluster.messages import Welcome
 from sensor.sumstats import Collector
 from tools.simulation.manager import ManagerProcess
 
@@ -46,6 +47,11 @@ def acknowledge_before_log() -> Iterable[Change]:
         return make_durable(self)
 
     return [(ManagerProcess, "_make_durable", send_first)]
+
+
+def welcome_before_log() -> Iterable[Change]:
+    """A worker that comes back is told of what was applied before it is durable."""
+    return [(Welcome, "without_promise", lambda self, hello: self)]
 
 
 def count_replies() -> Iterable[Change]:
@@ -150,6 +156,7 @@ def last_by_hand_first() -> Iterable[Change]:
 BREAKS: dict[str, Callable[[], Iterable[Change]]] = {
     "skip-sequence-check": skip_sequence_check,
     "acknowledge-before-log": acknowledge_before_log,
+    "welcome-before-log": welcome_before_log,
     "count-replies": count_replies,
     "judge-last-group": judge_last_group,
     "drop-epoch-from-crossings": drop_epoch_from_crossings,

@@ -9,7 +9,7 @@ from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.cluster.alert_file import AlertFile
 from sensor.cluster.journal import Journal, JournalError
 from sensor.cluster.manager import EVERYBODY, Manager, Output
-from sensor.cluster.messages import Hello, Message, Ping
+from sensor.cluster.messages import Hello, Message, Ping, Welcome
 from tools.simulated_disk import SimulatedDisk
 from tools.simulation import detections
 from tools.simulation.connection import PING, SILENCE_S, Connection
@@ -152,10 +152,11 @@ class ManagerProcess(Process):
         if self._history.is_first_and_late(hello.name) and is_awaited:
             self._history.lost(hello.name, -inf)
         self._connections[connection.name] = connection
-        self._commit()  # that it has joined is durable before it is welcome
-        if hello.name not in self._members and not self._has_failed:
+        is_durable = self._commit()
+        if is_durable and hello.name not in self._members:
             self._history.admitted.setdefault(hello.name, self._timeline.now)
-        connection.to_worker(answer)
+        promises = is_durable or not isinstance(answer, Welcome)
+        connection.to_worker(answer if promises else answer.without_promise(hello))
 
     def _lose(self, connection: Connection) -> None:
         if self._connections.get(connection.name) is connection:
@@ -181,18 +182,21 @@ class ManagerProcess(Process):
             self._is_committing = True
             self.after(_RETRY_S if self._has_failed else self._plan.commit_s, self._commit)
 
-    def _commit(self) -> None:
+    def _commit(self) -> bool:
+        """Make durable, then tell, then send; whether it could."""
         self._is_committing = False
         taken = self.machine.take()
         self._pending.records += taken.records
         self._pending.alerts += taken.alerts
         self._pending.messages += taken.messages
         self._results += self._take_results()
-        if self._make_durable():
-            self._tell(self._pending.alerts, self._results)
-            self._send(self._pending.messages)
-            self._pending, self._results = Output(), []
-            self._compact()
+        if not self._make_durable():
+            return False
+        self._tell(self._pending.alerts, self._results)
+        self._send(self._pending.messages)
+        self._pending, self._results = Output(), []
+        self._compact()
+        return True
 
     def _make_durable(self) -> bool:
         for record in self._pending.records:

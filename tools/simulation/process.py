@@ -18,11 +18,11 @@ class Process:
         """Stand still until a time (virtual s)."""
         self._resumes = max(self._resumes, until)
 
-    def after(self, delay: float, action: Callable[..., None], *about: Any) -> None:
+    def after(self, delay: float, action: Callable[..., object], *about: Any) -> None:
         """Let something happen in this process after so many seconds."""
         self._timeline.after(delay, self.when_it_runs, action, *about)
 
-    def when_it_runs(self, action: Callable[..., None], *about: Any) -> None:
+    def when_it_runs(self, action: Callable[..., object], *about: Any) -> None:
         """Do something now, or as soon as this process goes on."""
         if self._timeline.now < self._resumes:
             self._timeline.at(self._resumes, self.when_it_runs, action, *about)

@@ -237,6 +237,7 @@ class WorkerProcess(Process):
             case Welcome():
                 self._is_welcome = True
                 self._check_acknowledged(message.sequence)
+                self._acknowledged = max(self._acknowledged, message.sequence)
             case Ack() if message.incarnation == self._reporter.incarnation:
                 self._acknowledged = max(self._acknowledged, message.sequence)
         self._end(self._reporter.receive(message, self._timeline.now))
