@@ -75,13 +75,14 @@ class SimulatedDisk:
         self._end(errno.ENOSPC if error is None and fits < len(data) else error)
 
     def sync(self, name: str) -> None:
-        """Make durable what the file holds; if that fails, what was not is given up, and must be written anew."""
+        """Make durable the file and what it holds; if that fails, what was not is given up and must be written anew."""
         error = self._error()
         file = self._files[name]
         if error is not None and error != _CRASH:
             file.forgotten = len(file.content)
         elif error is None and file.forgotten <= file.kept:
             self._files[name] = _File(file.content, file.content, len(file.content))
+            self._doubts.pop(name, None)
         self._end(error)
 
     def replace(self, name: str, data: bytes) -> None:

@@ -30,7 +30,7 @@ class Disk(Protocol):
         """
 
     def sync(self, name: str) -> None:
-        """Make durable what the file holds; after an error any part of what was not durable before may be."""
+        """Make durable what the file holds, and that it is there; after an error any part of what was not may be."""
 
     def replace(self, name: str, data: bytes) -> None:
         """Make the file hold `data`, durably; a crash or an error leaves the old one or the new one, whole."""
@@ -140,8 +140,9 @@ class Folder:
             raise
         self._close(name)
         self._files[name] = self._files.pop(aside)
+        self._unsynced = self._unsynced - {aside} | {name}
         _sync_folder(self._path)
-        self._unsynced -= {aside, name}
+        self._unsynced.remove(name)
 
     def truncate(self, name: str, size: int) -> None:
         """Cut off what is beyond `size` bytes; a file that somebody has cut shorter is left so."""

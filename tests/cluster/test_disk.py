@@ -1,5 +1,6 @@
 """A real disk: a folder keeps what it promises, and a journal and alerts on it outlive a full disk and `kill -9`."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -106,6 +107,29 @@ def test_what_a_crash_left_half_replaced_is_not_seen_and_not_in_the_way(folder: 
     folder.replace("a", b"whole")
     assert folder.read("a") == b"whole"
     assert os.listdir(tmp_path / "folder") == ["a"]
+
+
+def test_a_file_that_was_replaced_where_the_folder_could_not_be_synced_is_durable_with_the_next_sync(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fsync, synced, fails = os.fsync, list[bool](), [True]
+
+    def watched(file: int) -> None:
+        is_folder = os.path.samestat(os.fstat(file), (tmp_path / "folder").stat())
+        if is_folder and fails.pop():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        synced.append(is_folder)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with pytest.raises(OSError, match="Input/output error"):
+        folder.replace("a", b"new")
+    fails.append(False)
+    folder.append("a", b"er")
+    folder.sync("a")
+    assert synced == [False, False, True]  # what was written aside, then the file, then that it has the name
+    folder.sync("a")
+    assert synced == [False, False, True, False]
 
 
 def test_folders_and_files_are_for_their_owner_alone_and_children_do_not_get_them(tmp_path: Path):

@@ -89,6 +89,19 @@ def test_a_crash_while_it_is_opened_after_a_crash_loses_nothing_that_was_synced(
             goes_on(after)
 
 
+def test_a_journal_that_could_not_be_begun_is_durable_once_it_is_opened_again():
+    for seed in range(60):
+        disk = SimulatedDisk(seed=seed)
+        disk.failures = {0: errno.EIO}
+        with pytest.raises(JournalError, match="cannot be opened"):
+            opened(disk)
+        writer = opened(disk)
+        writer.run(["append", "sync"])
+        after = writer.crash()
+        after.open()
+        goes_on(after)
+
+
 def test_what_a_killed_process_had_not_synced_is_durable_once_it_is_known_again():
     writer = opened()
     writer.run(["append", "append"])
