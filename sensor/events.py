@@ -5,7 +5,7 @@ which it was, however much later the packet that showed it.
 """
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -200,6 +200,7 @@ class Batch:
         self.event, self.index = event, index
         self._events = events
         self._gathered: dict[str, Any] = {}
+        self._computed: dict[Callable[[Batch], Any], np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.index)
@@ -207,6 +208,12 @@ class Batch:
     def __getitem__(self, rows: Any) -> "Batch":
         """Some of the rows: a mask, a slice or row numbers."""
         return Batch(self.event, self._events, self.index[rows])
+
+    def once(self, function: Callable[["Batch"], Any]) -> np.ndarray:
+        """What a function makes of the batch, called the first time only. The array is not to be written to."""
+        if function not in self._computed:
+            self._computed[function] = np.asarray(function(self))
+        return self._computed[function]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # what copying looks for

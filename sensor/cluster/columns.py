@@ -5,13 +5,13 @@ it into a store of its own, which raises ValueError for anything that observatio
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from sensor.cluster.messages import Columns
-from sensor.sumstats import Definition, Partial, Selection, Store
+from sensor.cluster.messages import Columns, Observed
+from sensor.sumstats import Definition, Keys, Partial, Rows, Selection, Store, among
 
 _SECRET = np.zeros(2, np.uint64)  # of stores that nothing is read from
 _KEPT_BYTES = 1 << 20  # room of the store for checks that is kept from one to the next
@@ -21,7 +21,12 @@ def pack(partial: Partial) -> Columns:
     """A partial result as bytes."""
     headers = {name: header.tobytes() for name, header in partial.headers.items()}
     states = {name: {each: array.tobytes() for each, array in own.items()} for name, own in partial.states.items()}
-    return Columns(partial.keys.tobytes(), headers, states)
+    return Columns(partial.keys.tobytes(), headers, states, list(map(_pack_rows, partial.support)))
+
+
+def _pack_rows(rows: Rows) -> Observed:
+    values = {name: array.tobytes() for name, array in rows.values.items()}
+    return Observed(rows.stream, rows.keys.tobytes(), rows.ts.tobytes(), values)
 
 
 class Unpacked(Columns, frozen=True):
@@ -32,7 +37,7 @@ class Unpacked(Columns, frozen=True):
 
 def as_it_is(partial: Partial) -> Columns:
     """A partial result for a manager in the same process."""
-    return Unpacked(b"", {}, {}, partial)
+    return Unpacked(b"", {}, {}, [], partial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,8 @@ class _Kind:
 def nbytes(partial: Partial) -> int:
     """The bytes of its columns."""
     arrays = [array for own in partial.states.values() for array in own.values()]
-    return partial.keys.nbytes + sum(array.nbytes for array in [*partial.headers.values(), *arrays])
+    own = partial.keys.nbytes + sum(array.nbytes for array in [*partial.headers.values(), *arrays])
+    return own + sum(rows.nbytes for rows in partial.support)
 
 
 def values_of(definition: Definition, partial: Partial, name: str) -> np.ndarray:
@@ -78,12 +84,18 @@ def fit(definition: Definition, partial: Partial, by: str, most: int) -> tuple[P
     values = values_of(definition, partial, by)
     order = Selection(top=len(partial), by=by).first(values, partial.keys)
     n = max(1, len(partial) * most // size)
-    fitting = partial.take(definition, order[:n])
+    fitting = _with_support(definition, partial, order[:n])
     while n > 1 and nbytes(fitting) > 2 * most:  # the greatest may be larger than the others
         n //= 2
-        fitting = partial.take(definition, order[:n])
+        fitting = _with_support(definition, partial, order[:n])
     below = values[order[n]] if n < len(partial) else 0.0
     return fitting, len(partial) - n, float(np.nan_to_num(below))
+
+
+def _with_support(definition: Definition, partial: Partial, keys: np.ndarray) -> Partial:
+    """Some of the keys, by number (int64), and what supports them."""
+    own = partial.take(definition, keys)
+    return replace(own, support=among(partial.support, Keys(own.keys, _SECRET).has))
 
 
 class Packing:
@@ -109,7 +121,20 @@ class Packing:
             name: {each: kind.unpack(columns.states.get(name, {}).get(each)) for each, kind in own.items()}
             for name, own in self._states.items()
         }
-        return Partial(keys, headers, states)
+        return Partial(keys, headers, states, tuple(map(self._unpack_rows, columns.support)))
+
+    def _unpack_rows(self, observed: Observed) -> Rows:
+        stream = observed.stream
+        if stream not in self._definition.supporting:
+            raise ValueError(f"{self._definition.name}: {stream!r} is no stream whose observations are kept")
+        keys = unpack_keys(observed.keys, self._definition.key_words)
+        values = {}
+        for reducer in self._definition.streams[stream]:
+            dtype, words = (np.uint64, reducer.element_words) if reducer.element_words else (np.float64, 1)
+            numbers = unpack_numbers(observed.values.get(reducer.name, b""), dtype, len(keys) * words)
+            values[reducer.name] = numbers.reshape(len(keys), words) if reducer.element_words else numbers
+        ts = unpack_numbers(observed.ts, np.int64, len(keys))
+        return Rows(stream, keys, ts, values, np.zeros(len(keys), np.int64))
 
     def check(self, partial: Partial) -> None:
         """Raise ValueError if it holds what no observations lead to, or a key twice."""

@@ -47,6 +47,16 @@ class Counts(msgspec.Struct):
         return Counts(**merged)
 
 
+class Observed(msgspec.Struct, frozen=True):
+    """Observations of one stream as they came."""
+
+    stream: str
+    keys: bytes
+    ts: bytes
+    values: dict[str, bytes]
+    """By reducer."""
+
+
 class Columns(msgspec.Struct, frozen=True):
     """A partial result as it travels: the raw bytes of its arrays, whose types both ends know from the definition."""
 
@@ -55,6 +65,7 @@ class Columns(msgspec.Struct, frozen=True):
     """By stream."""
     states: dict[str, dict[str, bytes]]
     """By reducer and array."""
+    support: list[Observed] = []
 
 
 class Hello(_Message, frozen=True):

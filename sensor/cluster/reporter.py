@@ -8,6 +8,7 @@ acknowledged. What is told of keys in open windows is neither numbered nor held.
 import itertools
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -175,6 +176,7 @@ class Reporter:
         """Say, instead of what found no room, how much that was."""
         self._counts["epochs_unsent"] += 1
         lost = end.lost + int(sum(int(header["num"].sum()) for header in end.partial.headers.values()))
+        lost += sum(map(len, end.partial.support))
         nothing = pack(end.partial.take(definition, np.empty(0, np.int64)))
         ident = (definition.digest, end.sumstat, end.epoch, self.name, self.incarnation, 0, number)
         rest = (end.following, end.start, end.end, lost, lost > 0, run)
@@ -189,11 +191,18 @@ class Reporter:
             self._owed.popleft()
 
     def _groups(self, definition: Definition, partial: Partial) -> Iterator[Partial]:
-        """The keys in groups of so many keys and bytes; at least one group, which may be empty."""
-        by_bytes = max(1, len(partial) * self._settings.group_bytes // max(nbytes(partial), 1))
+        """The keys, and then their support, in groups of so many and of so many bytes: one at least, maybe empty."""
+        most, support, partial = self._settings.group_bytes, partial.support, partial.bare
+        by_bytes = max(1, len(partial) * most // max(nbytes(partial), 1))
         for part in partial.parts(definition, min(self._settings.cluster_send_in_groups_of, by_bytes)):
             yield from self._halves(definition, part)
-        if not len(partial):
+        nothing = partial.take(definition, np.empty(0, np.int64))
+        for rows in support:
+            by_bytes = max(1, len(rows) * most // max(rows.nbytes, 1))
+            size = min(self._settings.cluster_send_in_groups_of, by_bytes)
+            for start in range(0, len(rows), size):
+                yield replace(nothing, support=(rows[start : start + size],))
+        if not len(partial) and not support:
             yield partial
 
     def _halves(self, definition: Definition, partial: Partial) -> Iterator[Partial]:

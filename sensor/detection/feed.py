@@ -1,5 +1,6 @@
 """The feed: turns batches of events into observations for the detections' SumStats, and contains what raises."""
 
+import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -69,7 +70,7 @@ class Observations:
     keys: np.ndarray
     """(n, words) uint64."""
     values: dict[str, np.ndarray]
-    """By reducer: float64 (n,), or uint64 (n, words) for a set's."""
+    """By reducer, of those that take any: float64 (n,), or uint64 (n, words) for a set's."""
     applies: dict[str, np.ndarray]
     """By the engine's name of what reducers take: bool (n,), which rows those are."""
 
@@ -151,15 +152,22 @@ class Feed:
             return None
         index = np.concatenate([piece.batch.index for piece in pieces]).astype(np.int64)
         order = np.argsort(index, kind="stable")
-        values, applies = {}, {}
-        read: dict[Any, np.ndarray] = {}
-        for name, reducer in sumstat.reducers.items():
-            if reducer.looks_at not in read:
-                own = [_values(reducer, piece) for piece in pieces]
-                read[reducer.looks_at] = np.ascontiguousarray(np.concatenate(own)[order])
-            values[name] = read[reducer.looks_at]
-            if sumstat.takes[name] not in applies:
-                applies[sumstat.takes[name]] = np.concatenate([_taken(reducer, piece) for piece in pieces])[order]
+        taken = {sumstat.takes[name]: reducer for name, reducer in sumstat.reducers.items()}
+        masks = {takes: [_taken(reducer, piece) for piece in pieces] for takes, reducer in taken.items()}
+        masks = {takes: own for takes, own in masks.items() if any(mask.any() for mask in own)}
+        if not masks:
+            return None
+        applies = {takes: np.concatenate(own)[order] for takes, own in masks.items()}
+        reducers = {name: each for name, each in sumstat.reducers.items() if sumstat.takes[name] in masks}
+        looked_at: dict[Any, list[str]] = {}
+        for name, reducer in reducers.items():
+            looked_at.setdefault(reducer.looks_at, []).append(name)
+        values: dict[str, np.ndarray] = {}
+        for names in looked_at.values():
+            of_pieces = zip(*(masks[sumstat.takes[name]] for name in names), strict=True)
+            wanted = [functools.reduce(np.logical_or, own) for own in of_pieces]
+            read = [_values_of(reducers[names[0]], *each) for each in zip(pieces, wanted, strict=True)]
+            values |= dict.fromkeys(names, np.ascontiguousarray(np.concatenate(read)[order]))
         ts, seen = (np.concatenate([getattr(piece.batch, name) for piece in pieces])[order] for name in ("ts", "seen"))
         keys = np.ascontiguousarray(np.concatenate([piece.keys for piece in pieces])[order])
         return Observations(self._names[id(sumstat)], index[order], ts, seen, keys, values, applies)
@@ -185,7 +193,8 @@ def _pieces(stream: Stream, batches: dict[str, Batch]) -> Iterator[_Piece]:
         if event in batches:
             batch = batches[event]
             if stream.where is not None:
-                batch = batch[_mask(stream.where, batch)]
+                mask = _mask(stream.where, batch)
+                batch = batch if mask.all() else batch[mask]
             if len(batch):
                 yield _Piece(stream, batch, _columns(stream).read(batch))
 
@@ -197,7 +206,8 @@ def _columns(stream: Stream) -> Columns:
 
 
 def _mask(where: Callable[[Batch], np.ndarray], batch: Batch) -> np.ndarray:
-    mask = np.asarray(where(batch))
+    """Which rows of a batch a function finds, which is asked once: several streams and reducers share some."""
+    mask = batch.once(where)
     if mask.shape != (len(batch),) or mask.dtype != np.bool_:
         raise DetectionError(f"{where.__name__} gave {mask.dtype} {mask.shape}; it must give one bool for each row")
     return mask
@@ -221,6 +231,17 @@ def _taken(reducer: Reduction, piece: _Piece) -> np.ndarray:
     if not _is_of(reducer, piece):
         return np.zeros(n, np.bool_)
     return np.ones(n, np.bool_) if reducer.where is None else _mask(reducer.where, piece.batch)
+
+
+def _values_of(reducer: Reduction, piece: _Piece, wanted: np.ndarray) -> np.ndarray:
+    """The values of those rows of a piece that are wanted (bool), and 0 for others."""
+    if piece.values is not None or wanted.all():
+        return _values(reducer, piece)
+    values = np.zeros((len(wanted), reducer.words), np.uint64) if reducer.words else np.zeros(len(wanted))
+    rows = np.flatnonzero(wanted)
+    if len(rows):
+        values[rows] = _values(reducer, replace(piece, batch=piece.batch[rows], keys=piece.keys[rows]))
+    return values
 
 
 def _values(reducer: Reduction, piece: _Piece) -> np.ndarray:

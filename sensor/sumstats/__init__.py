@@ -17,6 +17,8 @@ from sensor.sumstats.partial import Partial, Result, results
 from sensor.sumstats.query import Request, Selection
 from sensor.sumstats.series import Series, of_series
 from sensor.sumstats.store import Crossed, Store
+from sensor.sumstats.support import Rows, among
+from sensor.sumstats.table import Keys
 from sensor.sumstats.threshold import FUNCTION, Judged, Override, Threshold, UnknownReducer
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "EpochResult",
     "Happening",
     "Judged",
+    "Keys",
     "Merged",
     "Override",
     "Partial",
@@ -37,6 +40,7 @@ __all__ = [
     "Reducer",
     "Request",
     "Result",
+    "Rows",
     "Selection",
     "Series",
     "Store",
@@ -44,6 +48,7 @@ __all__ = [
     "Threshold",
     "Told",
     "UnknownReducer",
+    "among",
     "of_series",
     "results",
 ]

@@ -28,6 +28,7 @@ from sensor.sumstats.query import Request, Selection
 from sensor.sumstats.quiet import Quiet, QuietMemory
 from sensor.sumstats.series import Piece
 from sensor.sumstats.store import Crossed, Store
+from sensor.sumstats.support import Support, keys_among
 from sensor.sumstats.table import Keys
 from sensor.sumstats.threshold import FUNCTION
 
@@ -247,6 +248,8 @@ class Collector:
         window = Store(self._merging, self._secret, memory=memory)
         for view in views.values():
             window.merge(view, ~self._quiet.was_quiet(view.keys, epoch))
+        for view in views.values():
+            window.absorb(view.support)
         if epoch <= self._closed or not len(window):
             return [], window
         crossed = window.judge()
@@ -331,6 +334,8 @@ class Collector:
         window = Store(self._merging, self._secret)
         for partial in request.partials.values():
             window.merge(partial)
+        for partial in request.partials.values():
+            window.absorb(partial.support)
         return window.partial(window.select(request.selection))
 
     def present(self, epoch: int, views: Mapping[str, Partial], selection: Selection) -> Present:
@@ -343,11 +348,17 @@ class Collector:
         window = Store(self._merging, self._secret, judges=False)
         for view in open_windows.values():
             window.merge(view)
+        supports = []
         panes = dict(self._panes_of(epoch))
         for at, pane in panes.items():
             for partial in (own for member, own in sorted(pane.partials.items()) if member not in open_windows):
                 counts = self._quiet.counts(partial.keys, at, at_start=at == epoch)
                 window.merge(partial, counts & selection.matches(partial.keys))
+                supports.append((at, partial.support))
+        for at, support in supports:
+            self._absorb(window, support, at, at_start=at == epoch)
+        for view in open_windows.values():
+            window.absorb(view.support)
         members = {*open_windows, *(member for pane in panes.values() for member in pane.partials)}
         missing = {member for pane in panes.values() for member in pane.missing} - set(open_windows)
         rows = window.select(selection)
@@ -427,7 +438,10 @@ class Collector:
             near = Keys(np.concatenate(found), self._secret)
             own = [partial.keys[near.has(partial.keys)] for at, partial in held if at == index]
         else:
+            near = Keys(np.concatenate([partial.keys for partial in parts]), self._secret)
             own = [partial.keys for at, partial in held if at == index]
+        if len(near.words):
+            own += [keys for at, partial in held if at == index for keys in keys_among(partial.support, near)]
         return np.concatenate(own)
 
     def _are_all_far(self, window: Iterable[tuple[int, Pane]]) -> bool:
@@ -485,7 +499,13 @@ class Collector:
             if only:
                 counts &= only.has(partial.keys)
             window.merge(partial, counts)
+        for at, partial in self._held(index):
+            self._absorb(window, partial.support, at, at_start=at == index)
         return window
+
+    def _absorb(self, window: Store, support: Support, at: int, *, at_start: bool) -> None:
+        """Let a window absorb what supports its keys in one pane, as far as those count there."""
+        window.absorb(support, lambda rows: self._quiet.counts(rows.keys, at, at_start=at_start))
 
     def _window(self, index: int) -> Store:
         """An empty store for the window that ends with a pane, which knows what has fired in it."""

@@ -71,6 +71,17 @@ class Definition:
         """The reducers whose value never falls."""
         return frozenset(reducer.name for reducer in self.reducers if reducer.grows)
 
+    @cached_property
+    def supporting(self) -> frozenset[str]:
+        """The streams that no level is compared with, so that they matter only for keys that others bring near one.
+
+        There are none where every key's result is wanted, nor where epochs end by hand or Zeek's checks are counted.
+        """
+        threshold = self.threshold
+        if threshold is None or threshold.function or threshold.one_a_check or self.wants_results or not self.epoch_ns:
+            return frozenset()
+        return frozenset(self.streams) - {self.reducer(name).stream for name in threshold.names}
+
     @property
     def panes(self) -> int:
         """How many panes a window is made of."""

@@ -44,6 +44,11 @@ class Given:
             {name: _mask(applies.get(name), n) for name in streams},
         )
 
+    def take(self, rows: np.ndarray) -> "Given":
+        """Some of them, by number (int64)."""
+        values = {name: array[rows] for name, array in self.values.items()}
+        return Given(self.keys[rows], self.ts[rows], values, {name: mask[rows] for name, mask in self.applies.items()})
+
 
 def _shaped(array: np.ndarray, dtype: type, shape: tuple[int, ...], what: str) -> np.ndarray:
     array = np.asarray(array)

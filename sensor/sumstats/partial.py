@@ -9,6 +9,7 @@ import numpy as np
 from sensor.clock import format_duration
 from sensor.sumstats.calculation import HEADER, Arrays, Value, rows_of
 from sensor.sumstats.definition import Definition
+from sensor.sumstats.support import Support
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +22,20 @@ class Partial:
     """HEADER, (m,), for each stream."""
     states: Mapping[str, Arrays]
     """Named arrays for each reducer: `state` (m,) if of fixed size; if not, with `count`, the items of each key."""
+    support: Support = ()
+    """What is not in the states, of these keys and of others: to be absorbed where a key is judged."""
 
     def __len__(self) -> int:
         """How many keys."""
         return len(self.keys)
 
+    @property
+    def bare(self) -> "Partial":
+        """The same without support."""
+        return Partial(self.keys, self.headers, self.states)
+
     def take(self, definition: Definition, keys: np.ndarray) -> "Partial":
-        """Some of the keys, by number (int64)."""
+        """Some of the keys, by number (int64), without support."""
         states = {}
         for reducer in definition.reducers:
             arrays = self.states[reducer.name]
@@ -38,9 +46,9 @@ class Partial:
         return Partial(self.keys[keys], {name: each[keys] for name, each in self.headers.items()}, states)
 
     def parts(self, definition: Definition, size: int) -> Iterator["Partial"]:
-        """So many keys at a time, as views."""
+        """So many keys at a time, as views, without support."""
         if 0 < len(self) <= size:
-            yield self
+            yield self.bare
             return
         flat = {each.name: each.flat for each in definition.reducers}
         ends = {name: np.cumsum(self.states[name]["count"]) for name, arrays in flat.items() if arrays}
@@ -73,6 +81,7 @@ class Partial:
             np.concatenate([part.keys for part in parts]),
             {name: np.concatenate([part.headers[name] for part in parts]) for name in first.headers},
             {name: joined([part.states[name] for part in parts]) for name in first.states},
+            tuple(rows for part in parts for rows in part.support),
         )
 
 

@@ -35,6 +35,8 @@ class Selection:
 
     def matches(self, keys: np.ndarray) -> np.ndarray:
         """Which keys (uint64, (m, words)) it is about, whatever their values (bool)."""
+        if self.is_key:
+            return np.asarray((keys == np.array(self.value, np.uint64)).all(axis=1))
         if not self.mask:
             return np.ones(len(keys), np.bool_)
         matching: np.ndarray = (keys & np.array(self.mask, np.uint64) == np.array(self.value, np.uint64)).all(axis=1)

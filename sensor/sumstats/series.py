@@ -82,6 +82,7 @@ class Piece(Partial):
 
     def __init__(self, series: Series, at: int) -> None:
         object.__setattr__(self, "series", series)
+        object.__setattr__(self, "support", ())
         object.__setattr__(self, "at", at)
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ or, where there is no threshold, those least observed.
 
 import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from sensor.sumstats.given import Given
 from sensor.sumstats.judge import Judge, Memory
 from sensor.sumstats.partial import Partial, Result, joined, results
 from sensor.sumstats.query import Selection
+from sensor.sumstats.support import Rows, Support
 from sensor.sumstats.table import Table
 
 _CHUNK = 1 << 13
@@ -215,6 +216,27 @@ class Store:
                 return
             left[:done] = False
             self._evict()
+
+    def absorb(self, support: Support, counts: Callable[[Rows], np.ndarray] | None = None) -> None:
+        """Apply what supports the keys that are held, of no other: all, or the rows that `counts` says (bool)."""
+        for every in support:
+            found = self.lookup(every.keys)
+            taken = np.flatnonzero(found >= 0)
+            rows, own = found[taken], every[taken]
+            if counts is not None:
+                is_counted = counts(own)
+                rows, own = rows[is_counted], own[is_counted]
+            for start in range(0, len(rows), _CHUNK):
+                part = slice(start, start + _CHUNK)
+                self._absorb(rows[part], own[part])
+
+    def _absorb(self, rows: np.ndarray, own: Rows) -> None:
+        batch = Batch(rows, own.ts, np.ones(len(rows), np.bool_))
+        _tally(self._headers[own.stream], rows, own.ts, batch.applies, np.zeros(0, HEADER))
+        for reducer in self.definition.streams[own.stream]:
+            column = self._columns[reducer.name]
+            column.update(batch, own.values[reducer.name], watch=False)
+            column.settle(rows)
 
     def judge(self, rows: np.ndarray | None = None) -> Crossed:
         """Fire what some keys, or all, have reached by now and not fired; `at` tells which of the rows."""

@@ -20,11 +20,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sensor.sumstats.definition import Definition
+from sensor.sumstats.given import Given
 from sensor.sumstats.partial import Partial
 from sensor.sumstats.query import Selection
 from sensor.sumstats.quiet import Quiet
 from sensor.sumstats.series import Series, of_series
 from sensor.sumstats.store import Crossed, Store
+from sensor.sumstats.support import Log, Rows, Support, among
 from sensor.sumstats.table import Keys
 
 _ROOMY_KEYS, _ROOMY_BYTES = 1 << 13, 1 << 30
@@ -66,7 +68,7 @@ class Window:
     """The open window of one definition on a worker, one of so many `members`; 0: it judges nothing."""
 
     def __init__(self, definition: Definition, secret: np.ndarray, members: int = 1, percent: float = 0.2) -> None:
-        definition = replace(definition, wants_results=True)
+        original, definition = definition, replace(definition, wants_results=True)
         self._definition, self._secret = definition, secret
         self._quiet = Quiet(definition, secret)
         self._is_alone = members == 1
@@ -83,6 +85,8 @@ class Window:
             )
         elif not self._is_alone:
             self._store = self._pane
+        self._log = Log(original)
+        self._supports = bool(original.supporting)
         self._closed: deque[tuple[int, Partial]] = deque()
         self._index, self._evicted = 0, 0
         self._many: Store | None = None  # of panes that are reduced at once
@@ -92,6 +96,7 @@ class Window:
     def counters(self) -> dict[str, int]:
         """Those of the store that is judged, and `quiet_refused`, keys that found no room to be remembered."""
         counts = self._store.counters + (Counter() if self._many is None else self._many.counters)
+        counts["observations_evicted"] += self._log.refused
         return {**dict.fromkeys(self._store.counters, 0), **counts, "quiet_refused": self._quiet.refused}
 
     @property
@@ -107,9 +112,59 @@ class Window:
         applies: Mapping[str, np.ndarray | None],
     ) -> Crossed:
         """Apply observations of the open pane, in order; see `Store.observe`."""
+        if not self._supports:
+            return self._observe(keys, ts, values, applies)
+        given = Given.check(self._definition, keys, ts, values, applies)
+        before = self._log.observed
+        own = self._log.take(given)
+        if len(own) < len(ts):
+            given = given.take(own)
+        crossed = self._observe(given.keys, given.ts, given.values, given.applies)
+        if not len(crossed.at):
+            return crossed
+        crossed = replace(crossed, at=own[crossed.at])
+        return self._completed(crossed, before + crossed.at) if self._is_alone else crossed
+
+    def _observe(
+        self,
+        keys: np.ndarray,
+        ts: np.ndarray,
+        values: Mapping[str, np.ndarray | None],
+        applies: Mapping[str, np.ndarray | None],
+    ) -> Crossed:
         if self._pane is not self._store:
             self._pane.observe(keys, ts, values, applies)
         return self._store.observe(keys, ts, values, applies)
+
+    def _completed(self, crossed: Crossed, order: np.ndarray) -> Crossed:
+        """What crossed, with its support up to the observation of the pane (int64) that made each key cross."""
+        parts, numbers = [], crossed.partial.rounds()
+        for own in numbers:
+            parts.append(self._complete(crossed.partial.take(self._definition, own), order[own]))
+        back = np.argsort(np.concatenate(numbers))
+        return replace(crossed, partial=Partial.join(parts).take(self._definition, back))
+
+    def _complete(self, partial: Partial, order: np.ndarray) -> Partial:
+        """Some keys, each once, with their support up to an observation of the open pane (int64)."""
+        store = Store(self._definition, self._secret, judges=False)
+        store.merge(partial)
+        until = order[np.argsort(store.lookup(partial.keys))]  # by row
+        for index, closed in self._closed:
+            store.absorb(among(closed.support, self._counting(index)))
+        store.absorb(self._log.support(), lambda rows: rows.order <= until[store.lookup(rows.keys)])
+        return store.partial(store.lookup(partial.keys))
+
+    def _support_of(self, wanted: Callable[[np.ndarray], np.ndarray]) -> Support:
+        """The support of the keys of the window that are wanted, and count."""
+        panes = [(index, closed.support) for index, closed in self._closed] + [(self._index, self._log.support())]
+        found: list[Rows] = []
+        for index, support in panes:
+            found += among(among(support, wanted), self._counting(index))
+        return tuple(found)
+
+    def _counting(self, index: int) -> Callable[[np.ndarray], np.ndarray]:
+        """Tells which keys count in a pane of the window."""
+        return lambda keys: self._quiet.counts(keys, index, at_start=index == self._index)
 
     def observe_many(
         self,
@@ -142,11 +197,13 @@ class Window:
         self._quiet.clear()
         self._store.clear()
         self._pane.clear()
+        self._log.clear()
         self._index = index
 
     def hop(self, following: int) -> tuple[Partial, int]:
         """End the open pane and go on to another; give what was observed in it, and how many observations it lost."""
-        partial, lost = self._pane.partial(), self._pane.lost
+        lost = self._pane.lost + self._log.lost
+        partial = replace(self._pane.partial(), support=self._log.clear())
         ended, self._index = self._index, following
         self._pane.clear()
         if self._definition.panes > 1:
@@ -197,7 +254,7 @@ class Window:
             for index, closed in self._closed:
                 store.merge(closed, self._quiet.counts(closed.keys, index))
             store.merge(self._pane.partial())
-        return store.partial(store.select(selection))
+        return replace(store.partial(store.select(selection)), support=self._support_of(selection.matches))
 
     def measure(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which of these keys (uint64, (m, words)) are known (bool), and by which value each of those."""
@@ -205,10 +262,18 @@ class Window:
         return rows >= 0, self._store.compared(rows[rows >= 0])
 
     def view(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Partial]:
-        """Which of these keys (uint64, (m, words)) are known (bool), by which value each, and what of each."""
+        """Which of these keys (uint64, (m, words)) are known (bool), by which value each, and what of each.
+
+        One alone tells of each with its support; one of several, what it has of all of them.
+        """
         rows = self._store.lookup(keys)
         rows, known = rows[rows >= 0], rows >= 0
-        return known, self._store.compared(rows), self._store.partial(rows)
+        partial = self._store.partial(rows)
+        if self._supports and self._is_alone:
+            partial = self._complete(partial, np.full(len(rows), self._log.observed))
+        elif self._supports:
+            partial = replace(partial, support=self._support_of(Keys(keys, self._secret).has))
+        return known, self._store.compared(rows), partial
 
     def recall(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which levels keys have fired in the window, and whether they count."""
