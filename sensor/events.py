@@ -200,7 +200,7 @@ class Batch:
         self.event, self.index = event, index
         self._events = events
         self._gathered: dict[str, Any] = {}
-        self._computed: dict[Callable[[Batch], Any], np.ndarray] = {}
+        self._computed: dict[Callable[[Batch], Any], Any] = {}
 
     def __len__(self) -> int:
         return len(self.index)
@@ -209,10 +209,10 @@ class Batch:
         """Some of the rows: a mask, a slice or row numbers."""
         return Batch(self.event, self._events, self.index[rows])
 
-    def once(self, function: Callable[["Batch"], Any]) -> np.ndarray:
-        """What a function makes of the batch, called the first time only. The array is not to be written to."""
+    def once(self, function: Callable[["Batch"], Any]) -> Any:
+        """What a function makes of the batch, called the first time only. A column is not to be written to."""
         if function not in self._computed:
-            self._computed[function] = np.asarray(function(self))
+            self._computed[function] = function(self)
         return self._computed[function]
 
     def __getattr__(self, name: str) -> Any:

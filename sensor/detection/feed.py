@@ -207,7 +207,7 @@ def _columns(stream: Stream) -> Columns:
 
 def _mask(where: Callable[[Batch], np.ndarray], batch: Batch) -> np.ndarray:
     """Which rows of a batch a function finds, which is asked once: several streams and reducers share some."""
-    mask = batch.once(where)
+    mask = np.asarray(batch.once(where))
     if mask.shape != (len(batch),) or mask.dtype != np.bool_:
         raise DetectionError(f"{where.__name__} gave {mask.dtype} {mask.shape}; it must give one bool for each row")
     return mask
@@ -265,11 +265,14 @@ def _values(reducer: Reduction, piece: _Piece) -> np.ndarray:
 
 def _elements(reducer: Reduction, piece: _Piece, given: Any) -> np.ndarray:
     """The words of a piece's elements, with their weights or times where the reducer takes those."""
-    columns = reducer.elements
+    columns, words = reducer.elements, np.empty((len(piece.batch), reducer.words), np.uint64)
+    own = words[:, : columns.words]
     if isinstance(columns, ScalarElements):
-        words = np.array([each.words() for each in given], np.uint64).reshape(-1, columns.words)
+        own[:] = np.array([each.words() for each in given], np.uint64).reshape(-1, columns.words)
     elif given is None:
-        words = columns.read(piece.batch)
+        columns.read_into(own, piece.batch)
     else:
-        words = columns.gather(given if isinstance(given, tuple | list) else (given,), len(piece.batch))
-    return words if reducer.beside is None else np.hstack([words, reducer.beside.read(piece.batch)])
+        own[:] = columns.gather(given if isinstance(given, tuple | list) else (given,), len(piece.batch))
+    if reducer.beside is not None:
+        reducer.beside.read_into(words[:, columns.words :], piece.batch)
+    return words

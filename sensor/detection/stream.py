@@ -33,10 +33,13 @@ class Column:
         """How many uint64 words hold it."""
         return {"address": 2, "text": TEXT_WORDS}.get(self.kind, 1)
 
-    def read(self, batch: Batch) -> np.ndarray:
-        """Its words for each row of a batch: shape (n, words), uint64."""
-        column = getattr(batch, self.source) if isinstance(self.source, str) else self.source(batch)
-        return self.pack(column, len(batch))
+    def read_into(self, words: np.ndarray, batch: Batch) -> None:
+        """Fill in its words for each row of a batch: shape (n, words), uint64."""
+        column = getattr(batch, self.source) if isinstance(self.source, str) else batch.once(self.source)
+        if isinstance(column, AddressColumn) and self.kind == "address" and len(column) == len(words):
+            words[:, 0], words[:, 1] = column.hi, column.lo
+        else:
+            words[:] = self.pack(column, len(batch))
 
     def pack(self, column: Any, n: int) -> np.ndarray:
         """A column of it as words; DetectionError where it cannot be one."""
@@ -94,7 +97,14 @@ class Columns:
 
     def read(self, batch: Batch) -> np.ndarray:
         """The words of each row: shape (n, words), uint64, C-contiguous."""
-        return np.ascontiguousarray(np.hstack([column.read(batch) for column in self.columns]))
+        words = np.empty((len(batch), self.words), np.uint64)
+        self.read_into(words, batch)
+        return words
+
+    def read_into(self, words: np.ndarray, batch: Batch) -> None:
+        """Fill in the words of each row: shape (n, words), uint64."""
+        for column in self.columns:
+            column.read_into(words[:, self._places[column.name]], batch)
 
     def gather(self, given: Sequence[Any], n: int) -> np.ndarray:
         """The words of columns that a detection computed by itself, in the order of this key's parts."""
