@@ -55,7 +55,6 @@ class AddressScan(Detection):
     probes = Stream(*ENDS, USED, key=("orig_h", "resp_p"), value="resp_h", where=contact)
     scan = SumStat(
         epoch=epoch,
-        hops=5,
         targets=Unique(probes, where=tried, keep=10, when="ts"),
         answers=Unique(probes, where=used, when=begun),
         recovered=Unique(probes, where=recovered),
@@ -78,7 +77,7 @@ class AddressScan(Detection):
     )
 
     replies = Stream("connection_state_remove", key=(sender, target_p), value=target, where=doubtful)
-    midstream = SumStat(epoch=epoch, hops=5, targets=Unique(replies, keep=10), udp=Average(replies, of=is_udp))
+    midstream = SumStat(epoch=epoch, targets=Unique(replies, keep=10), udp=Average(replies, of=is_udp))
 
     @scan.crosses(targets=hosts)
     def scanned(self, key, seen):

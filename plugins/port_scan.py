@@ -47,16 +47,15 @@ DISTANCES = 5
 class PortScan(Detection):
     attack = "T1046"
 
-    ports = Option(15, min=2, help="distinct ports probed on one host that make a scan")
-    doubtful_ports = Option(30, min=2, help="the same, where the packets may be a server's to its clients")
-    protocols = Option(15, min=2, help="distinct IP protocols probed on one host that make a scan")
-    versions = Option(10, min=2, help="distinct ports of one new host that are used briefly and repeatedly")
+    ports = Option(15, min=2, max=65535, help="distinct ports probed on one host that make a scan")
+    doubtful_ports = Option(30, min=2, max=65535, help="the same, where the packets may be a server's to its clients")
+    protocols = Option(15, min=2, max=250, help="distinct IP protocols probed on one host that make a scan")
+    versions = Option(10, min=2, max=65535, help="distinct ports of one new host that are used briefly and repeatedly")
     epoch = Option("5m", help="how long a scanner may take to reach them")
 
     probes = Stream(*ENDS, USED, key=("orig_h", "resp_h"), value="resp_p", where=unused_or_used)
     scan = SumStat(
         epoch=epoch,
-        hops=5,
         targets=Unique(probes, where=unused, keep=10, when="ts"),
         answers=Unique(probes, where=used_or_streamed, when=begun),
         used=Unique(probes, where=used, when=begun),
@@ -78,7 +77,6 @@ class PortScan(Detection):
     replies = Stream("connection_state_remove", key=(sender, target), value=target_p, where=doubtful)
     midstream = SumStat(
         epoch=epoch,
-        hops=5,
         targets=Unique(replies, keep=10),
         registered=Unique(replies, where=to_registered),
         near=Unique(replies, of=neighbourhood, where=to_registered),
@@ -87,10 +85,10 @@ class PortScan(Detection):
     )
 
     others = Stream("connection_state_remove", key=("orig_h", "resp_h"), value="proto", where=other_protocol)
-    protocol_scan = SumStat(epoch=epoch, hops=5, targets=Unique(others, keep=10))
+    protocol_scan = SumStat(epoch=epoch, targets=Unique(others, keep=10))
 
     returns = Stream(USED, key=("orig_h", "resp_h"), value="resp_p", where=is_brief_return)
-    version_scan = SumStat(epoch=epoch, hops=5, targets=Unique(returns, keep=10))
+    version_scan = SumStat(epoch=epoch, targets=Unique(returns, keep=10))
 
     @scan.crosses(targets=ports)
     def scanned(self, key, seen):

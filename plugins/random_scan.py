@@ -32,13 +32,12 @@ class RandomScan(Detection):
 
     pairs = Option(50, min=2, help="distinct pairs of host and port that make a scan")
     hosts = Option(5, min=2, help="distinct hosts that must be among them")
-    ports = Option(5, min=2, help="distinct ports that must be among them")
+    ports = Option(5, min=2, max=65535, help="distinct ports that must be among them")
     epoch = Option("5m", help="how long a scanner may take to reach them")
 
     probes = Stream(*ENDS, USED, key="orig_h", value=("resp_h", "resp_p"), where=failed_or_used)
     scan = SumStat(
         epoch=epoch,
-        hops=5,
         pairs=Unique(probes, where=failed, keep=10, when="ts"),
         hosts=Unique(probes, of="resp_h", where=failed),
         ports=Unique(probes, of="resp_p", where=failed),

@@ -54,6 +54,8 @@ class AlertRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_ty
     proto: str | None = None
     value: float | None = None
     threshold: float | None = None
+    level: int | None = None
+    """Of a series of thresholds, which was reached, from 0."""
     sample: list[str | int | float] = []
     epoch: int | None = None
     complete: bool = True

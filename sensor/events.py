@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from sensor.address import Network, in_network
-from sensor.flows import ConnState, Event
+from sensor.flows import EVENT, ConnState, Event
 
-__all__ = ["EVENTS", "AddressColumn", "Batch", "Column", "ConnState", "EventType", "nearest", "split"]
+__all__ = ["EVENTS", "AddressColumn", "Batch", "Column", "ConnState", "EventType", "hint", "split"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +128,21 @@ _V4_TOP, _V4_MULTICAST, _V4_BROADCAST = np.uint64(0xFFFF_E), np.uint64(28), np.u
 _V6_MULTICAST, _V6_TOP = np.uint64(0xFF), np.uint64(56)
 
 
-def nearest(name: str, candidates: Iterable[str]) -> str:
-    """Which of some names is most like a misspelt one; "" where there are none."""
+_ALIKE = 0.5  # how like two names are that are one misspelt (difflib's ratio): "dns_query" and "history" come to 0.38
+_MOST_NAMES = 12
+
+
+def hint(name: str, candidates: Iterable[str], *, prefix: str = "") -> str:
+    """Suggest what a misspelt name may have been, to follow "there is no such name".
+
+    Names the nearest one with its `prefix`, else all where they are few, else nothing.
+    """
     names = sorted(candidates)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
-    return close[0] if close else ""
+    if close := difflib.get_close_matches(name, names, n=1, cutoff=_ALIKE):
+        return f"; did you mean {prefix + close[0]!r}?"
+    if len(names) < 2:
+        return f"; there is {names[0] if names else 'none'}"
+    return f"; there are {', '.join(names)}" if len(names) <= _MOST_NAMES else ""
 
 
 def _masks(bits: int) -> tuple[np.uint64, np.uint64]:
@@ -225,12 +235,16 @@ class Batch:
     def _gather(self, name: str) -> Any:
         columns = EVENTS[self.event].columns
         if name not in columns:
-            near = nearest(name, columns)
-            raise AttributeError(f"the event {self.event} has no column {name!r}; did you mean {near!r}?")
+            raise AttributeError(f"the event {self.event} has no column {name!r}{hint(name, columns)}")
         if name in _WORDS:
             hi, lo = _WORDS[name]
             return AddressColumn(self._events[hi][self.index], self._events[lo][self.index])
         return self._events[name][self.index]
+
+
+def empty(event: str) -> Batch:
+    """A batch of an event without rows, to try a function of batches on."""
+    return Batch(event, np.empty(0, EVENT), np.empty(0, np.int64))
 
 
 def split(events: np.ndarray) -> Iterator[tuple[str, Batch]]:

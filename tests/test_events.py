@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sensor.address import to_words
-from sensor.events import EVENTS, AddressColumn, Batch, ConnState, nearest, split
+from sensor.events import EVENTS, AddressColumn, Batch, ConnState, hint, split
 from sensor.flows import EVENT, Event, FlowTable
 from tests.flows.packets import run
 from tests.flows.stories import stories
@@ -122,6 +122,10 @@ def test_multicast_and_broadcast_are_told_from_hosts():
     assert not one.is_multicast.any()
 
 
-def test_the_nearest_name_is_found():
-    assert nearest("conection_atempt", EVENTS) == "connection_attempt"
-    assert nearest("x", []) == ""
+def test_a_hint_names_what_is_near_else_the_few_that_there_are_else_nothing():
+    assert hint("conection_atempt", EVENTS) == "; did you mean 'connection_attempt'?"
+    assert hint("port", ["ports", "hosts"], prefix="scan.") == "; did you mean 'scan.ports'?"
+    assert hint("dns_query", ["history", "orig_h"]) == "; there are history, orig_h"
+    assert hint("kerberos", EVENTS) == ""
+    assert hint("x", ["history"]) == "; there is history"
+    assert hint("x", []) == "; there is none"

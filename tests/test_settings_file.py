@@ -67,7 +67,7 @@ def test_plugins_are_looked_for_from_the_files_own_folder_on(file, tmp_path):
         ("ports = 3", "what is 'ports'? Options are set below the name of their detection"),
         ("[port_scan]\nports = [1]", "port_scan.ports is to be a number, a text, true or false"),
         ("[port_scan]\nports = 0", "too small"),
-        ("[port_scan]\nport = 3", "did you mean port_scan.ports"),
+        ("[port_scan]\nport = 3", "did you mean 'port_scan.ports'"),
         ("[port_scam]\nports = 3", "did you mean 'port_scan'"),
         ("detections = [", "not TOML"),
         ('detections = ["port_scam"]', "did you mean 'port_scan'"),

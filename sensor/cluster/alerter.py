@@ -348,6 +348,7 @@ class Alerter:
             proto=alert.proto,
             value=_number(crossing.value) if is_crossing else None,
             threshold=_number(crossing.threshold) if is_crossing else None,
+            level=crossing.level if is_crossing and len(crossing.levels) > 1 else None,
             sample=[each if isinstance(each, int | float) else str(each) for each in alert.sample],
             epoch=crossing.epoch,
             complete=crossing.complete,

@@ -28,7 +28,7 @@ from sensor.cluster.messages import (
 )
 from sensor.cluster.settings import ClusterSettings
 from sensor.detection import DetectionError, SumStat
-from sensor.events import nearest
+from sensor.events import hint
 from sensor.sumstats import Definition, Partial, Present, Selection, results
 from sensor.sumstats.calculation import Value
 
@@ -152,8 +152,7 @@ class Queries:
 
     def _find(self, name: str) -> Stat:
         if name not in self._ledger.stats:
-            near, names = nearest(name, self._ledger.stats), ", ".join(self._ledger.stats)
-            raise DetectionError(f"there is no SumStat {name!r}; did you mean {near!r}? There are: {names}")
+            raise DetectionError(f"there is no SumStat {name!r}{hint(name, self._ledger.stats)}")
         return self._ledger.stats[name]
 
     def _refuse(self, observer: str, asked: RequestKey, reason: str, *, fatal: bool = False) -> None:
@@ -214,8 +213,8 @@ def _selection(sumstat: SumStat, definition: Definition, asked: RequestKey) -> S
         raise DetectionError(f"the top {asked.top} cannot be asked for: it may be from 1 to {MOST_KEYS}")
     names = [reducer.name for reducer in definition.reducers if reducer.is_judged]
     if asked.by and asked.by not in names:
-        near = nearest(asked.by, names)
-        raise DetectionError(f"{definition.name} has no reducer {asked.by!r} to order keys by; did you mean {near!r}?")
+        near = hint(asked.by, names)
+        raise DetectionError(f"{definition.name} has no reducer {asked.by!r} to order keys by{near}")
     if not names:
         raise DetectionError(f"{definition.name} has no reducer whose value keys could be ordered by")
     own = [name for name in definition.threshold.names if name in names] if definition.threshold else []

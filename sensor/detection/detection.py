@@ -13,8 +13,8 @@ from sensor.alerts import Severity
 from sensor.clock import parse_duration
 from sensor.detection.option import Option, OptionOverride, Value, parse_parts
 from sensor.detection.stream import Columns, DetectionError, ScalarKeys, Stream, check_event
-from sensor.detection.sumstat import SumStat
-from sensor.events import Batch, nearest
+from sensor.detection.sumstat import SumStat, options_of
+from sensor.events import Batch, hint
 from sensor.sumstats import Definition
 from sensor.sumstats.scalar import Key, Observation
 
@@ -85,9 +85,7 @@ class Detection:
         """Set an option, or (`name@part:value`) what it is for some keys."""
         name, at, parts = whole.partition("@")
         if name not in self.options:
-            near = nearest(name, self.options)
-            hint = f"did you mean {near!r}?" if near else "it has none"
-            raise DetectionError(f"{self.name} has no option {name!r}; {hint}")
+            raise DetectionError(f"{self.name} has no option {name!r}{hint(name, self.options)}")
         try:
             self.options[name].check(value)
             if at:
@@ -99,7 +97,7 @@ class Detection:
 
     def _check_overrides(self) -> None:
         levels = [level for sumstat in self.sumstats.values() for level in sumstat.levels.values()]
-        names = {level.name for level in levels if isinstance(level, Option)}
+        names = {name for level in levels for name in options_of(level)}
         for each in self.overrides:
             if each.option.name not in names:
                 raise DetectionError(

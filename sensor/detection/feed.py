@@ -35,7 +35,9 @@ class Faults:
         """Call a detection's own code; None where it raised."""
         try:
             return function(*args)
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # sys.exit() too: what a detection does ends nothing but itself
             self._count(detection.name, what)
             return None
 

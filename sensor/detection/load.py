@@ -11,7 +11,7 @@ from pathlib import Path
 from sensor.detection.detection import Detection
 from sensor.detection.option import Option, Value
 from sensor.detection.stream import DetectionError
-from sensor.events import nearest
+from sensor.events import hint
 
 GROUP = "sensor.plugins"
 
@@ -23,7 +23,7 @@ def load_installed() -> tuple[type[Detection], ...]:
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda each: each.name):
         try:
             detection = entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DetectionError(f"the plugin {entry.name!r} ({entry.value}) does not load: {_where(error)}") from error
         if not (isinstance(detection, type) and issubclass(detection, Detection)):
             raise DetectionError(f"the plugin {entry.name!r} ({entry.value}) is not a Detection")
@@ -43,7 +43,7 @@ def load_file(path: str) -> list[type[Detection]]:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DetectionError(_where(error, path)) from error
     found = [
         each
@@ -64,7 +64,7 @@ def choose(available: Iterable[type[Detection]], names: Sequence[str]) -> list[t
         by_name[each.name] = each
     for name in names:
         if name not in by_name:
-            raise DetectionError(f"there is no detection {name!r}; did you mean {nearest(name, by_name)!r}?")
+            raise DetectionError(f"there is no detection {name!r}{hint(name, by_name)}")
     return [by_name[name] for name in sorted((names and set(names)) or by_name)]
 
 
@@ -82,12 +82,11 @@ def parse_settings(
         if not (equals and dot):
             raise DetectionError(f"{text!r}: write NAME.OPTION=VALUE, such as port_scan.ports=20")
         if name not in options:
-            raise DetectionError(f"{text}: nothing called {name!r} runs; did you mean {nearest(name, options)!r}?")
+            raise DetectionError(f"{text}: nothing called {name!r} runs{hint(name, options)}")
         whole, (option, _, _) = option, option.partition("@")
         if option not in options[name]:
-            near = nearest(option, options[name])
-            hint = f"did you mean {name}.{near}?" if near else "it has none"
-            raise DetectionError(f"{text}: {name} has no option {option!r}; {hint}")
+            near = hint(option, options[name], prefix=f"{name}.")
+            raise DetectionError(f"{text}: {name} has no option {option!r}{near}")
         try:
             settings[name][whole] = options[name][option].parse(value.strip())
         except ValueError as error:
@@ -100,7 +99,7 @@ def instantiate(chosen: Iterable[type[Detection]], settings: Mapping[str, Mappin
     return [each(**settings.get(each.name, {})) for each in chosen]
 
 
-def _where(error: Exception, path: str | None = None) -> str:
+def _where(error: BaseException, path: str | None = None) -> str:
     text = str(error) if isinstance(error, DetectionError) else f"{type(error).__name__}: {error}"
     if path is None:
         return text

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sensor.detection.stream import Column, Columns, DetectionError, Part, ScalarKeys, Stream, column_of, parts_of
-from sensor.events import Batch, nearest
+from sensor.events import Batch, hint
 from sensor.sumstats import Reducer
 from sensor.sumstats.scalar import Observation
 
@@ -57,9 +57,9 @@ class Reduction:
         self.weight, self.when, self.options = weight, when, options
         known = {each.name for each in fields(self.engine)}
         if unknown := set(options) - (known - _NOT_OPTIONS):
-            name, near = sorted(unknown)[0], nearest(sorted(unknown)[0], known - _NOT_OPTIONS)
-            hint = f"did you mean {near!r}?" if near else "it has none"
-            raise DetectionError(f"{type(self).__name__} has no option {name!r}; {hint}")
+            name = sorted(unknown)[0]
+            near = hint(name, known - _NOT_OPTIONS)
+            raise DetectionError(f"{type(self).__name__} has no option {name!r}{near}")
         if weight is not None and "is_weighted" not in known:
             raise DetectionError(f"{type(self).__name__} takes no weight")
         if when is not None and "is_dated" not in known:

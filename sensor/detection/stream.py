@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sensor.address import to_address
-from sensor.events import EVENTS, AddressColumn, Batch, nearest
+from sensor.events import EVENTS, AddressColumn, Batch, empty, hint
 from sensor.sumstats.scalar import Key
 from sensor.sumstats.text import TEXT_WORDS, text_of, text_words
 
@@ -208,6 +208,31 @@ class Stream:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
+    def try_functions(self) -> None:
+        """Call the stream's functions with batches of no rows; DetectionError where one cannot work."""
+        parts = [*(self.key.columns if isinstance(self.key, Columns) else ()), *parts_of(self.value or ())]
+        for event in self.events:
+            batch = empty(event)
+            try_function(self.where, batch)
+            for part in parts:
+                try_function(part.source if isinstance(part, Column) else part, batch)
+
+
+_MISTAKES = (AttributeError, NameError, TypeError, ImportError, SystemExit)
+"""What a function raises that no rows could make right. On no rows it may raise other errors, as max() of nothing."""
+
+
+def try_function(function: Any, batch: Batch) -> None:
+    """Call a detection's function with a batch of no rows; DetectionError where it is misspelt or cannot work."""
+    if not callable(function):
+        return
+    try:
+        function(batch)
+    except _MISTAKES as error:
+        raise DetectionError(f"{function.__name__} does not work for {batch.event}: {error}") from error
+    except Exception:
+        return
+
 
 def parts_of(parts: Part | Sequence[Part]) -> tuple[Part, ...]:
     """One part or several, as a tuple."""
@@ -215,9 +240,9 @@ def parts_of(parts: Part | Sequence[Part]) -> tuple[Part, ...]:
 
 
 def check_event(event: str) -> None:
-    """DetectionError, naming the nearest, where there is no such event."""
+    """Raise DetectionError, with the nearest name, where there is no such event."""
     if event not in EVENTS:
-        raise DetectionError(f"there is no event {event!r}; did you mean {nearest(event, EVENTS)!r}?")
+        raise DetectionError(f"there is no event {event!r}{hint(event, EVENTS)}; `sensor events` lists them")
 
 
 def text(function: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
@@ -239,8 +264,7 @@ def column_of(part: Part, events: Sequence[str], role: str) -> Column:
     for event in events or _all_with(part):
         columns = EVENTS[event].columns
         if part not in columns:
-            near = nearest(part, columns)
-            raise DetectionError(f"the event {event} has no column {part!r} for a {role}; did you mean {near!r}?")
+            raise DetectionError(f"the event {event} has no column {part!r} for a {role}{hint(part, columns)}")
         kind = columns[part].type
     return Column(part, part, {"address": "address", "bytes": "text"}.get(kind, "number"))
 
@@ -249,5 +273,5 @@ def _all_with(part: str) -> list[str]:
     having = [name for name, event in EVENTS.items() if part in event.columns]
     if not having:
         every = {column for event in EVENTS.values() for column in event.columns}
-        raise DetectionError(f"no event has a column {part!r}; did you mean {nearest(part, every)!r}?")
+        raise DetectionError(f"no event has a column {part!r}{hint(part, every)}; `sensor events` lists them")
     return having[:1]

@@ -12,12 +12,15 @@ from sensor.address import to_words as address_words
 from sensor.clock import format_duration, parse_duration
 from sensor.detection.option import Option, OptionOverride
 from sensor.detection.reduction import Reduction
-from sensor.detection.stream import Columns, DetectionError, ScalarKeys
-from sensor.events import nearest
+from sensor.detection.stream import Columns, DetectionError, ScalarKeys, try_function
+from sensor.events import empty, hint
 from sensor.sumstats import FUNCTION, Definition, Judged, Override, Result, Threshold, UnknownReducer
 from sensor.sumstats.text import text_words
 
-Level = Option | float | Sequence[float]
+Level = Option | float | Sequence[Option | float]
+
+HOPS = 5
+"""Windows hop by one part in so many of an epoch, unless a SumStat says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,7 @@ class Seen:
         try:
             return self.reducers[name]
         except KeyError:
-            near = nearest(name, self.reducers)
-            raise AttributeError(f"the SumStat has no reducer {name!r}; did you mean {near!r}?") from None
+            raise AttributeError(f"the SumStat has no reducer {name!r}{hint(name, self.reducers)}") from None
 
 
 _TAKEN = {each.name for each in fields(Seen)} | {"span", "num"}
@@ -71,19 +73,22 @@ class SumStat:
     """Statistics per key over epochs: `scan = SumStat(epoch="5m", targets=Unique(failures))`.
 
     epoch: an Option or text, such as "5m"; "0s" for one that ends by hand. All streams must have the same key.
-    hops: 0, epochs follow one another; more, they are windows that hop by one part in so many of an epoch, and are one
-    hop longer than it, so that whatever takes no longer than an epoch lies within one of them.
+    hops: windows hop by one part in so many of an epoch, and are one hop longer than it, so that whatever takes no
+    longer than an epoch lies within one of them. 0: epochs follow one another, and what straddles the line between two
+    may reach the level in neither. By default HOPS; 0 where epochs end by hand, and with compat="zeek".
     compat: "zeek", a value that passes several levels of a series at once fires one of them at each observation.
     `@scan.crosses(targets=hosts)` names what runs when every named reducer is at or over its threshold (a number or an
     Option), and says whether that is worth an alert; the first named is the one that the alert reports. A sequence of
-    ascending numbers is a series, whose levels fire one by one (`seen.level` tells which, from 0). Instead of reducers,
+    ascending ones is a series, whose levels fire one by one (`seen.level` tells which, from 0). Instead of reducers,
     a function of their values may be compared: `@scan.crosses(lambda seen: seen.bad / seen.all, at=0.5)`; it is given
     columns, one number a key, and gives one.
     `@scan.epoch_result` names what runs for each key when an epoch is over, with the key, what was seen, and the Epoch;
     `@scan.epoch_finished` what runs after that, once, with the Epoch.
     """
 
-    def __init__(self, *, epoch: Option | str, hops: int = 0, compat: str | None = None, **reducers: Reduction) -> None:
+    def __init__(
+        self, *, epoch: Option | str, hops: int | None = None, compat: str | None = None, **reducers: Reduction
+    ) -> None:
         if not reducers:
             raise DetectionError("a SumStat needs at least one reducer, such as targets=Unique(stream)")
         for name, reducer in reducers.items():
@@ -127,12 +132,12 @@ class SumStat:
             raise DetectionError("crosses(function) needs the level of what the function gives, and no other: at=0.5")
         for name in levels if function is None else ():
             if name not in self.reducers:
-                near = nearest(name, self.reducers)
-                raise DetectionError(f"crosses({name}=…): there is no reducer {name!r}; did you mean {near!r}?")
+                near = hint(name, self.reducers)
+                raise DetectionError(f"crosses({name}=…): there is no reducer {name!r}{near}")
         for name, level in levels.items():
-            if not (isinstance(level, Option) or _are_numbers(level)):
+            if not all(isinstance(each, Option | Real) for each in _series(level)):
                 raise DetectionError(
-                    f"crosses({name}={level!r}): a level is a number, an Option, or a series of numbers"
+                    f"crosses({name}={level!r}): a level is a number, an Option, or a series of numbers and Options"
                 )
         self._check_unmarked("crosses", self.handler)
 
@@ -161,28 +166,47 @@ class SumStat:
 
     def define(self, owner: str, settings: dict[str, Any], overrides: Sequence[OptionOverride] = ()) -> Definition:
         """The engine's form of it, with options replaced by their settings."""
+        self._try_functions(owner)
         epoch_ns = parse_duration(settings[self.epoch.name] if isinstance(self.epoch, Option) else self.epoch)
-        pane_ns = epoch_ns // self.hops if self.hops else 0
-        if self.hops and not pane_ns:
-            raise DetectionError(f"{owner}.{self.name}: an epoch of {epoch_ns} ns cannot hop {self.hops} times")
+        hops = self._hops(epoch_ns)
+        pane_ns = epoch_ns // hops if hops else 0
+        if hops and not pane_ns:
+            raise DetectionError(f"{owner}.{self.name}: an epoch of {epoch_ns} ns cannot hop {hops} times")
         return Definition(
             name=f"{owner}.{self.name}",
             key_words=self.key.words,
-            epoch_ns=pane_ns * (self.hops + 1) if self.hops else epoch_ns,
+            epoch_ns=pane_ns * (hops + 1) if hops else epoch_ns,
             hop_ns=pane_ns,
             reducers=tuple(reducer.declare(name, self.takes[name]) for name, reducer in self.reducers.items()),
             threshold=self._threshold(settings, overrides) if self.levels else None,
             wants_results=bool(self.result_handler),
         )
 
+    def _hops(self, epoch_ns: int) -> int:
+        if self.hops is not None:
+            return self.hops
+        return 0 if self.compat == "zeek" else min(HOPS, epoch_ns)
+
+    def _try_functions(self, owner: str) -> None:
+        """Find what is misspelt in the functions of streams and reducers before any packet does."""
+        try:
+            for stream in self.streams:
+                stream.try_functions()
+            for reducer in self.reducers.values():
+                for event in reducer.stream.events:
+                    for function in (reducer.where, *reducer.parts, reducer.weight, reducer.when):
+                        try_function(function, empty(event))
+        except DetectionError as error:
+            raise DetectionError(f"{owner}.{self.name}: {error}") from error
+
     def _threshold(self, settings: dict[str, Any], overrides: Sequence[OptionOverride]) -> Threshold:
-        levels = {name: settings[each.name] if isinstance(each, Option) else each for name, each in self.levels.items()}
+        levels = {name: _under(level, settings) for name, level in self.levels.items()}
         own = []
         for each in overrides:
-            own_name = each.option.name
-            its = [name for name, level in self.levels.items() if isinstance(level, Option) and level.name == own_name]
+            its = {name: level for name, level in self.levels.items() if each.option.name in options_of(level)}
+            changed = settings | {each.option.name: float(each.value)}
             if its:
-                own.append(Override(*self._match(each), dict.fromkeys(its, float(each.value))))
+                own.append(Override(*self._match(each), {name: _under(level, changed) for name, level in its.items()}))
         if self.function is not None:
             self._try(self.function)
         return Threshold(levels, self.function, tuple(own), one_a_check=self.compat == "zeek")
@@ -215,8 +239,7 @@ class SumStat:
         kinds, places = self.key.kinds(), self.key.places()
         for name, text in parts.items():
             if name not in places:
-                near = nearest(name, places)
-                raise DetectionError(f"the key of {self.name} has no part {name!r}; did you mean {near!r}?")
+                raise DetectionError(f"the key of {self.name} has no part {name!r}{hint(name, places)}")
             try:
                 mask[places[name]], value[places[name]] = _matching(kinds[name], text)
             except ValueError as error:
@@ -257,8 +280,20 @@ class Elements:
         return row[0] if len(self._elements.columns) == 1 else row
 
 
-def _are_numbers(level: Any) -> bool:
-    return all(isinstance(each, Real) for each in (level if isinstance(level, Sequence) else (level,)))
+def _series(level: Any) -> Sequence[Any]:
+    """The levels of a series, or the one that there is."""
+    return level if isinstance(level, Sequence) and not isinstance(level, str) else (level,)
+
+
+def options_of(level: Level) -> list[str]:
+    """Name the options that a level, or a series of them, is made of."""
+    return [each.name for each in _series(level) if isinstance(each, Option)]
+
+
+def _under(level: Level, settings: Mapping[str, Any]) -> Any:
+    """Replace options by their settings."""
+    values = [settings[each.name] if isinstance(each, Option) else each for each in _series(level)]
+    return values if isinstance(level, Sequence) else values[0]
 
 
 def _matching(kind: str, text: str) -> tuple[Sequence[int], Sequence[int]]:

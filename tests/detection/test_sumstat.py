@@ -241,7 +241,9 @@ def before(batch):
 class Dated(Detection):
     told: ClassVar[list] = []
     requests = Stream("udp_request", key="orig_h", value="resp_p")
-    s = SumStat(epoch="1h", ports=Unique(requests, when="ts"), old=Unique(requests, when=before), total=Sum(requests))
+    s = SumStat(
+        hops=0, epoch="1h", ports=Unique(requests, when="ts"), old=Unique(requests, when=before), total=Sum(requests)
+    )
 
     @s.crosses(ports=3)
     def crossed(self, key, seen):
@@ -300,9 +302,12 @@ REQUESTS = Stream("udp_request", key="orig_h", value="orig_bytes")
         (lambda: Unique(REQUESTS, is_dated=True), "no option 'is_dated'"),
         (lambda: Max(REQUESTS, of="history"), "takes numbers, and history is of kind text"),
         (lambda: Unique(Stream("udp_request", key="orig_h")), "needs a value to look at"),
-        (lambda: SumStat(epoch="1m", level=Sum(REQUESTS)), "cannot be called 'level'"),
-        (lambda: SumStat(epoch="1m", total=REQUESTS), "is not a reducer"),
-        (lambda: SumStat(epoch="1m", a=Sum(REQUESTS), b=Sum(Stream("arp_reply", key="orig_mac"))), "the same key"),
+        (lambda: SumStat(hops=0, epoch="1m", level=Sum(REQUESTS)), "cannot be called 'level'"),
+        (lambda: SumStat(hops=0, epoch="1m", total=REQUESTS), "is not a reducer"),
+        (
+            lambda: SumStat(hops=0, epoch="1m", a=Sum(REQUESTS), b=Sum(Stream("arp_reply", key="orig_mac"))),
+            "the same key",
+        ),
     ],
 )
 def test_a_reducer_that_cannot_be_is_refused_where_it_is_written(declare, complaint):
@@ -312,7 +317,7 @@ def test_a_reducer_that_cannot_be_is_refused_where_it_is_written(declare, compla
 
 @pytest.mark.parametrize("mark", ["crosses", "epoch_result", "epoch_finished"])
 def test_a_sumstat_has_one_method_of_each_kind_and_a_second_is_refused(mark):
-    s = SumStat(epoch="1m", total=Sum(REQUESTS))
+    s = SumStat(hops=0, epoch="1m", total=Sum(REQUESTS))
     marker = s.crosses(total=1) if mark == "crosses" else getattr(s, mark)
     marker(lambda *given: None)
     with pytest.raises(DetectionError, match=f"{mark} marks <lambda> already"):
@@ -322,7 +327,7 @@ def test_a_sumstat_has_one_method_of_each_kind_and_a_second_is_refused(mark):
 @pytest.mark.parametrize("levels", [(6, 3), (3, 3), (), (3, math.nan)])
 def test_levels_that_do_not_ascend_are_one_line(tmp_path, levels):
     class Wrong(Detection):
-        s = SumStat(epoch="1m", total=Sum(REQUESTS))
+        s = SumStat(hops=0, epoch="1m", total=Sum(REQUESTS))
 
         @s.crosses(total=levels)
         def reached(self, key, seen):
@@ -332,10 +337,10 @@ def test_levels_that_do_not_ascend_are_one_line(tmp_path, levels):
         Wrong().define()
 
 
-@pytest.mark.parametrize("level", ["800", None, (Option(3), 6), ("3", "6")])
+@pytest.mark.parametrize("level", ["800", None, (Option(3), "6"), ("3", "6")])
 def test_a_level_that_is_no_number_is_refused_where_it_is_written(level):
     with pytest.raises(DetectionError, match="a level is a number, an Option, or a series of numbers"):
-        SumStat(epoch="1m", total=Sum(REQUESTS)).crosses(total=level)
+        SumStat(hops=0, epoch="1m", total=Sum(REQUESTS)).crosses(total=level)
 
 
 # 2. A calculation of one's own
@@ -351,7 +356,9 @@ from sensor.sumstats.calculation import Scalar, Value, rows_of
 
 class Own(Detection):
     requests = Stream("udp_request", key="orig_h", value="resp_bytes")
-    s = SumStat(epoch="1h", sizes=reduction(Nonzero)(requests, of="orig_bytes"), none=reduction(Nonzero)(requests))
+    s = SumStat(
+        hops=0, epoch="1h", sizes=reduction(Nonzero)(requests, of="orig_bytes"), none=reduction(Nonzero)(requests)
+    )
 
     @s.crosses(sizes=3)
     def reached(self, key, seen):
@@ -385,7 +392,7 @@ def test_a_reducer_class_becomes_a_reduction_of_its_name():
 
 class Series(Detection):
     low = Option(3, help="no threshold")
-    s = SumStat(epoch="1m", total=Sum(REQUESTS))
+    s = SumStat(hops=0, epoch="1m", total=Sum(REQUESTS))
 
     @s.crosses(total=(3, 6, 800))
     def reached(self, key, seen):
@@ -415,7 +422,7 @@ def test_as_in_zeek_a_leap_tells_one_level_an_observation_where_that_is_asked_fo
 
     class Leap(Detection):
         requests = Stream("udp_request", key="orig_h")
-        s = SumStat(epoch="1m", compat=compat, total=Sum(requests, of="orig_bytes"))
+        s = SumStat(hops=0, epoch="1m", compat=compat, total=Sum(requests, of="orig_bytes"))
 
         @s.crosses(total=(3, 6, 800))
         def crossed(self, key, seen):
@@ -451,7 +458,7 @@ def test_a_level_that_was_told_within_the_hour_is_not_told_again_but_a_higher_on
 def test_two_series_of_one_length_are_levels_that_both_must_reach(tmp_path):
     class Both(Detection):
         requests = Stream("udp_request", key="orig_h")
-        s = SumStat(epoch="1m", total=Sum(requests), ports=Unique(requests, of="resp_p"), most=Sum(requests))
+        s = SumStat(hops=0, epoch="1m", total=Sum(requests), ports=Unique(requests, of="resp_p"), most=Sum(requests))
 
         @s.crosses(total=(2, 4, 8), ports=(1, 3, 4), most=2)
         def reached(self, key, seen):
@@ -464,7 +471,7 @@ def test_two_series_of_one_length_are_levels_that_both_must_reach(tmp_path):
 
 def test_series_of_different_lengths_are_refused():
     class Uneven(Detection):
-        s = SumStat(epoch="1m", a=Sum(REQUESTS), b=Max(REQUESTS))
+        s = SumStat(hops=0, epoch="1m", a=Sum(REQUESTS), b=Max(REQUESTS))
 
         @s.crosses(a=(1, 2), b=(1, 2, 3))
         def reached(self, key, seen):
@@ -480,7 +487,7 @@ def is_large(batch):
 
 class Share(Detection):
     share = Option(0.5, min=0.0, max=1.0, help="which part of the datagrams may be large")
-    s = SumStat(epoch="1m", bad=Sum(REQUESTS, where=is_large), all=Sum(REQUESTS))
+    s = SumStat(hops=0, epoch="1m", bad=Sum(REQUESTS, where=is_large), all=Sum(REQUESTS))
 
     @s.crosses(lambda seen: seen.bad / seen.all, at=share)
     def reached(self, key, seen):
@@ -499,7 +506,7 @@ def test_a_function_of_several_reducers_is_compared_with_its_level(tmp_path):
 
 def test_a_function_may_have_a_series_of_levels(tmp_path):
     class Ratios(Detection):
-        s = SumStat(epoch="1m", bad=Sum(REQUESTS, where=is_large), all=Sum(REQUESTS))
+        s = SumStat(hops=0, epoch="1m", bad=Sum(REQUESTS, where=is_large), all=Sum(REQUESTS))
 
         @s.crosses(lambda seen: seen.bad / seen.all, at=(0.25, 0.5))
         def reached(self, key, seen):
@@ -521,7 +528,7 @@ def superstitious(seen):
 @pytest.mark.parametrize("size", [WHOLE, 1])
 def test_a_threshold_function_that_raises_is_counted_and_the_rest_go_on(tmp_path, size):
     class Raising(Detection):
-        s = SumStat(epoch="1m", total=Sum(REQUESTS))
+        s = SumStat(hops=0, epoch="1m", total=Sum(REQUESTS))
 
         @s.crosses(superstitious, at=10)
         def reached(self, key, seen):
@@ -552,7 +559,7 @@ class Many(Detection):
     most = Option(4, min=1, help="datagrams that are too many")
     label = Option("none", help="no threshold")
     requests = Stream("udp_request", key=("orig_h", "resp_h", "resp_p", "history"))
-    s = SumStat(epoch="1h", total=Sum(requests), again=Sum(requests))
+    s = SumStat(hops=0, epoch="1h", total=Sum(requests), again=Sum(requests))
 
     @s.crosses(total=most, again=1)
     def reached(self, key, seen):
@@ -597,8 +604,8 @@ def test_a_handler_is_given_the_level_that_holds_for_its_key(tmp_path):
     class Given(Detection):
         told: ClassVar[list] = []
         most = Option(4, min=1, help="no threshold")
-        s = SumStat(epoch="1h", total=Sum(REQUESTS))
-        series = SumStat(epoch="1h", total=Sum(REQUESTS))
+        s = SumStat(hops=0, epoch="1h", total=Sum(REQUESTS))
+        series = SumStat(hops=0, epoch="1h", total=Sum(REQUESTS))
 
         @s.crosses(total=most)
         def reached(self, key, seen):
@@ -661,7 +668,7 @@ def test_an_override_of_a_shipped_detection_reaches_its_scan():
         ("address_scan.hosts@resp_p:ssh=20", "'ssh' is not a whole number"),
         ("address_scan.hosts@resp_p:99999999999999999999=20", "not a whole number of 64 bits"),
         ("port_scan.epoch@orig_h:192.0.2.0/24=2m", "only thresholds can differ by key; epoch is none"),
-        ("port_scan.port@orig_h:192.0.2.0/24=20", "did you mean port_scan.ports"),
+        ("port_scan.port@orig_h:192.0.2.0/24=20", "did you mean 'port_scan.ports'"),
         ("port_scan.ports@orig_h:192.0.2.0/24=1", "at least 2"),
         ("port_scan.ports@orig_h=20", "after @ write PART:VALUE"),
         ("port_scan.ports@=20", "after @ write PART:VALUE"),
@@ -686,7 +693,7 @@ def test_an_option_that_a_derived_detection_declares_anew_can_be_overridden_ther
 
     class Base(Detection):
         most = Option(9, help="")
-        s = SumStat(epoch="1m", total=Sum(REQUESTS))
+        s = SumStat(hops=0, epoch="1m", total=Sum(REQUESTS))
 
         @s.crosses(total=most)
         def reached(self, key, seen):
@@ -706,7 +713,7 @@ def test_a_scalar_key_has_no_parts_to_override_by():
     class Global(Detection):
         most = Option(9, help="")
         each = Stream(key=Key)
-        s = SumStat(epoch="1m", total=Sum(each))
+        s = SumStat(hops=0, epoch="1m", total=Sum(each))
 
         @s.crosses(total=most)
         def reached(self, key, seen):
@@ -728,7 +735,9 @@ def test_a_normalised_reducer_and_one_that_is_not_count_under_their_own_keys(tmp
 
     class Networks(Detection):
         requests = Stream("udp_request", key=("orig_h", "resp_p"))
-        s = SumStat(epoch="1h", hosts=Sum(requests), nets=Sum(requests, normalize_key=by_network), ports=Max(requests))
+        s = SumStat(
+            hops=0, epoch="1h", hosts=Sum(requests), nets=Sum(requests, normalize_key=by_network), ports=Max(requests)
+        )
 
         @s.epoch_result
         def result(self, key, seen, epoch):
@@ -748,7 +757,7 @@ def test_a_normalised_reducer_and_one_that_is_not_count_under_their_own_keys(tmp
 def test_a_normalised_reducer_crosses_for_the_network(tmp_path):
     class Network(Detection):
         requests = Stream("udp_request", key="orig_h", value="orig_h")
-        s = SumStat(epoch="1h", hosts=Unique(requests, normalize_key=by_network), own=Unique(requests))
+        s = SumStat(hops=0, epoch="1h", hosts=Unique(requests, normalize_key=by_network), own=Unique(requests))
 
         @s.crosses(hosts=3)
         def reached(self, key, seen):
@@ -767,7 +776,7 @@ def test_numbers_of_a_key_are_normalised_as_signed_numbers(tmp_path):
 
     class Halves(Detection):
         requests = Stream("udp_request", key=signed_port)
-        s = SumStat(epoch="1h", total=Sum(requests, normalize_key=halved))
+        s = SumStat(hops=0, epoch="1h", total=Sum(requests, normalize_key=halved))
 
         @s.epoch_result
         def result(self, key, seen, epoch):
@@ -817,7 +826,7 @@ def test_a_long_text_that_normalising_leaves_alone_stays_the_same_key(tmp_path):
 def test_a_normalisation_that_gives_no_key_is_contained(tmp_path, change):
     class Wrong(Detection):
         requests = Stream("udp_request", key=("orig_h", "resp_p"))
-        s = SumStat(epoch="1h", total=Sum(requests, normalize_key=change))
+        s = SumStat(hops=0, epoch="1h", total=Sum(requests, normalize_key=change))
 
         @s.crosses(total=1)
         def reached(self, key, seen):
@@ -842,9 +851,9 @@ def test_epochs_of_several_lengths_over_one_stream_each_get_every_key_once(tmp_p
 
     class Lengths(Detection):
         requests = Stream("udp_request", key="orig_h")
-        minute = SumStat(epoch="1m", total=Sum(requests))
-        five = SumStat(epoch="5m", total=Sum(requests))
-        hour = SumStat(epoch="1h", total=Sum(requests))
+        minute = SumStat(hops=0, epoch="1m", total=Sum(requests))
+        five = SumStat(hops=0, epoch="5m", total=Sum(requests))
+        hour = SumStat(hops=0, epoch="1h", total=Sum(requests))
         whole = SumStat(epoch="0s", total=Sum(requests))
 
         @minute.epoch_result
@@ -884,7 +893,7 @@ def test_an_epoch_is_told_by_its_crossings_then_its_results_then_that_it_is_fini
 
     class Order(Detection):
         requests = Stream("udp_request", key="orig_h")
-        s = SumStat(epoch="1m", total=Sum(requests))
+        s = SumStat(hops=0, epoch="1m", total=Sum(requests))
 
         @s.crosses(total=2)
         def reached(self, key, seen):
@@ -918,7 +927,7 @@ def test_a_crossing_at_the_very_end_of_input_stands_before_the_results_of_its_ep
 
     class Attempts(Detection):
         attempts = Stream("connection_attempt", key="resp_p")
-        s = SumStat(epoch="1m", total=Sum(attempts))
+        s = SumStat(hops=0, epoch="1m", total=Sum(attempts))
 
         @s.crosses(total=1)
         def reached(self, key, seen):
@@ -937,7 +946,7 @@ def test_a_crossing_at_the_very_end_of_input_stands_before_the_results_of_its_ep
 def test_a_result_may_be_an_alert_that_says_no_threshold(tmp_path):
     class Totals(Detection):
         requests = Stream("udp_request", key=("orig_h", "resp_h"))
-        s = SumStat(epoch="1m", total=Sum(requests))
+        s = SumStat(hops=0, epoch="1m", total=Sum(requests))
 
         @s.epoch_result
         def result(self, key, seen, epoch):
@@ -1022,7 +1031,7 @@ def test_an_epoch_that_ends_by_hand_ends_where_the_detection_says(tmp_path, size
 def test_an_epoch_that_ends_by_the_clock_cannot_be_ended_by_hand(tmp_path):
     class Confused(Detection):
         requests = Stream("udp_request", key="orig_h")
-        s = SumStat(epoch="1m", total=Sum(requests))
+        s = SumStat(hops=0, epoch="1m", total=Sum(requests))
 
         @on("udp_request")
         def end(self, batch):
@@ -1036,7 +1045,7 @@ def test_a_misspelt_reducer_in_a_threshold_function_is_refused_at_load(tmp_path)
         from sensor.detection import Detection, Stream, Sum, SumStat
         class Misspelt(Detection):
             requests = Stream("udp_request", key="orig_h")
-            s = SumStat(epoch="1m", total=Sum(requests))
+            s = SumStat(hops=0, epoch="1m", total=Sum(requests))
             @s.crosses(lambda seen: seen.totl, at=1)
             def crossed(self, key, seen):
                 return None
@@ -1052,7 +1061,7 @@ def test_a_detection_that_raises_at_every_result_is_switched_off_after_ten_and_s
 
     class Results(Detection):
         requests = Stream("udp_request", key="resp_p")
-        s = SumStat(epoch="1m", total=Sum(requests))
+        s = SumStat(hops=0, epoch="1m", total=Sum(requests))
 
         @s.epoch_result
         def result(self, key, seen, epoch):
@@ -1061,7 +1070,7 @@ def test_a_detection_that_raises_at_every_result_is_switched_off_after_ten_and_s
 
     class Finished(Detection):
         requests = Stream("udp_request", key="resp_p")
-        s = SumStat(epoch="1s", total=Sum(requests))
+        s = SumStat(hops=0, epoch="1s", total=Sum(requests))
 
         @s.epoch_finished
         def finished(self, epoch):
@@ -1164,7 +1173,7 @@ def observed(tmp_path, *pairs, **reducers):
 
     class ByHand(Detection):
         stream = each
-        s = SumStat(epoch="1m", **{name: make(each) for name, make in reducers.items()})
+        s = SumStat(hops=0, epoch="1m", **{name: make(each) for name, make in reducers.items()})
 
         @on("udp_request")
         def look(self, batch):
@@ -1222,8 +1231,8 @@ def test_a_reducer_of_a_scalar_stream_may_look_at_columns_and_weigh_by_one(tmp_p
 class Misused(Detection):
     scalar = Stream(key=Key)
     columns = Stream(key=("orig_h",), value="resp_p")
-    s = SumStat(epoch="1m", total=Sum(scalar))
-    t = SumStat(epoch="1m", ports=Unique(columns))
+    s = SumStat(hops=0, epoch="1m", total=Sum(scalar))
+    t = SumStat(hops=0, epoch="1m", ports=Unique(columns))
 
 
 @pytest.mark.parametrize(
@@ -1260,7 +1269,7 @@ def results_of(detection_key, path, **reducers):
 
     class Texts(Detection):
         requests = stream
-        s = SumStat(epoch="1h", **{name: make(stream) for name, make in reducers.items()})
+        s = SumStat(hops=0, epoch="1h", **{name: make(stream) for name, make in reducers.items()})
 
         @s.epoch_result
         def result(self, key, seen, epoch):
@@ -1276,7 +1285,7 @@ def test_a_column_of_text_is_a_part_of_a_key_and_an_element(tmp_path):
 
     class Histories(Detection):
         ended = Stream("connection_state_remove", key=("orig_h", "history"))
-        s = SumStat(epoch="1h", total=Sum(ended), histories=Unique(ended, of="history", keep=3))
+        s = SumStat(hops=0, epoch="1h", total=Sum(ended), histories=Unique(ended, of="history", keep=3))
 
         @s.epoch_result
         def result(self, key, seen, epoch):
@@ -1317,7 +1326,7 @@ def test_a_text_column_of_what_is_no_text_is_contained(tmp_path, given):
 
     class NoText(Detection):
         requests = Stream("udp_request", key=wrong)
-        s = SumStat(epoch="1h", total=Sum(requests))
+        s = SumStat(hops=0, epoch="1h", total=Sum(requests))
 
     ran = detect(NoText, capture(tmp_path, [Sent(0), Sent(1)]))
     assert ran.counts.faults == {"no_text": 1}
@@ -1328,7 +1337,7 @@ def test_a_text_column_of_what_is_no_text_is_contained(tmp_path, given):
 
 class Often(Detection):
     requests = Stream("udp_request", key="orig_h")
-    s = SumStat(epoch="1m", total=Sum(requests))
+    s = SumStat(hops=0, epoch="1m", total=Sum(requests))
 
     @s.crosses(total=3)
     def reached(self, key, seen):
@@ -1353,7 +1362,7 @@ def test_a_detection_that_wants_results_counts_on_while_its_alert_stands(tmp_pat
 
     class Counting(Often):
         requests = Stream("udp_request", key="orig_h")
-        s = SumStat(epoch="1m", total=Sum(requests))
+        s = SumStat(hops=0, epoch="1m", total=Sum(requests))
 
         @s.crosses(total=3)
         def reached(self, key, seen):
@@ -1373,7 +1382,7 @@ def test_a_detection_that_wants_results_counts_on_while_its_alert_stands(tmp_pat
 def test_an_alert_that_is_not_about_its_key_does_not_silence_it(tmp_path, same_as):
     class Other(Detection):
         requests = Stream("udp_request", key="orig_h")
-        s = SumStat(epoch="1m", total=Sum(requests))
+        s = SumStat(hops=0, epoch="1m", total=Sum(requests))
 
         @s.crosses(total=3)
         def reached(self, key, seen):
@@ -1387,7 +1396,7 @@ def test_an_alert_that_is_not_about_its_key_does_not_silence_it(tmp_path, same_a
 def test_a_series_is_passed_over_until_its_first_level_may_be_told_again(tmp_path):
     class Rising(Detection):
         requests = Stream("udp_request", key="orig_h")
-        s = SumStat(epoch="1m", total=Sum(requests))
+        s = SumStat(hops=0, epoch="1m", total=Sum(requests))
 
         @s.crosses(total=(3, 6))
         def reached(self, key, seen):
@@ -1436,12 +1445,11 @@ def test_reducers_of_one_stream_with_different_conditions_count_their_own_rows(t
         lambda batch: batch.orig_bytes,
         lambda batch: True,
         lambda batch: (batch.orig_bytes > 0)[:1],
-        lambda batch: batch.orig_byts > 0,
     ],
 )
 def test_a_condition_that_raises_or_is_none_is_contained(tmp_path, where):
     class Wrong(Detection):
-        s = SumStat(epoch="1m", total=Sum(REQUESTS, where=where))
+        s = SumStat(hops=0, epoch="1m", total=Sum(REQUESTS, where=where))
 
         @s.crosses(total=1)
         def reached(self, key, seen):
@@ -1450,6 +1458,85 @@ def test_a_condition_that_raises_or_is_none_is_contained(tmp_path, where):
     ran = run(lambda: [Wrong(), Often()], capture(tmp_path, [replace(Sent(0), at=n) for n in range(3)]))
     assert [each.detection for each in ran.alerts] == ["often"]
     assert ran.counts.faults == {"wrong": 1}
+
+
+def misspelt(batch):
+    return batch.orig_byts > 0
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        lambda: (Stream("udp_request", key="orig_h", where=misspelt), {}),
+        lambda: (Stream("udp_request", key=("orig_h", misspelt)), {}),
+        lambda: (Stream("udp_request", key="orig_h", value=misspelt), {}),
+        lambda: (Stream("udp_request", key="orig_h"), {"where": misspelt}),
+        lambda: (Stream("udp_request", key="orig_h"), {"of": misspelt}),
+    ],
+    ids=["where of a stream", "key", "value", "where of a reducer", "of"],
+)
+def test_a_column_that_a_function_misspells_is_found_before_any_packet(stream):
+    requests, options = stream()
+
+    class Wrong(Detection):
+        s = SumStat(epoch="1m", total=Sum(requests, **options))
+
+    with pytest.raises(DetectionError, match=r"wrong\.s: misspelt .* no column 'orig_byts'; did you mean 'orig_bytes'"):
+        Wrong().define()
+
+
+def test_what_a_function_raises_on_no_rows_alone_is_no_mistake():
+    class Fine(Detection):
+        requests = Stream("udp_request", key="orig_h", where=lambda batch: batch.orig_bytes == batch.orig_bytes.max())
+        s = SumStat(epoch="1m", total=Sum(requests))
+
+    Fine().define()
+
+
+def test_sys_exit_in_a_handler_ends_nothing_but_the_detection(tmp_path):
+    class Quits(Detection):
+        s = SumStat(epoch="1m", total=Sum(REQUESTS))
+
+        @s.crosses(total=1)
+        def reached(self, key, seen):
+            sys.exit(3)
+
+    ran = run(lambda: [Quits(), Often()], capture(tmp_path, [replace(Sent(0), at=n) for n in range(3)]))
+    assert [each.detection for each in ran.alerts] == ["often"]
+    assert ran.counts.faults["quits"] >= 1
+
+
+class Ladder(Detection):
+    few = Option(3, help="some")
+    many = Option(6, help="many")
+    s = SumStat(epoch="1m", total=Sum(REQUESTS))
+
+    @s.crosses(total=(few, many, 800))
+    def reached(self, key, seen):
+        return Alert(f"level {seen.level}", same_as=(key, seen.level))
+
+
+def test_the_levels_of_a_series_may_be_options_and_each_alert_says_its_own(tmp_path):
+    path = capture(tmp_path, [Sent(n, size=1) for n in range(7)])
+    assert [(each.level, each.threshold) for each in run(lambda: [Ladder()], path).alerts] == [(0, 3), (1, 6)]
+    changed = run(lambda: [Ladder(many=7)], path).alerts
+    assert [(each.level, each.threshold) for each in changed] == [(0, 3), (1, 7)]
+    for_some = run(lambda: [Ladder(**{f"many@orig_h:{A}": 8})], path).alerts
+    assert [(each.level, each.threshold) for each in for_some] == [(0, 3)]
+
+
+@pytest.mark.parametrize(("hops", "found"), [({}, True), ({"hops": 0}, False)])
+def test_windows_hop_unless_they_are_told_not_to(tmp_path, hops, found):
+    class Straddling(Detection):
+        s = SumStat(epoch="1m", total=Sum(REQUESTS), **hops)
+
+        @s.crosses(total=4)
+        def reached(self, key, seen):
+            return Alert("burst", same_as=key)
+
+    line = 60 - START // SECOND % 60  # where one minute ends
+    burst = capture(tmp_path, [Sent(line + at) for at in (-2, -1, 1, 2)])
+    assert bool(run(lambda: [Straddling()], burst).alerts) == found
 
 
 def test_a_sample_is_of_the_size_that_was_asked_for_and_the_same_in_every_run(tmp_path):

@@ -58,7 +58,7 @@ def test_settings_that_are_wrong_are_named_and_not_taken(wire, kept):
         said = hang_up(process)
         play(wire, frames_of("port-scan-syn"))
         lines, _ = ended(process)
-    assert "the settings stay as they are" in said and "did you mean port_scan.ports" in said
+    assert "the settings stay as they are" in said and "did you mean 'port_scan.ports'" in said
     assert lines[-1]["detections"] == ["port_scan"]
     assert about(lines) == about(replay(PCAPS / "port-scan-syn.pcap").alerts)
 
