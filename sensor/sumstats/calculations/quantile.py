@@ -20,8 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from sensor._jit import njit
-from sensor.sumstats.arena import GROW, NO_BLOCK, REFUSED, ArenaColumn, give, take
+from sensor.sumstats.arena import ArenaColumn
 from sensor.sumstats.calculation import (
     Arrays,
     Batch,
@@ -33,183 +32,23 @@ from sensor.sumstats.calculation import (
     checked_counts,
     rows_of,
 )
+from sensor.sumstats.sketches.ddsketch import (
+    GREATEST,
+    LEAST,
+    MOST,
+    NOTHING,
+    ONES,
+    SHIFT,
+    ZERO,
+    add,
+    buckets_of,
+    exponent_of,
+    gather,
+    logarithm,
+    rank_all,
+)
 
-_LEAST, _GREATEST = 1e-9, 1e19
-_LN_2, _SQRT_HALF = math.log(2.0), math.sqrt(0.5)
-
-# A word of a block is a bucket, in the upper 16 bits so that words sort as buckets do, and its count.
-_SHIFT = np.uint64(48)
-_ONES = np.uint64(2**48 - 1)
-_ZERO = 1 << 15  # what is added to a bucket, which may be negative, to make it the upper bits
-_MOST = 1 << 46  # of a count: 2**16 of them still fit an int64
-_NOTHING = 1 << 16  # in place of a bucket
-
-_AHEAD = 512  # observations whose blocks are read before they are counted
-_FIRST_CLASS = 1  # two buckets: half of what a key that sees one value takes is its field anyway
 _FIELD = np.dtype([("block", "<i8"), ("count", "<i4"), ("size_class", "<i1"), ("saturated", "?")], align=True)
-
-
-@njit
-def _logarithm(value):
-    """The natural one, to some units in the last place: the series of the inverse hyperbolic tangent."""
-    part, exponent = math.frexp(value)
-    if part < _SQRT_HALF:
-        part = part * 2.0
-        exponent = exponent - 1
-    ratio = (part - 1.0) / (part + 1.0)
-    square = ratio * ratio
-    series = 1.0 / 21.0
-    for divisor in (19.0, 17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0):
-        series = series * square + 1.0 / divisor
-    return exponent * _LN_2 + 2.0 * ratio * series
-
-
-@njit
-def _exponent(value, scale):
-    """The power of gamma that is the upper bound of the bucket of a positive value; `scale` is 1 / log(gamma)."""
-    return np.int64(math.ceil(_logarithm(value) * scale))
-
-
-@njit
-def _bucket(values, applies, scale, lowest, most, buckets):
-    """The bucket of each value: 0 for zero, 1 to `most` by magnitude, mirrored for negative ones."""
-    for i in range(values.shape[0]):
-        value = values[i]
-        magnitude = min(abs(value), _GREATEST)
-        if not applies[i] or math.isnan(value):
-            buckets[i] = _NOTHING
-        elif magnitude < _LEAST:
-            buckets[i] = 0
-        else:
-            bucket = min(max(_exponent(magnitude, scale) - lowest + 1, 1), most)
-            buckets[i] = bucket if value > 0.0 else -bucket
-
-
-@njit
-def _position(words, block, count, code):
-    """How many words of a block, which ascend, are of lower buckets.
-
-    Buckets are distinct integers, so where few are missing between the first and the last, little is left to search.
-    """
-    if count == 0:
-        return 0
-    first, last = np.int64(words[block] >> _SHIFT), np.int64(words[block + count - 1] >> _SHIFT)
-    low, high = min(max(count - 1 - (last - code), 0), count), max(min(count, code - first), 0)
-    while low < high:
-        middle = (low + high) >> 1
-        if np.int64(words[block + middle] >> _SHIFT) < code:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@njit
-def _enlarge(field, words, book):
-    """Give a row a block of twice the size; what `take` says if there is none."""
-    block, count = field["block"], field["count"]
-    size_class = np.int64(field["size_class"])
-    larger = _FIRST_CLASS if block < 0 else size_class + 1
-    taken = take(words, book, larger)
-    if taken < 0:
-        return taken
-    for k in range(count):
-        words[taken + k] = words[block + k]
-    if block >= 0:
-        give(words, book, size_class, block)
-    field["block"] = taken
-    field["size_class"] = larger
-    return taken
-
-
-@njit
-def _count(field, code, more, words, book):
-    """Add to the count of a bucket; whether that was done, or refused for good: if not, the arena has to grow."""
-    block, count = field["block"], np.int64(field["count"])
-    place = _position(words, block, count, code)
-    if place < count and np.int64(words[block + place] >> _SHIFT) == code:
-        have = np.int64(words[block + place] & _ONES)
-        words[block + place] += np.uint64(min(more, _MOST - have))
-        return True
-    if block < 0 or count == np.int64(1) << np.int64(field["size_class"]):
-        block = _enlarge(field, words, book)
-        if block == GROW:
-            return False
-        if block == NO_BLOCK:
-            field["saturated"] = True
-            book[REFUSED] += 1
-            return True
-    for k in range(block + count, block + place, -1):
-        words[k] = words[k - 1]
-    words[block + place] = (np.uint64(code) << _SHIFT) | np.uint64(more)
-    field["count"] = count + 1
-    return True
-
-
-@njit
-def _ranked(words, start, count, q):
-    """The bucket of the quantile, by the `count` words from `start` on."""
-    total = np.int64(0)
-    for k in range(start, start + count):
-        total += np.int64(words[k] & _ONES)
-    rank = min(np.int64(math.floor(q * np.float64(total - 1))), total - 1)
-    for k in range(start, start + count):
-        rank -= np.int64(words[k] & _ONES)
-        if rank < 0:
-            return np.int64(words[k] >> _SHIFT) - _ZERO
-    return _NOTHING
-
-
-@njit
-def _touch(state, rows, words):
-    """Read from the blocks of some rows, so that they are in the cache; what is returned is of no interest.
-
-    A loop that does no more waits for many reads at once: 125 ns an observation instead of 220 at a million keys.
-    """
-    read = np.uint64(0)
-    for i in range(rows.shape[0]):
-        if rows[i] >= 0 and state[rows[i]]["block"] >= 0:
-            read ^= words[state[rows[i]]["block"] + np.int64(state[rows[i]]["count"] >> 1)]
-    return read
-
-
-@njit
-def _add(state, rows, buckets, counts, start, q, words, book, after):
-    """Add to buckets of rows; if `after` is not empty, note the bucket of the quantile each time.
-
-    Return how far it came, and what `_touch` read, which the compiler would leave out otherwise.
-    """
-    watch, read = after.shape[0] > 0, np.uint64(0)
-    for i in range(start, rows.shape[0]):
-        if i == start or i % _AHEAD == 0:
-            read ^= _touch(state, rows[i : i + _AHEAD], words)
-        if rows[i] < 0:
-            continue
-        field = state[rows[i]]
-        if buckets[i] != _NOTHING and not _count(field, buckets[i] + _ZERO, counts[i], words, book):
-            return i, read
-        if watch:
-            after[i] = _ranked(words, field["block"], np.int64(field["count"]), q)
-    return rows.shape[0], read
-
-
-@njit
-def _gather(state, rows, words, out):
-    end = 0
-    for j in range(rows.shape[0]):
-        block = state[rows[j]]["block"]
-        for k in range(state[rows[j]]["count"]):
-            out[end] = words[block + k]
-            end += 1
-
-
-@njit
-def _rank_all(counts, words, q, out):
-    """The bucket of the quantile of each key, which has so many of the words, one key after the other."""
-    start = 0
-    for j in range(counts.shape[0]):
-        out[j] = _ranked(words, start, counts[j], q)
-        start += counts[j]
 
 
 class Buckets(ArenaColumn):
@@ -224,8 +63,8 @@ class Buckets(ArenaColumn):
     def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
         """Count the values in order."""
         own, buckets = self._reducer, np.empty(len(values), np.int64)
-        _bucket(values, batch.applies, own.scale, own.lowest, own.most, buckets)
-        after = np.full(len(values) * watch, _NOTHING, np.int64)
+        buckets_of(values, batch.applies, own.scale, own.lowest, own.most, buckets)
+        after = np.full(len(values) * watch, NOTHING, np.int64)
         self._add(batch.rows, buckets, np.ones(len(values), np.int64), after)
         return {"bucket": after} if watch else {}
 
@@ -237,9 +76,9 @@ class Buckets(ArenaColumn):
     def view(self, rows: np.ndarray, measured: Arrays) -> Arrays:
         """`count` of each row and whether it is `saturated`; its `buckets` (int64, ascending) and their `counts`."""
         counts, words = self._gathered(rows)
-        buckets = (words >> _SHIFT).astype(np.int64) - _ZERO
+        buckets = (words >> SHIFT).astype(np.int64) - ZERO
         flags = self.state["saturated"][rows]
-        return {"count": counts, "saturated": flags, "buckets": buckets, "counts": (words & _ONES).astype(np.int64)}
+        return {"count": counts, "saturated": flags, "buckets": buckets, "counts": (words & ONES).astype(np.int64)}
 
     def merge(self, rows: np.ndarray, states: Arrays) -> None:
         """Add the counts of others."""
@@ -250,7 +89,7 @@ class Buckets(ArenaColumn):
         if buckets.ndim > 1 or counts.ndim > 1 or flags.ndim > 1 or lengths.ndim > 1:
             raise ValueError("the arrays of QUANTILE must have one dimension")
         most = self._reducer.most
-        if ((counts < 1) | (counts > _MOST) | (buckets < -most) | (buckets > most)).any():
+        if ((counts < 1) | (counts > MOST) | (buckets < -most) | (buckets > most)).any():
             raise ValueError("a bucket of QUANTILE is none, or its count is")
         owners = np.repeat(np.arange(len(rows)), lengths)
         if ((np.diff(buckets) <= 0) & (np.diff(owners) == 0)).any():
@@ -261,19 +100,19 @@ class Buckets(ArenaColumn):
     def _add(self, rows: np.ndarray, buckets: np.ndarray, counts: np.ndarray, after: np.ndarray) -> None:
         arena, q = self.arena, self._reducer.q
         given = self.state, rows, buckets, counts
-        arena.run(lambda start: _add(*given, start, q, arena.words, arena.book, after)[0], len(rows))
+        arena.run(lambda start: add(*given, start, q, arena.words, arena.book, after)[0], len(rows))
 
     def _gathered(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How many buckets each row has, and their words."""
         counts = self.state["count"][rows].astype(np.int64)
         words = np.empty(int(counts.sum()), np.uint64)
-        _gather(self.state, rows, self.arena.words, words)
+        gather(self.state, rows, self.arena.words, words)
         return counts, words
 
 
 def _buckets(counts: np.ndarray, words: np.ndarray, q: float) -> np.ndarray:
     out = np.empty(len(counts), np.int64)
-    _rank_all(counts, words, q, out)
+    rank_all(counts, words, q, out)
     return out
 
 
@@ -315,21 +154,21 @@ class Quantile(Reducer):
     @cached_property
     def scale(self) -> float:
         """1 / log(gamma)."""
-        return 1.0 / float(_logarithm(self.gamma))
+        return 1.0 / float(logarithm(self.gamma))
 
     @cached_property
     def lowest(self) -> int:
         """The power of gamma that is the upper bound of bucket 1."""
-        return int(_exponent(_LEAST, self.scale))
+        return int(exponent_of(LEAST, self.scale))
 
     @cached_property
     def most(self) -> int:
         """The last bucket."""
-        return int(_exponent(_GREATEST, self.scale)) - self.lowest + 1
+        return int(exponent_of(GREATEST, self.scale)) - self.lowest + 1
 
     @cached_property
     def middles(self) -> np.ndarray:
-        """The value that stands for each bucket, from the lowest negative one on; last, NaN for `_NOTHING`.
+        """The value that stands for each bucket, from the lowest negative one on; last, NaN for `NOTHING`.
 
         By multiplying one after the other, which gives the same bits everywhere, and is off by 1e-11 at most.
         """
@@ -347,7 +186,7 @@ class Quantile(Reducer):
         if "bucket" in states:
             buckets = states["bucket"]
         else:
-            words = ((states["buckets"] + _ZERO).astype(np.uint64) << _SHIFT) | states["counts"].astype(np.uint64)
+            words = ((states["buckets"] + ZERO).astype(np.uint64) << SHIFT) | states["counts"].astype(np.uint64)
             buckets = _buckets(np.ascontiguousarray(states["count"]), words, self.q)
         values: np.ndarray = self.middles[np.minimum(buckets, self.most + 1) + self.most]
         return values
