@@ -100,6 +100,7 @@ PACKET = np.dtype(
         ("quoted_dst_port", "u2"),
         ("group", "u1"),  # 1 where the frame was addressed to more than one station
         ("sctp_chunk", "u1"),  # type of the first chunk
+        ("tunnel_id", "u4"),  # outermost network within a network: VNI, VSID, GRE key; 0 where none
         ("quoted_src_hi", "u8"),
         ("quoted_src_lo", "u8"),
         ("quoted_dst_hi", "u8"),

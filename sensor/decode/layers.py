@@ -54,6 +54,9 @@ PIECE = np.dtype(
 )
 """A fragment of a datagram, as the walk found it."""
 
+LINKTYPE = np.dtype([("number", "i8"), ("count", "i8")])
+"""How many frames of a link type without a decoder came."""
+
 _32 = np.uint64(32)
 
 
@@ -85,6 +88,13 @@ def readable(frame, end):
 def flag(row, weird):
     """Note an oddity."""
     row["weird"] |= np.uint64(1) << np.uint64(weird)
+
+
+@njit
+def name_network(row, number):
+    """Note which network within another a tunnel says that it carries; the outermost tunnel's word stands."""
+    if row["tunnel_id"] == 0:
+        row["tunnel_id"] = number
 
 
 @njit

@@ -20,8 +20,10 @@ from sensor.decode.layers import (
     STOP,
     TEREDO,
     VXLAN,
+    name_network,
     readable,
     u16,
+    u32,
 )
 from sensor.decode.link import by_ethertype, by_nibble
 from sensor.weird import Weird
@@ -50,18 +52,18 @@ def tunnel(frame, row, layer, at, end, partial):
     if layer == IPIP:
         return IPV4 if row["proto"] == 4 else IPV6, at, end
     if layer == GRE:
-        return _gre(frame, at, end)
+        return _gre(frame, row, at, end)
     if layer == VXLAN:
-        return _vxlan(frame, at, end)
+        return _vxlan(frame, row, at, end)
     if layer == GENEVE:
-        return _geneve(frame, at, end)
+        return _geneve(frame, row, at, end)
     if layer == GTPU:
         return _gtpu(frame, at, end, partial)
     return _teredo(frame, at, end, partial)
 
 
 @njit
-def _gre(frame, at, end):
+def _gre(frame, row, at, end):
     have = readable(frame, end)
     if at + 4 > have:
         return STOP + Weird.TRUNCATED_GRE, at, end
@@ -76,6 +78,8 @@ def _gre(frame, at, end):
     inner = at + 4 + 4 * (checksum + key + sequence + acknowledged)
     if inner > have:
         return STOP + Weird.TRUNCATED_GRE, at, end
+    if key and version == 0:  # in version 1 (PPTP) it is the call of one direction
+        name_network(row, _network_of_key(protocol, u32(frame, at + 4 + 4 * checksum)))
     if inner == end:  # a keepalive, or an acknowledgement alone
         return DONE, inner, end
     if protocol == 0x88BE and sequence == 0:  # ERSPAN type I has no header
@@ -83,6 +87,12 @@ def _gre(frame, at, end):
     if protocol == 0x88BE or protocol == 0x22EB:
         return _erspan(frame, protocol, inner, end)
     return by_ethertype(protocol), inner, end
+
+
+@njit
+def _network_of_key(protocol, key):
+    """The VSID of NVGRE (RFC 7637), whose last byte is the flow's; the first 4096 of them do not exist."""
+    return key >> 8 if protocol == 0x6558 and key >> 20 else key
 
 
 @njit
@@ -95,7 +105,7 @@ def _erspan(frame, protocol, at, end):
 
 
 @njit
-def _vxlan(frame, at, end):
+def _vxlan(frame, row, at, end):
     """An Ethernet frame, or what the generic protocol extension names; a group policy's bits change nothing."""
     if at + 8 > readable(frame, end):
         return DONE, at, end
@@ -104,11 +114,12 @@ def _vxlan(frame, at, end):
     layer = DONE
     if has_network and frame[at + 7] == 0:
         layer = ETHERNET if protocol == 3 else IPV4 if protocol == 1 else IPV6 if protocol == 2 else DONE
+        name_network(row, u32(frame, at + 4) >> 8)
     return layer, at + 8, end
 
 
 @njit
-def _geneve(frame, at, end):
+def _geneve(frame, row, at, end):
     have = readable(frame, end)
     if at + 8 > have:
         return DONE, at, end
@@ -117,6 +128,7 @@ def _geneve(frame, at, end):
     if not is_geneve or inner > have:
         return DONE, at, end
     layer = by_ethertype(u16(frame, at + 2))
+    name_network(row, u32(frame, at + 4) >> 8)
     return layer if layer < STOP else DONE, inner, end
 
 

@@ -21,7 +21,7 @@ from sensor.decode.network import by_proto, network
 from sensor.decode.transport import transport
 from sensor.decode.tunnel import tunnel
 from sensor.packet import SYN, Kind
-from sensor.weird import Weird
+from sensor.weird import Refusal, Weird
 
 _AHEAD = 64
 """Frames whose headers are brought into the cache together: 72 ns a packet instead of 105."""
@@ -36,12 +36,12 @@ def _look_ahead(data, frames):
 
 
 @njit
-def walk_frames(data, frames, rows, packets, words, pieces, found, weirds, refusals):
+def walk_frames(data, frames, rows, packets, words, pieces, found, weirds, refusals, linktypes):
     """Decode `frames` (FRAME rows, all in `data`) into `packets[rows]`.
 
     `words` is `packets` seen as uint64, shape (n, itemsize / 8), for clearing rows. Fragments are described in
     `pieces` from index `found` on; returns how many are there after that. `weirds` (by Weird) and `refusals` (by
-    Refusal, so index 0 counts the packets decoded) are added to.
+    Refusal, so index 0 counts the packets decoded) are added to, and `linktypes` (LINKTYPE rows) where none is known.
     """
     for k in range(rows.shape[0]):
         if k % _AHEAD == 0:
@@ -60,6 +60,8 @@ def walk_frames(data, frames, rows, packets, words, pieces, found, weirds, refus
         elif layer >= STOP:
             _stop(row, layer - STOP)
         refusals[row["refused"]] += 1
+        if row["refused"] == Refusal.UNKNOWN_LINKTYPE:
+            _count_linktype(linktypes, frames[k]["linktype"])
         count(row["weird"], weirds)
     return found
 
@@ -94,6 +96,18 @@ def walk_datagrams(data, frames, rows, packets, told, pieces, weirds):
 
 
 @njit
+def _count_linktype(linktypes, number):
+    """Count a frame by its unknown link type; in the last row, where the others are all taken by other numbers."""
+    last = linktypes.shape[0] - 1
+    k = 0
+    while k < last and linktypes[k]["count"] != 0 and linktypes[k]["number"] != number:
+        k += 1
+    if k < last:
+        linktypes[k]["number"] = number
+    linktypes[k]["count"] += 1
+
+
+@njit
 def _head(row, frame):
     row["ts"] = frame["ts"]
     row["caplen"] = frame["caplen"]
@@ -118,8 +132,12 @@ def _walk(frame, row, piece, layer, end):
         if layer < STOP:
             row["layers"] += 1
         if layer == DONE or layer >= STOP:
-            return layer, partial
-    return STOP + Weird.TOO_MANY_LAYERS, partial
+            break
+    else:
+        layer = STOP + Weird.TOO_MANY_LAYERS
+    if carrier != 0 and row["tunnel"] == 0:  # what was in there was not understood: the row is that of its carrier
+        row["tunnel_id"] = 0
+    return layer, partial
 
 
 @njit
@@ -128,6 +146,7 @@ def _stop(row, reason):
     if row["kind"] == Kind.REFUSED:
         row["refused"] = reason
         row["vlan"] = 0
+        row["tunnel_id"] = 0
         row["layers"] = 0
     elif reason < 64:
         flag(row, reason)

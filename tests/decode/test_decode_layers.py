@@ -3,15 +3,17 @@
 import ipaddress
 
 import pytest
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.contrib.geneve import GENEVE
+from scapy.layers.inet import GRE, ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6, IPv6ExtHdrDestOpt
-from scapy.layers.l2 import ARP, CookedLinux, CookedLinuxV2, Ether
+from scapy.layers.l2 import ARP, GRE_PPTP, CookedLinux, CookedLinuxV2, Ether
 from scapy.layers.sctp import SCTP, SCTPChunkAbort, SCTPChunkData, SCTPChunkInit, SCTPChunkInitAck
+from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
 from sensor.address import to_address
 from sensor.packet import PACKET, Kind
-from tests.decode.decoding import ETHERNET, V4, V6, Sample, decode_one, ether, samples, told, weirds_of
+from tests.decode.decoding import ETHERNET, TCP4, V4, V6, Sample, decode_one, ether, samples, told, weirds_of
 
 SAMPLES = samples()
 
@@ -98,6 +100,27 @@ def test_a_quotation_is_told_as_far_as_it_goes(quoted_bytes, has_address, has_po
     row = decode_one(ether() / IP(**V4) / ICMP(type=3, code=3) / Raw(quoted))
     assert (row["quoted_src_lo"] != 0, row["quoted_dst_port"] != 0) == (has_address, has_ports)
     assert weirds_of(row) == set()
+
+
+NETWORKS = {
+    "vxlan": (UDP(dport=4789) / VXLAN(vni=0xABCDEF) / ether() / TCP4, 0xABCDEF),
+    "geneve": (UDP(dport=6081) / GENEVE(proto=0x6558, vni=77) / ether() / TCP4, 77),
+    "gre with a key": (GRE(key_present=1, key=0xDEADBEEF) / TCP4, 0xDEADBEEF),
+    "gre with a checksum and a key": (GRE(chksum_present=1, key_present=1, key=5) / TCP4, 5),
+    "ethernet in gre with a key": (GRE(proto=0x6558, key_present=1, key=0xFFFFF) / ether() / TCP4, 0xFFFFF),
+    "nvgre": (GRE(proto=0x6558, key_present=1, key=0x1000FF) / ether() / TCP4, 0x1000),
+    "gre without a key": (GRE() / TCP4, 0),
+    "a call of pptp": (GRE_PPTP(seqnum_present=1, call_id=9) / Raw(b"\xff\x03\0\x21" + bytes(TCP4)), 0),
+    "the outermost": (UDP(dport=4789) / VXLAN(vni=3) / ether() / IP(**V4) / GRE(key_present=1, key=4) / TCP4, 3),
+    "of a tunnel that is left as it is": (UDP(dport=4789) / VXLAN(vni=3) / ether(type=0x88CC) / Raw(bytes(40)), 0),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_network_that_the_outermost_tunnel_names_is_told(name):
+    carried, number = NETWORKS[name]
+    row = decode_one(ether() / IP(**V4) / carried)
+    assert (row["tunnel_id"], row["refused"]) == (number, 0)
 
 
 def test_a_segment_that_the_card_was_to_cut_up_has_the_length_of_its_frame():

@@ -11,10 +11,22 @@ from scapy.layers.sctp import SCTP
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
-from sensor.decode import Decoder
+from sensor.decode import LINKTYPES_MAX, OTHER_LINKTYPES, Decoder
 from sensor.packet import Block, Kind, Tunnel
 from sensor.weird import Refusal, Weird
-from tests.decode.decoding import LINKTYPES, TCP4, V4, V6, block_of, decode, decode_one, ether, told, weirds_of
+from tests.decode.decoding import (
+    ETHERNET,
+    LINKTYPES,
+    TCP4,
+    V4,
+    V6,
+    block_of,
+    decode,
+    decode_one,
+    ether,
+    told,
+    weirds_of,
+)
 
 SYN = TCP(sport=40000, dport=443, flags="S")
 
@@ -58,6 +70,24 @@ def test_a_link_type_without_a_decoder_is_refused():
     linktypes = [each for each in range(300) if each not in LINKTYPES]
     rows = decode([bytes(ether() / TCP4)] * len(linktypes), linktypes)
     assert set(rows["refused"]) == {Refusal.UNKNOWN_LINKTYPE}
+
+
+@pytest.mark.parametrize("more", [0, 1, 3])
+def test_frames_of_unknown_link_types_are_counted_by_number_up_to_a_cap(more):
+    decoder = Decoder()
+    numbers = [*range(300, 300 + LINKTYPES_MAX), *range(400, 400 + more)]
+    frame = bytes(ether() / TCP4)
+    for _ in range(2):
+        decoder.decode(block_of([frame] * (len(numbers) + 2), [ETHERNET, *numbers, 65535 if more else 300]))
+    told = dict.fromkeys(numbers[:LINKTYPES_MAX], 2) | ({OTHER_LINKTYPES: 2 * more + 2} if more else {300: 4})
+    assert decoder.unknown_linktypes == told
+    assert decoder.refused == {"unknown_linktype": sum(told.values())}
+
+
+def test_known_link_types_are_counted_nowhere():
+    decoder = Decoder()
+    decoder.decode(block_of([bytes(ether() / TCP4), b""]))
+    assert decoder.unknown_linktypes == {}
 
 
 def test_a_refusal_and_a_weird_of_one_number_have_one_name():
