@@ -13,6 +13,7 @@ from sensor.node.accounts import EVERY_S, Accounts, totals
 from sensor.node.balance import Balance
 from sensor.node.hints import PATIENCE_S, Acks, Hint, Losses, OneWay, Silence, Unseen, Ways, hints_of_replay
 from sensor.node.sight import Sight, Tap, sight_of, sights_of
+from sensor.node.unread import hints_of_reading, is_blind
 from sensor.outputs.stats import Stats
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,8 @@ class Accounting:
         self._one_way, self._unseen, self._balance = OneWay(now, patience_s), Unseen(now, patience_s), Balance()
         self.is_replay = is_replay
         """Whether it judges files, of which what looks wrong is said at the end."""
+        self.is_blind = False
+        """Of files, once they are read: whether packets came and none could be looked at."""
         self._of_replay: list[Hint] = []
         self._said: dict[str, str] = {}
         self._gap_ns = 0
@@ -117,7 +120,8 @@ class Accounting:
     def finish(self, view: View) -> None:
         """The run has ended: tell of what is left of it."""
         if self.is_replay:
-            self._of_replay = hints_of_replay(*_shares(view))
+            self._of_replay = [*hints_of_replay(*_shares(view)), *hints_of_reading(view.counts, self._filter_text)]
+            self.is_blind = is_blind(view.counts.captured, view.counts.refused, view.counts.counters)
             self._said |= {each.name: each.text for each in self._of_replay}
         self._close(view, elapsed_s())
 
