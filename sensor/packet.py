@@ -62,6 +62,12 @@ class Tunnel(IntEnum):
     GENEVE = 4
     TEREDO = 5
     GTPU = 6
+    L2TP = 7
+    TZSP = 8
+    LISP = 9
+    MPLS = 10  # over UDP or IP
+    HP_ERM = 11
+    ETHERIP = 12  # Ethernet in IP without more, as segment routing has it too
 
 
 PACKET = np.dtype(

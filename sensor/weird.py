@@ -92,3 +92,5 @@ class Refusal(IntEnum):
     """The link layer carries another protocol: LLDP, STP, PPPoE discovery, EAPOL, CDP, ..."""
     UNKNOWN_LINKTYPE = 65
     """No decoder for this link type."""
+    ENCRYPTED = 66
+    """The link layer's data is encrypted: a protected frame of 802.11, or MACsec."""

@@ -10,7 +10,7 @@ from sensor.clock import SECOND, PacketClock, format_duration
 from sensor.cluster.messages import Counts, Hello, Message
 from sensor.cluster.reporter import Held, Reporter
 from sensor.cluster.settings import ClusterSettings
-from sensor.decode import OTHER_LINKTYPES, Decoder
+from sensor.decode import OTHER_LINKTYPES, DecodeOptions, Decoder
 from sensor.detection import Detection
 from sensor.detection.feed import EpochEnded, Faults, Feed
 from sensor.flows import Event, FlowOptions, FlowTable
@@ -42,6 +42,7 @@ class Worker:
         name: str,
         detections: Sequence[Detection],
         flow_options: FlowOptions | None = None,
+        decode_options: DecodeOptions | None = None,
         *,
         in_step: bool = False,
         incarnation: int = 0,
@@ -72,7 +73,7 @@ class Worker:
             goes_on=goes_on,
             is_local=is_local,
         )
-        self._decoder, self._clock = Decoder(), PacketClock(is_live=not replays)
+        self._decoder, self._clock = Decoder(decode_options), PacketClock(is_live=not replays)
         self._flows = FlowTable(
             flow_options or FlowOptions(), wanted=[Event[name.upper()] for name in self._feed.wanted]
         )

@@ -6,6 +6,7 @@ from sensor.clock import SECOND
 from sensor.decode.fragment_table import BLOCK, COUNTERS, MAX_DATAGRAM, Table, new_table
 from sensor.decode.fragments import gather, new_whole, reassemble
 from sensor.decode.layers import LINKTYPE, PIECE
+from sensor.decode.ports import DecodeOptions, table_of
 from sensor.decode.walk import walk_datagrams, walk_frames
 from sensor.packet import PACKET, Block
 from sensor.weird import Refusal, Weird
@@ -24,6 +25,7 @@ class Decoder:
 
     def __init__(
         self,
+        options: DecodeOptions | None = None,
         *,
         max_fragmented: int = 4096,
         max_fragment_bytes: int = 16 << 20,
@@ -33,6 +35,7 @@ class Decoder:
         if max_fragmented < 1 or max_fragment_bytes <= MAX_DATAGRAM or fragment_timeout_ns < 1:
             raise ValueError("the fragment table needs room for one datagram of 64 KiB, and a timeout above 0")
         self._limits = max_fragmented, max_fragment_bytes // BLOCK
+        self._ports = table_of(options or DecodeOptions())
         self._timeout = fragment_timeout_ns
         self._table: Table | None = None
         self._rows = np.empty(0, np.int64)
@@ -99,8 +102,8 @@ class Decoder:
     def _walk(self, data: np.ndarray, frames: np.ndarray, rows: np.ndarray, packets: np.ndarray, found: int) -> int:
         data, frames, pieces = _read_only(data), _read_only(frames), self._pieces
         words = packets.view(np.uint64).reshape(len(packets), PACKET.itemsize // 8)
-        counts = self._weirds, self._refusals, self._linktypes
-        return int(walk_frames(data, frames, rows, packets, words, pieces, found, *counts))
+        more = self._ports, self._weirds, self._refusals, self._linktypes
+        return int(walk_frames(data, frames, rows, packets, words, pieces, found, *more))
 
     def _reassemble(self, block: Block, packets: np.ndarray, found: int) -> None:
         """Put the batch's fragments into the table, and go on with the rows whose datagrams became whole."""
@@ -113,7 +116,8 @@ class Decoder:
             done, n = reassemble(self._table, self._timeout, data, pieces, done, packets, whole, self._weirds)
             if n:
                 out, frames, rows = _read_only(whole.data), _read_only(whole.frames[:n]), whole.rows[:n]
-                walk_datagrams(out, frames, rows, packets, whole.told[:n], self._pieces[-1:], self._weirds)
+                spare = self._pieces[-1:]
+                walk_datagrams(out, frames, rows, packets, whole.told[:n], spare, self._ports, self._weirds)
 
 
 def _read_only(data: np.ndarray) -> np.ndarray:

@@ -11,12 +11,15 @@ from sensor.address import V4_LO
 from sensor.decode.layers import (
     ARP,
     DONE,
+    ETHERIP,
     EXTENSION,
     GRE,
     ICMP,
     IPIP,
     IPV4,
     IPV6,
+    L2TP,
+    MPLS_IN_IP,
     SCTP,
     STOP,
     TCP,
@@ -53,6 +56,12 @@ def by_proto(proto, ip_version):
         return GRE
     if proto == 4 or proto == 41:
         return IPIP
+    if proto == 137:
+        return MPLS_IN_IP
+    if proto == 115:
+        return L2TP
+    if proto == 97 or proto == 143:
+        return ETHERIP
     if proto == _AH or (ip_version == 6 and is_extension(proto)):
         return EXTENSION
     return DONE

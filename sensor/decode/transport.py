@@ -11,7 +11,7 @@ from sensor.address import V4_LO
 from sensor.decode.layers import DONE, STOP, TCP, UDP, flag, readable, u16, u32, u64
 from sensor.decode.layers import ICMP as ICMP_LAYER
 from sensor.decode.network import is_extension
-from sensor.decode.tunnel import by_ports
+from sensor.decode.ports import by_ports
 from sensor.packet import Kind
 from sensor.weird import Weird
 
@@ -20,12 +20,12 @@ _MAX_QUOTED_EXTENSIONS = 8
 
 
 @njit
-def transport(frame, row, layer, at, end):
+def transport(frame, row, layer, at, end, ports):
     """Take the transport's header off; DONE, or a tunnel over UDP, is next."""
     if layer == TCP:
         return _tcp(frame, row, at, end), at, end
     if layer == UDP:
-        return _udp(frame, row, at, end)
+        return _udp(frame, row, at, end, ports)
     if layer == ICMP_LAYER:
         return _icmp(frame, row, at, end), at, end
     return _sctp(frame, row, at, end), at, end
@@ -58,7 +58,7 @@ def _tcp(frame, row, at, end):
 
 
 @njit
-def _udp(frame, row, at, end):
+def _udp(frame, row, at, end, ports):
     if at + 8 > readable(frame, end):
         return STOP + Weird.TRUNCATED_UDP, at, end
     length = u16(frame, at + 4)
@@ -69,7 +69,7 @@ def _udp(frame, row, at, end):
             flag(row, Weird.UDP_DATAGRAM_LENGTH_MISMATCH)
         end = min(end, at + length)
     _describe(frame, row, Kind.UDP, at, 8, end)
-    return by_ports(row["src_port"], row["dst_port"]), at + 8, end
+    return by_ports(ports, row["src_port"], row["dst_port"]), at + 8, end
 
 
 @njit

@@ -95,6 +95,7 @@ class Standalone:
             "worker-1",
             settings.make(),
             settings.flows,
+            settings.decode,
             in_step=True,
             members=int(self._early),
             replays=not self._is_live,

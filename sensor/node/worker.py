@@ -238,6 +238,7 @@ class WorkerNode:
             self._place.name,
             self._settings.make(),
             self._settings.flows,
+            self._settings.decode,
             in_step=self._place.share[1] > 1,
             incarnation=self._incarnation,
             share=self._place.share,

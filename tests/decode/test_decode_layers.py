@@ -13,7 +13,8 @@ from scapy.packet import Raw
 
 from sensor.address import to_address
 from sensor.packet import PACKET, Kind
-from tests.decode.decoding import ETHERNET, TCP4, V4, V6, Sample, decode_one, ether, samples, told, weirds_of
+from tests.decode.decoding import ETHERNET, TCP4, V4, V6, Sample, decode_one, ether, told, weirds_of
+from tests.decode.samples import samples
 
 SAMPLES = samples()
 

@@ -21,7 +21,8 @@ from scapy.packet import Raw
 from sensor.address import to_address
 from sensor.decode import Decoder
 from sensor.packet import Kind
-from tests.decode.decoding import ETHERNET, block_of, decode, ether, samples
+from tests.decode.decoding import ETHERNET, block_of, decode, ether
+from tests.decode.samples import samples
 
 ROOT = Path(__file__).parents[2]
 SEED = 20240229
@@ -39,8 +40,11 @@ FIELDS = ["frame.protocols", *(f"{protocol}.{each}" for protocol, names in BY_PR
 NETWORKS = {"ip": "ip.{}", "ipv6": "ipv6.{}", "arp": "arp.{}.proto_ipv4"}
 TRANSPORTS = {"tcp": Kind.TCP, "udp": Kind.UDP, "sctp": Kind.SCTP, "icmp": Kind.ICMP, "icmpv6": Kind.ICMP}
 
-# It tells whether a pseudowire has a control word by the makers of the addresses, and ends at a mobility header.
-NOT_FOR_TSHARK = {"mpls pseudowire", "mpls pseudowire, bare", "ipv6 mobility"}
+# It tells whether a pseudowire has a control word by the makers of the addresses, ends at a mobility header, knows no
+# bare IP in ERSPAN, learns from control messages what a session of L2TPv3 carries, and takes NFLOG for its machine's.
+NOT_FOR_TSHARK = {"mpls pseudowire", "mpls pseudowire, bare", "pseudowire over udp", "ipv6 mobility", "erspan iii, ip"}
+NOT_FOR_TSHARK |= {"l2tp 3", "l2tp 3, sublayer", "l2tp 3, cookie", "l2tp 3 in ip", "nflog, big-endian"}
+DECODED_AS = ("udp.port==8472,vxlan", "udp.port==7932,hp_erm", "ethertype==0x9200,vlan", "ethertype==0x9300,vlan")
 
 
 def mixed(count=400):
@@ -82,7 +86,9 @@ def write_pcap(path, frames, linktype):
 
 def asked_of_tshark(path):
     """Each packet's fields by name, every occurrence of each in a list."""
-    command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-E", "separator=|", "-d", "udp.port==8472,vxlan"]
+    command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-E", "separator=|"]
+    for each in DECODED_AS:
+        command += ["-d", each]
     for field in FIELDS:
         command += ["-e", field]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
