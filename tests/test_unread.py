@@ -161,7 +161,8 @@ def test_tags_are_named_where_nothing_behind_them_matches_either(tmp_path):
 
 
 def test_a_filter_that_takes_one_packet_or_leaves_out_none_says_nothing(tmp_path):
-    path = carrying(tmp_path / "both.pcap", *[ETHER / Dot1Q(vlan=10) / IPV4] * 3, ETHER / IPV4)
+    plain = ETHER / IP(src="192.0.2.2", dst="198.51.100.1") / TCP()
+    path = carrying(tmp_path / "both.pcap", *[ETHER / Dot1Q(vlan=10) / IPV4] * 3, plain)
     ran = replay("-f", "tcp", path)
     assert (ran.summary["packets_read"], ran.summary["hints"], ran.stderr) == (1, [], "")
     assert not [name for name in ran.summary["counters"] if "behind" in name or "tagged" in name]

@@ -17,6 +17,8 @@ ACKS = 100
 """Of which it can be told whether much is lost."""
 LOSSY = 0.1
 """Their share of bytes that never passed by, at which that is said: Zeek's CaptureLoss::too_much_loss."""
+REFUSED = 100
+"""Packets of which it can be told whether any can be read."""
 ONE_WAY = 0.9
 """Their share of which one direction was seen, at which the other is missing: a few always miss it at a start."""
 REPLAYED_CONNECTIONS = 20
@@ -142,7 +144,16 @@ class Acks(NamedTuple):
     """Of those, that are of bytes which never passed by (`sensor.flows.unseen`)."""
 
 
-Counted = TypeVar("Counted", "Ways", Acks)
+class Looks(NamedTuple):
+    """Packets so far."""
+
+    packets: int
+    """That were looked at."""
+    refused: int
+    """Of those, that could not be decoded."""
+
+
+Counted = TypeVar("Counted", "Ways", Acks, Looks)
 
 
 class Ways(NamedTuple):
@@ -168,6 +179,14 @@ def is_lossy(since: Acks, now: Acks) -> bool | None:
     if acks < ACKS:
         return None
     return unseen >= LOSSY * acks
+
+
+def reads_nothing(since: Looks, now: Looks) -> bool | None:
+    """Whether nothing can be read, by the packets since then; None: there are too few to tell."""
+    packets, refused = now.packets - since.packets, now.refused - since.refused
+    if packets < REFUSED:
+        return None
+    return refused == packets
 
 
 def _one_way(since: Ways, now: Ways) -> Hint:
@@ -288,3 +307,22 @@ class Unseen(_Share[Acks]):
 
     def _begin(self, since: Acks, now: Acks) -> Hint:
         return _unseen(since, now, _LOST_BEFORE)
+
+
+class Blind(_Share[Looks]):
+    """Not one of the packets that come can be decoded."""
+
+    _over = "packets can be read again"
+
+    def _nothing(self) -> Looks:
+        return Looks(0, 0)
+
+    def _judge(self, since: Looks, now: Looks) -> bool | None:
+        return reads_nothing(since, now)
+
+    def _begin(self, since: Looks, now: Looks) -> Hint:
+        text = (
+            f"nothing can be read: all {now.packets - since.packets:,} packets were refused: no IP was found behind "
+            "their headers (`refused` has the reasons): `tcpdump -e` shows what they carry"
+        )
+        return Hint("blind", text)
