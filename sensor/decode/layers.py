@@ -33,7 +33,7 @@ IPV4, IPV6, ARP, EXTENSION = 64, 65, 66, 67
 
 FIRST_TUNNEL = 72
 """A tunnel's code is this plus its Tunnel."""
-IPIP, GRE, VXLAN, GENEVE, TEREDO, GTPU, L2TP, TZSP, LISP, MPLS_IN_IP, HP_ERM, ETHERIP = (
+IPIP, GRE, VXLAN, GENEVE, TEREDO, GTPU, L2TP, TZSP, LISP, MPLS_IN_IP, HP_ERM, ETHERIP, GRE_IN_UDP = (
     FIRST_TUNNEL + int(each) for each in Tunnel if each is not Tunnel.NONE
 )
 

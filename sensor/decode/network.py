@@ -34,8 +34,9 @@ from sensor.packet import Kind
 from sensor.weird import Weird
 
 _V4_LO = np.uint64(V4_LO)
+_NO_WORD, _V4_SHIFT, _V4_PREFIX = np.uint64(0), np.uint64(32), np.uint64(V4_LO >> 32)
 _MAC = np.uint64(0xFFFF_FFFF_FFFF)
-_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AH = 0, 43, 44, 51
+_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AH, _NOTHING = 0, 43, 44, 51, 59
 _EXTENSIONS = (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AH, 60, 135, 139, 140)  # destination options, mobility, HIP, shim6
 _JUMBO_PAYLOAD = 0xC2
 _TRUNCATED_IP = np.uint64(1 << Weird.TRUNCATED_IP)
@@ -174,24 +175,32 @@ def _ipv6(frame, row, at, end, tunnel, partial):
         return STOP + Weird.TRUNCATED_IP, at, end
     if frame[at] >> 4 != 6:
         return STOP + Weird.BAD_IP_VERSION, at, end
-    length = u16(frame, at + 4)
-    if length == 0:
+    length, following = u16(frame, at + 4), frame[at + 6]
+    if length == 0 and following == _HOP_BY_HOP:
         length = _jumbo_length(frame, row, at, end)
-    end = _end(row, at + 40 + length, end, partial)
+    if length or following in (_HOP_BY_HOP, _NOTHING):  # else as in IPv4: what the frame holds
+        end = _end(row, at + 40 + length, end, partial)
     _enter(row, 6, tunnel, frame[at + 6], frame[at + 7])
     row["src_hi"] = u64(frame, at + 8)
     row["src_lo"] = u64(frame, at + 16)
     row["dst_hi"] = u64(frame, at + 24)
     row["dst_lo"] = u64(frame, at + 32)
+    if _is_mapped(row["src_hi"], row["src_lo"]) or _is_mapped(row["dst_hi"], row["dst_lo"]):
+        flag(row, Weird.IPV4_MAPPED_ADDRESS)
     return _go_on(row, at + 40, end)
 
 
 @njit
+def _is_mapped(hi, lo):
+    return hi == _NO_WORD and lo >> _V4_SHIFT == _V4_PREFIX
+
+
+@njit
 def _jumbo_length(frame, row, at, end):
-    """The payload's length where the header says 0: from the jumbo option (RFC 2675), else 0."""
+    """The payload's length where the header says 0 and options follow: from the jumbo option (RFC 2675), else 0."""
     have = readable(frame, end)
     option = at + 42
-    if frame[at + 6] != _HOP_BY_HOP or option > have:
+    if option > have:
         return 0
     stop = min(have, at + 48 + np.int64(frame[at + 41]) * 8)
     while option + 6 <= stop:

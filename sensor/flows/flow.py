@@ -36,6 +36,7 @@ USED = 1 << 28  # in `seen`: data went both ways, or what is known of an answer 
 CONFIRMED = 1 << 29  # in `seen`: no answer has passed by, but the originator has acknowledged one
 ORIG_KNOWN = 1 << 30  # in `seen`: it is known which side began
 COUNTED = 1 << 31  # in `seen`: it counts as a control connection of its two hosts
+UNPROVEN = 1 << 30  # in the first word of `history`, above its letters: what is missing of it proves nothing
 _LETTER_BITS, _LETTERS_A_WORD = 5, 6
 _LENGTH = 22  # bit of `seen` from which on it tells how many letters the history has
 
@@ -152,6 +153,18 @@ def has_mark(flow, mark):
 def set_mark(flow, mark):
     """Set USED, CONFIRMED, ORIG_KNOWN or COUNTED."""
     flow["seen"] = np.int64(flow["seen"]) | mark
+
+
+@njit
+def is_unproven(flow):
+    """Whether answers may have taken another way, or headers were cut."""
+    return np.int64(flow["history"][0]) & UNPROVEN != 0
+
+
+@njit
+def doubt(flow):
+    """Let what is missing of a flow prove nothing."""
+    flow["history"][0] = np.int64(flow["history"][0]) | UNPROVEN
 
 
 @njit

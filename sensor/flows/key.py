@@ -8,6 +8,7 @@ from sensor.flows.flow import Key
 from sensor.packet import ACK, PROTO_ICMP, PROTO_ICMPV6, RST, SYN, Kind
 
 _TCP, _UDP, _ICMP, _SCTP = int(Kind.TCP), int(Kind.UDP), int(Kind.ICMP), int(Kind.SCTP)
+_TCP_CUT = int(Kind.TCP_CUT)
 
 INIT, INIT_ACK = 1, 2
 """SCTP's chunks that open an association (RFC 9260)."""
@@ -153,7 +154,7 @@ def began(packet, key, contacts, state, now):
         return False, True
     if kind == _UDP:
         return _comes_from_server(key), not may_be_reply(key.src_p, key.dst_p)
-    return kind == _TCP and _comes_from_server(key), False
+    return kind in (_TCP, _TCP_CUT) and _comes_from_server(key), False
 
 
 @njit

@@ -26,6 +26,7 @@ from sensor.flows.flow import (
     R,
     S,
     carries_data,
+    doubt,
     has_mark,
     note,
     set_mark,
@@ -46,7 +47,7 @@ from sensor.flows.key import (
     key_of_flow,
     quoted_key,
 )
-from sensor.flows.tcp import begins_another, follow, take_tcp
+from sensor.flows.tcp import begins_another, follow, take_cut, take_tcp
 from sensor.flows.timers import (
     ATTEMPT,
     ICMP_LIST,
@@ -65,7 +66,18 @@ from sensor.flows.timers import (
 )
 from sensor.flows.unseen import is_odd, watch
 from sensor.flows.write import write_arp, write_end, write_flow, write_icmp_error, write_used
-from sensor.packet import ACK, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP, RST, SYN, Kind
+from sensor.packet import (
+    ACK,
+    ONE_WAY_TUNNELS,
+    PROTO_ICMP,
+    PROTO_ICMPV6,
+    PROTO_SCTP,
+    PROTO_TCP,
+    PROTO_UDP,
+    RST,
+    SYN,
+    Kind,
+)
 
 ROOM = 10
 """More events than one packet, or one expiry, can raise."""
@@ -75,7 +87,7 @@ DONE, OUT_FULL, INDEX_FULL = range(3)
 
 _ARP, _TCP, _UDP, _ICMP = int(Kind.ARP), int(Kind.TCP), int(Kind.UDP), int(Kind.ICMP)
 _SCTP, _IP, _FRAGMENT = int(Kind.SCTP), int(Kind.IP), int(Kind.FRAGMENT)
-_REST, _WITNESS = int(Kind.REST), int(Kind.WITNESS)
+_REST, _WITNESS, _TCP_CUT = int(Kind.REST), int(Kind.WITNESS), int(Kind.TCP_CUT)
 
 _CONNECTION_ATTEMPT, _REMOVE = int(Event.CONNECTION_ATTEMPT), int(Event.CONNECTION_STATE_REMOVE)
 _AT_THE_END = (_CONNECTION_ATTEMPT, _REMOVE)
@@ -191,6 +203,9 @@ def _begin(flows, contacts, holes, index, lists, out, state, packet, key, tag, n
     _clear(flow)
     side = 0
     by_receiver, is_known = began(packet, key, contacts, state, now)
+    if packet["kind"] == _TCP_CUT or (packet["kind"] == _UDP and packet["tunnel"] in ONE_WAY_TUNNELS):
+        doubt(flow)
+        is_known = False
     if by_receiver:
         side = 1
         note(flow, 0, FLIP)
@@ -352,12 +367,15 @@ def _take(flows, contacts, holes, index, lists, out, state, packet, tag, now):
         raised = take_tcp(flow, side, packet, filled, state)
         _count_ways(flow, side, had_data, state)
         which = tcp_list(flow)
+    elif kind == _TCP_CUT:
+        take_cut(flow, side)
+        which = tcp_list(flow)
     elif kind == _ICMP:
         which = ICMP_LIST
     else:
         note(flow, side, _chunk_letter(packet) if kind == _SCTP else D)
         which = UDP_LIST
-    if kind != _TCP:
+    if kind not in (_TCP, _TCP_CUT):
         flow["bytes"][side] += np.int64(packet["payload_len"])
     _count(flow, side, packet)
     if which == UDP_LIST:
@@ -407,7 +425,7 @@ def _is_of_flow(packet):
     kind = packet["kind"]
     if kind == _IP:
         return packet["proto"] not in _DESCRIBED
-    return kind in (_TCP, _UDP, _ICMP, _SCTP)
+    return kind in (_TCP, _UDP, _ICMP, _SCTP, _TCP_CUT)
 
 
 @njit

@@ -25,7 +25,7 @@ def _over_udp() -> dict[str, Sample]:
         "vxlan-gpe, ipv4": (4790, b"\x0c\0\0\1\0\0\5\0" + bytes(TCP4), Tunnel.VXLAN),
         "vxlan-gpe, ethernet": (4790, b"\x0c\0\0\3\0\0\5\0" + bytes(frame), Tunnel.VXLAN),
         "vxlan-gpe, nsh": (4790, b"\x0c\0\0\4\0\0\5\0" + nsh + bytes(TCP4), Tunnel.VXLAN),
-        "gre over udp": (4754, bytes(GRE() / TCP4), Tunnel.GRE),
+        "gre over udp": (4754, bytes(GRE() / TCP4), Tunnel.GRE_IN_UDP),
         "mpls over udp": (6635, bytes(MPLS(label=20, s=0) / MPLS(label=21, s=1)) + bytes(TCP4), Tunnel.MPLS),
         "pseudowire over udp": (6635, bytes(MPLS(label=21, s=1)) + bytes(4) + bytes(frame), Tunnel.MPLS),
         "lisp": (4341, b"\x88\0\0\0\0\0\7\1" + bytes(TCP4), Tunnel.LISP),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sensor.address import to_address
 from sensor.flows import ConnState, Event, FlowOptions
-from sensor.packet import ACK, FIN, RST, SYN, Kind
+from sensor.packet import ACK, FIN, RST, SYN, Kind, Tunnel
 from tests.flows.reference_contacts import SECOND, SLOT, Contacts
 
 SERVICES = {
@@ -99,6 +99,7 @@ class Flow:
     ended: bool = False
     unreachable: bool = False
     time_exceeded: bool = False
+    unproven: bool = False
     history: str = ""
     where: str = ""
     turn: int = 0
@@ -221,6 +222,7 @@ class Reference:
         o, r = flow.ends
         ports = (flow.resp[1], flow.orig[1]) if flow.flipped else (flow.orig[1], flow.resp[1])
         more |= {"orig_known": flow.known, "may_be_reply": not flow.known and may_be_reply(*ports)}
+        more["unproven"] = flow.unproven
         self.events.append(
             (int(event), ts, flow.orig, flow.resp, flow.proto, int(ConnState[flow.conn_state()]), flow.history,
              flow.last - flow.first, o.pkts, r.pkts, o.bytes, r.bytes, o.first_flags, o.first_options, o.ttl,
@@ -255,7 +257,7 @@ class Reference:
         is_other = kind == Kind.IP and proto not in (ICMP, TCP, UDP, ICMPV6, SCTP)
         if kind == Kind.WITNESS or (kind == Kind.UDP and (p["group"] or self.is_many(p))):
             self.contacts.asked_many(self.endpoints(p)[0], now)
-        if kind in (Kind.TCP, Kind.UDP, Kind.ICMP, Kind.SCTP) or is_other:
+        if kind in (Kind.TCP, Kind.TCP_CUT, Kind.UDP, Kind.ICMP, Kind.SCTP) or is_other:
             self.take(p, kind, now)
         elif kind in (Kind.IP, Kind.FRAGMENT, Kind.REST):
             self.counters["not_flow"] += 1
@@ -299,7 +301,10 @@ class Reference:
     def begin(self, p, kind, src, dst, one_way, now):
         flipped, known = self.began(p, kind, src, dst, now)
         orig, resp = (dst, src) if flipped else (src, dst)
-        flow = Flow(orig, resp, int(p["proto"]), now, now, one_way, flipped, known)
+        is_one_way = kind == Kind.UDP and p["tunnel"] in (Tunnel.MPLS, Tunnel.LISP, Tunnel.GRE_IN_UDP)
+        unproven = is_one_way or kind == Kind.TCP_CUT
+        known = known and not unproven
+        flow = Flow(orig, resp, int(p["proto"]), now, now, one_way, flipped, known, unproven=unproven)
         flow.history = "^" if flipped else ""
         self.flows.append(flow)
         self.counters["flows"] += 1
@@ -377,7 +382,8 @@ class Reference:
         if self.contacts.find((src[0], *dst, proto), now):
             return False, True
         is_answer = not self.is_many(p) and src[1] in SERVICES and dst[1] >= 32768
-        return is_answer and kind in (Kind.TCP, Kind.UDP), kind == Kind.UDP and not may_be_reply(src[1], dst[1])
+        is_answer = is_answer and kind in (Kind.TCP, Kind.TCP_CUT, Kind.UDP)
+        return is_answer, kind == Kind.UDP and not may_be_reply(src[1], dst[1])
 
     def is_many(self, p):
         dst = to_address(p["dst_hi"], p["dst_lo"])
@@ -400,11 +406,19 @@ class Reference:
         length = int(p["payload_len"])
         if kind == Kind.TCP:
             return self.tcp(flow, side, p, length, filled)
+        if kind == Kind.TCP_CUT:
+            return self.cut(flow, side)
         flow.ends[side].bytes += length
         if kind == Kind.ICMP:
             return [], "icmp"
         flow.note(side, CHUNKS.get(int(p["sctp_chunk"]), "A") if kind == Kind.SCTP else "D")
         return [], "udp"
+
+    def cut(self, flow, side):
+        flow.unproven = True
+        if flow.ends[side].state == "inactive":
+            flow.ends[side].state = "partial"
+        return [], self.tcp_where(flow)
 
     def is_refused(self, flow):
         return flow.unreachable and not flow.ends[1].pkts
