@@ -9,6 +9,7 @@ from sensor.detection import Detection, DetectionError, Option
 from sensor.detection.load import choose, instantiate, load_file, load_installed, parse_settings
 from sensor.detection.option import Value
 from sensor.flows import FlowOptions
+from sensor.flows.options import KEYS
 from sensor.settings_file import SettingsFile
 
 _DEFAULT = FlowOptions()
@@ -18,7 +19,16 @@ def _wait(ns: int, help: str) -> Option:
     return Option(f"{ns // SECOND}s", help=help)
 
 
-FLOWS = {
+class Key(Option):
+    """What tells flows apart, as text."""
+
+    def check(self, value: Value) -> None:
+        """Raise ValueError where there is no such key."""
+        if value not in KEYS:
+            raise ValueError(f"{value!r} is not {' or '.join(KEYS)}")
+
+
+FLOWS: dict[str, Option] = {
     "capacity": Option(_DEFAULT.capacity, min=1, max=1 << 30, help="flows held at once"),
     "contacts": Option(_DEFAULT.contacts, min=1, max=1 << 30, help="who has tried which service: remembered for a day"),
     "tcp_attempt": _wait(_DEFAULT.tcp_attempt, "wait for the answer to a SYN"),
@@ -28,6 +38,7 @@ FLOWS = {
     "icmp_inactivity": _wait(_DEFAULT.icmp_inactivity, "silence that ends an ICMP flow"),
     "tcp_close": _wait(_DEFAULT.tcp_close, "how long a closed connection is remembered"),
     "tcp_reset": _wait(_DEFAULT.tcp_reset, "how long a reset connection is remembered"),
+    "key": Key(_DEFAULT.key, help="five_tuple, or network: that with the outermost VLAN and tunnel id"),
 }
 """The options of the flow table, set like those of a detection: `--set flows.tcp_attempt=10s`."""
 
@@ -131,8 +142,10 @@ def _without_overrides(name: str, values: dict[str, Value]) -> dict[str, Value]:
 
 
 def _flow_options(values: dict[str, Value]) -> FlowOptions:
-    given = {name: parse_duration(text) if isinstance(text, str) else int(text) for name, text in values.items()}
-    return FlowOptions(**given)
+    key = str(values.get("key", _DEFAULT.key))
+    numbers = {name: value for name, value in values.items() if name != "key"}
+    given = {name: parse_duration(text) if isinstance(text, str) else int(text) for name, text in numbers.items()}
+    return FlowOptions(**given, key=key)
 
 
 def _decode_options(values: dict[str, Value]) -> DecodeOptions:

@@ -86,7 +86,10 @@ _RSTOS0, _RSTRH = int(ConnState.RSTOS0), int(ConnState.RSTRH)
 
 
 class Key(NamedTuple):
-    """A packet's five-tuple: addresses as words (uint64), the rest int64; `one_way` is 1 where no reply shares it."""
+    """A packet's five-tuple: addresses as words (uint64), the rest int64; `one_way` is 1 where no reply shares it.
+
+    `network` is 0 where flows are not told apart by it (see `network`).
+    """
 
     src_hi: np.uint64
     src_lo: np.uint64
@@ -96,6 +99,7 @@ class Key(NamedTuple):
     dst_p: np.int64
     proto: np.int64
     one_way: np.int64
+    network: np.int64
 
 
 @njit

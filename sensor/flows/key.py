@@ -54,17 +54,18 @@ def _icmp_ports(proto, kind, code):
 
 
 @njit
-def key_of(packet):
+def key_of(packet, network):
     """The Key of a packet of TCP, UDP, SCTP or ICMP, or of the rest of one."""
     proto = np.int64(packet["proto"])
     src_p, dst_p, one_way = np.int64(packet["src_port"]), np.int64(packet["dst_port"]), 0
     if proto in (PROTO_ICMP, PROTO_ICMPV6):
         src_p, dst_p, one_way = _icmp_ports(proto, np.int64(packet["icmp_type"]), np.int64(packet["icmp_code"]))
-    return Key(packet["src_hi"], packet["src_lo"], packet["dst_hi"], packet["dst_lo"], src_p, dst_p, proto, one_way)
+    src, dst = (packet["src_hi"], packet["src_lo"]), (packet["dst_hi"], packet["dst_lo"])
+    return Key(src[0], src[1], dst[0], dst[1], src_p, dst_p, proto, one_way, network)
 
 
 @njit
-def quoted_key(packet):
+def quoted_key(packet, network):
     """The Key of the packet that an ICMP error quotes."""
     proto = np.int64(packet["quoted_proto"])
     src_p, dst_p, one_way = np.int64(packet["quoted_src_port"]), np.int64(packet["quoted_dst_port"]), 0
@@ -79,11 +80,12 @@ def quoted_key(packet):
         dst_p,
         proto,
         one_way,
+        network,
     )
 
 
 @njit
-def key_of_flow(flow, one_way):
+def key_of_flow(flow, one_way, network):
     """The Key of what a flow's originator sends."""
     return Key(
         flow["orig_hi"],
@@ -94,6 +96,7 @@ def key_of_flow(flow, one_way):
         np.int64(flow["resp_p"]),
         np.int64(flow["proto"]),
         one_way,
+        network,
     )
 
 

@@ -185,15 +185,41 @@ def _unseen(since: Acks, now: Acks, why: str) -> Hint:
     return Hint("capture loss", text)
 
 
+def _two_tags(flows: int) -> Hint:
+    return Hint(
+        "two tags",
+        f"two tags: of {flows:,} {'connection' if flows == 1 else 'connections'} one direction was seen under two VLAN "
+        "tags or tunnel ids: two networks may use the same addresses, and count as one connection (--set "
+        "flows.key=network tells them apart), or the mirror port copies packets twice",
+    )
+
+
 _LOST_BEFORE = "where no drops are counted here, the mirror port or the switch before it loses them"
 _LOST_THEN = "whatever captured the packets, or the mirror port before it, lost some"
 
 
-def hints_of_replay(ways: Ways, acks: Acks) -> list[Hint]:
-    """What looks wrong about files that were read to their end, by what was counted in them."""
+def hints_of_replay(ways: Ways, acks: Acks, two_tags: int = 0) -> list[Hint]:
+    """What looks wrong about files that were read to their end, by what was counted in them.
+
+    `two_tags`: flows of which one direction came under two tags.
+    """
     none, nothing = Ways(0, 0), Acks(0, 0)
     found = [_one_way(none, ways)] if is_one_way(none, ways, REPLAYED_CONNECTIONS, REPLAYED_ONE_WAY) else []
-    return [*found, *([_unseen(nothing, acks, _LOST_THEN)] if is_lossy(nothing, acks) else [])]
+    found += [_unseen(nothing, acks, _LOST_THEN)] if is_lossy(nothing, acks) else []
+    return [*found, *([_two_tags(two_tags)] if two_tags else [])]
+
+
+class TwoTags:
+    """One direction of a connection comes under two tags. That is how the network is: it is said once."""
+
+    def __init__(self) -> None:
+        self.hint: Hint | None = None
+        """What is wrong."""
+
+    def look(self, flows: int) -> str:
+        """What is to be said of so many such flows so far."""
+        was, self.hint = self.hint, _two_tags(flows) if flows else None
+        return self.hint.text if self.hint and not was else ""
 
 
 class _Share(Generic[Counted]):

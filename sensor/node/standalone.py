@@ -51,7 +51,7 @@ class Standalone:
             source.stop()
         accounting = accounting or Accounting()
         packets = 0
-        lots = Lots(is_live=self._is_live)
+        lots = Lots(is_live=self._is_live, is_there=source.progress[1] is not None)
         for block in source.blocks():
             self._worker.captured = dict(source.counters)
             if len(block.frames) or not source.seen_until:

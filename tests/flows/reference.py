@@ -103,6 +103,8 @@ class Flow:
     history: str = ""
     where: str = ""
     turn: int = 0
+    networks: list = field(default_factory=lambda: [None, None])
+    is_told: bool = False
     ends: tuple = field(default_factory=lambda: (End(), End()))
 
     @property
@@ -176,7 +178,8 @@ class Reference:
         self.flows, self.events, self.turn, self.now = [], [], 0, None
         self.counters = dict.fromkeys([*EVICTED, "flows", "not_flow", "arp_packets", "attempts_cut_short"], 0)
         self.counters |= dict.fromkeys(["tcp_acks", "tcp_acks_of_unseen", "tcp_bytes_unseen", "tcp_acks_wild"], 0)
-        self.counters |= dict.fromkeys(["icmp_without_quote", "unrelated_ICMP_error"], 0)
+        self.counters |= dict.fromkeys(["icmp_without_quote", "unrelated_ICMP_error", "flows_under_two_tags"], 0)
+        self.by_network, self.awaiting = options.key == "network", {}
 
     # what goes on over time
 
@@ -203,6 +206,7 @@ class Reference:
             self.contacts.closed(flow.pair, ts)
         self.judge(flow, 2**63)
         self.flows.remove(flow)
+        self.answered(flow)
 
     def evict(self, now):
         for rank, name in zip(RANKS, EVICTED, strict=True):
@@ -265,8 +269,9 @@ class Reference:
     def take(self, p, kind, now):
         src, dst, one_way = self.endpoints(p)
         proto, flags = int(p["proto"]), int(p["tcp_flags"])
-        flow = self.find(src, dst, proto, one_way)
         is_syn = kind == Kind.TCP and flags & SYN and not flags & (ACK | RST)
+        opens = is_syn or (kind == Kind.SCTP and p["sctp_chunk"] == 1)
+        flow = self.find(src, dst, proto, one_way, self.network(p), opens=opens)
         if flow and is_syn and self.begins_another(flow, src, int(p["seq"])):
             self.remove(flow, now)
             flow = None
@@ -278,6 +283,7 @@ class Reference:
             flow.attempted = bool(is_syn)
         side = int(src != flow.orig or (is_new and flow.flipped))
         before = flow.last
+        self.hear(flow, side, self.network(p), is_new)
         filled = self.watch(flow, side, p, flags, now) if kind == Kind.TCP else 0
         raised, where = self.apply(flow, side, p, kind, filled)
         end = flow.ends[side]
@@ -352,13 +358,47 @@ class Reference:
         both = pairs | {reply: request for request, reply in pairs.items()}
         return (src[0], kind), (dst[0], both.get(kind, code)), kind not in both
 
-    def find(self, src, dst, proto, one_way):
+    def find(self, src, dst, proto, one_way, network=0, opens=False, is_quote=False):
+        of_tuple = []
         for flow in self.flows:
             direct = (flow.orig, flow.resp) == (src, dst)
             swapped = (flow.orig, flow.resp) == (dst, src) and not one_way
             if flow.proto == proto and flow.one_way == one_way and (direct or swapped):
+                of_tuple.append((flow, 0 if direct else 1))
+        if not self.by_network:
+            return of_tuple[0][0] if of_tuple else None
+        for flow, side in of_tuple:
+            if flow.networks[side] == network:
+                return flow
+        for flow, side in of_tuple:
+            if flow.networks[1 - side] == network and (is_quote or flow.networks[side] is None):
+                return flow
+        for flow, side in of_tuple:
+            is_awaiting = self.awaiting.get(self.tuple_of(flow)) is flow and not one_way
+            if is_awaiting and not opens and (is_quote or flow.networks[side] is None):
                 return flow
         return None
+
+    def network(self, p):
+        return int(p["vlan"]), int(p["tunnel_id"])
+
+    def tuple_of(self, flow):
+        return frozenset([flow.orig, flow.resp]), flow.proto, flow.one_way
+
+    def answered(self, flow):
+        if self.awaiting.get(self.tuple_of(flow)) is flow:
+            del self.awaiting[self.tuple_of(flow)]
+
+    def hear(self, flow, side, network, is_new):
+        if flow.networks[side] is None:
+            flow.networks[side] = network
+            if is_new:
+                self.awaiting[self.tuple_of(flow)] = flow
+            else:
+                self.answered(flow)
+        elif flow.networks[side] != network and not flow.is_told:
+            flow.is_told = True
+            self.counters["flows_under_two_tags"] += 1
 
     def began(self, p, kind, src, dst, now):
         """Whether the receiver of a flow's first packet began it, and whether that is known."""
@@ -391,7 +431,7 @@ class Reference:
 
     def rest(self, p, now):
         src, dst, one_way = self.endpoints(p)
-        flow = self.find(src, dst, int(p["proto"]), one_way)
+        flow = self.find(src, dst, int(p["proto"]), one_way, self.network(p))
         if flow is None:
             return
         side, flags, length = int(src != flow.orig), int(p["tcp_flags"]), int(p["payload_len"])
@@ -440,7 +480,8 @@ class Reference:
             (to_address(p[f"quoted_{end}_hi"], p[f"quoted_{end}_lo"]), int(p[f"quoted_{end}_port"]))
             for end in ("src", "dst")
         )
-        about = self.find(*self.quoted(src, dst, int(p["quoted_proto"])))
+        quoted = self.quoted(src, dst, int(p["quoted_proto"]))
+        about = self.find(*quoted, self.network(p), is_quote=True)
         if (
             not about
             or about.orig[0] != src[0]
