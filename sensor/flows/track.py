@@ -14,6 +14,7 @@ from sensor.flows.flow import (
     FLIP,
     HOLED,
     INACTIVE,
+    MAPPED,
     ONE_WAY,
     ORIG_KNOWN,
     TIME_EXCEEDED,
@@ -214,6 +215,7 @@ def _begin(flows, networks, contacts, holes, index, lists, out, state, packet, k
         flow["orig_hi"], flow["orig_lo"], flow["orig_p"] = key.src_hi, key.src_lo, key.src_p
         flow["resp_hi"], flow["resp_lo"], flow["resp_p"] = key.dst_hi, key.dst_lo, key.dst_p
     flow["proto"] = key.proto
+    flow["history"][0] = np.int64(flow["history"][0]) | (key.mapped * MAPPED)
     flow["first"], flow["last"] = now, now
     flow["marks"] = ONE_WAY if key.one_way else 0
     if packet["kind"] == _TCP and np.int64(packet["tcp_flags"]) & (SYN | ACK | RST) == SYN:

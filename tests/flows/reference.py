@@ -100,6 +100,7 @@ class Flow:
     unreachable: bool = False
     time_exceeded: bool = False
     unproven: bool = False
+    mapped: bool = False
     history: str = ""
     where: str = ""
     turn: int = 0
@@ -271,7 +272,7 @@ class Reference:
         proto, flags = int(p["proto"]), int(p["tcp_flags"])
         is_syn = kind == Kind.TCP and flags & SYN and not flags & (ACK | RST)
         opens = is_syn or (kind == Kind.SCTP and p["sctp_chunk"] == 1)
-        flow = self.find(src, dst, proto, one_way, self.network(p), opens=opens)
+        flow = self.find(src, dst, proto, one_way, self.network(p), opens=opens, mapped=self.mapped(p, src, dst))
         if flow and is_syn and self.begins_another(flow, src, int(p["seq"])):
             self.remove(flow, now)
             flow = None
@@ -310,7 +311,18 @@ class Reference:
         is_one_way = kind == Kind.UDP and p["tunnel"] in (Tunnel.MPLS, Tunnel.LISP, Tunnel.GRE_IN_UDP)
         unproven = is_one_way or kind == Kind.TCP_CUT
         known = known and not unproven
-        flow = Flow(orig, resp, int(p["proto"]), now, now, one_way, flipped, known, unproven=unproven)
+        flow = Flow(
+            orig,
+            resp,
+            int(p["proto"]),
+            now,
+            now,
+            one_way,
+            flipped,
+            known,
+            unproven=unproven,
+            mapped=self.mapped(p, src, dst),
+        )
         flow.history = "^" if flipped else ""
         self.flows.append(flow)
         self.counters["flows"] += 1
@@ -358,12 +370,13 @@ class Reference:
         both = pairs | {reply: request for request, reply in pairs.items()}
         return (src[0], kind), (dst[0], both.get(kind, code)), kind not in both
 
-    def find(self, src, dst, proto, one_way, network=0, opens=False, is_quote=False):
+    def find(self, src, dst, proto, one_way, network=0, opens=False, is_quote=False, mapped=False):
         of_tuple = []
         for flow in self.flows:
             direct = (flow.orig, flow.resp) == (src, dst)
             swapped = (flow.orig, flow.resp) == (dst, src) and not one_way
-            if flow.proto == proto and flow.one_way == one_way and (direct or swapped):
+            is_same = flow.proto == proto and flow.one_way == one_way and flow.mapped == mapped
+            if is_same and (direct or swapped):
                 of_tuple.append((flow, 0 if direct else 1))
         if not self.by_network:
             return of_tuple[0][0] if of_tuple else None
@@ -379,11 +392,14 @@ class Reference:
                 return flow
         return None
 
+    def mapped(self, p, src, dst):
+        return p["ip_version"] == 6 and 4 in (src[0].version, dst[0].version)
+
     def network(self, p):
         return int(p["vlan"]), int(p["tunnel_id"])
 
     def tuple_of(self, flow):
-        return frozenset([flow.orig, flow.resp]), flow.proto, flow.one_way
+        return frozenset([flow.orig, flow.resp]), flow.proto, flow.one_way, flow.mapped
 
     def answered(self, flow):
         if self.awaiting.get(self.tuple_of(flow)) is flow:
@@ -417,7 +433,7 @@ class Reference:
         used = self.contacts.find((dst[0], *src, proto), now)
         if used and used.reached:
             return True, True
-        if used and kind != Kind.TCP and used.port == dst[1] and now - used.last <= 300 * SECOND:
+        if used and proto != TCP and used.port == dst[1] and now - used.last <= 300 * SECOND:
             return True, True
         if self.contacts.find((src[0], *dst, proto), now):
             return False, True
@@ -431,7 +447,7 @@ class Reference:
 
     def rest(self, p, now):
         src, dst, one_way = self.endpoints(p)
-        flow = self.find(src, dst, int(p["proto"]), one_way, self.network(p))
+        flow = self.find(src, dst, int(p["proto"]), one_way, self.network(p), mapped=self.mapped(p, src, dst))
         if flow is None:
             return
         side, flags, length = int(src != flow.orig), int(p["tcp_flags"]), int(p["payload_len"])
@@ -481,7 +497,7 @@ class Reference:
             for end in ("src", "dst")
         )
         quoted = self.quoted(src, dst, int(p["quoted_proto"]))
-        about = self.find(*quoted, self.network(p), is_quote=True)
+        about = self.find(*quoted, self.network(p), is_quote=True, mapped=self.mapped(p, src, dst))
         if (
             not about
             or about.orig[0] != src[0]

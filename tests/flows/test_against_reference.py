@@ -46,6 +46,7 @@ def tcp_packets(draw):
         tcp_options=draw(st.sampled_from([0, 20])),
         ttl=draw(st.integers(1, 255)),
         more=draw(st.sampled_from([0, 0, 0, 1])),
+        ip_version=draw(st.sampled_from([0, 0, 0, 0, 0, 6])),
     )
     row["kind"] = draw(st.sampled_from([Kind.TCP] * 9 + [Kind.REST, Kind.TCP_CUT]))
     return row
@@ -57,6 +58,7 @@ def other_packets(draw):
     hosts, ports = st.sampled_from(HOSTS), st.sampled_from([53, 443, 3306, 32767, 32768, 50000])
     row = packet(kind, (draw(hosts), draw(ports)), (draw(hosts), draw(ports)), payload_len=draw(st.integers(0, 9)))
     row["group"] = draw(st.sampled_from([0, 0, 0, 1]))
+    row["ip_version"] = draw(st.sampled_from([0, 0, 0, 0, 6]))
     row["tunnel"] = draw(st.sampled_from([0, 0, 0, Tunnel.VXLAN, Tunnel.MPLS]))
     if kind == Kind.IP:
         row["src_port"] = row["dst_port"] = 0
