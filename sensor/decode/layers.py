@@ -126,6 +126,18 @@ def name_network(row, number):
 
 
 @njit
+def enter(row, ip_version, tunnel, proto, ttl):
+    """Let a row be that of a packet of IP, or ARP, whose header has proved sane."""
+    row["kind"] = Kind.IP
+    row["ip_version"] = ip_version
+    row["tunnel"] = tunnel
+    row["proto"] = proto
+    row["ttl"] = ttl
+    row["src_port"] = 0  # may be those of the UDP datagram that carries this layer
+    row["dst_port"] = 0
+
+
+@njit
 def hide(row):
     """Let a row be that of a fragment, which shows no transport."""
     row["kind"] = Kind.FRAGMENT

@@ -99,9 +99,10 @@ def _mpls(frame, at, end, partial):
 
 @njit
 def _etherip(frame, row, at, end):
+    """A frame, which EtherIP has a version before; or a probe of the protocol, with nothing in it."""
     if row["proto"] == ETHERNET_PROTO:
-        return ETHERNET, at, end
-    is_known = at + 2 <= readable(frame, end) and u16(frame, at) == 0x3000
+        return by_frame(frame, at, end), at, end
+    is_known = at + 16 <= readable(frame, end) and u16(frame, at) == 0x3000
     return ETHERNET if is_known else DONE, at + 2, end
 
 

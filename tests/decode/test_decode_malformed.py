@@ -249,6 +249,14 @@ def test_a_datagram_to_a_tunnel_port_that_is_no_tunnel_stays_a_datagram(port, pa
     assert (row["tunnel"], row["weird"], row["refused"]) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("proto", [97, 115, 137, 143])
+@pytest.mark.parametrize("payload", [b"", b"\x30\0", bytes(4), bytes(60), b"\xff" * 60])
+def test_a_packet_of_a_tunnels_protocol_that_is_no_tunnel_stays_what_it_is(proto, payload):
+    row = decode_one(ether() / IP(**V4, proto=proto) / Raw(payload))
+    assert (row["kind"], row["proto"], row["payload_len"]) == (Kind.IP, proto, len(payload))
+    assert (row["tunnel"], row["weird"], row["refused"]) == (0, 0, 0)
+
+
 def test_a_tunnel_cut_short_is_described_as_the_datagram_that_carries_it():
     whole = bytes(ether() / IP(**V4) / UDP(sport=1025, dport=4789) / VXLAN() / ether() / TCP4)
     row = decode_one(whole[: -len(bytes(TCP4)) + 10])
