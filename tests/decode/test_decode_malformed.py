@@ -230,6 +230,9 @@ NO_TUNNELS = (
     *(bytes([value]) * length for value in (1, 2, 3, 8, 0x10, 0x40, 0x45, 0x60, 0xFF) for length in (4, 8, 12, 60)),
     b"\0\2\0\5\0\6\xc0\x21\1\1\0\4",  # PPP's own
     b"\x80\2" + bytes(40),  # a control message
+    b"\x40\2\0\xff\0\5\0\6\xff\3\0\x21" + bytes(TCP4),  # longer than what carries it
+    b"\0\x12\0\5\0\6\xff\3\0\x21" + bytes(TCP4),  # a bit that means nothing
+    b"\0\0\1\0" + b"\2" * 12 + b"\x08\0\x60" + bytes(40),  # a frame of IPv4 with something else in it
     b"\0\3" + bytes(60),
     b"\1\4\0\1\1" + bytes(40),  # a keepalive
     b"\1\0\0\2\1" + bytes(40),

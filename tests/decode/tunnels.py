@@ -41,6 +41,7 @@ def _over_udp() -> dict[str, Sample]:
     }
     samples = {name: Sample(over_udp(port, data), TCP4, tunnel=kind) for name, (port, data, kind) in made.items()}
     mirrored = b"\1\2\3\4\5\6\7\x08\0\x64\0\0" + bytes(frame)
+    samples["l2tp, the other way"] = Sample(over_udp(40000, made["l2tp"][1], sport=1701), TCP4, tunnel=Tunnel.L2TP)
     return samples | {"hp erm": Sample(over_udp(7932, mirrored, sport=61112), TCP4, tunnel=Tunnel.HP_ERM)}
 
 
