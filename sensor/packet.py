@@ -50,6 +50,7 @@ class Kind(IntEnum):
     SCTP = 7
     REST = 8  # the fragment that made a datagram whole: what of its payload the row of its first did not tell
     WITNESS = 9  # another worker's UDP datagram to many hosts, which may answer it
+    TCP_CUT = 10  # a TCP segment of which the snap length has left the ports and little more
 
 
 class Tunnel(IntEnum):
@@ -68,6 +69,11 @@ class Tunnel(IntEnum):
     MPLS = 10  # over UDP or IP
     HP_ERM = 11
     ETHERIP = 12  # Ethernet in IP without more, as segment routing has it too
+    GRE_IN_UDP = 13
+
+
+ONE_WAY_TUNNELS = (int(Tunnel.MPLS), int(Tunnel.LISP), int(Tunnel.GRE_IN_UDP))
+"""Those that go one way (RFC 3031, 9300, 8086): what answers takes another, which need not pass here."""
 
 
 PACKET = np.dtype(

@@ -33,7 +33,7 @@ IPV4, IPV6, ARP, EXTENSION = 64, 65, 66, 67
 
 FIRST_TUNNEL = 72
 """A tunnel's code is this plus its Tunnel."""
-IPIP, GRE, VXLAN, GENEVE, TEREDO, GTPU, L2TP, TZSP, LISP, MPLS_IN_IP, HP_ERM, ETHERIP = (
+IPIP, GRE, VXLAN, GENEVE, TEREDO, GTPU, L2TP, TZSP, LISP, MPLS_IN_IP, HP_ERM, ETHERIP, GRE_IN_UDP = (
     FIRST_TUNNEL + int(each) for each in Tunnel if each is not Tunnel.NONE
 )
 
@@ -123,6 +123,18 @@ def name_network(row, number):
     """Note which network within another a tunnel says that it carries; the outermost tunnel's word stands."""
     if row["tunnel_id"] == 0:
         row["tunnel_id"] = number
+
+
+@njit
+def enter(row, ip_version, tunnel, proto, ttl):
+    """Let a row be that of a packet of IP, or ARP, whose header has proved sane."""
+    row["kind"] = Kind.IP
+    row["ip_version"] = ip_version
+    row["tunnel"] = tunnel
+    row["proto"] = proto
+    row["ttl"] = ttl
+    row["src_port"] = 0  # may be those of the UDP datagram that carries this layer
+    row["dst_port"] = 0
 
 
 @njit

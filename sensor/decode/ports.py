@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from sensor._jit import njit
-from sensor.decode.layers import DONE, GENEVE, GRE, GTPU, HP_ERM, L2TP, LISP, MPLS_IN_IP, TEREDO, TZSP, VXLAN
+from sensor.decode.layers import DONE, GENEVE, GRE_IN_UDP, GTPU, HP_ERM, L2TP, LISP, MPLS_IN_IP, TEREDO, TZSP, VXLAN
 
 PORTS_MAX = 16
 """Of one kind of tunnel."""
@@ -44,7 +44,7 @@ _LAYERS = {
     "vxlan_ports": VXLAN,
     "vxlan_gpe_ports": VXLAN,  # told by a bit
     "geneve_ports": GENEVE,
-    "gre_ports": GRE,
+    "gre_ports": GRE_IN_UDP,
     "mpls_ports": MPLS_IN_IP,
     "lisp_ports": LISP,
     "l2tp_ports": L2TP | _FROM_TOO,

@@ -2,6 +2,7 @@
 
 `payload_len` is what the headers account for, captured or not. A first fragment that holds the header whole is
 described like any other packet, with its part of the payload; one that does not is left as the fragment it is.
+Another packet whose header the snap length has cut behind the ports is told with these.
 """
 
 import numpy as np
@@ -42,9 +43,23 @@ def _describe(frame, row, kind, at, header, end):
 
 
 @njit
+def _cut(frame, row, kind, at, header, end, weird):
+    """A header that is not all there: the ports are told where they are, and the snap length cut off the rest."""
+    is_by_snaplen = end - at >= header and at + 4 <= frame.shape[0]
+    if not is_by_snaplen or row["kind"] == Kind.FRAGMENT:
+        return STOP + weird
+    flag(row, weird)
+    _describe(frame, row, kind, at, header, end)
+    return DONE
+
+
+@njit
 def _tcp(frame, row, at, end):
     if at + 20 > readable(frame, end):
-        return STOP + Weird.TRUNCATED_TCP
+        layer = _cut(frame, row, Kind.TCP_CUT, at, 20, end, Weird.TRUNCATED_TCP)
+        if layer == DONE:
+            row["payload_len"] = 0  # as options may be all there is
+        return layer
     header = np.int64(frame[at + 12] >> 4) * 4
     if header < 20 or header > end - at:
         return STOP + Weird.BAD_TCP_HEADER_LENGTH
@@ -60,7 +75,7 @@ def _tcp(frame, row, at, end):
 @njit
 def _udp(frame, row, at, end, ports):
     if at + 8 > readable(frame, end):
-        return STOP + Weird.TRUNCATED_UDP, at, end
+        return _cut(frame, row, Kind.UDP, at, 8, end, Weird.TRUNCATED_UDP), at, end
     length = u16(frame, at + 4)
     if 0 < length < 8:
         return STOP + Weird.BAD_UDP_LENGTH, at, end
@@ -75,7 +90,7 @@ def _udp(frame, row, at, end, ports):
 @njit
 def _sctp(frame, row, at, end):
     if at + 12 > readable(frame, end):
-        return STOP + Weird.TRUNCATED_SCTP
+        return _cut(frame, row, Kind.SCTP, at, 12, end, Weird.TRUNCATED_SCTP)
     _describe(frame, row, Kind.SCTP, at, 12, end)
     if at + 12 < readable(frame, end):
         row["sctp_chunk"] = frame[at + 12]

@@ -18,6 +18,7 @@ from sensor.decode.layers import (
     ETHERNET,
     GENEVE,
     GRE,
+    GRE_IN_UDP,
     GTPU,
     HP_ERM,
     IPIP,
@@ -34,7 +35,6 @@ from sensor.decode.layers import (
 )
 from sensor.decode.mirror import hp_erm, tzsp
 from sensor.decode.overlay import geneve, lisp, vxlan
-from sensor.packet import PROTO_UDP
 
 ETHERNET_PROTO = 143
 """Where segment routing carries a frame (RFC 8986)."""
@@ -47,7 +47,7 @@ def tunnel(frame, row, layer, at, end, partial):
     if layer == IPIP:
         return IPV4 if row["proto"] == 4 else IPV6, at, end
     if layer == GRE:
-        return _gre(frame, row, at, end)
+        return gre(frame, row, at, end)
     if layer == VXLAN:
         return vxlan(frame, row, at, end)
     if layer == GENEVE:
@@ -66,15 +66,16 @@ def tunnel(frame, row, layer, at, end, partial):
         return _mpls(frame, at, end, partial)
     if layer == ETHERIP:
         return _etherip(frame, row, at, end)
+    if layer == GRE_IN_UDP:
+        return _gre_in_udp(frame, row, at, end)
     return _teredo(frame, at, end, partial)
 
 
 @njit
-def _gre(frame, row, at, end):
-    layer, inner, stop = gre(frame, row, at, end)
-    if layer >= STOP and row["proto"] == PROTO_UDP:  # RFC 8086, or not
-        return DONE, at, end
-    return layer, inner, stop
+def _gre_in_udp(frame, row, at, end):
+    """GRE (RFC 8086), or not."""
+    layer, at, end = gre(frame, row, at, end)
+    return layer if layer < STOP else DONE, at, end
 
 
 @njit
@@ -98,9 +99,10 @@ def _mpls(frame, at, end, partial):
 
 @njit
 def _etherip(frame, row, at, end):
+    """A frame, which EtherIP has a version before; or a probe of the protocol, with nothing in it."""
     if row["proto"] == ETHERNET_PROTO:
-        return ETHERNET, at, end
-    is_known = at + 2 <= readable(frame, end) and u16(frame, at) == 0x3000
+        return by_frame(frame, at, end), at, end
+    is_known = at + 16 <= readable(frame, end) and u16(frame, at) == 0x3000
     return ETHERNET if is_known else DONE, at + 2, end
 
 

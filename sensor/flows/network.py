@@ -85,9 +85,9 @@ def find_flow(flows, networks, index, state, key, tag, may_join, is_quote):
 
 @njit
 def _in_any(key):
-    return Key(
-        key.src_hi, key.src_lo, key.dst_hi, key.dst_lo, key.src_p, key.dst_p, key.proto, key.one_way, np.int64(ANY)
-    )
+    src, dst = (key.src_hi, key.src_lo), (key.dst_hi, key.dst_lo)
+    any_of = np.int64(ANY)
+    return Key(src[0], src[1], dst[0], dst[1], key.src_p, key.dst_p, key.proto, key.one_way, any_of, key.mapped)
 
 
 @njit

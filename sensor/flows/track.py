@@ -14,6 +14,7 @@ from sensor.flows.flow import (
     FLIP,
     HOLED,
     INACTIVE,
+    MAPPED,
     ONE_WAY,
     ORIG_KNOWN,
     TIME_EXCEEDED,
@@ -26,6 +27,7 @@ from sensor.flows.flow import (
     R,
     S,
     carries_data,
+    doubt,
     has_mark,
     note,
     set_mark,
@@ -46,7 +48,7 @@ from sensor.flows.key import (
     quoted_key,
 )
 from sensor.flows.network import enter, find_flow, hear, leave, network_of
-from sensor.flows.tcp import begins_another, follow, take_tcp
+from sensor.flows.tcp import begins_another, follow, take_cut, take_tcp
 from sensor.flows.timers import (
     ATTEMPT,
     ICMP_LIST,
@@ -65,7 +67,18 @@ from sensor.flows.timers import (
 )
 from sensor.flows.unseen import is_odd, watch
 from sensor.flows.write import write_arp, write_end, write_flow, write_icmp_error, write_used
-from sensor.packet import ACK, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP, RST, SYN, Kind
+from sensor.packet import (
+    ACK,
+    ONE_WAY_TUNNELS,
+    PROTO_ICMP,
+    PROTO_ICMPV6,
+    PROTO_SCTP,
+    PROTO_TCP,
+    PROTO_UDP,
+    RST,
+    SYN,
+    Kind,
+)
 
 ROOM = 10
 """More events than one packet, or one expiry, can raise."""
@@ -75,7 +88,7 @@ DONE, OUT_FULL, INDEX_FULL = range(3)
 
 _ARP, _TCP, _UDP, _ICMP = int(Kind.ARP), int(Kind.TCP), int(Kind.UDP), int(Kind.ICMP)
 _SCTP, _IP, _FRAGMENT = int(Kind.SCTP), int(Kind.IP), int(Kind.FRAGMENT)
-_REST, _WITNESS = int(Kind.REST), int(Kind.WITNESS)
+_REST, _WITNESS, _TCP_CUT = int(Kind.REST), int(Kind.WITNESS), int(Kind.TCP_CUT)
 
 _CONNECTION_ATTEMPT, _REMOVE = int(Event.CONNECTION_ATTEMPT), int(Event.CONNECTION_STATE_REMOVE)
 _AT_THE_END = (_CONNECTION_ATTEMPT, _REMOVE)
@@ -190,6 +203,9 @@ def _begin(flows, networks, contacts, holes, index, lists, out, state, packet, k
     _clear(flow)
     side = 0
     by_receiver, is_known = began(packet, key, contacts, state, now)
+    if packet["kind"] == _TCP_CUT or (packet["kind"] == _UDP and packet["tunnel"] in ONE_WAY_TUNNELS):
+        doubt(flow)
+        is_known = False
     if by_receiver:
         side = 1
         note(flow, 0, FLIP)
@@ -199,6 +215,7 @@ def _begin(flows, networks, contacts, holes, index, lists, out, state, packet, k
         flow["orig_hi"], flow["orig_lo"], flow["orig_p"] = key.src_hi, key.src_lo, key.src_p
         flow["resp_hi"], flow["resp_lo"], flow["resp_p"] = key.dst_hi, key.dst_lo, key.dst_p
     flow["proto"] = key.proto
+    flow["history"][0] = np.int64(flow["history"][0]) | (key.mapped * MAPPED)
     flow["first"], flow["last"] = now, now
     flow["marks"] = ONE_WAY if key.one_way else 0
     if packet["kind"] == _TCP and np.int64(packet["tcp_flags"]) & (SYN | ACK | RST) == SYN:
@@ -355,12 +372,15 @@ def _take(flows, networks, contacts, holes, index, lists, out, state, packet, ta
         raised = take_tcp(flow, side, packet, filled, state)
         _count_ways(flow, side, had_data, state)
         which = tcp_list(flow)
+    elif kind == _TCP_CUT:
+        take_cut(flow, side)
+        which = tcp_list(flow)
     elif kind == _ICMP:
         which = ICMP_LIST
     else:
         note(flow, side, _chunk_letter(packet) if kind == _SCTP else D)
         which = UDP_LIST
-    if kind != _TCP:
+    if kind not in (_TCP, _TCP_CUT):
         flow["bytes"][side] += np.int64(packet["payload_len"])
     _count(flow, side, packet)
     if which == UDP_LIST:
@@ -410,7 +430,7 @@ def _is_of_flow(packet):
     kind = packet["kind"]
     if kind == _IP:
         return packet["proto"] not in _DESCRIBED
-    return kind in (_TCP, _UDP, _ICMP, _SCTP)
+    return kind in (_TCP, _UDP, _ICMP, _SCTP, _TCP_CUT)
 
 
 @njit

@@ -92,6 +92,7 @@ def _wireless() -> dict[str, Sample]:
     gap = wifi(Dot11QoS() / Raw(b"\0\0" + bytes(llc(UDP6))), subtype=8)
     checked = RadioTap(present="TSFT+Flags", mac_timestamp=7, Flags="FCS") / Raw(bytes(qos) + b"fcs!")
     padded = RadioTap(present="Flags", Flags="pad") / gap
+    aligned = b"\0\0\x19\0\3\0\0\x80" + bytes(4 + 4 + 8) + b"\x20"  # two words, a time and the flags
     prism = b"\0\0\0\x44\0\0\0\x90" + bytes(136)
     avs = b"\x80\x21\x10\1\0\0\0\x40" + bytes(56)
     return {
@@ -103,6 +104,7 @@ def _wireless() -> dict[str, Sample]:
         "radiotap": Sample(bytes(RadioTap() / plain), TCP4, 127),
         "radiotap, a check sequence": Sample(bytes(checked), TCP6, 127),
         "radiotap, padding": Sample(bytes(padded), UDP6, 127),
+        "radiotap, aligned": Sample(aligned + bytes(gap), UDP6, 127),
         "prism": Sample(prism + bytes(plain), TCP4, 119),
         "prism, little-endian": Sample(b"\x44\0\0\0\x90\0\0\0" + bytes(136) + bytes(plain), TCP4, 119),
         "avs": Sample(avs + bytes(qos), TCP6, 163),

@@ -230,6 +230,9 @@ NO_TUNNELS = (
     *(bytes([value]) * length for value in (1, 2, 3, 8, 0x10, 0x40, 0x45, 0x60, 0xFF) for length in (4, 8, 12, 60)),
     b"\0\2\0\5\0\6\xc0\x21\1\1\0\4",  # PPP's own
     b"\x80\2" + bytes(40),  # a control message
+    b"\x40\2\0\xff\0\5\0\6\xff\3\0\x21" + bytes(TCP4),  # longer than what carries it
+    b"\0\x12\0\5\0\6\xff\3\0\x21" + bytes(TCP4),  # a bit that means nothing
+    b"\0\0\1\0" + b"\2" * 12 + b"\x08\0\x60" + bytes(40),  # a frame of IPv4 with something else in it
     b"\0\3" + bytes(60),
     b"\1\4\0\1\1" + bytes(40),  # a keepalive
     b"\1\0\0\2\1" + bytes(40),
@@ -246,6 +249,14 @@ NO_TUNNELS = (
 def test_a_datagram_to_a_tunnel_port_that_is_no_tunnel_stays_a_datagram(port, payload):
     row = decode_one(ether() / IP(**V4) / UDP(sport=53, dport=port) / Raw(payload))
     assert (row["kind"], row["src_port"], row["dst_port"], row["payload_len"]) == (Kind.UDP, 53, port, len(payload))
+    assert (row["tunnel"], row["weird"], row["refused"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("proto", [97, 115, 137, 143])
+@pytest.mark.parametrize("payload", [b"", b"\x30\0", bytes(4), bytes(60), b"\xff" * 60])
+def test_a_packet_of_a_tunnels_protocol_that_is_no_tunnel_stays_what_it_is(proto, payload):
+    row = decode_one(ether() / IP(**V4, proto=proto) / Raw(payload))
+    assert (row["kind"], row["proto"], row["payload_len"]) == (Kind.IP, proto, len(payload))
     assert (row["tunnel"], row["weird"], row["refused"]) == (0, 0, 0)
 
 

@@ -78,15 +78,15 @@ def everything():
     return frames + plain, linktypes + [ETHERNET] * len(plain)
 
 
-def write_pcap(path, frames, linktype):
-    header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, linktype)
-    records = (struct.pack("<IIII", i, 0, len(frame), len(frame)) + frame for i, frame in enumerate(frames))
+def write_pcap(path, frames, linktype, order="<"):
+    header = struct.pack(f"{order}IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, linktype)
+    records = (struct.pack(f"{order}IIII", i, 0, len(frame), len(frame)) + frame for i, frame in enumerate(frames))
     path.write_bytes(header + b"".join(records))
 
 
 def asked_of_tshark(path):
     """Each packet's fields by name, every occurrence of each in a list."""
-    command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-E", "separator=|"]
+    command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-E", "separator=|", "-o", "ipv6.tso_support:TRUE"]
     for each in DECODED_AS:
         command += ["-d", each]
     for field in FIELDS:
@@ -138,6 +138,25 @@ def test_tshark_says_the_same_of_every_frame(tmp_path):
         for frame, row, said in zip(chosen, decode(chosen, linktype), fields, strict=True):
             if frame not in apart:
                 compare(row, said)
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tshark_says_the_same_of_lengths_of_0(tmp_path):
+    nets = [IP(src="192.0.2.1", dst="192.0.2.2", len=0), IPv6(src="2001:db8::1", dst="2001:db8::2", plen=0)]
+    segments = [TCP(sport=1, dport=2, chksum=0) / Raw(bytes(size)) for size in (1, 3000, 70_000)]
+    frames = [bytes(ether() / net / segment) for net in nets for segment in segments]
+    write_pcap(tmp_path / "long.pcap", frames, ETHERNET)
+    for row, said in zip(decode(frames), asked_of_tshark(tmp_path / "long.pcap"), strict=True):
+        compare(row, said)
+        assert row["kind"] == Kind.TCP
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tshark_says_the_same_of_nflog_from_a_machine_of_the_other_order(tmp_path):
+    frame = samples()["nflog, big-endian"].frame
+    write_pcap(tmp_path / "nflog.pcap", [frame], 239, ">")
+    [said] = asked_of_tshark(tmp_path / "nflog.pcap")
+    compare(decode([frame], 239)[0], said)
 
 
 def test_dpkt_says_the_same_of_plain_traffic():

@@ -25,7 +25,7 @@ def _over_udp() -> dict[str, Sample]:
         "vxlan-gpe, ipv4": (4790, b"\x0c\0\0\1\0\0\5\0" + bytes(TCP4), Tunnel.VXLAN),
         "vxlan-gpe, ethernet": (4790, b"\x0c\0\0\3\0\0\5\0" + bytes(frame), Tunnel.VXLAN),
         "vxlan-gpe, nsh": (4790, b"\x0c\0\0\4\0\0\5\0" + nsh + bytes(TCP4), Tunnel.VXLAN),
-        "gre over udp": (4754, bytes(GRE() / TCP4), Tunnel.GRE),
+        "gre over udp": (4754, bytes(GRE() / TCP4), Tunnel.GRE_IN_UDP),
         "mpls over udp": (6635, bytes(MPLS(label=20, s=0) / MPLS(label=21, s=1)) + bytes(TCP4), Tunnel.MPLS),
         "pseudowire over udp": (6635, bytes(MPLS(label=21, s=1)) + bytes(4) + bytes(frame), Tunnel.MPLS),
         "lisp": (4341, b"\x88\0\0\0\0\0\7\1" + bytes(TCP4), Tunnel.LISP),
@@ -41,6 +41,7 @@ def _over_udp() -> dict[str, Sample]:
     }
     samples = {name: Sample(over_udp(port, data), TCP4, tunnel=kind) for name, (port, data, kind) in made.items()}
     mirrored = b"\1\2\3\4\5\6\7\x08\0\x64\0\0" + bytes(frame)
+    samples["l2tp, the other way"] = Sample(over_udp(40000, made["l2tp"][1], sport=1701), TCP4, tunnel=Tunnel.L2TP)
     return samples | {"hp erm": Sample(over_udp(7932, mirrored, sport=61112), TCP4, tunnel=Tunnel.HP_ERM)}
 
 

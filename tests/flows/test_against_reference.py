@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sensor.address import to_address
 from sensor.flows import FlowOptions, FlowTable
-from sensor.packet import Kind
+from sensor.packet import Kind, Tunnel
 from tests.flows.packets import SECOND, packet, run, tcp
 from tests.flows.reference import Reference
 from tests.flows.stories import stories
@@ -24,7 +24,7 @@ COUNTED += ["icmp_without_quote", "contacts_evicted", "flows_under_two_tags"]
 COUNTED += ["evicted_half_open", "evicted_one_packet", "evicted_idle", "evicted_established"]
 UNRELATED = "unrelated_ICMP_error"
 CONTACTS = ["first_try", "connections", "orig_known", "may_be_reply", "tries", "steady", "reached", "controls"]
-CONTACTS += ["is_controlled", "failed_before"]
+CONTACTS += ["is_controlled", "failed_before", "unproven"]
 LAWS = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -46,8 +46,9 @@ def tcp_packets(draw):
         tcp_options=draw(st.sampled_from([0, 20])),
         ttl=draw(st.integers(1, 255)),
         more=draw(st.sampled_from([0, 0, 0, 1])),
+        ip_version=draw(st.sampled_from([0, 0, 0, 0, 0, 6])),
     )
-    row["kind"] = draw(st.sampled_from([Kind.TCP] * 9 + [Kind.REST]))
+    row["kind"] = draw(st.sampled_from([Kind.TCP] * 9 + [Kind.REST, Kind.TCP_CUT]))
     return row
 
 
@@ -57,6 +58,8 @@ def other_packets(draw):
     hosts, ports = st.sampled_from(HOSTS), st.sampled_from([53, 443, 3306, 32767, 32768, 50000])
     row = packet(kind, (draw(hosts), draw(ports)), (draw(hosts), draw(ports)), payload_len=draw(st.integers(0, 9)))
     row["group"] = draw(st.sampled_from([0, 0, 0, 1]))
+    row["ip_version"] = draw(st.sampled_from([0, 0, 0, 0, 6]))
+    row["tunnel"] = draw(st.sampled_from([0, 0, 0, Tunnel.VXLAN, Tunnel.MPLS]))
     if kind == Kind.IP:
         row["src_port"] = row["dst_port"] = 0
         row["proto"] = draw(st.sampled_from([0, 2, 47, 17]))

@@ -39,6 +39,14 @@ def told(rows, key="network", **options):
 WHOLE = SF, THERE, BACK
 
 
+def test_addresses_of_ipv4_inside_those_of_ipv6_are_other_ones():
+    mapped = talk(SCRIPT)
+    mapped["ip_version"] = 6
+    for key in ("five_tuple", "network"):
+        assert told(mixed(talk(SCRIPT), mapped), key)[0] == [WHOLE, WHOLE]
+        assert told(mixed(talk(SCRIPT), talk(SCRIPT)), key)[0] == [(SF, 2 * THERE, 2 * BACK)]
+
+
 def test_a_flow_has_128_bytes():
     assert FLOW.itemsize == 128
 
