@@ -3,7 +3,7 @@
 The TCP cases are those of Zeek's policy/misc/scan (attempt, rejection, reset by the originator before any data), those
 of Nmap's FIN, NULL, Xmas, ACK and Maimon scans (a first packet that no connection begins with, met by a RST or by
 silence), and a SYN-ACK that the originator leaves alone. Left out is what proves nothing of its sender: a service that
-the same originator has reached within a day, the answers to multicast requests, and streams.
+the same originator has reached within a day, the answers to multicast requests, streams, and what is `unproven`.
 """
 
 from enum import IntEnum
@@ -235,6 +235,7 @@ def loose(batch: Batch) -> np.ndarray:
 def doubtful(batch: Batch) -> np.ndarray:
     """Unanswered packets from the middle of something that may come from a server, as far as the ports tell."""
     found = (batch.orig_known == 0) & np.isin(batch.proto, (TCP, UDP)) & (batch.reached == 0)
+    found &= batch.unproven == 0
     found &= (batch.orig_pkts == 0) | (batch.resp_pkts == 0) | (batch.proto == TCP)
     rows = np.flatnonzero(found)
     part = batch[rows]
@@ -352,7 +353,7 @@ def _only(batch: Batch, judge: object) -> np.ndarray:
     rows = np.flatnonzero(found)
     if len(rows):
         is_active_ftp = (batch.is_controlled[rows] != 0) & (batch.resp_p[rows] >= SYSTEM_PORTS)
-        found[rows] = (batch.reached[rows] == 0) & ~is_active_ftp
+        found[rows] = (batch.reached[rows] == 0) & (batch.unproven[rows] == 0) & ~is_active_ftp
     return found
 
 

@@ -61,6 +61,7 @@ _FLOW = _TUPLE | {
     "time_exceeded": Column("integer", "1 where ICMP said that a packet's time was exceeded on the way"),
     "orig_known": Column("integer", "1 where it is known who began; 0 where only the ports tell"),
     "may_be_reply": Column("integer", "1 where that is not known, and the ports are those of a server's to a client"),
+    "unproven": Column("integer", "1 where headers were cut, or it came by a tunnel that answers do not take"),
 }
 _END = _FLOW | {
     "tries": Column("integer", "how often this originator tried this service within a day: once is 1, retries apart"),

@@ -50,6 +50,7 @@ class Kind(IntEnum):
     SCTP = 7
     REST = 8  # the fragment that made a datagram whole: what of its payload the row of its first did not tell
     WITNESS = 9  # another worker's UDP datagram to many hosts, which may answer it
+    TCP_CUT = 10  # a TCP segment of which the snap length has left the ports and little more
 
 
 class Tunnel(IntEnum):
@@ -62,6 +63,17 @@ class Tunnel(IntEnum):
     GENEVE = 4
     TEREDO = 5
     GTPU = 6
+    L2TP = 7
+    TZSP = 8
+    LISP = 9
+    MPLS = 10  # over UDP or IP
+    HP_ERM = 11
+    ETHERIP = 12  # Ethernet in IP without more, as segment routing has it too
+    GRE_IN_UDP = 13
+
+
+ONE_WAY_TUNNELS = (int(Tunnel.MPLS), int(Tunnel.LISP), int(Tunnel.GRE_IN_UDP))
+"""Those that go one way (RFC 3031, 9300, 8086): what answers takes another, which need not pass here."""
 
 
 PACKET = np.dtype(
@@ -100,6 +112,7 @@ PACKET = np.dtype(
         ("quoted_dst_port", "u2"),
         ("group", "u1"),  # 1 where the frame was addressed to more than one station
         ("sctp_chunk", "u1"),  # type of the first chunk
+        ("tunnel_id", "u4"),  # outermost network within a network: VNI, VSID, GRE key; 0 where none
         ("quoted_src_hi", "u8"),
         ("quoted_src_lo", "u8"),
         ("quoted_dst_hi", "u8"),

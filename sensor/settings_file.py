@@ -9,6 +9,9 @@ ports = 20
 
 [flows]
 tcp_attempt = "10s"
+
+[decode]
+vxlan_ports = "4789,8472"
 """
 
 import tomllib

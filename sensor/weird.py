@@ -40,11 +40,11 @@ class Weird(IntEnum):
     GRE_ROUTING = 15
     """A GRE header with the routing field of RFC 1701, which is not followed."""
     TRUNCATED_TCP = 16
-    """A TCP header is cut short."""
+    """A TCP header is cut short; where the snap length did it, the ports may be known, and nothing else."""
     BAD_TCP_HEADER_LENGTH = 17
     """The TCP data offset is below five words, or points past the segment."""
     TRUNCATED_UDP = 18
-    """A UDP header is cut short."""
+    """A UDP header is cut short; where the snap length did it, the ports may be known."""
     BAD_UDP_LENGTH = 19
     """The UDP length field is 1 to 7, less than its own header."""
     UDP_DATAGRAM_LENGTH_MISMATCH = 20
@@ -52,7 +52,7 @@ class Weird(IntEnum):
     TRUNCATED_ICMP = 21
     """An ICMP header is cut short."""
     TRUNCATED_SCTP = 22
-    """An SCTP common header is cut short."""
+    """An SCTP common header is cut short; where the snap length did it, the ports may be known."""
     FRAGMENT_INCONSISTENCY = 23
     """A fragment overlaps another with different bytes: ambiguous, so the datagram is dropped."""
     FRAGMENT_OVERLAP = 24
@@ -65,6 +65,8 @@ class Weird(IntEnum):
     """A fragment that is empty, or is not the last and not a multiple of 8 bytes long."""
     NESTED_FRAGMENT = 28
     """A fragment inside a reassembled datagram, which is not followed."""
+    IPV4_MAPPED_ADDRESS = 29
+    """An IPv6 packet from or to ::ffff:a.b.c.d, which is for use inside of hosts (RFC 4291, 2.5.5.2)."""
 
 
 class Refusal(IntEnum):
@@ -92,3 +94,5 @@ class Refusal(IntEnum):
     """The link layer carries another protocol: LLDP, STP, PPPoE discovery, EAPOL, CDP, ..."""
     UNKNOWN_LINKTYPE = 65
     """No decoder for this link type."""
+    ENCRYPTED = 66
+    """The link layer's data is encrypted: a protected frame of 802.11, or MACsec."""

@@ -3,7 +3,20 @@
 import pytest
 
 from sensor.node.balance import Balance, busiest
-from sensor.node.hints import Acks, Losses, OneWay, Silence, Unseen, Ways, is_lossy, is_one_way, why_silent
+from sensor.node.hints import (
+    Acks,
+    Blind,
+    Looks,
+    Losses,
+    OneWay,
+    Silence,
+    Unseen,
+    Ways,
+    is_lossy,
+    is_one_way,
+    reads_nothing,
+    why_silent,
+)
 from sensor.node.sight import Sight
 
 NEAR = Sight("near")
@@ -172,3 +185,20 @@ def test_capture_loss_is_said_when_it_begins_and_when_it_is_over():
     said = {now: judge.look(acks, now) for now, acks in counts}
     assert [now for now, text in said.items() if text] == [20, 50]
     assert "30 of 200 TCP acknowledgements" in said[20] and judge.hint is None
+
+
+@pytest.mark.parametrize(
+    ("packets", "refused", "found"),
+    [(99, 99, None), (100, 100, True), (100, 99, False), (101, 101, True), (100, 0, False)],
+)
+def test_a_capture_is_blind_if_all_of_enough_packets_are_refused(packets, refused, found):
+    assert reads_nothing(Looks(0, 0), Looks(packets, refused)) is found
+    assert reads_nothing(Looks(500, 3), Looks(500 + packets, 3 + refused)) is found
+
+
+def test_blindness_is_said_when_it_begins_and_when_it_is_over():
+    judge = Blind(0.0)
+    looks = [(10, Looks(200, 0)), (20, Looks(400, 200)), (30, Looks(600, 400)), (40, Looks(650, 450))]
+    said = {now: judge.look(each, now) for now, each in [*looks, (50, Looks(900, 600))]}
+    assert [now for now, text in said.items() if text] == [20, 50]
+    assert "all 200 packets were refused" in said[20] and judge.hint is None

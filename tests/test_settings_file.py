@@ -32,12 +32,13 @@ def file(tmp_path):
 def test_a_file_says_what_the_command_line_can(file):
     kept = file(
         'detections = ["port_scan"]\n[port_scan]\nports = 20\nepoch = "1m"\n"ports@orig_h:192.0.2.0/24" = 40\n'
-        '[flows]\ntcp_attempt = "10s"\n'
+        '[flows]\ntcp_attempt = "10s"\n[decode]\nvxlan_ports = "4789,9999"\nteredo_ports = ""\ngre_ports = 4755\n'
     )
     assignments = ["port_scan.ports=20", "port_scan.epoch=1m", "port_scan.ports@orig_h:192.0.2.0/24=40"]
+    assignments += ["decode.vxlan_ports=4789,9999", "decode.teredo_ports=", "decode.gre_ports=4755"]
     given = configure(["port_scan"], assignments=[*assignments, "flows.tcp_attempt=10s"])
     read = configure(file=kept)
-    assert (read.detections, read.flows) == (given.detections, given.flows)
+    assert (read.detections, read.flows, read.decode) == (given.detections, given.flows, given.decode)
     assert [str(value) for value in read.values["port_scan"].values()] == [
         str(value) for value in given.values["port_scan"].values()
     ]

@@ -3,6 +3,12 @@
 from dataclasses import dataclass
 
 
+def shown(path: str) -> str:
+    """A path as it can be printed anywhere: bytes that are not UTF-8, and what would drive a terminal, as escapes."""
+    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 class CaptureError(Exception):
     """An input cannot be used at all. The text is one line: which one, what is wrong, and what to do about it."""
 
@@ -17,7 +23,7 @@ class Damage:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.path}: at byte {self.offset}: {self.message}"
+        return f"{shown(self.path)}: at byte {self.offset}: {self.message}"
 
 
 class Broken(Exception):

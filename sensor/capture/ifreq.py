@@ -1,11 +1,14 @@
 """What a socket's own network namespace says of an interface: index, kind of hardware, and state (netdevice(7))."""
 
+import contextlib
+import ctypes
 import errno
 import fcntl
 import socket
 import struct
 
 _SIOCGIFFLAGS, _SIOCGIFHWADDR, _SIOCGIFINDEX = 0x8913, 0x8927, 0x8933
+_SIOCETHTOOL, _GGRO, _GFLAGS, _LRO = 0x8946, 0x2B, 0x25, 1 << 15  # <linux/sockios.h>, <linux/ethtool.h>
 _NAME_MAX = 15
 _UP, _RUNNING = 0x1, 0x40
 
@@ -24,6 +27,20 @@ def is_up(of: socket.socket, name: str) -> bool:
     """Whether it is up and has a link; OSError ENODEV if there is none of that name."""
     flags: int = struct.unpack_from("H", _ask(of, _SIOCGIFFLAGS, name), 16)[0]
     return flags & (_UP | _RUNNING) == _UP | _RUNNING
+
+
+def is_merging(of: socket.socket, name: str) -> bool:
+    """Whether several packets that arrive may come as one frame: by GRO or LRO."""
+    return _ethtool(of, _GGRO, name) != 0 or _ethtool(of, _GFLAGS, name) & _LRO != 0
+
+
+def _ethtool(of: socket.socket, command: int, name: str) -> int:
+    """What the driver answers; 0 where it does not."""
+    value = ctypes.create_string_buffer(struct.pack("2I", command, 0), 8)
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(of, _SIOCETHTOOL, struct.pack("16sP16x", name.encode(), ctypes.addressof(value)))
+        return int(struct.unpack_from("I", value.raw, 4)[0])
+    return 0
 
 
 def _ask(of: socket.socket, request: int, name: str) -> bytes:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from sensor._jit import njit
-from sensor.capture.fault import CaptureError, Damage
+from sensor.capture.fault import CaptureError, Damage, shown
 from sensor.capture.source import Source
 from sensor.capture.stream import NO_BYTES
 from sensor.packet import FRAME, Block
 
 OPEN_MAX = 256
-"""Files that may overlap in time. Each holds a window, if compressed, and a descriptor, of which 1024 are usual."""
+"""Files that may overlap in time. Each holds a window and a descriptor, of which 1024 are usual."""
 FEW = 8
 """Up to so many inputs, each gets a full block of rows and a full window; more share what is about the same memory."""
 _ROWS_OF_MANY = 2048
@@ -96,7 +96,7 @@ class Merge:
             if heads and min(heads) < self._pending[-1][:2]:
                 return
             if len(heads) == len(self._slots):
-                path = self._pending[-1][2].path
+                path = shown(self._pending[-1][2].path)
                 raise CaptureError(f"{path}: more than {OPEN_MAX} files overlap in time here; join some with mergecap")
             slot, source = self._slots.index(None), self._pending.pop()[2]
             self._slots[slot], self._order[slot] = source, source.order

@@ -20,13 +20,15 @@ from sensor.capture.stream import Stream
 from sensor.capture.word import u32
 from sensor.clock import SECOND
 
-FILE_HEADER, RECORD_HEADER = 24, 16
+FILE_HEADER, RECORD_HEADER, KUZNETZOV_HEADER = 24, 16, 24
 
 MICRO, NANO = 0xA1B2C3D4, 0xA1B23C4D
-MAGICS = (MICRO, NANO)
+KUZNETZOV = 0xA1B2CD34
+"""Microseconds, and longer record headers, as the libpcap of Red Hat 6 and AVM's routers write them: eight bytes more,
+of the interface, the protocol and the direction, which are passed over."""
+MAGICS = (MICRO, NANO, KUZNETZOV)
 
 MODIFIED = {
-    0xA1B2CD34: "pcap with Kuznetzov's modified record headers",
     0xA1B234CD: "pcap with Mesquita's modified record headers",
     0xA12B3C4D: "pcap as modified by Navtel",
     0x1C0001AC: "pcap as modified by IXIA (hardware)",
@@ -43,6 +45,7 @@ LAYOUT = np.dtype(
         ("big", "?"),
         ("caplen_at", "i8"),  # where a record header has it: the two lengths were once the other way round
         ("wirelen_at", "i8"),
+        ("header", "i8"),  # bytes of a record header
         ("unit", "i8"),  # ns in one unit of the fraction
         ("linktype", "u2"),
     ],
@@ -55,20 +58,20 @@ LAYOUT = np.dtype(
 def index_records(data, at, end, layout, frames, counts):
     """Fill FRAME rows from the records in data[at:end]; return (rows, where the next one begins, why it stopped)."""
     big, unit, linktype = layout[0]["big"], layout[0]["unit"], layout[0]["linktype"]
-    caplen_at, wirelen_at = layout[0]["caplen_at"], layout[0]["wirelen_at"]
+    caplen_at, wirelen_at, header = layout[0]["caplen_at"], layout[0]["wirelen_at"], layout[0]["header"]
     captured, bad_subsecond, long_caplen = 0, 0, 0
     n, why = 0, FULL
     fetched = at
     while n < frames.shape[0]:
         fetched = fetch(data, fetched, min(at + _AHEAD, end))
-        if end - at < RECORD_HEADER:
+        if end - at < header:
             why = MORE
             break
         caplen = u32(data, at + caplen_at, big)
         if caplen > CAPLEN_MAX:
             why = _TOO_LONG
             break
-        if end - at - RECORD_HEADER < caplen:
+        if end - at - header < caplen:
             why = MORE
             break
         wirelen = u32(data, at + wirelen_at, big)
@@ -76,14 +79,14 @@ def index_records(data, at, end, layout, frames, counts):
         bad_subsecond += fraction >= SECOND
         long_caplen += caplen > wirelen
         frames["ts"][n] = u32(data, at, big) * SECOND + fraction
-        frames["offset"][n] = at + RECORD_HEADER
+        frames["offset"][n] = at + header
         frames["caplen"][n] = caplen
         frames["wirelen"][n] = wirelen
         frames["buffer"][n] = 0
         frames["linktype"][n] = linktype
         frames["interface"][n] = 0
         captured += caplen
-        at += RECORD_HEADER + caplen
+        at += header + caplen
         n += 1
     counts[PACKETS] += n
     counts[BYTES] += captured
@@ -113,6 +116,7 @@ class Pcap:
             order == "big",
             12 if swapped else 8,
             8 if swapped else 12,
+            KUZNETZOV_HEADER if fields[0] == KUZNETZOV else RECORD_HEADER,
             1 if fields[0] == NANO else 1000,
             int(fields[5]) & 0xFFFF,  # above it lies the length of the frame check sequence
         )
@@ -132,12 +136,13 @@ class Pcap:
                 return 0
 
     def _finish(self) -> None:
+        header = int(self._layout[0]["header"])
         if not self.stream.left:
             check_end(self.stream)
-        elif self.stream.left < RECORD_HEADER:
-            raise cut_short(self.stream, f"a record header, after {self.stream.left} of {RECORD_HEADER} bytes")
+        elif self.stream.left < header:
+            raise cut_short(self.stream, f"a record header, after {self.stream.left} of {header} bytes")
         else:
-            there = self.stream.left - RECORD_HEADER
+            there = self.stream.left - header
             raise cut_short(self.stream, f"a packet, after {there} of {self._caplen()} bytes")
 
     def _caplen(self) -> int:

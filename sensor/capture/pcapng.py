@@ -233,7 +233,7 @@ class Pcapng:
         """Pass over a block of a kind not known that may be longer than what can be held."""
         began, length = self.stream.offset, self._word(4)
         if not (self.stream.skip(length - 4) and self.stream.need(4)):
-            raise Broken(began, f"{self.stream.fault or 'the file ends'} inside a block of {length} bytes")
+            raise Broken(began, str(cut_short(self.stream, f"a block of {length} bytes")))
         if self._word(0) != length:
             raise Broken(began, _FAULTS[_MISMATCH].format(length=length))
         self.stream.skip(4)

@@ -2,7 +2,9 @@
 
 import contextlib
 import fcntl
+import os
 import select
+import stat
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -12,9 +14,14 @@ _PIPE_BYTES = 1 << 20  # what Linux lets anyone have; the usual 64 KiB make bloc
 
 
 class Pipe:
-    """An open file read forward only. Reading never raises: an error ends the bytes and stays in `fault`."""
+    """An open file read forward only. Reading never raises: an error ends the bytes and stays in `fault`.
 
-    def __init__(self, file: BinaryIO, *, owned: bool = True) -> None:
+    `length`: so many bytes are read of it at most, and it had them when it was first looked at. A regular file that
+    becomes shorter has been cut or begun anew by someone, and what is read of it after that may be of anything: it ends
+    there.
+    """
+
+    def __init__(self, file: BinaryIO, *, owned: bool = True, length: int | None = None) -> None:
         some: Any = file  # a buffered file would wait for all that is asked: its read1 takes what is there
         self._read_some = getattr(some, "read1", some.read)
         self._readinto_some = getattr(some, "readinto1", some.readinto)
@@ -22,6 +29,8 @@ class Pipe:
         self._owned = owned
         self._poll = _poll(file)
         self._head = b""
+        self._length = length
+        self._size = _size(file) if length is None else max(length, _size(file) or 0)
         self.taken = 0
         """Bytes given so far."""
         self.fault: str | None = None
@@ -34,17 +43,18 @@ class Pipe:
 
     def read(self, size: int) -> bytes:
         """Some bytes, at most `size`; b"" at the end."""
+        size = self._wanted(size)
         try:
             data, self._head = self._head[:size] or self._read_some(size), self._head[size:]
         except OSError as error:
             self.fault, data = f"reading failed: {error.strerror}", b""
-        self.taken += len(data)
-        return bytes(data)
+        return bytes(data)[: self._kept(size, len(data))]
 
     def readinto(self, view: memoryview) -> int:
         """Fill the view with what is there, 0 at the end: blocks for the first bytes only, so a slow pipe is prompt."""
-        count = len(self._head)
-        view[:count], self._head = self._head, b""
+        view = view[: self._wanted(len(view))]
+        count = min(len(self._head), len(view))
+        view[:count], self._head = self._head[:count], self._head[count:]
         try:
             while count < len(view) and (count == 0 or self.is_ready()):
                 got = self._readinto_some(view[count:])
@@ -53,8 +63,7 @@ class Pipe:
                 count += got
         except OSError as error:
             self.fault = f"reading failed: {error.strerror}"
-        self.taken += count
-        return count
+        return self._kept(len(view), count)
 
     def is_ready(self) -> bool:
         """Whether reading on would not block."""
@@ -64,6 +73,28 @@ class Pipe:
         """Close the file unless it is the caller's."""
         if self._owned:
             self._file.close()
+
+    def _wanted(self, size: int) -> int:
+        return size if self._length is None else min(size, self._length - self.taken)
+
+    def _kept(self, wanted: int, count: int) -> int:
+        """Of so many bytes read, how many are given: none where the file is found to be shorter than it was."""
+        if self._size is not None and wanted and not self.fault:
+            size = _size(self._file) or 0
+            if size < self._size or (self._length is not None and not count):
+                self.fault, count = "the file became shorter while it was read", 0
+            self._size = max(size, self._size)
+        self.taken += count
+        return count
+
+
+def _size(file: BinaryIO) -> int | None:
+    """Bytes of a regular file; None of anything else."""
+    try:
+        status = os.fstat(file.fileno())
+    except (OSError, AttributeError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _poll(file: BinaryIO) -> "select.poll | None":
@@ -110,7 +141,9 @@ class Inflated:
 
     def _next(self) -> bytes | None:
         try:
-            return next(self._pieces, None)
+            piece = next(self._pieces, None)
         except BadCompression as error:
-            self.fault = self._pipe.fault or str(error)
-            return None
+            self.fault, piece = str(error), None
+        if piece is None:
+            self.fault = self._pipe.fault or self.fault
+        return piece

@@ -40,7 +40,8 @@ class Reader(Protocol):
 
 def cut_short(stream: Stream, where: str) -> Broken:
     """The error for a stream that ends inside something."""
-    return Broken(stream.offset, f"{stream.fault or 'the file ends'} inside {where}")
+    what = f"{stream.fault}," if stream.fault else "the file ends"
+    return Broken(stream.offset, f"{what} inside {where}")
 
 
 def check_end(stream: Stream) -> None:

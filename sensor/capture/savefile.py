@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sensor.capture.fault import Broken, CaptureError, Damage
+from sensor.capture.fault import Broken, CaptureError, Damage, shown
 from sensor.capture.merge import FEW, Merge
 from sensor.capture.reader import COUNTERS
 from sensor.capture.source import Source
@@ -25,6 +25,8 @@ class Savefiles:
         """What could not be read, in the order found. A damaged file does not keep the others from being read."""
         self.skipped: list[str] = []
         """Files of a directory that are no captures, each as a line of text that says what it is."""
+        self.not_followed: list[str] = []
+        """Links to folders in a directory, which may lead anywhere, and pipes and the like: each as a line of text."""
         self.seen_until = 0
         """Files tell the time by their packets alone."""
         self._stopping = False
@@ -93,42 +95,57 @@ def open_savefiles(paths: Sequence[str], *, stdin: BinaryIO | None = None) -> Sa
     what is no capture file is passed over and counted. Of several, pipes included, the first
     packet is waited for here.
     """
-    inputs = [found for path in paths for found in _expand(path)]
+    opened = Savefiles()
+    inputs = [found for path in paths for found in _expand(path, opened.not_followed)]
     if paths.count("-") > 1:
         raise CaptureError("-: standard input can be read only once; name it once")
     window = WINDOW if len(inputs) <= FEW else SMALL_WINDOW
-    opened = Savefiles()
     try:
         for order, (path, is_listed) in enumerate(inputs):
             try:
                 opened._add(Source(path, order, stdin=stdin, window=window), is_alone=len(inputs) == 1)
             except Broken as broken:
                 if is_listed and broken.foreign:
-                    opened.skipped.append(f"{path}: {broken}")
+                    opened.skipped.append(f"{shown(path)}: {broken}")
                 elif len(inputs) == 1 and broken.refused:
-                    raise CaptureError(f"{path}: {broken}") from None
+                    raise CaptureError(f"{shown(path)}: {broken}") from None
                 else:
                     opened.damage.append(Damage(path, broken.offset, str(broken)))
         if not opened._sources and not opened.damage:
-            raise CaptureError(f"{', '.join(paths)}: no capture among {len(inputs)} files; name one of pcap or pcapng")
+            raise CaptureError(_nothing(paths, len(inputs), opened.not_followed))
     except BaseException:
         opened.close()
         raise
     return opened
 
 
-def _expand(path: str) -> Iterator[tuple[str, bool]]:
-    """The files that a path stands for, and whether they were found by listing a directory."""
+def _nothing(paths: Sequence[str], count: int, not_followed: Sequence[str]) -> str:
+    more = f" ({not_followed[0]})" if not_followed else ""
+    named = ", ".join(map(shown, paths))
+    return f"{named}: no capture among {count} files{more}; name one of pcap or pcapng"
+
+
+def _expand(path: str, not_followed: list[str]) -> Iterator[tuple[str, bool]]:
+    """The files that a path stands for, and whether they were found by listing a directory; what was left out is noted.
+
+    Links to files are followed, to folders not: they may lead in circles, or to what was already read.
+    """
     if path == "-" or not os.path.isdir(path):
         yield path, False
         return
     for folder, folders, names in os.walk(path, onerror=_refuse):
         folders.sort()
-        for name in sorted(names):
-            found = os.path.join(folder, name)
-            if os.path.isfile(found):  # no pipe or socket, which opening might block on
+        for found in (os.path.join(folder, name) for name in folders):
+            if os.path.islink(found):
+                not_followed.append(
+                    f"{shown(found)}: a link to a folder, which is not followed; name it to read it too"
+                )
+        for found in (os.path.join(folder, name) for name in sorted(names)):
+            if os.path.isfile(found):
                 yield found, True
+            else:  # opening might block
+                not_followed.append(f"{shown(found)}: no file, or a link to none; name it to read it")
 
 
 def _refuse(error: OSError) -> None:
-    raise CaptureError(f"{error.filename}: {error.strerror}; check its permissions") from error
+    raise CaptureError(f"{shown(error.filename)}: {error.strerror}; check its permissions") from error

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sensor.capture.fault import Broken, CaptureError, Damage
+from sensor.capture.fault import Broken, CaptureError, Damage, shown
 from sensor.capture.pcap import MAGICS, MODIFIED, Pcap
 from sensor.capture.pcapng import SECTION, Pcapng
 from sensor.capture.reader import Reader, check_end
@@ -69,7 +69,7 @@ class Source:
             self.size = _size(path)
             self._open()
         except OSError as error:
-            raise CaptureError(f"{path}: {error.strerror or error}; check its name and permissions") from error
+            raise CaptureError(f"{shown(path)}: {error.strerror or error}; check its name and permissions") from error
         except Broken:
             self.close()
             raise
@@ -119,7 +119,6 @@ class Source:
     def _read(self, frames: np.ndarray, counts: np.ndarray) -> int:
         try:
             reader = self._reader or self._open()
-            reader.stream.release()
             count = reader.read(frames, counts)
         except Broken as broken:
             self.damage, count = Damage(self.path, broken.offset, str(broken)), 0
@@ -131,7 +130,7 @@ class Source:
         return count
 
     def _open(self) -> Reader:
-        self._stream = open_stream(self.path, stdin=self._stdin, window=self._window)
+        self._stream = open_stream(self.path, stdin=self._stdin, window=self._window, length=self.size or None)
         self._reader = open_reader(self._stream)
         return self._reader
 

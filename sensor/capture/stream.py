@@ -1,19 +1,17 @@
-"""A file's bytes as an array to index: the whole of it mapped, or a window that moves over what cannot be mapped.
+"""A file's bytes as an array to index: a window that moves over them.
 
-Both kinds show the same face: `data[at:filled]` are bytes not yet taken, and `data[0]` is byte `base` of the
-uncompressed stream. A reader takes bytes by moving `at`. Of a window, nothing is ever moved but the unfinished record
-at its end, and only `need` and `skip` move it: frames found before lie undisturbed until then.
+`data[at:filled]` are bytes not yet taken, and `data[0]` is byte `base` of the uncompressed stream. A reader takes bytes
+by moving `at`. Nothing is ever moved but the unfinished record at the window's end, and only `need` and `skip` move it:
+frames found before lie undisturbed until then. Files are read, not mapped: a mapped one that is cut by another process
+ends this one with SIGBUS, and no look at its size before can keep that from happening. Reading costs no more.
 """
 
-import mmap
-import os
-import stat
 from typing import BinaryIO
 
 import numpy as np
 
 from sensor.capture.compressed import gunzip, unzstd
-from sensor.capture.fault import CaptureError
+from sensor.capture.fault import CaptureError, shown
 from sensor.capture.pipe import Inflated, Pipe
 
 WINDOW = 4 << 20
@@ -31,13 +29,16 @@ NO_BYTES = np.frombuffer(b"", np.uint8)
 class Stream:
     """What readers see of any source of bytes."""
 
-    data: np.ndarray
-    """uint8, read-only."""
-    fault: str | None = None
-    """Why the bytes ended before their end, where they did."""
-
-    def __init__(self) -> None:
+    def __init__(self, source: Pipe | Inflated, size: int = WINDOW) -> None:
+        self._source = source
+        self._buffer = np.empty(size, np.uint8)
+        self.data = self._buffer[:]
+        """uint8, read-only."""
+        self.data.flags.writeable = False  # see NO_BYTES
         self.base = self.at = self.filled = 0
+        self.fault: str | None = None
+        """Why the bytes ended before their end, where they did."""
+        self._ended = False
 
     @property
     def offset(self) -> int:
@@ -51,66 +52,8 @@ class Stream:
 
     @property
     def done(self) -> int:
-        """Bytes of the file that have been read, compressed as they are."""
-        return self.at
-
-    def need(self, size: int) -> bool:
-        """Whether `size` bytes are at hand, after reading on where that helps."""
-        return self.left >= size
-
-    def skip(self, size: int) -> bool:
-        """Pass over bytes; whether there were so many."""
-        if self.left < size:
-            return False
-        self.at += size
-        return True
-
-    def release(self) -> None:
-        """Give back memory that lies behind; called when frames found before are no longer wanted."""
-
-    def close(self) -> None:
-        """Let go of the file."""
-
-
-class Mapped(Stream):
-    """A plain file, mapped as long as it was when it was opened.
-
-    Its pages count as this process's memory until they are given back, which `release` does `window` by `window`.
-    """
-
-    def __init__(self, file: BinaryIO, window: int) -> None:
-        super().__init__()
-        self._window = window
-        self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._map.madvise(mmap.MADV_SEQUENTIAL)
-        self.data = np.frombuffer(self._map, np.uint8)
-        self.filled = len(self.data)
-        self._released = 0
-        file.close()
-
-    def release(self) -> None:
-        """Give back the pages behind `at`; whoever still looks at them gets them again from the page cache."""
-        if self.at - self._released >= self._window:
-            until = self.at // mmap.PAGESIZE * mmap.PAGESIZE
-            self._map.madvise(mmap.MADV_DONTNEED, self._released, until - self._released)
-            self._released = until
-
-
-class Window(Stream):
-    """What cannot be mapped, read into one buffer of fixed size."""
-
-    def __init__(self, source: Pipe | Inflated, size: int = WINDOW) -> None:
-        super().__init__()
-        self._source = source
-        self._buffer = np.empty(size, np.uint8)
-        self.data = self._buffer[:]
-        self.data.flags.writeable = False  # as a mapped one is, see NO_BYTES
-        self._ended = False
-
-    @property
-    def done(self) -> int:
-        """Bytes of the file that have been read, compressed as they are."""
-        return self._source.taken
+        """Bytes of the file that are done with: taken, or of a compressed one, expanded."""
+        return self._source.taken if isinstance(self._source, Inflated) else self.offset
 
     def need(self, size: int) -> bool:
         """Whether `size` bytes are at hand, after moving what is left to the front and reading on."""
@@ -124,7 +67,10 @@ class Window(Stream):
             size -= self.left
             self.at = self.filled
             self._advance()
-        return super().skip(size)
+        if self.left < size:
+            return False
+        self.at += size
+        return True
 
     def close(self) -> None:
         """Let go of the file."""
@@ -140,37 +86,29 @@ class Window(Stream):
         self.fault = self._source.fault if self._ended else None
 
 
-def open_stream(path: str, *, stdin: BinaryIO | None, window: int) -> Stream:
-    """Open a file, or standard input for "-". Raises OSError, or CaptureError for zstd where that is not installed."""
+def open_stream(path: str, *, stdin: BinaryIO | None, window: int, length: int | None = None) -> Stream:
+    """Open a file, or standard input for "-". Raises OSError, or CaptureError for zstd where that is not installed.
+
+    `length`: of a regular file, how many bytes it had when it was first looked at, which are all that is read of it.
+    """
     file = stdin if path == "-" else open(path, "rb", buffering=0)  # noqa: SIM115
     if file is None:
         raise CaptureError("-: no standard input is open; name a file")
     try:
-        return _over(path, file, window)
+        return _over(path, Pipe(file, owned=path != "-", length=length), window)
     except BaseException:
         if path != "-":
             file.close()
         raise
 
 
-def _over(path: str, file: BinaryIO, window: int) -> Stream:
-    pipe = Pipe(file, owned=path != "-")
-    is_mappable = path != "-" and _is_regular(file)
-    head = os.pread(file.fileno(), 4, 0) if is_mappable else pipe.peek(4)
+def _over(path: str, pipe: Pipe, window: int) -> Stream:
+    head = pipe.peek(4)
     if head.startswith(_GZIP):
-        return Window(Inflated(pipe, gunzip), window)
+        return Stream(Inflated(pipe, gunzip), window)
     if head in _ZSTD:
         try:
-            return Window(Inflated(pipe, unzstd), window)
+            return Stream(Inflated(pipe, unzstd), window)
         except ImportError:
-            raise CaptureError(f"{path}: compressed with zstd; to read it: pip install 'sensor[zstd]'") from None
-    if is_mappable and head:
-        try:
-            return Mapped(file, window)
-        except OSError:  # a file system without mmap
-            return Window(pipe, window)
-    return Window(pipe, window)
-
-
-def _is_regular(file: BinaryIO) -> bool:
-    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            raise CaptureError(f"{shown(path)}: compressed with zstd; to read it: pip install zstandard") from None
+    return Stream(pipe, window)

@@ -10,9 +10,9 @@ import numpy as np
 from sensor.capture.af_packet import Opened, Settings
 from sensor.capture.fault import CaptureError
 from sensor.capture.gaps import Gap, Gaps
-from sensor.capture.ifreq import is_up
-from sensor.capture.nic import NicCounters
-from sensor.capture.ring import BYTES, COUNTERS, DELIVERED, FILTERED, MALFORMED, Ring
+from sensor.capture.ifreq import is_merging, is_up
+from sensor.capture.nic import NicCounters, Shortfall
+from sensor.capture.ring import BYTES, COUNTERS, DELIVERED, FILTERED, KERNEL, MALFORMED, Ring
 from sensor.capture.stream import NO_BYTES
 from sensor.clock import elapsed_s, now_ns
 
@@ -33,7 +33,8 @@ class Tap:
         self._is_gone = False
         self._drained_by = 0.0
         self._ring: Ring | None = self._open()
-        self._nic = NicCounters(settings.interface)
+        self._nic, self._shortfall = NicCounters(settings.interface), Shortfall()
+        self._is_whole = self._gets_all(self._ring.socket)
         self.look()
 
     @property
@@ -78,11 +79,19 @@ class Tap:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What came so far and what was lost, by name; `nic_packets` arrived at the interface, whoever they are for."""
-        counts, nic = self._counts.tolist(), self._nic.total()
+        """What came so far and what was lost, by name; `nic_packets` arrived at the interface, whoever they are for.
+
+        `nic_rx_dropped` is what the interface calls dropped, of which `nic_drops` has what was lost (`Shortfall`).
+        """
+        nic = self._nic.total()
+        if self._is_whole and self._ring is not None:
+            self._ring.read_statistics()
+            self._shortfall.compare(nic, int(self._counts[KERNEL]), elapsed_s())
+        counts = self._counts.tolist()
         link = {
             "nic_packets": nic.packets,
-            "nic_drops": nic.drops,
+            "nic_drops": max(nic.missed, self._shortfall.lost),
+            "nic_rx_dropped": nic.dropped,
             "gaps": self._gaps.count,
             "gap_ns": self._gaps.ns(now_ns()),
             "reopened": self._reopened,
@@ -109,6 +118,7 @@ class Tap:
 
     def shut(self) -> None:
         """Let nothing more in; what is there can still be taken."""
+        self._is_whole = False
         if self._ring is not None:
             self._ring.shut()
             self._drained_by = elapsed_s() + _DRAIN_S
@@ -131,6 +141,11 @@ class Tap:
         if self.settings.fanout:  # one made anew has to find the others of its group
             self.settings = replace(self.settings, fanout=replace(self.settings.fanout, group=opened.group))
         return Ring(opened, self._counts, number=self._number)
+
+    def _gets_all(self, bound: socket.socket) -> bool:
+        """Whether all that arrives comes to the ring, a frame for each packet, so that they can be compared."""
+        is_part = self.settings.program is not None or self.settings.fanout is not None
+        return not is_part and not is_merging(bound, self.settings.interface)
 
     def _reopen(self) -> None:
         try:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 WAIT_S = 0.02  # a fifth of what an early alert may take: how long a live worker may leave its manager unheard
 
+_NOTICES = 3
+
 filter_option: Callable[[Any], Any] = click.option(
     "-f", "--filter", "filter_text", default="", metavar="FILTER", help="Packets that match this only, as for tcpdump."
 )
@@ -246,6 +248,18 @@ def files(inputs: Sequence[str], filter_text: str, stdin: BinaryIO | None) -> It
     filter = Filter(filter_text) if filter_text else None
     with open_savefiles(inputs, stdin=stdin) as source:
         yield source, Filtered(source, filter) if filter else source
+
+
+def tell_left_out(source: "Savefiles") -> None:
+    """Say what of directories was not read."""
+    for notices, more in (
+        (source.skipped, "files that are no captures"),
+        (source.not_followed, "that are neither files nor folders"),
+    ):
+        for notice in notices if len(notices) <= _NOTICES + 1 else notices[:_NOTICES]:
+            click.echo(f"sensor: {notice}", err=True)
+        if len(notices) > _NOTICES + 1:
+            click.echo(f"sensor: and {len(notices) - _NOTICES} more {more}", err=True)
 
 
 def tell_losses(counters: Mapping[str, int]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import click
 
 from sensor.cli.chosen import Chosen, detection_options
-from sensor.config import FLOWS
+from sensor.config import DECODE, FLOWS
 from sensor.detection import Detection, Option
 from sensor.detection.option import Value
 
@@ -15,12 +15,18 @@ from sensor.detection.option import Value
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines, one detection each.")
 @detection_options
 def command(as_json: bool, chosen: Chosen) -> None:
-    """List the detections with their options, defaults, and what each misses; then the options of flows."""
+    """List the detections with their options, defaults, and what each misses; then the options of flows and decode."""
     for detection in chosen.settings().make():
         click.echo(json.dumps(_record(detection)) if as_json else _paragraph(detection))
     if not as_json:
-        click.echo(f"{click.style('flows', bold=True)}\n  What is true of every connection.")
-        click.echo("\n".join(_options(FLOWS, {name: option.default for name, option in FLOWS.items()})))
+        _tell_of_all("flows", "What is true of every connection.", FLOWS)
+        click.echo()
+        _tell_of_all("decode", "What is true of every packet.", DECODE)
+
+
+def _tell_of_all(name: str, meaning: str, options: Mapping[str, Option]) -> None:
+    click.echo(f"{click.style(name, bold=True)}\n  {meaning}")
+    click.echo("\n".join(_options(options, {name: option.default for name, option in options.items()})))
 
 
 def _record(detection: Detection) -> dict[str, object]:

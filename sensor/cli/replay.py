@@ -1,6 +1,7 @@
 """`sensor replay`: capture files in, alerts and a summary out."""
 
 import contextlib
+import functools
 import logging
 import signal
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 import click
 
 from sensor._jit import COMPILED, compiled_now
-from sensor.cli.capture import check_filter, files, filter_option
+from sensor.cli.capture import check_filter, files, filter_option, tell_left_out
 from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
 from sensor.config import Settings
@@ -19,10 +20,9 @@ from sensor.config import Settings
 if TYPE_CHECKING:
     from sensor.capture import Capture, Savefiles
     from sensor.node import Output
+    from sensor.node.accounting import Accounting
     from sensor.node.tee import Recorded
     from sensor.outputs.summary import Summary
-
-_NOTICES = 3
 
 
 class Stoppable(Protocol):
@@ -72,8 +72,8 @@ def command(
     Several files are merged by time; a directory stands for the captures in it, - for standard input, of which alerts
     are told at once. It is read once, however many workers there are.
 
-    Exit codes: 0 done, 1 an input is missing or damaged (what could be read was processed), 2 usage, 10 alerts with
-    --exit-code, 77 no permission to read.
+    Exit codes: 0 done, 1 an input is missing or damaged (what could be read was processed) or none of its packets could
+    be read, 2 usage, 10 alerts with --exit-code, 77 no permission to read.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     settings = chosen.settings()
@@ -86,19 +86,22 @@ def command(
     try:
         with _opened(inputs, filter_text, stdin, workers) as (source, seen):
             shared = _shared(stdin, is_alone=len(inputs) == 1) if workers > 1 and "-" in inputs else None
-            start = _cluster(settings, workers, passed, shared) if workers > 1 else _standalone(settings, seen)
+            accounting = functools.partial(_accounting, filter_text)
+            if workers > 1:
+                start = _cluster(settings, workers, passed, shared, accounting)
+            else:
+                start = _standalone(settings, seen, accounting)
             total = None if shared else source.progress[1]
             summary = _run(total, start, as_json, quiet or not sys.stderr.isatty())
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if isinstance(error.__cause__, PermissionError) else FAILURE) from None
-    for notice in _brief(source.skipped):
-        click.echo(f"sensor: {notice}", err=True)
+    tell_left_out(source)
     for damage in summary.damage:
         click.echo(f"sensor: damaged: {damage}", err=True)
     for hint in summary.hints:
         click.echo(f"sensor: {hint}", err=True)
     is_whole = len(summary.workers) == workers  # the packets of a worker that is missing are counted nowhere
-    if summary.damage or (is_whole and _is_unaccounted(summary)):
+    if summary.damage or (is_whole and (_is_unaccounted(summary) or _is_blind(summary))):
         sys.exit(FAILURE)
     sys.exit(FOUND if exit_code and summary.alerts > summary.alerts_withdrawn else 0)
 
@@ -138,30 +141,39 @@ Start = Callable[["Sequence[Output]", Callable[[int, int], None]], Run]
 """Makes a node of outputs and of whom to tell its progress; and gives it with what runs it."""
 
 
-def _standalone(settings: Settings, source: "Capture") -> Start:
-    from sensor.node import Standalone
+def _accounting(filter_text: str) -> "Accounting":
     from sensor.node.accounting import Accounting
+
+    return Accounting(is_replay=True, filter_text=filter_text)
+
+
+def _standalone(settings: Settings, source: "Capture", accounting: "Callable[[], Accounting]") -> Start:
+    from sensor.node import Standalone
 
     def start(outputs: "Sequence[Output]", progress: Callable[[int, int], None]) -> Run:
         node = Standalone(settings, outputs, early=source.progress[1] is None)
-        return node, lambda: node.run(source, progress, Accounting(is_replay=True))
+        return node, lambda: node.run(source, progress, accounting())
 
     return start
 
 
-def _cluster(settings: Settings, workers: int, options: Sequence[str], stdin: "Recorded | None") -> Start:
-    from sensor.node.accounting import Accounting
+def _cluster(
+    settings: Settings,
+    workers: int,
+    options: Sequence[str],
+    stdin: "Recorded | None",
+    accounting: "Callable[[], Accounting]",
+) -> Start:
     from sensor.node.local import LocalCluster
 
     def start(outputs: "Sequence[Output]", progress: Callable[[int, int], None]) -> Run:
-        accounting = Accounting(is_replay=True)
         node = LocalCluster(
             settings,
             outputs,
             workers=workers,
             options=options,
             progress=progress,
-            accounting=accounting,
+            accounting=accounting(),
             stdin=stdin,
         )
         return node, node.run
@@ -190,12 +202,6 @@ def _run(total: int | None, start: Start, as_json: bool, quiet: bool) -> "Summar
         node, run = start(outputs, progress)
         stack.enter_context(stop_on_signals(node))
         return run()
-
-
-def _brief(notices: list[str]) -> list[str]:
-    """The first few of what may be many lines, and how many more there are."""
-    more = len(notices) - _NOTICES
-    return notices if more <= 1 else [*notices[:_NOTICES], f"and {more} more files that are no captures"]
 
 
 def _tell_of_compiling() -> None:
@@ -241,3 +247,9 @@ def _is_unaccounted(summary: "Summary") -> bool:
     if lost:
         click.echo(f"sensor: {lost} packets are neither decoded nor refused by name: please report this", err=True)
     return lost != 0
+
+
+def _is_blind(summary: "Summary") -> bool:
+    from sensor.node.unread import is_blind
+
+    return is_blind(summary.packets_read, summary.refused, summary.counters)

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sensor.cli.capture import Interfaces, check_filter, files, interface_options, live, live_by, tell_gaps, tell_losses
+from sensor.cli.capture import (
+    Interfaces,
+    check_filter,
+    files,
+    interface_options,
+    live,
+    live_by,
+    tell_gaps,
+    tell_left_out,
+    tell_losses,
+)
 from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, NO_PERMISSION, USAGE, fail
 from sensor.cli.replay import reload_on_signal, stop_on_signals
@@ -68,7 +78,8 @@ def command(
 
     What cannot be delivered is held, in memory and then in --spool, and delivered when the manager is back.
 
-    Exit codes: 0 done, 1 an input is missing or damaged or the manager refuses, 2 usage, 77 no permission to read.
+    Exit codes: 0 done, 1 an input is missing or damaged, none of it can be read, or the manager refuses, 2 usage, 77 no
+    permission to read.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     if bool(inputs) == bool(interfaces.names):
@@ -77,6 +88,7 @@ def command(
     check_filter(interfaces.filter_text)
     user = interfaces.successor() if interfaces.names else None
     from sensor.capture import CaptureError
+    from sensor.node.accounting import Accounting
     from sensor.node.attended import attended
     from sensor.node.contact import Contact
     from sensor.node.warm import warm_up
@@ -97,9 +109,13 @@ def command(
     try:
         if not interfaces.names:
             stdin = attended(sys.stdin.buffer, node.attend)
-            with stop_on_signals(node), files(inputs, interfaces.filter_text, stdin) as (_, seen):
-                node.run(seen)
-                damaged = bool(seen.damage)
+            with stop_on_signals(node), files(inputs, interfaces.filter_text, stdin) as (source, seen):
+                whole = Accounting(is_replay=share[1] == 1, filter_text=interfaces.filter_text)
+                node.run(seen, whole)
+                tell_left_out(source)
+                for hint in whole.said:
+                    click.echo(f"sensor: {hint}", err=True)
+                damaged = bool(seen.damage) or whole.is_blind
         else:
             warm_up(settings)
             telling = Telling(stats=stats, is_silent=True)

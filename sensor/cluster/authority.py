@@ -26,7 +26,7 @@ try:
     )
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError:
-    raise ImportError("certificates need the cryptography library: pip install 'sensor[cluster]'") from None
+    raise ImportError("certificates need the cryptography library: pip install cryptography") from None
 
 from sensor.clock import SECOND
 from sensor.cluster.disk import Folder

@@ -10,7 +10,7 @@ from sensor.clock import SECOND, PacketClock, format_duration
 from sensor.cluster.messages import Counts, Hello, Message
 from sensor.cluster.reporter import Held, Reporter
 from sensor.cluster.settings import ClusterSettings
-from sensor.decode import Decoder
+from sensor.decode import OTHER_LINKTYPES, DecodeOptions, Decoder
 from sensor.detection import Detection
 from sensor.detection.feed import EpochEnded, Faults, Feed
 from sensor.flows import Event, FlowOptions, FlowTable
@@ -21,6 +21,9 @@ from sensor.sumstats import EpochEnd, EpochEnds, SumStats
 _PATIENCE = 65536
 """Packets at most that wait for more before the detections are given their events: a dozen NumPy calls for each stream
 cost as much for a thousand events as for one (measured: a fifth less CPU time for the whole replay)."""
+
+UNKNOWN_LINKTYPE = "packets_unknown_linktype"
+"""How the counter of packets of a link type without a decoder begins; its number follows, or "other"."""
 
 _TIME_STEP = SECOND // 10  # of the packet clock where no packets come
 
@@ -39,6 +42,7 @@ class Worker:
         name: str,
         detections: Sequence[Detection],
         flow_options: FlowOptions | None = None,
+        decode_options: DecodeOptions | None = None,
         *,
         in_step: bool = False,
         incarnation: int = 0,
@@ -69,7 +73,7 @@ class Worker:
             goes_on=goes_on,
             is_local=is_local,
         )
-        self._decoder, self._clock = Decoder(), PacketClock(is_live=not replays)
+        self._decoder, self._clock = Decoder(decode_options), PacketClock(is_live=not replays)
         self._flows = FlowTable(
             flow_options or FlowOptions(), wanted=[Event[name.upper()] for name in self._feed.wanted]
         )
@@ -185,7 +189,8 @@ class Worker:
             weirds.update(self._decoder.weirds)
             captured = dict(self.captured)
             counted.captured = captured.pop("packets_read", 0)
-            counted.counters = captured | self._decoder.fragment_counters | self._clock.counters | counted.counters
+            captured |= self._decoder.fragment_counters | self._unknown_linktypes
+            counted.counters = captured | self._clock.counters | counted.counters
         counted.weirds = dict(weirds)
         counted.flows, counted.observations = counted.counters.pop("flows"), self._feed.observations
         del counted.counters["probes"]  # of the hash table: it depends on the secret, as nothing else does
@@ -201,6 +206,11 @@ class Worker:
             "are not set alike: each is taken at the time of the packet before it"
             for ahead in self._clock.ahead
         ]
+
+    @property
+    def _unknown_linktypes(self) -> dict[str, int]:
+        found = self._decoder.unknown_linktypes.items()
+        return {f"{UNKNOWN_LINKTYPE}_{'other' if kind == OTHER_LINKTYPES else kind}": count for kind, count in found}
 
     def _refused(self) -> dict[str, int]:
         """What SumStats had to drop or to count late, all of them together."""

@@ -5,10 +5,16 @@ import numpy as np
 from sensor.clock import SECOND
 from sensor.decode.fragment_table import BLOCK, COUNTERS, MAX_DATAGRAM, Table, new_table
 from sensor.decode.fragments import gather, new_whole, reassemble
-from sensor.decode.layers import PIECE
+from sensor.decode.layers import LINKTYPE, PIECE
+from sensor.decode.ports import DecodeOptions, table_of
 from sensor.decode.walk import walk_datagrams, walk_frames
 from sensor.packet import PACKET, Block
 from sensor.weird import Refusal, Weird
+
+LINKTYPES_MAX = 16
+"""Link types without a decoder that are told apart, the first ones: a capture has one, rarely two."""
+OTHER_LINKTYPES = -1
+"""What the others are counted under."""
 
 
 class Decoder:
@@ -19,6 +25,7 @@ class Decoder:
 
     def __init__(
         self,
+        options: DecodeOptions | None = None,
         *,
         max_fragmented: int = 4096,
         max_fragment_bytes: int = 16 << 20,
@@ -28,6 +35,7 @@ class Decoder:
         if max_fragmented < 1 or max_fragment_bytes <= MAX_DATAGRAM or fragment_timeout_ns < 1:
             raise ValueError("the fragment table needs room for one datagram of 64 KiB, and a timeout above 0")
         self._limits = max_fragmented, max_fragment_bytes // BLOCK
+        self._ports = table_of(options or DecodeOptions())
         self._timeout = fragment_timeout_ns
         self._table: Table | None = None
         self._rows = np.empty(0, np.int64)
@@ -35,6 +43,8 @@ class Decoder:
         self._pieces = np.empty(1, PIECE)
         self._weirds = np.zeros(64, np.int64)
         self._refusals = np.zeros(256, np.int64)
+        self._linktypes = np.zeros(LINKTYPES_MAX + 1, LINKTYPE)
+        self._linktypes["number"][-1] = OTHER_LINKTYPES
 
     def decode(self, block: Block) -> np.ndarray:
         """PACKET rows for the frames of a block, in their order. The array is reused by the next call. Raises nothing.
@@ -67,6 +77,11 @@ class Decoder:
         return {each.name.lower(): int(self._refusals[each]) for each in Refusal if each and self._refusals[each]}
 
     @property
+    def unknown_linktypes(self) -> dict[int, int]:
+        """Packets refused for want of a decoder of their link type, by its LINKTYPE_ number, or OTHER_LINKTYPES."""
+        return {number: count for number, count in self._linktypes.tolist() if count}
+
+    @property
     def weirds(self) -> dict[str, int]:
         """Oddities that occurred, by name: once a packet each."""
         return {each.name.lower(): int(self._weirds[each]) for each in Weird if self._weirds[each]}
@@ -87,7 +102,8 @@ class Decoder:
     def _walk(self, data: np.ndarray, frames: np.ndarray, rows: np.ndarray, packets: np.ndarray, found: int) -> int:
         data, frames, pieces = _read_only(data), _read_only(frames), self._pieces
         words = packets.view(np.uint64).reshape(len(packets), PACKET.itemsize // 8)
-        return int(walk_frames(data, frames, rows, packets, words, pieces, found, self._weirds, self._refusals))
+        more = self._ports, self._weirds, self._refusals, self._linktypes
+        return int(walk_frames(data, frames, rows, packets, words, pieces, found, *more))
 
     def _reassemble(self, block: Block, packets: np.ndarray, found: int) -> None:
         """Put the batch's fragments into the table, and go on with the rows whose datagrams became whole."""
@@ -100,7 +116,8 @@ class Decoder:
             done, n = reassemble(self._table, self._timeout, data, pieces, done, packets, whole, self._weirds)
             if n:
                 out, frames, rows = _read_only(whole.data), _read_only(whole.frames[:n]), whole.rows[:n]
-                walk_datagrams(out, frames, rows, packets, whole.told[:n], self._pieces[-1:], self._weirds)
+                spare = self._pieces[-1:]
+                walk_datagrams(out, frames, rows, packets, whole.told[:n], spare, self._ports, self._weirds)
 
 
 def _read_only(data: np.ndarray) -> np.ndarray:

@@ -9,23 +9,39 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.packet import Kind, Tunnel
+from sensor.weird import Refusal, Weird
 
 DONE = 0
 
-ETHERNET, LLC, VLAN, MPLS, PPPOE, PPP = 1, 2, 3, 4, 5, 6
-CISCO_HDLC, LINUX_SLL, LINUX_SLL2, NULL, RAW_IP = 7, 8, 9, 10, 11
+ETHERNET, LLC, VLAN, MPLS, FDDI, IPOIB, RAW_IP = 1, 2, 3, 4, 5, 6, 7
 
-FIRST_NETWORK = 16
-IPV4, IPV6, ARP, EXTENSION = 16, 17, 18, 19
+FIRST_SERIAL = 8
+PPP, PPPOE, CISCO_HDLC, PPP_DIRECTED, FRAME_RELAY, RFC1483 = 8, 9, 10, 11, 12, 13
 
-FIRST_TUNNEL = 32
+FIRST_TAG = 16
+VN_TAG, E_TAG, METADATA, T_TAG, R_TAG, HSR = 16, 17, 18, 19, 20, 21
+I_TAG, FABRICPATH, TRILL, NSH, MACSEC = 22, 23, 24, 25, 26
+
+FIRST_PSEUDO = 32
+NULL, LINUX_SLL, LINUX_SLL2, ENC, PFLOG, NFLOG, PPI, PKTAP, ERF = 32, 33, 34, 35, 36, 37, 38, 39, 40
+
+FIRST_WIRELESS = 48
+WIFI, WIFI_PADDED, RADIOTAP, PRISM = 48, 49, 50, 51
+
+FIRST_NETWORK = 64
+IPV4, IPV6, ARP, EXTENSION = 64, 65, 66, 67
+
+FIRST_TUNNEL = 72
 """A tunnel's code is this plus its Tunnel."""
-IPIP, GRE, VXLAN, GENEVE, TEREDO, GTPU = (FIRST_TUNNEL + int(each) for each in Tunnel if each is not Tunnel.NONE)
+IPIP, GRE, VXLAN, GENEVE, TEREDO, GTPU, L2TP, TZSP, LISP, MPLS_IN_IP, HP_ERM, ETHERIP, GRE_IN_UDP = (
+    FIRST_TUNNEL + int(each) for each in Tunnel if each is not Tunnel.NONE
+)
 
-FIRST_TRANSPORT = 48
-TCP, UDP, ICMP, SCTP = 48, 49, 50, 51
+FIRST_TRANSPORT = 96
+TCP, UDP, ICMP, SCTP = 96, 97, 98, 99
 
 STOP = 128
+NOT_IP, CUT = STOP + int(Refusal.NOT_IP), STOP + int(Weird.TRUNCATED_LINK)
 
 MAX_LAYERS = 16
 
@@ -54,6 +70,9 @@ PIECE = np.dtype(
 )
 """A fragment of a datagram, as the walk found it."""
 
+LINKTYPE = np.dtype([("number", "i8"), ("count", "i8")])
+"""How many frames of a link type without a decoder came."""
+
 _32 = np.uint64(32)
 
 
@@ -67,6 +86,18 @@ def u16(frame, at):
 def u32(frame, at):
     """A 32-bit number in network order, as int64."""
     return u16(frame, at) << 16 | u16(frame, at + 2)
+
+
+@njit
+def le16(frame, at):
+    """A 16-bit number in the other order, as int64."""
+    return np.int64(frame[at]) | np.int64(frame[at + 1]) << 8
+
+
+@njit
+def le32(frame, at):
+    """A 32-bit number in the other order, as int64."""
+    return le16(frame, at) | le16(frame, at + 2) << 16
 
 
 @njit
@@ -85,6 +116,25 @@ def readable(frame, end):
 def flag(row, weird):
     """Note an oddity."""
     row["weird"] |= np.uint64(1) << np.uint64(weird)
+
+
+@njit
+def name_network(row, number):
+    """Note which network within another a tunnel says that it carries; the outermost tunnel's word stands."""
+    if row["tunnel_id"] == 0:
+        row["tunnel_id"] = number
+
+
+@njit
+def enter(row, ip_version, tunnel, proto, ttl):
+    """Let a row be that of a packet of IP, or ARP, whose header has proved sane."""
+    row["kind"] = Kind.IP
+    row["ip_version"] = ip_version
+    row["tunnel"] = tunnel
+    row["proto"] = proto
+    row["ttl"] = ttl
+    row["src_port"] = 0  # may be those of the UDP datagram that carries this layer
+    row["dst_port"] = 0
 
 
 @njit

@@ -1,4 +1,4 @@
-"""Network layers: IPv4 (RFC 791), IPv6 with its extension headers (RFC 8200, 2675, 4302), ARP (RFC 826).
+"""Network layers: IPv4 (RFC 791), IPv6 with its extension headers (RFC 8200, 2675, 4302).
 
 A layer writes its columns only once its fixed header has proved sane, over those of the layer around it: so the row
 always describes the last layer understood.
@@ -8,19 +8,24 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.address import V4_LO
+from sensor.decode.arp import arp
 from sensor.decode.layers import (
     ARP,
     DONE,
+    ETHERIP,
     EXTENSION,
     GRE,
     ICMP,
     IPIP,
     IPV4,
     IPV6,
+    L2TP,
+    MPLS_IN_IP,
     SCTP,
     STOP,
     TCP,
     UDP,
+    enter,
     flag,
     readable,
     u16,
@@ -31,8 +36,8 @@ from sensor.packet import Kind
 from sensor.weird import Weird
 
 _V4_LO = np.uint64(V4_LO)
-_MAC = np.uint64(0xFFFF_FFFF_FFFF)
-_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AH = 0, 43, 44, 51
+_NO_WORD, _V4_SHIFT, _V4_PREFIX = np.uint64(0), np.uint64(32), np.uint64(V4_LO >> 32)
+_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AH, _NOTHING = 0, 43, 44, 51, 59
 _EXTENSIONS = (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AH, 60, 135, 139, 140)  # destination options, mobility, HIP, shim6
 _JUMBO_PAYLOAD = 0xC2
 _TRUNCATED_IP = np.uint64(1 << Weird.TRUNCATED_IP)
@@ -53,6 +58,12 @@ def by_proto(proto, ip_version):
         return GRE
     if proto == 4 or proto == 41:
         return IPIP
+    if proto == 137:
+        return MPLS_IN_IP
+    if proto == 115:
+        return L2TP
+    if proto == 97 or proto == 143:
+        return ETHERIP
     if proto == _AH or (ip_version == 6 and is_extension(proto)):
         return EXTENSION
     return DONE
@@ -72,21 +83,10 @@ def network(frame, row, piece, layer, at, end, tunnel, partial):
     if layer == IPV6:
         return _ipv6(frame, row, at, end, tunnel, partial)
     if layer == ARP:
-        return _arp(frame, row, at, end, tunnel)
+        return arp(frame, row, at, end, tunnel)
     if row["proto"] == _FRAGMENT and row["ip_version"] == 6:
         return _fragment_header(frame, row, piece, at, end, partial)
     return _extension(frame, row, at, end)
-
-
-@njit
-def _enter(row, ip_version, tunnel, proto, ttl):
-    row["kind"] = Kind.IP
-    row["ip_version"] = ip_version
-    row["tunnel"] = tunnel
-    row["proto"] = proto
-    row["ttl"] = ttl
-    row["src_port"] = 0  # may be those of the UDP datagram that carries this layer
-    row["dst_port"] = 0
 
 
 @njit
@@ -118,7 +118,7 @@ def _ipv4(frame, row, piece, at, end, tunnel, partial):
         return STOP + Weird.BAD_IP_TOTAL_LENGTH, at, end
     if total:  # 0 where the card was to cut the segment up: then it is what the frame holds
         end = _end(row, at + total, end, partial)
-    _enter(row, 4, tunnel, frame[at + 9], frame[at + 8])
+    enter(row, 4, tunnel, frame[at + 9], frame[at + 8])
     row["src_hi"] = 0
     row["src_lo"] = _V4_LO | np.uint64(u32(frame, at + 12))
     row["dst_hi"] = 0
@@ -165,24 +165,32 @@ def _ipv6(frame, row, at, end, tunnel, partial):
         return STOP + Weird.TRUNCATED_IP, at, end
     if frame[at] >> 4 != 6:
         return STOP + Weird.BAD_IP_VERSION, at, end
-    length = u16(frame, at + 4)
-    if length == 0:
+    length, following = u16(frame, at + 4), frame[at + 6]
+    if length == 0 and following == _HOP_BY_HOP:
         length = _jumbo_length(frame, row, at, end)
-    end = _end(row, at + 40 + length, end, partial)
-    _enter(row, 6, tunnel, frame[at + 6], frame[at + 7])
+    if length or following in (_HOP_BY_HOP, _NOTHING):  # else as in IPv4: what the frame holds
+        end = _end(row, at + 40 + length, end, partial)
+    enter(row, 6, tunnel, frame[at + 6], frame[at + 7])
     row["src_hi"] = u64(frame, at + 8)
     row["src_lo"] = u64(frame, at + 16)
     row["dst_hi"] = u64(frame, at + 24)
     row["dst_lo"] = u64(frame, at + 32)
+    if _is_mapped(row["src_hi"], row["src_lo"]) or _is_mapped(row["dst_hi"], row["dst_lo"]):
+        flag(row, Weird.IPV4_MAPPED_ADDRESS)
     return _go_on(row, at + 40, end)
 
 
 @njit
+def _is_mapped(hi, lo):
+    return hi == _NO_WORD and lo >> _V4_SHIFT == _V4_PREFIX
+
+
+@njit
 def _jumbo_length(frame, row, at, end):
-    """The payload's length where the header says 0: from the jumbo option (RFC 2675), else 0."""
+    """The payload's length where the header says 0 and options follow: from the jumbo option (RFC 2675), else 0."""
     have = readable(frame, end)
     option = at + 42
-    if frame[at + 6] != _HOP_BY_HOP or option > have:
+    if option > have:
         return 0
     stop = min(have, at + 48 + np.int64(frame[at + 41]) * 8)
     while option + 6 <= stop:
@@ -223,29 +231,3 @@ def _fragment_header(frame, row, piece, at, end, partial):
     if not partial:
         _describe(piece, row, frame, payload, end, offset, more, 6 << 40 | u32(frame, at + 4))
     return _fragment(row, layer, offset), payload, end
-
-
-@njit
-def _arp(frame, row, at, end, tunnel):
-    have = readable(frame, end)
-    if at + 8 > have:
-        return STOP + Weird.TRUNCATED_ARP, at, end
-    if u32(frame, at + 2) != 0x0800_0604:  # IPv4 over addresses of six bytes
-        return STOP + Weird.CORRUPT_ARP_HEADER, at, end
-    if at + 28 > have:
-        return STOP + Weird.TRUNCATED_ARP, at, end
-    _enter(row, 0, tunnel, 0, 0)
-    row["kind"] = Kind.ARP
-    row["payload"] = 0
-    row["payload_len"] = 0
-    operation = u16(frame, at + 6)
-    row["arp_op"] = min(operation, 255)
-    if operation != 1 and operation != 2:
-        flag(row, Weird.UNKNOWN_ARP_OPCODE)
-    row["sha"] = u64(frame, at + 6) & _MAC
-    row["src_hi"] = 0
-    row["src_lo"] = _V4_LO | np.uint64(u32(frame, at + 14))
-    row["tha"] = u64(frame, at + 16) & _MAC
-    row["dst_hi"] = 0
-    row["dst_lo"] = _V4_LO | np.uint64(u32(frame, at + 24))
-    return DONE, at + 28, end

@@ -2,6 +2,7 @@
 
 `payload_len` is what the headers account for, captured or not. A first fragment that holds the header whole is
 described like any other packet, with its part of the payload; one that does not is left as the fragment it is.
+Another packet whose header the snap length has cut behind the ports is told with these.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ from sensor.address import V4_LO
 from sensor.decode.layers import DONE, STOP, TCP, UDP, flag, readable, u16, u32, u64
 from sensor.decode.layers import ICMP as ICMP_LAYER
 from sensor.decode.network import is_extension
-from sensor.decode.tunnel import by_ports
+from sensor.decode.ports import by_ports
 from sensor.packet import Kind
 from sensor.weird import Weird
 
@@ -20,12 +21,12 @@ _MAX_QUOTED_EXTENSIONS = 8
 
 
 @njit
-def transport(frame, row, layer, at, end):
+def transport(frame, row, layer, at, end, ports):
     """Take the transport's header off; DONE, or a tunnel over UDP, is next."""
     if layer == TCP:
         return _tcp(frame, row, at, end), at, end
     if layer == UDP:
-        return _udp(frame, row, at, end)
+        return _udp(frame, row, at, end, ports)
     if layer == ICMP_LAYER:
         return _icmp(frame, row, at, end), at, end
     return _sctp(frame, row, at, end), at, end
@@ -42,9 +43,23 @@ def _describe(frame, row, kind, at, header, end):
 
 
 @njit
+def _cut(frame, row, kind, at, header, end, weird):
+    """A header that is not all there: the ports are told where they are, and the snap length cut off the rest."""
+    is_by_snaplen = end - at >= header and at + 4 <= frame.shape[0]
+    if not is_by_snaplen or row["kind"] == Kind.FRAGMENT:
+        return STOP + weird
+    flag(row, weird)
+    _describe(frame, row, kind, at, header, end)
+    return DONE
+
+
+@njit
 def _tcp(frame, row, at, end):
     if at + 20 > readable(frame, end):
-        return STOP + Weird.TRUNCATED_TCP
+        layer = _cut(frame, row, Kind.TCP_CUT, at, 20, end, Weird.TRUNCATED_TCP)
+        if layer == DONE:
+            row["payload_len"] = 0  # as options may be all there is
+        return layer
     header = np.int64(frame[at + 12] >> 4) * 4
     if header < 20 or header > end - at:
         return STOP + Weird.BAD_TCP_HEADER_LENGTH
@@ -58,9 +73,9 @@ def _tcp(frame, row, at, end):
 
 
 @njit
-def _udp(frame, row, at, end):
+def _udp(frame, row, at, end, ports):
     if at + 8 > readable(frame, end):
-        return STOP + Weird.TRUNCATED_UDP, at, end
+        return _cut(frame, row, Kind.UDP, at, 8, end, Weird.TRUNCATED_UDP), at, end
     length = u16(frame, at + 4)
     if 0 < length < 8:
         return STOP + Weird.BAD_UDP_LENGTH, at, end
@@ -69,13 +84,13 @@ def _udp(frame, row, at, end):
             flag(row, Weird.UDP_DATAGRAM_LENGTH_MISMATCH)
         end = min(end, at + length)
     _describe(frame, row, Kind.UDP, at, 8, end)
-    return by_ports(row["src_port"], row["dst_port"]), at + 8, end
+    return by_ports(ports, row["src_port"], row["dst_port"]), at + 8, end
 
 
 @njit
 def _sctp(frame, row, at, end):
     if at + 12 > readable(frame, end):
-        return STOP + Weird.TRUNCATED_SCTP
+        return _cut(frame, row, Kind.SCTP, at, 12, end, Weird.TRUNCATED_SCTP)
     _describe(frame, row, Kind.SCTP, at, 12, end)
     if at + 12 < readable(frame, end):
         row["sctp_chunk"] = frame[at + 12]

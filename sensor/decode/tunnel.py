@@ -1,5 +1,5 @@
-"""Tunnels: IP in IP (RFC 2003, 4213), GRE (RFC 2784, 2890, 2637, ERSPAN), VXLAN (RFC 7348), Geneve (RFC 8926),
-Teredo (RFC 4380) and GTP-U (3GPP TS 29.281).
+"""Tunnels: IP in IP (RFC 2003, 4213), MPLS in IP or UDP (RFC 4023, 7510), Ethernet in IP (RFC 3378), Teredo (RFC 4380),
+and those that have files of their own.
 
 Those over UDP are known by port alone, which anyone may use for anything: what does not read as that tunnel is left
 as the plain datagram it is, with nothing said.
@@ -8,40 +8,37 @@ as the plain datagram it is, with nothing said.
 import numpy as np
 
 from sensor._jit import njit
+from sensor.decode.ethertype import by_frame, by_length
+from sensor.decode.gre import gre
+from sensor.decode.gtp import gtpu
+from sensor.decode.l2tp import l2tp
 from sensor.decode.layers import (
     DONE,
+    ETHERIP,
     ETHERNET,
     GENEVE,
     GRE,
+    GRE_IN_UDP,
     GTPU,
+    HP_ERM,
     IPIP,
     IPV4,
     IPV6,
+    L2TP,
+    LISP,
+    MPLS_IN_IP,
     STOP,
-    TEREDO,
+    TZSP,
     VXLAN,
     readable,
     u16,
 )
-from sensor.decode.link import by_ethertype, by_nibble
-from sensor.weird import Weird
+from sensor.decode.mirror import hp_erm, tzsp
+from sensor.decode.overlay import geneve, lisp, vxlan
 
-_MAX_GTPU_EXTENSIONS = 16
-"""More than any release of TS 29.281 defines."""
-
-
-@njit
-def by_ports(src_port, dst_port):
-    """The tunnel that a UDP datagram may be. VXLAN and Geneve answer no one: their source port is a hash."""
-    if dst_port == 4789 or dst_port == 8472:
-        return VXLAN
-    if dst_port == 6081:
-        return GENEVE
-    if dst_port == 2152 or src_port == 2152:
-        return GTPU
-    if dst_port == 3544 or src_port == 3544:
-        return TEREDO
-    return DONE
+ETHERNET_PROTO = 143
+"""Where segment routing carries a frame (RFC 8986)."""
+_LABELS_MAX = 8
 
 
 @njit
@@ -50,74 +47,63 @@ def tunnel(frame, row, layer, at, end, partial):
     if layer == IPIP:
         return IPV4 if row["proto"] == 4 else IPV6, at, end
     if layer == GRE:
-        return _gre(frame, at, end)
+        return gre(frame, row, at, end)
     if layer == VXLAN:
-        return _vxlan(frame, at, end)
+        return vxlan(frame, row, at, end)
     if layer == GENEVE:
-        return _geneve(frame, at, end)
+        return geneve(frame, row, at, end)
     if layer == GTPU:
-        return _gtpu(frame, at, end, partial)
+        return gtpu(frame, at, end, partial)
+    if layer == L2TP:
+        return l2tp(frame, row, at, end, partial)
+    if layer == TZSP:
+        return tzsp(frame, at, end)
+    if layer == HP_ERM:
+        return hp_erm(frame, at, end)
+    if layer == LISP:
+        return lisp(frame, row, at, end, partial)
+    if layer == MPLS_IN_IP:
+        return _mpls(frame, at, end, partial)
+    if layer == ETHERIP:
+        return _etherip(frame, row, at, end)
+    if layer == GRE_IN_UDP:
+        return _gre_in_udp(frame, row, at, end)
     return _teredo(frame, at, end, partial)
 
 
 @njit
-def _gre(frame, at, end):
-    have = readable(frame, end)
-    if at + 4 > have:
-        return STOP + Weird.TRUNCATED_GRE, at, end
-    flags, protocol = u16(frame, at), u16(frame, at + 2)
-    version = flags & 7
-    if version > 1:
-        return STOP + Weird.UNKNOWN_GRE_VERSION, at, end
-    if flags & 0x4000:
-        return STOP + Weird.GRE_ROUTING, at, end
-    checksum, key, sequence = flags >> 15 & 1, flags >> 13 & 1, flags >> 12 & 1
-    acknowledged = flags >> 7 & version  # in version 1 only
-    inner = at + 4 + 4 * (checksum + key + sequence + acknowledged)
-    if inner > have:
-        return STOP + Weird.TRUNCATED_GRE, at, end
-    if inner == end:  # a keepalive, or an acknowledgement alone
-        return DONE, inner, end
-    if protocol == 0x88BE and sequence == 0:  # ERSPAN type I has no header
-        return ETHERNET, inner, end
-    if protocol == 0x88BE or protocol == 0x22EB:
-        return _erspan(frame, protocol, inner, end)
-    return by_ethertype(protocol), inner, end
+def _gre_in_udp(frame, row, at, end):
+    """GRE (RFC 8086), or not."""
+    layer, at, end = gre(frame, row, at, end)
+    return layer if layer < STOP else DONE, at, end
 
 
 @njit
-def _erspan(frame, protocol, at, end):
-    length = 8 if protocol == 0x88BE else 12
-    if at + length > readable(frame, end):
-        return STOP + Weird.TRUNCATED_GRE, at, end
-    has_subheader = protocol == 0x22EB and frame[at + 11] & 1 == 1
-    return ETHERNET, at + length + 8 if has_subheader else at + length, end
+def _mpls(frame, at, end, partial):
+    """A stack of labels that ends, and an IP packet, or a frame with or without a control word, that can be read."""
+    have, is_last = readable(frame, end), False
+    for _ in range(_LABELS_MAX):
+        if is_last or at + 4 > have:
+            break
+        is_last = frame[at + 2] & 1 != 0
+        at += 4
+    if not is_last:
+        return DONE, at, end
+    layer = by_length(frame, at, end, partial)
+    if layer != DONE:
+        return layer, at, end
+    has_control_word = at + 2 <= have and u16(frame, at) == 0
+    inner = at + 4 if has_control_word else at
+    return by_frame(frame, inner, end), inner, end
 
 
 @njit
-def _vxlan(frame, at, end):
-    """An Ethernet frame, or what the generic protocol extension names; a group policy's bits change nothing."""
-    if at + 8 > readable(frame, end):
-        return DONE, at, end
-    has_network, has_protocol = frame[at] & 8 != 0, frame[at] & 4 != 0
-    protocol = frame[at + 3] if has_protocol else 3
-    layer = DONE
-    if has_network and frame[at + 7] == 0:
-        layer = ETHERNET if protocol == 3 else IPV4 if protocol == 1 else IPV6 if protocol == 2 else DONE
-    return layer, at + 8, end
-
-
-@njit
-def _geneve(frame, at, end):
-    have = readable(frame, end)
-    if at + 8 > have:
-        return DONE, at, end
-    inner = at + 8 + np.int64(frame[at] & 0x3F) * 4
-    is_geneve = frame[at] >> 6 == 0 and frame[at + 1] & 0x3F == 0 and frame[at + 7] == 0
-    if not is_geneve or inner > have:
-        return DONE, at, end
-    layer = by_ethertype(u16(frame, at + 2))
-    return layer if layer < STOP else DONE, inner, end
+def _etherip(frame, row, at, end):
+    """A frame, which EtherIP has a version before; or a probe of the protocol, with nothing in it."""
+    if row["proto"] == ETHERNET_PROTO:
+        return by_frame(frame, at, end), at, end
+    is_known = at + 16 <= readable(frame, end) and u16(frame, at) == 0x3000
+    return ETHERNET if is_known else DONE, at + 2, end
 
 
 @njit
@@ -132,38 +118,3 @@ def _teredo(frame, at, end, partial):
         return DONE, at, end
     is_whole = at + 40 + u16(frame, at + 4) <= end
     return IPV6 if is_whole or partial else DONE, at, end
-
-
-@njit
-def _gtpu(frame, at, end, partial):
-    """A T-PDU, after its extension headers; other messages are GTP-U's own."""
-    have = readable(frame, end)
-    if at + 8 > have:
-        return DONE, at, end
-    is_t_pdu = frame[at] >> 4 == 3 and frame[at + 1] == 255
-    stop = at + 8 + u16(frame, at + 2)
-    if not is_t_pdu or (stop > end and not partial):
-        return DONE, at, end
-    has_optional, has_extension = frame[at] & 7 != 0, frame[at] & 4 != 0
-    end = min(end, stop)
-    have = readable(frame, end)
-    at += 12 if has_optional else 8
-    if has_extension:
-        at = _skip_gtpu_extensions(frame, at, have)
-    layer = by_nibble(frame, at, have)
-    return layer if layer < STOP else DONE, at, end
-
-
-@njit
-def _skip_gtpu_extensions(frame, at, have):
-    """Where the extension headers end; `have` where they do not, or are damaged."""
-    for _ in range(_MAX_GTPU_EXTENSIONS):
-        if at >= have or frame[at - 1] == 0:
-            return at
-        length = np.int64(frame[at]) * 4
-        if length == 0:
-            return have
-        at += length
-        if at > have:
-            return have
-    return have

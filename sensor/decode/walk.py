@@ -16,12 +16,13 @@ from sensor.decode.layers import (
     flag,
     hide,
 )
-from sensor.decode.link import by_linktype, link
+from sensor.decode.link import link
+from sensor.decode.linktype import by_linktype
 from sensor.decode.network import by_proto, network
 from sensor.decode.transport import transport
 from sensor.decode.tunnel import tunnel
 from sensor.packet import SYN, Kind
-from sensor.weird import Weird
+from sensor.weird import Refusal, Weird
 
 _AHEAD = 64
 """Frames whose headers are brought into the cache together: 72 ns a packet instead of 105."""
@@ -36,12 +37,13 @@ def _look_ahead(data, frames):
 
 
 @njit
-def walk_frames(data, frames, rows, packets, words, pieces, found, weirds, refusals):
+def walk_frames(data, frames, rows, packets, words, pieces, found, ports, weirds, refusals, linktypes):
     """Decode `frames` (FRAME rows, all in `data`) into `packets[rows]`.
 
     `words` is `packets` seen as uint64, shape (n, itemsize / 8), for clearing rows. Fragments are described in
-    `pieces` from index `found` on; returns how many are there after that. `weirds` (by Weird) and `refusals` (by
-    Refusal, so index 0 counts the packets decoded) are added to.
+    `pieces` from index `found` on; returns how many are there after that. `ports` is the table of tunnels over UDP.
+    `weirds` (by Weird) and `refusals` (by Refusal, so index 0 counts the packets decoded) are added to, and `linktypes`
+    (LINKTYPE rows) where none is known.
     """
     for k in range(rows.shape[0]):
         if k % _AHEAD == 0:
@@ -52,7 +54,7 @@ def walk_frames(data, frames, rows, packets, words, pieces, found, weirds, refus
         _head(row, frames[k])
         layer = by_linktype(frames[k]["linktype"])
         end = max(np.int64(row["wirelen"]), frame.shape[0])
-        layer, is_fragment = _walk(frame, row, pieces[found], layer, end)
+        layer, is_fragment = _walk(frame, row, pieces[found], layer, end, ports)
         if is_fragment:
             _wait(row, layer)
             _keep(row, pieces[found], rows[k], frames[k]["offset"])
@@ -60,12 +62,14 @@ def walk_frames(data, frames, rows, packets, words, pieces, found, weirds, refus
         elif layer >= STOP:
             _stop(row, layer - STOP)
         refusals[row["refused"]] += 1
+        if row["refused"] == Refusal.UNKNOWN_LINKTYPE:
+            _count_linktype(linktypes, frames[k]["linktype"])
         count(row["weird"], weirds)
     return found
 
 
 @njit
-def walk_datagrams(data, frames, rows, packets, told, pieces, weirds):
+def walk_datagrams(data, frames, rows, packets, told, pieces, ports, weirds):
     """Go on with `packets[rows]`, whose fragments became whole: `frames` say where each datagram's bytes are in `data`.
 
     Of one of which the first fragment's row has `told`, the row tells the rest, and nothing odd, which that one did.
@@ -80,7 +84,7 @@ def walk_datagrams(data, frames, rows, packets, told, pieces, weirds):
         row["payload_len"] = size
         layer, is_fragment = by_proto(row["proto"], row["ip_version"]), np.bool_(False)
         if layer != DONE:
-            layer, is_fragment = _walk(frame, row, pieces[0], layer, size)
+            layer, is_fragment = _walk(frame, row, pieces[0], layer, size, ports)
         if is_fragment:
             _wait(row, layer)
             flag(row, Weird.NESTED_FRAGMENT)
@@ -94,6 +98,18 @@ def walk_datagrams(data, frames, rows, packets, told, pieces, weirds):
 
 
 @njit
+def _count_linktype(linktypes, number):
+    """Count a frame by its unknown link type; in the last row, where the others are all taken by other numbers."""
+    last = linktypes.shape[0] - 1
+    k = 0
+    while k < last and linktypes[k]["count"] != 0 and linktypes[k]["number"] != number:
+        k += 1
+    if k < last:
+        linktypes[k]["number"] = number
+    linktypes[k]["count"] += 1
+
+
+@njit
 def _head(row, frame):
     row["ts"] = frame["ts"]
     row["caplen"] = frame["caplen"]
@@ -101,7 +117,7 @@ def _head(row, frame):
 
 
 @njit
-def _walk(frame, row, piece, layer, end):
+def _walk(frame, row, piece, layer, end, ports):
     """Take layers off until there is nothing more to understand; what ended it, and whether it is a fragment."""
     at, carrier, partial = np.int64(0), np.int64(0), np.bool_(False)  # bare literals would have all compiled twice
     for _ in range(MAX_LAYERS):
@@ -114,12 +130,16 @@ def _walk(frame, row, piece, layer, end):
             carrier = layer - FIRST_TUNNEL
             layer, at, end = tunnel(frame, row, layer, at, end, partial)
         elif layer < STOP:
-            layer, at, end = transport(frame, row, layer, at, end)
+            layer, at, end = transport(frame, row, layer, at, end, ports)
         if layer < STOP:
             row["layers"] += 1
         if layer == DONE or layer >= STOP:
-            return layer, partial
-    return STOP + Weird.TOO_MANY_LAYERS, partial
+            break
+    else:
+        layer = STOP + Weird.TOO_MANY_LAYERS
+    if carrier != 0 and row["tunnel"] == 0:  # what was in there was not understood: the row is that of its carrier
+        row["tunnel_id"] = 0
+    return layer, partial
 
 
 @njit
@@ -128,6 +148,7 @@ def _stop(row, reason):
     if row["kind"] == Kind.REFUSED:
         row["refused"] = reason
         row["vlan"] = 0
+        row["tunnel_id"] = 0
         row["layers"] = 0
     elif reason < 64:
         flag(row, reason)

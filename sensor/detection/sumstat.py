@@ -212,12 +212,17 @@ class SumStat:
         return Threshold(levels, self.function, tuple(own), one_a_check=self.compat == "zeek")
 
     def _try(self, function: Callable[[Any], Any]) -> None:
-        """Call a threshold function with no rows, to find a misspelt reducer before any packet does."""
+        """Call a threshold function with no rows, to find a reducer that it cannot ask before any packet does."""
         nothing = np.empty(0)
+        judged = [name for name, each in self.reducers.items() if each.engine.is_judged]
         try:
-            function(Judged(nothing, self.reducers, lambda name: nothing))
+            function(Judged(nothing, judged, lambda name: nothing))
         except UnknownReducer as error:
-            raise DetectionError(f"{self.name}: in the function of crosses(): {error}") from None
+            why = str(error)
+            if error.name in self.reducers:
+                kind = type(self.reducers[error.name]).__name__
+                why = f"{error.name!r} is of {kind}, which gives no number to compare; there are {sorted(judged)}"
+            raise DetectionError(f"{self.name}: in the function of crosses(): {why}") from None
         except Exception:
             return  # on no rows it may raise what it likes
 

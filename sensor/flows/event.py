@@ -86,6 +86,7 @@ def _event_dtype(history: object) -> np.dtype:
         ("failed_before", "u1"),
         ("controls", "u1"),
         ("is_controlled", "u1"),
+        ("unproven", "u1"),
     ]
     return np.dtype(fields, align=True)
 

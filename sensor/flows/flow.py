@@ -36,6 +36,8 @@ USED = 1 << 28  # in `seen`: data went both ways, or what is known of an answer 
 CONFIRMED = 1 << 29  # in `seen`: no answer has passed by, but the originator has acknowledged one
 ORIG_KNOWN = 1 << 30  # in `seen`: it is known which side began
 COUNTED = 1 << 31  # in `seen`: it counts as a control connection of its two hosts
+UNPROVEN = 1 << 30  # in the first word of `history`, above its letters: what is missing of it proves nothing
+MAPPED = 1 << 31  # in the same word: of IPv6 packets with IPv4-mapped addresses
 _LETTER_BITS, _LETTERS_A_WORD = 5, 6
 _LENGTH = 22  # bit of `seen` from which on it tells how many letters the history has
 
@@ -85,7 +87,11 @@ _RSTOS0, _RSTRH = int(ConnState.RSTOS0), int(ConnState.RSTRH)
 
 
 class Key(NamedTuple):
-    """A packet's five-tuple: addresses as words (uint64), the rest int64; `one_way` is 1 where no reply shares it."""
+    """A packet's five-tuple: addresses as words (uint64), the rest int64; `one_way` is 1 where no reply shares it.
+
+    `network` is 0 where flows are not told apart by it (see `network`). `mapped` is 1 where an IPv6 packet has an
+    IPv4-mapped address: the words of it are those of the IPv4 address, and the flow is another.
+    """
 
     src_hi: np.uint64
     src_lo: np.uint64
@@ -95,6 +101,8 @@ class Key(NamedTuple):
     dst_p: np.int64
     proto: np.int64
     one_way: np.int64
+    network: np.int64
+    mapped: np.int64
 
 
 @njit
@@ -152,6 +160,24 @@ def has_mark(flow, mark):
 def set_mark(flow, mark):
     """Set USED, CONFIRMED, ORIG_KNOWN or COUNTED."""
     flow["seen"] = np.int64(flow["seen"]) | mark
+
+
+@njit
+def is_unproven(flow):
+    """Whether answers may have taken another way, or headers were cut."""
+    return np.int64(flow["history"][0]) & UNPROVEN != 0
+
+
+@njit
+def mapped(flow):
+    """1 where its packets are of IPv6 with IPv4-mapped addresses, else 0."""
+    return np.int64(flow["history"][0]) >> 31
+
+
+@njit
+def doubt(flow):
+    """Let what is missing of a flow prove nothing."""
+    flow["history"][0] = np.int64(flow["history"][0]) | UNPROVEN
 
 
 @njit

@@ -1,4 +1,5 @@
-"""Finds a flow by its five-tuple: open addressing, linear probing, and a keyed hash that no sender can aim at.
+"""Finds a flow by its five-tuple, or by that and its network: open addressing, linear probing, a keyed hash that no
+sender can aim at.
 
 An entry is an int64, 0 where free: 31 bits of hash above 32 bits of the flow's slot plus one. At most half are used.
 """
@@ -6,24 +7,28 @@ An entry is an int64, 0 where free: 31 bits of hash above 32 bits of the flow's 
 import numpy as np
 
 from sensor._jit import njit
+from sensor.flows.flow import mapped
 from sensor.hash import hash_five
 
 _TAG_SHIFT = np.uint64(33)
+_NONE = np.uint64(0)
 SLOT = 0xFFFF_FFFF
 
 
 @njit
 def tag_of(secret, key):
-    """The 31 bits of hash of a five-tuple: the same for both directions, unless it is one-way."""
-    ports = (key.src_p << 24) | (key.dst_p << 8) | key.proto | (key.one_way << 40)
+    """The 31 bits of hash of a five-tuple in a network: the same for both directions, unless it is one-way."""
+    ports = (key.src_p << 24) | (key.dst_p << 8) | key.proto | (key.one_way << 40) | (key.mapped << 41)
     swapped = key.src_hi > key.dst_hi or (
         key.src_hi == key.dst_hi and (key.src_lo > key.dst_lo or (key.src_lo == key.dst_lo and key.src_p > key.dst_p))
     )
     if swapped and key.one_way == 0:
-        ports = (key.dst_p << 24) | (key.src_p << 8) | key.proto
+        ports = (key.dst_p << 24) | (key.src_p << 8) | key.proto | (key.mapped << 41)
         word = hash_five(secret, key.dst_hi, key.dst_lo, key.src_hi, key.src_lo, np.uint64(ports))
     else:
         word = hash_five(secret, key.src_hi, key.src_lo, key.dst_hi, key.dst_lo, np.uint64(ports))
+    if key.network != 0:
+        word = hash_five(secret, word, np.uint64(key.network), _NONE, _NONE, _NONE)
     return np.int64(word >> _TAG_SHIFT)
 
 
@@ -36,7 +41,7 @@ def _joins(flow, orig_hi, orig_lo, resp_hi, resp_lo):
 @njit
 def side_of(flow, key):
     """Which side of a flow sends packets of this five-tuple; -1 where it is another flow's."""
-    if np.int64(flow["proto"]) != key.proto:
+    if np.int64(flow["proto"]) != key.proto or mapped(flow) != key.mapped:
         return -1
     orig_p, resp_p = np.int64(flow["orig_p"]), np.int64(flow["resp_p"])
     if orig_p == key.src_p and resp_p == key.dst_p and _joins(flow, key.src_hi, key.src_lo, key.dst_hi, key.dst_lo):

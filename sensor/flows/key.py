@@ -4,10 +4,11 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.flows.contacts import answers_request, comes_from_used, goes_to_known
-from sensor.flows.flow import Key
+from sensor.flows.flow import Key, mapped
 from sensor.packet import ACK, PROTO_ICMP, PROTO_ICMPV6, RST, SYN, Kind
 
 _TCP, _UDP, _ICMP, _SCTP = int(Kind.TCP), int(Kind.UDP), int(Kind.ICMP), int(Kind.SCTP)
+_TCP_CUT = int(Kind.TCP_CUT)
 
 INIT, INIT_ACK = 1, 2
 """SCTP's chunks that open an association (RFC 9260)."""
@@ -53,36 +54,41 @@ def _icmp_ports(proto, kind, code):
 
 
 @njit
-def key_of(packet):
+def key_of(packet, network):
     """The Key of a packet of TCP, UDP, SCTP or ICMP, or of the rest of one."""
     proto = np.int64(packet["proto"])
     src_p, dst_p, one_way = np.int64(packet["src_port"]), np.int64(packet["dst_port"]), 0
     if proto in (PROTO_ICMP, PROTO_ICMPV6):
         src_p, dst_p, one_way = _icmp_ports(proto, np.int64(packet["icmp_type"]), np.int64(packet["icmp_code"]))
-    return Key(packet["src_hi"], packet["src_lo"], packet["dst_hi"], packet["dst_lo"], src_p, dst_p, proto, one_way)
+    src, dst = (packet["src_hi"], packet["src_lo"]), (packet["dst_hi"], packet["dst_lo"])
+    is_mapped = _has_mapped(packet["ip_version"], src[0], src[1], dst[0], dst[1])
+    return Key(src[0], src[1], dst[0], dst[1], src_p, dst_p, proto, one_way, network, is_mapped)
 
 
 @njit
-def quoted_key(packet):
+def _has_mapped(ip_version, src_hi, src_lo, dst_hi, dst_lo):
+    """1 where an IPv6 packet has an address of which the words are those of an IPv4 address, else 0."""
+    if ip_version != 6:
+        return 0
+    is_src = src_hi == _NO_WORD and src_lo >> _V4_SHIFT == _V4_MAPPED
+    return 1 if is_src or (dst_hi == _NO_WORD and dst_lo >> _V4_SHIFT == _V4_MAPPED) else 0
+
+
+@njit
+def quoted_key(packet, network):
     """The Key of the packet that an ICMP error quotes."""
     proto = np.int64(packet["quoted_proto"])
     src_p, dst_p, one_way = np.int64(packet["quoted_src_port"]), np.int64(packet["quoted_dst_port"]), 0
     if proto in (PROTO_ICMP, PROTO_ICMPV6):
         src_p, dst_p, one_way = _icmp_ports(proto, src_p & 0xFF, dst_p)
-    return Key(
-        packet["quoted_src_hi"],
-        packet["quoted_src_lo"],
-        packet["quoted_dst_hi"],
-        packet["quoted_dst_lo"],
-        src_p,
-        dst_p,
-        proto,
-        one_way,
-    )
+    src = packet["quoted_src_hi"], packet["quoted_src_lo"]
+    dst = packet["quoted_dst_hi"], packet["quoted_dst_lo"]
+    is_mapped = _has_mapped(packet["ip_version"], src[0], src[1], dst[0], dst[1])
+    return Key(src[0], src[1], dst[0], dst[1], src_p, dst_p, proto, one_way, network, is_mapped)
 
 
 @njit
-def key_of_flow(flow, one_way):
+def key_of_flow(flow, one_way, network):
     """The Key of what a flow's originator sends."""
     return Key(
         flow["orig_hi"],
@@ -93,6 +99,8 @@ def key_of_flow(flow, one_way):
         np.int64(flow["resp_p"]),
         np.int64(flow["proto"]),
         one_way,
+        network,
+        mapped(flow),
     )
 
 
@@ -153,7 +161,7 @@ def began(packet, key, contacts, state, now):
         return False, True
     if kind == _UDP:
         return _comes_from_server(key), not may_be_reply(key.src_p, key.dst_p)
-    return kind == _TCP and _comes_from_server(key), False
+    return kind in (_TCP, _TCP_CUT) and _comes_from_server(key), False
 
 
 @njit

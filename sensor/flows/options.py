@@ -4,6 +4,8 @@ from dataclasses import dataclass, fields
 
 from sensor.clock import SECOND
 
+KEYS = ("five_tuple", "network")
+
 
 @dataclass(frozen=True)
 class FlowOptions:
@@ -29,9 +31,15 @@ class FlowOptions:
     """From the closing FIN; what comes later belongs to another flow (Zeek: tcp_close_delay)."""
     tcp_reset: int = 5 * SECOND
     """From a RST (Zeek: tcp_reset_delay)."""
+    key: str = KEYS[0]
+    """What makes packets those of one flow: the five-tuple, or that and the network (`sensor.flows.network`)."""
 
     def __post_init__(self) -> None:
+        if self.key not in KEYS:
+            raise ValueError(f"key is {self.key!r}; it must be {' or '.join(KEYS)}")
         for field in fields(self):
+            if field.name == "key":
+                continue
             value = getattr(self, field.name)
             most = 1 << (30 if field.name in ("capacity", "contacts") else 62)
             if not 1 <= value <= most:

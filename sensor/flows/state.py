@@ -20,6 +20,7 @@ COUNTERS = (
     "tcp_bytes_unseen",
     "tcp_acks_wild",
     "tcp_holes_forgotten",
+    "flows_under_two_tags",  # of which one direction came in two networks, where flows are not told apart by these
     "icmp_without_quote",  # ICMP errors that do not show what they are about
     "contacts_evicted",  # contacts that were forgotten within a day, for want of room
     "probes",  # entries of the index looked at
@@ -55,6 +56,9 @@ STATE = np.dtype(
         ("clock", "i8"),  # the packet clock
         ("next_due", "i8"),  # no flow is due before it
         ("flows_open", "i8"),
+        ("by_network", "i8"),  # 1 where flows of one five-tuple are told apart by network, else 0
+        ("networks_seen", "i8"),  # 0 as long as no packet has come in a network that has a name
+        ("entries", "i8"),  # of the index
         ("touched", "i8"),  # slots ever used
         ("free", "i8"),  # first free slot below those, -1 where there is none
         ("holes_made", "u8"),

@@ -9,6 +9,7 @@ from sensor.flows.event import EVENT, EVENT_IN_KERNELS, Event
 from sensor.flows.flow import FLOW
 from sensor.flows.holes import new_holes
 from sensor.flows.index import copy
+from sensor.flows.network import NETWORKS
 from sensor.flows.options import FlowOptions
 from sensor.flows.state import COUNTERS, STATE, WEIRDS
 from sensor.flows.timers import NEVER, new_lists
@@ -49,11 +50,13 @@ class FlowTable:
         self._events = np.zeros(event_rows, EVENT)
         self._out = self._events.view(EVENT_IN_KERNELS)
         self._flows = np.zeros(options.capacity, FLOW)  # the system commits them as they are touched
+        self._networks = np.zeros(options.capacity, NETWORKS)
         self._holes = new_holes(options.capacity)
         self._index = np.zeros(_FIRST_INDEX, np.int64)
         self._lists = new_lists(options)
         self._state = np.zeros(1, STATE)[0]
         self._state["secret"] = new_key() if key is None else key
+        self._state["by_network"] = self._state["networks_seen"] = options.key == "network"
         self.want(Event if wanted is None else wanted)
         self._tags = np.zeros(_BLOCK, np.int64)
         self._forget()
@@ -88,6 +91,7 @@ class FlowTable:
         while row < len(packets):
             why, row = track(
                 self._flows,
+                self._networks,
                 self._contacts,
                 self._holes,
                 self._index,
@@ -112,7 +116,16 @@ class FlowTable:
         why = -1
         while why != DONE:
             why = expire(
-                self._flows, self._contacts, self._holes, self._index, self._lists, self._out, self._state, now, now
+                self._flows,
+                self._networks,
+                self._contacts,
+                self._holes,
+                self._index,
+                self._lists,
+                self._out,
+                self._state,
+                now,
+                now,
             )
             yield from self._hand_out()
 
@@ -125,6 +138,7 @@ class FlowTable:
         while why != DONE:
             why = expire(
                 self._flows,
+                self._networks,
                 self._contacts,
                 self._holes,
                 self._index,

@@ -37,6 +37,7 @@ from sensor.flows.flow import (
     S,
     T,
     W,
+    doubt,
     has_mark,
     has_seen,
     note,
@@ -244,6 +245,14 @@ def take_tcp(flow, side, packet, filled, state):
         _go_on(flow, side, flags, length, mine, theirs, state)
         raised = 0
     return _once(flow, raised)
+
+
+@njit
+def take_cut(flow, side):
+    """Apply a segment of `side` of which the ports alone are known: there was one, and its flags may have been any."""
+    doubt(flow)
+    if np.int64(flow["state"][side]) == INACTIVE:
+        flow["state"][side] = PARTIAL
 
 
 @njit

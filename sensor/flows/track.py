@@ -14,6 +14,7 @@ from sensor.flows.flow import (
     FLIP,
     HOLED,
     INACTIVE,
+    MAPPED,
     ONE_WAY,
     ORIG_KNOWN,
     TIME_EXCEEDED,
@@ -26,13 +27,14 @@ from sensor.flows.flow import (
     R,
     S,
     carries_data,
+    doubt,
     has_mark,
     note,
     set_mark,
     went_both_ways,
 )
 from sensor.flows.holes import forget
-from sensor.flows.index import SLOT, delete, find, insert, tag_of
+from sensor.flows.index import SLOT, tag_of
 from sensor.flows.key import (
     ECHO_REPLY,
     ECHO_REPLY_V6,
@@ -43,10 +45,10 @@ from sensor.flows.key import (
     began,
     is_to_many,
     key_of,
-    key_of_flow,
     quoted_key,
 )
-from sensor.flows.tcp import begins_another, follow, take_tcp
+from sensor.flows.network import enter, find_flow, hear, leave, network_of
+from sensor.flows.tcp import begins_another, follow, take_cut, take_tcp
 from sensor.flows.timers import (
     ATTEMPT,
     ICMP_LIST,
@@ -65,7 +67,18 @@ from sensor.flows.timers import (
 )
 from sensor.flows.unseen import is_odd, watch
 from sensor.flows.write import write_arp, write_end, write_flow, write_icmp_error, write_used
-from sensor.packet import ACK, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP, RST, SYN, Kind
+from sensor.packet import (
+    ACK,
+    ONE_WAY_TUNNELS,
+    PROTO_ICMP,
+    PROTO_ICMPV6,
+    PROTO_SCTP,
+    PROTO_TCP,
+    PROTO_UDP,
+    RST,
+    SYN,
+    Kind,
+)
 
 ROOM = 10
 """More events than one packet, or one expiry, can raise."""
@@ -75,7 +88,7 @@ DONE, OUT_FULL, INDEX_FULL = range(3)
 
 _ARP, _TCP, _UDP, _ICMP = int(Kind.ARP), int(Kind.TCP), int(Kind.UDP), int(Kind.ICMP)
 _SCTP, _IP, _FRAGMENT = int(Kind.SCTP), int(Kind.IP), int(Kind.FRAGMENT)
-_REST, _WITNESS = int(Kind.REST), int(Kind.WITNESS)
+_REST, _WITNESS, _TCP_CUT = int(Kind.REST), int(Kind.WITNESS), int(Kind.TCP_CUT)
 
 _CONNECTION_ATTEMPT, _REMOVE = int(Event.CONNECTION_ATTEMPT), int(Event.CONNECTION_STATE_REMOVE)
 _AT_THE_END = (_CONNECTION_ATTEMPT, _REMOVE)
@@ -106,7 +119,7 @@ def _is_full(out, state):
 
 
 @njit
-def _remove(flows, contacts, holes, index, lists, out, state, slot, ts):
+def _remove(flows, networks, contacts, holes, index, lists, out, state, slot, ts):
     """A flow is over: raise what is left to raise and forget it."""
     flow = flows[slot]
     for event in _AT_THE_END:
@@ -117,15 +130,14 @@ def _remove(flows, contacts, holes, index, lists, out, state, slot, ts):
     if np.int64(flow["seen"]) & HOLED != 0:
         forget(holes, state, slot)
     unlink(flows, lists, slot)
-    one_way = 1 if np.int64(flow["marks"]) & ONE_WAY else 0
-    delete(index, tag_of(state["secret"], key_of_flow(flow, one_way)), slot)
+    leave(flows, networks, index, state, slot)
     flow["after"] = state["free"]
     state["free"] = slot
     state["flows_open"] -= 1
 
 
 @njit
-def expire(flows, contacts, holes, index, lists, out, state, until, latest):
+def expire(flows, networks, contacts, holes, index, lists, out, state, until, latest):
     """Remove every flow due at or before `until`, in order, as of when it was due but no later than `latest`."""
     while True:
         which, when = first_due(flows, lists)
@@ -134,7 +146,7 @@ def expire(flows, contacts, holes, index, lists, out, state, until, latest):
             return DONE
         if _is_full(out, state):
             return OUT_FULL
-        _remove(flows, contacts, holes, index, lists, out, state, lists[which]["first"], min(when, latest))
+        _remove(flows, networks, contacts, holes, index, lists, out, state, lists[which]["first"], min(when, latest))
 
 
 @njit
@@ -152,12 +164,12 @@ def _count_eviction(state, flow, rank):
 
 
 @njit
-def _take_slot(flows, contacts, holes, index, lists, out, state, now):
+def _take_slot(flows, networks, contacts, holes, index, lists, out, state, now):
     """A free slot; where there is none, the eviction of another flow makes one."""
     if state["free"] < 0 and state["touched"] == flows.shape[0]:
         slot, rank = oldest(flows, lists)
         _count_eviction(state, flows[slot], rank)
-        _remove(flows, contacts, holes, index, lists, out, state, slot, now)
+        _remove(flows, networks, contacts, holes, index, lists, out, state, slot, now)
     slot = state["free"]
     if slot < 0:
         slot = state["touched"]
@@ -184,13 +196,16 @@ def _clear(flow):
 
 
 @njit
-def _begin(flows, contacts, holes, index, lists, out, state, packet, key, tag, now):
+def _begin(flows, networks, contacts, holes, index, lists, out, state, packet, key, tag, now):
     """Make the flow that a packet begins; give its slot and the packet's side."""
-    slot = _take_slot(flows, contacts, holes, index, lists, out, state, now)
+    slot = _take_slot(flows, networks, contacts, holes, index, lists, out, state, now)
     flow = flows[slot]
     _clear(flow)
     side = 0
     by_receiver, is_known = began(packet, key, contacts, state, now)
+    if packet["kind"] == _TCP_CUT or (packet["kind"] == _UDP and packet["tunnel"] in ONE_WAY_TUNNELS):
+        doubt(flow)
+        is_known = False
     if by_receiver:
         side = 1
         note(flow, 0, FLIP)
@@ -200,6 +215,7 @@ def _begin(flows, contacts, holes, index, lists, out, state, packet, key, tag, n
         flow["orig_hi"], flow["orig_lo"], flow["orig_p"] = key.src_hi, key.src_lo, key.src_p
         flow["resp_hi"], flow["resp_lo"], flow["resp_p"] = key.dst_hi, key.dst_lo, key.dst_p
     flow["proto"] = key.proto
+    flow["history"][0] = np.int64(flow["history"][0]) | (key.mapped * MAPPED)
     flow["first"], flow["last"] = now, now
     flow["marks"] = ONE_WAY if key.one_way else 0
     if packet["kind"] == _TCP and np.int64(packet["tcp_flags"]) & (SYN | ACK | RST) == SYN:
@@ -208,7 +224,7 @@ def _begin(flows, contacts, holes, index, lists, out, state, packet, key, tag, n
         set_mark(flow, ORIG_KNOWN)
         if side == 0 and key.proto in _WITH_PORTS:
             note_try(contacts, state, flow, now)
-    insert(index, tag, slot)
+    enter(flows, index, state, key, tag, slot)
     state["flows_open"] += 1
     state["flows"] += 1
     return slot, side
@@ -242,10 +258,10 @@ def _count_ways(flow, side, had_data, state):
 
 
 @njit
-def _mark_quoted(flows, index, lists, state, packet, mark, now):
+def _mark_quoted(flows, networks, index, lists, state, packet, mark, now):
     """Mark the flow that an ICMP error is about; whether it is held, and its originator sent what is quoted, lately."""
-    key = quoted_key(packet)
-    found = find(flows, index, state, key, tag_of(state["secret"], key))
+    key = quoted_key(packet, network_of(packet) * state["by_network"])
+    found = find_flow(flows, networks, index, state, key, tag_of(state["secret"], key), True, True)
     if found < 0 or found & 1 != 0:
         return False
     flow = flows[found >> 1]
@@ -258,7 +274,7 @@ def _mark_quoted(flows, index, lists, state, packet, mark, now):
 
 
 @njit
-def _take_icmp(flows, index, lists, out, state, flow, packet, now):
+def _take_icmp(flows, networks, index, lists, out, state, flow, packet, now):
     """Raise the events of an ICMP message. Fragmentation needed (3/4) does not say that anything is unreachable.
 
     An error is evidence only where its receiver sent what it quotes; anybody can make up another.
@@ -274,7 +290,7 @@ def _take_icmp(flows, index, lists, out, state, flow, packet, now):
             state["icmp_without_quote"] += 1
             return
         mark = UNREACHABLE if unreachable else TIME_EXCEEDED
-        if _mark_quoted(flows, index, lists, state, packet, mark, now):
+        if _mark_quoted(flows, networks, index, lists, state, packet, mark, now):
             write_icmp_error(out, state, _UNREACHABLE if unreachable else _TIME_EXCEEDED, packet, now)
         else:
             state["unrelated_ICMP_error"] += 1
@@ -331,19 +347,23 @@ def _follow_use(contacts, out, state, flow, before, now):
 
 
 @njit
-def _take(flows, contacts, holes, index, lists, out, state, packet, tag, now):
+def _take(flows, networks, contacts, holes, index, lists, out, state, packet, tag, now):
     """Apply a packet of TCP, UDP, SCTP or ICMP, whose five-tuple hashes to `tag`, to its flow."""
-    key = key_of(packet)
-    found = find(flows, index, state, key, tag)
+    network = network_of(packet)
+    key = key_of(packet, network * state["by_network"])
     kind = packet["kind"]
     is_syn = kind == _TCP and np.int64(packet["tcp_flags"]) & (SYN | ACK | RST) == SYN
+    may_join = not is_syn and not (kind == _SCTP and packet["sctp_chunk"] == INIT)
+    found = find_flow(flows, networks, index, state, key, tag, may_join, False)
     if found >= 0 and is_syn and begins_another(flows[found >> 1], found & 1, packet, state):
-        _remove(flows, contacts, holes, index, lists, out, state, found >> 1, now)
+        _remove(flows, networks, contacts, holes, index, lists, out, state, found >> 1, now)
         found = -1
     if found >= 0:
         slot, side = found >> 1, found & 1
     else:
-        slot, side = _begin(flows, contacts, holes, index, lists, out, state, packet, key, tag, now)
+        slot, side = _begin(flows, networks, contacts, holes, index, lists, out, state, packet, key, tag, now)
+    if network | state["networks_seen"] != 0:
+        hear(flows, networks, index, state, key, slot, side, network, found < 0)
     flow = flows[slot]
     raised, before = 0, flow["last"]
     if kind == _TCP:
@@ -352,12 +372,15 @@ def _take(flows, contacts, holes, index, lists, out, state, packet, tag, now):
         raised = take_tcp(flow, side, packet, filled, state)
         _count_ways(flow, side, had_data, state)
         which = tcp_list(flow)
+    elif kind == _TCP_CUT:
+        take_cut(flow, side)
+        which = tcp_list(flow)
     elif kind == _ICMP:
         which = ICMP_LIST
     else:
         note(flow, side, _chunk_letter(packet) if kind == _SCTP else D)
         which = UDP_LIST
-    if kind != _TCP:
+    if kind not in (_TCP, _TCP_CUT):
         flow["bytes"][side] += np.int64(packet["payload_len"])
     _count(flow, side, packet)
     if which == UDP_LIST:
@@ -377,17 +400,17 @@ def _take(flows, contacts, holes, index, lists, out, state, packet, tag, now):
     if kind == _UDP:
         write_flow(out, state, _UDP_REQUEST if side == 0 else _UDP_REPLY, flow, now)
     elif kind == _ICMP:
-        _take_icmp(flows, index, lists, out, state, flow, packet, now)
+        _take_icmp(flows, networks, index, lists, out, state, flow, packet, now)
 
 
 @njit
-def _take_rest(flows, holes, index, state, packet, now):
+def _take_rest(flows, networks, holes, index, state, packet, now):
     """Count the rest of a datagram in fragments for the flow that its first one belongs to, if it is still held.
 
     It is no packet of its own: it raises nothing, and no timeout runs anew.
     """
-    key = key_of(packet)
-    found = find(flows, index, state, key, tag_of(state["secret"], key))
+    key = key_of(packet, network_of(packet) * state["by_network"])
+    found = find_flow(flows, networks, index, state, key, tag_of(state["secret"], key), True, False)
     if found < 0:
         return
     slot, side = found >> 1, found & 1
@@ -407,11 +430,11 @@ def _is_of_flow(packet):
     kind = packet["kind"]
     if kind == _IP:
         return packet["proto"] not in _DESCRIBED
-    return kind in (_TCP, _UDP, _ICMP, _SCTP)
+    return kind in (_TCP, _UDP, _ICMP, _SCTP, _TCP_CUT)
 
 
 @njit
-def _look_ahead(flows, index, state, packets, tags):
+def _look_ahead(flows, networks, index, state, packets, tags):
     """Hash the packets' five-tuples into `tags`, and ask for what they will need, so that cache misses overlap.
 
     Without it each packet waits for memory several times, one after the other: 4.4 instead of 8.4 million packets/s
@@ -420,7 +443,8 @@ def _look_ahead(flows, index, state, packets, tags):
     mask = index.shape[0] - 1
     for i in range(packets.shape[0]):
         packet = packets[i]
-        tags[i] = tag_of(state["secret"], key_of(packet)) if _is_of_flow(packet) else 0
+        network = network_of(packet) * state["by_network"]
+        tags[i] = tag_of(state["secret"], key_of(packet, network)) if _is_of_flow(packet) else 0
         prefetch(index, tags[i] & mask, 0)
     for i in range(packets.shape[0]):
         slot = (index[tags[i] & mask] & SLOT) - 1
@@ -428,6 +452,8 @@ def _look_ahead(flows, index, state, packets, tags):
             prefetch(flows, slot, 0)
             prefetch(flows, slot, LINE)
             prefetch(flows, slot, 2 * LINE - 1)  # a flow has two lines, and lies on three
+            if state["networks_seen"] != 0:
+                prefetch(networks, slot, 0)
     for i in range(packets.shape[0]):
         slot = (index[tags[i] & mask] & SLOT) - 1
         if slot >= 0:
@@ -439,23 +465,23 @@ def _look_ahead(flows, index, state, packets, tags):
 
 
 @njit
-def track(flows, contacts, holes, index, lists, out, state, tags, packets, now, start):
+def track(flows, networks, contacts, holes, index, lists, out, state, tags, packets, now, start):
     """Process packets from row `start` on; return why it stopped, and the row to go on with, which is not done yet."""
     first = block = start
     for i in range(start, packets.shape[0]):
         if i == block:
             first, block = i, min(i + tags.shape[0], packets.shape[0])
-            _look_ahead(flows, index, state, packets[first:block], tags)
+            _look_ahead(flows, networks, index, state, packets[first:block], tags)
         state["clock"] = max(state["clock"], now[i])
         clock = state["clock"]
         if (
             clock >= state["next_due"]
-            and expire(flows, contacts, holes, index, lists, out, state, clock, clock) == OUT_FULL
+            and expire(flows, networks, contacts, holes, index, lists, out, state, clock, clock) == OUT_FULL
         ):
             return OUT_FULL, i
         if _is_full(out, state):
             return OUT_FULL, i
-        if 2 * state["flows_open"] >= index.shape[0]:
+        if 2 * state["entries"] >= index.shape[0]:
             return INDEX_FULL, i
         packet = packets[i]
         kind = packet["kind"]
@@ -465,12 +491,12 @@ def track(flows, contacts, holes, index, lists, out, state, tags, packets, now, 
             state["flow_packets"] += 1
             if kind == _UDP and is_to_many(packet):
                 note_request(contacts, state, packet, clock)
-            _take(flows, contacts, holes, index, lists, out, state, packet, tags[i - first], clock)
+            _take(flows, networks, contacts, holes, index, lists, out, state, packet, tags[i - first], clock)
         elif kind == _ARP:
             state["arp_packets"] += 1
             write_arp(out, state, packet, clock)
         elif kind in (_IP, _FRAGMENT, _REST):
             state["not_flow"] += 1
             if kind == _REST:
-                _take_rest(flows, holes, index, state, packet, clock)
+                _take_rest(flows, networks, holes, index, state, packet, clock)
     return DONE, packets.shape[0]

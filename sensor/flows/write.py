@@ -13,6 +13,7 @@ from sensor.flows.flow import (
     conn_state,
     has_mark,
     has_seen,
+    is_unproven,
     letter_at,
     letters,
     went_both_ways,
@@ -61,6 +62,7 @@ def write_flow(out, state, event, flow, ts):
     marks = np.int64(flow["marks"])
     row["unreachable"] = marks & UNREACHABLE != 0
     row["time_exceeded"] = marks & TIME_EXCEEDED != 0
+    row["unproven"] = is_unproven(flow)
     row["orig_known"] = has_mark(flow, ORIG_KNOWN)
     if not has_mark(flow, ORIG_KNOWN):
         source, target = np.int64(flow["orig_p"]), np.int64(flow["resp_p"])

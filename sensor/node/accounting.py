@@ -11,11 +11,27 @@ from sensor.clock import elapsed_s, now_ns
 from sensor.cluster.messages import Counts
 from sensor.node.accounts import EVERY_S, Accounts, totals
 from sensor.node.balance import Balance
-from sensor.node.hints import PATIENCE_S, Acks, Hint, Losses, OneWay, Silence, Unseen, Ways, hints_of_replay
+from sensor.node.hints import (
+    PATIENCE_S,
+    Acks,
+    Blind,
+    Hint,
+    Looks,
+    Losses,
+    OneWay,
+    Silence,
+    TwoTags,
+    Unseen,
+    Ways,
+    hints_of_replay,
+)
 from sensor.node.sight import Sight, Tap, sight_of, sights_of
+from sensor.node.unread import hints_of_reading, is_blind
 from sensor.outputs.stats import Stats
 
 log = logging.getLogger(__name__)
+
+TWO_TAGS = "flows_under_two_tags"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +94,11 @@ class Accounting:
         self._watched = {tap.interface: _Watched(now, patience_s, filter_text) for tap in taps}
         self._patience_s, self._filter_text = patience_s, filter_text
         self._one_way, self._unseen, self._balance = OneWay(now, patience_s), Unseen(now, patience_s), Balance()
+        self._two_tags, self._blind = TwoTags(), Blind(now, patience_s)
         self.is_replay = is_replay
         """Whether it judges files, of which what looks wrong is said at the end."""
+        self.is_blind = False
+        """Of files, once they are read: whether packets came and none could be looked at."""
         self._of_replay: list[Hint] = []
         self._said: dict[str, str] = {}
         self._gap_ns = 0
@@ -117,7 +136,12 @@ class Accounting:
     def finish(self, view: View) -> None:
         """The run has ended: tell of what is left of it."""
         if self.is_replay:
-            self._of_replay = hints_of_replay(*_shares(view))
+            two_tags = view.counts.counters.get(TWO_TAGS, 0)
+            self._of_replay = [
+                *hints_of_replay(*_shares(view), two_tags),
+                *hints_of_reading(view.counts, self._filter_text),
+            ]
+            self.is_blind = is_blind(view.counts.captured, view.counts.refused, view.counts.counters)
             self._said |= {each.name: each.text for each in self._of_replay}
         self._close(view, elapsed_s())
 
@@ -136,6 +160,9 @@ class Accounting:
         if not self._is_share and self._watched:
             ways, acks = _shares(view)
             said += [self._one_way.look(ways, now), self._unseen.look(acks, now)]
+            refused = sum(view.counts.refused.values())
+            said.append(self._blind.look(Looks(view.counts.packets_read, refused), now))
+            said.append(self._two_tags.look(view.counts.counters.get(TWO_TAGS, 0)))
         said.append(self._balance.look(view.rates))
         for text in filter(None, said):
             self._say(text)
@@ -153,7 +180,8 @@ class Accounting:
     @property
     def _hints(self) -> list[Hint]:
         judged = [hint for each in self._watched.values() for hint in each.hints]
-        judged += [self._one_way.hint, self._unseen.hint, self._balance.hint, *self._of_replay]
+        judged += [self._one_way.hint, self._unseen.hint, self._two_tags.hint, self._blind.hint, self._balance.hint]
+        judged += self._of_replay
         return [each for each in judged if each is not None]
 
 

@@ -17,6 +17,8 @@ ACKS = 100
 """Of which it can be told whether much is lost."""
 LOSSY = 0.1
 """Their share of bytes that never passed by, at which that is said: Zeek's CaptureLoss::too_much_loss."""
+REFUSED = 100
+"""Packets of which it can be told whether any can be read."""
 ONE_WAY = 0.9
 """Their share of which one direction was seen, at which the other is missing: a few always miss it at a start."""
 REPLAYED_CONNECTIONS = 20
@@ -142,7 +144,16 @@ class Acks(NamedTuple):
     """Of those, that are of bytes which never passed by (`sensor.flows.unseen`)."""
 
 
-Counted = TypeVar("Counted", "Ways", Acks)
+class Looks(NamedTuple):
+    """Packets so far."""
+
+    packets: int
+    """That were looked at."""
+    refused: int
+    """Of those, that could not be decoded."""
+
+
+Counted = TypeVar("Counted", "Ways", Acks, Looks)
 
 
 class Ways(NamedTuple):
@@ -170,6 +181,14 @@ def is_lossy(since: Acks, now: Acks) -> bool | None:
     return unseen >= LOSSY * acks
 
 
+def reads_nothing(since: Looks, now: Looks) -> bool | None:
+    """Whether nothing can be read, by the packets since then; None: there are too few to tell."""
+    packets, refused = now.packets - since.packets, now.refused - since.refused
+    if packets < REFUSED:
+        return None
+    return refused == packets
+
+
 def _one_way(since: Ways, now: Ways) -> Hint:
     data, both = now.data - since.data, now.both - since.both
     text = (
@@ -185,15 +204,41 @@ def _unseen(since: Acks, now: Acks, why: str) -> Hint:
     return Hint("capture loss", text)
 
 
+def _two_tags(flows: int) -> Hint:
+    return Hint(
+        "two tags",
+        f"two tags: of {flows:,} {'connection' if flows == 1 else 'connections'} one direction was seen under two VLAN "
+        "tags or tunnel ids: two networks may use the same addresses, and count as one connection (--set "
+        "flows.key=network tells them apart), or the mirror port copies packets twice",
+    )
+
+
 _LOST_BEFORE = "where no drops are counted here, the mirror port or the switch before it loses them"
 _LOST_THEN = "whatever captured the packets, or the mirror port before it, lost some"
 
 
-def hints_of_replay(ways: Ways, acks: Acks) -> list[Hint]:
-    """What looks wrong about files that were read to their end, by what was counted in them."""
+def hints_of_replay(ways: Ways, acks: Acks, two_tags: int = 0) -> list[Hint]:
+    """What looks wrong about files that were read to their end, by what was counted in them.
+
+    `two_tags`: flows of which one direction came under two tags.
+    """
     none, nothing = Ways(0, 0), Acks(0, 0)
     found = [_one_way(none, ways)] if is_one_way(none, ways, REPLAYED_CONNECTIONS, REPLAYED_ONE_WAY) else []
-    return [*found, *([_unseen(nothing, acks, _LOST_THEN)] if is_lossy(nothing, acks) else [])]
+    found += [_unseen(nothing, acks, _LOST_THEN)] if is_lossy(nothing, acks) else []
+    return [*found, *([_two_tags(two_tags)] if two_tags else [])]
+
+
+class TwoTags:
+    """One direction of a connection comes under two tags. That is how the network is: it is said once."""
+
+    def __init__(self) -> None:
+        self.hint: Hint | None = None
+        """What is wrong."""
+
+    def look(self, flows: int) -> str:
+        """What is to be said of so many such flows so far."""
+        was, self.hint = self.hint, _two_tags(flows) if flows else None
+        return self.hint.text if self.hint and not was else ""
 
 
 class _Share(Generic[Counted]):
@@ -262,3 +307,22 @@ class Unseen(_Share[Acks]):
 
     def _begin(self, since: Acks, now: Acks) -> Hint:
         return _unseen(since, now, _LOST_BEFORE)
+
+
+class Blind(_Share[Looks]):
+    """Not one of the packets that come can be decoded."""
+
+    _over = "packets can be read again"
+
+    def _nothing(self) -> Looks:
+        return Looks(0, 0)
+
+    def _judge(self, since: Looks, now: Looks) -> bool | None:
+        return reads_nothing(since, now)
+
+    def _begin(self, since: Looks, now: Looks) -> Hint:
+        text = (
+            f"nothing can be read: all {now.packets - since.packets:,} packets were refused: no IP was found behind "
+            "their headers (`refused` has the reasons): `tcpdump -e` shows what they carry"
+        )
+        return Hint("blind", text)

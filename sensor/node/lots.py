@@ -8,13 +8,16 @@ long, the first ones do not wait."""
 
 
 class Lots:
-    """Says which blocks may wait. `is_live`: else none is to, here: what a file gives is enough."""
+    """Says which blocks may wait. `is_live`: some may; `is_there`: all may, as what follows is read already, or the end
+    is; else, as of a pipe, none."""
 
-    def __init__(self, *, is_live: bool) -> None:
-        self._is_live, self._since = is_live, 0.0
+    def __init__(self, *, is_live: bool, is_there: bool = False) -> None:
+        self._is_live, self._is_there, self._since = is_live, is_there, 0.0
 
     def may_wait(self) -> bool:
         """Whether the next block may."""
+        if self._is_there:
+            return True
         now = elapsed_s()
         if self._is_live and now - self._since < LOT_S:
             return True

@@ -21,7 +21,7 @@ def reloaded(
 
     `is_led`: who asks says when they hold, or another process does. `accepts`: whether the manager would take them.
 
-    Options of flows hold for the table of connections that there is, and stay.
+    Options of flows and decode hold for the table of connections that there is, and stay.
     """
     try:
         settings = load()
@@ -32,11 +32,11 @@ def reloaded(
         advice = "start that anew with these settings, and then this worker"
         log.error("the settings stay as they are: they define other SumStats than the manager's: %s", advice)
         return None
-    if settings.flows != present.flows:
-        log.warning("options of flows stay as they are until the sensor is started anew")
+    if (settings.flows, settings.decode) != (present.flows, present.decode):
+        log.warning("options of flows and decode stay as they are until the sensor is started anew")
     if not is_led:
         say_that_they_hold(settings)
-    return replace(settings, flows=present.flows, sketch_key=present.sketch_key)
+    return replace(settings, flows=present.flows, decode=present.decode, sketch_key=present.sketch_key)
 
 
 def say_that_they_hold(settings: Settings) -> None:

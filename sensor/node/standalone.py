@@ -51,7 +51,7 @@ class Standalone:
             source.stop()
         accounting = accounting or Accounting()
         packets = 0
-        lots = Lots(is_live=self._is_live)
+        lots = Lots(is_live=self._is_live, is_there=source.progress[1] is not None)
         for block in source.blocks():
             self._worker.captured = dict(source.counters)
             if len(block.frames) or not source.seen_until:
@@ -95,6 +95,7 @@ class Standalone:
             "worker-1",
             settings.make(),
             settings.flows,
+            settings.decode,
             in_step=True,
             members=int(self._early),
             replays=not self._is_live,

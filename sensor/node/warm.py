@@ -36,7 +36,7 @@ def warm_up(settings: Settings) -> None:
     _judge()
     _look_up()
     start = now_ns()
-    worker = Worker("warm-up", settings.make(), settings.flows)
+    worker = Worker("warm-up", settings.make(), settings.flows, settings.decode)
     for block in _blocks(start):
         worker.process(block)
     worker.pass_time(start + 600 * SECOND)

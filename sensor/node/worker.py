@@ -131,7 +131,7 @@ class WorkerNode:
         self._client.start()
         try:
             self._worker = self._begin()
-            lots = Lots(is_live=not self._place.replays)
+            lots = Lots(is_live=not self._place.replays, is_there=source.progress[1] is not None)
             for block in source.blocks():
                 self._worker.captured = dict(source.counters)
                 self._worker.carried = self._carried
@@ -238,6 +238,7 @@ class WorkerNode:
             self._place.name,
             self._settings.make(),
             self._settings.flows,
+            self._settings.decode,
             in_step=self._place.share[1] > 1,
             incarnation=self._incarnation,
             share=self._place.share,

@@ -99,6 +99,8 @@ def _sentences(record: Summary) -> list[str]:
     ]
     if record.capture_loss:
         lines.append(f"{record.capture_loss:.2%} of TCP's acknowledgements are of bytes that the capture never saw")
+    if filtered := record.counters.get("packets_filtered", 0):
+        lines.insert(1, _left_out(filtered, record.counters.get("packets_filter_inapplicable", 0)))
     if record.weirds:
         lines.insert(1, f"odd packets{_reasons(record.weirds)}")
     lines += [
@@ -108,6 +110,11 @@ def _sentences(record: Summary) -> list[str]:
     return lines + [
         text.format(record.counters[name]) for name, text in _SHORTFALLS.items() if record.counters.get(name)
     ]
+
+
+def _left_out(filtered: int, inapplicable: int) -> str:
+    of_them = f", {inapplicable:,} of a link type that it has no meaning for" if inapplicable else ""
+    return f"{amount(filtered, 'packet')} left out by the filter{of_them}"
 
 
 def _became(record: Summary) -> str:

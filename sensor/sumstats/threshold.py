@@ -37,7 +37,7 @@ class Judged:
         if name.startswith("_"):  # what copying looks for
             raise AttributeError(name)
         if name not in self._names:
-            raise UnknownReducer(f"there is no reducer {name!r}; there are {sorted(self._names)}")
+            raise UnknownReducer(f"there is no reducer {name!r}; there are {sorted(self._names)}", name=name)
         return self._values(name)
 
     def __getitem__(self, rows: slice) -> "Judged":

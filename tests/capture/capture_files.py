@@ -33,14 +33,16 @@ def pcap_header(
     return struct.pack(order + "IHHiIII", magic, *version, 0, 0, 262144, linktype)
 
 
-def pcap_record(packet: Packet, order: str = "<", unit: int = 1000) -> bytes:
+def pcap_record(packet: Packet, order: str = "<", unit: int = 1000, *, is_longer: bool = False) -> bytes:
     seconds, ns = divmod(packet.ts, SECOND)
-    return struct.pack(order + "IIII", seconds, ns // unit, len(packet.data), packet.wirelen) + packet.data
+    more = struct.pack(order + "IHBx", 2, 0x0800, 4) if is_longer else b""
+    return struct.pack(order + "IIII", seconds, ns // unit, len(packet.data), packet.wirelen) + more + packet.data
 
 
-def pcap(made: Iterable[Packet], order: str = "<", *, nano: bool = False) -> bytes:
-    header = pcap_header(order, 0xA1B23C4D if nano else 0xA1B2C3D4)
-    return header + b"".join(pcap_record(packet, order, 1 if nano else 1000) for packet in made)
+def pcap(made: Iterable[Packet], order: str = "<", *, nano: bool = False, is_longer: bool = False) -> bytes:
+    """`is_longer`: with Kuznetzov's record headers."""
+    header = pcap_header(order, 0xA1B2CD34 if is_longer else 0xA1B23C4D if nano else 0xA1B2C3D4)
+    return header + b"".join(pcap_record(packet, order, 1 if nano else 1000, is_longer=is_longer) for packet in made)
 
 
 def padded(data: bytes) -> bytes:

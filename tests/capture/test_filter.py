@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -146,7 +147,54 @@ def test_several_files_and_link_types_are_filtered_each_by_its_own(tmp_path):
         for block in source.blocks(100):
             count += len(chosen.select(block).frames)
     assert count == 3 * expected and chosen.inapplicable == 10
-    assert chosen.counters == {"packets_filtered": 3 * len(made) + 10 - count, "packets_filter_inapplicable": 10}
+    assert chosen.counters == {
+        "packets_filtered": 3 * len(made) + 10 - count,
+        "packets_filter_inapplicable": 10,
+        "packets_filter_inapplicable_9999": 10,
+    }
+
+
+FAMILIES = {"ip": (2, b"\x45"), "ip6": (30, b"\x60"), "other": (7, b"\x00")}
+HEADERS = {0: "I", 109: "III"}
+
+
+def of_families(linktype, order):
+    """Frames that begin with an address family in this order; those of encapsulated IP with two words more."""
+    frames = []
+    for family, start in FAMILIES.values():
+        head = struct.pack(order + HEADERS[linktype], family, *[0, 0][: len(HEADERS[linktype]) - 1])
+        frames.append(head + start + bytes(59))
+    return [Packet(10**18 + at, data, len(data), linktype) for at, data in enumerate(frames)]
+
+
+@pytest.mark.skipif(not shutil.which("tcpdump"), reason="tcpdump is not installed")
+@pytest.mark.parametrize("linktype", HEADERS)
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("text", ["ip", "ip6", "not ip", "ip or ip6", "len > 0"])
+def test_families_in_the_order_of_the_host_that_captured_are_taken_as_by_tcpdump(save, tmp_path, linktype, order, text):
+    made, out = of_families(linktype, order), tmp_path / "out"
+    path = save(pcap_header(order, linktype=linktype) + b"".join(pcap_record(each, order) for each in made))
+    subprocess.run(["tcpdump", "-r", path, "-w", out, "--", text], check=True, capture_output=True)
+    assert taken(path, Filter(text)) == taken(out)
+    assert 0 < len(taken(out)) <= len(made)
+
+
+@pytest.mark.parametrize("linktype", HEADERS)
+def test_sections_of_either_order_in_one_file_are_filtered_each_by_its_own(save, linktype):
+    parts = [
+        section(order) + interface(order, linktype=linktype) + b"".join(enhanced(each, order) for each in made)
+        for order in "<><"
+        for made in [of_families(linktype, order)]
+    ]
+    assert len(taken(save(b"".join(parts)), Filter("ip"))) == 3
+    assert len(taken(save(b"".join(parts)), Filter("not ip"))) == 6
+
+
+@pytest.mark.parametrize("size", [0, 3, 4])
+def test_a_frame_too_short_for_its_family_is_judged_all_the_same(save, size):
+    data = of_families(0, ">")[0].data[:size]
+    path = save(pcap_header(">", linktype=0) + pcap_record(Packet(10**18, data, 63), ">"))
+    assert [len(taken(path, Filter(text))) for text in ("ip", "len > 0")] == [size == 4, 1]
 
 
 @pytest.mark.parametrize(

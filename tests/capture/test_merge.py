@@ -61,7 +61,7 @@ def test_a_pipe_merges_with_a_file(save):
 
 def test_damage_in_one_file_does_not_stop_the_others(save):
     good, cut = save(pcap(MADE[::2]), "good"), save(pcap(MADE[1::2])[:-1], "cut")
-    empty, modified = save(b"", "empty"), save(pcap_header(magic=0xA1B2CD34), "modified")
+    empty, modified = save(b"", "empty"), save(pcap_header(magic=0xA1B234CD), "modified")
     short = save(pcap(MADE)[:30], "short")
     found, source = read(good, empty, cut, modified, short)
     assert found == MADE[:-1]

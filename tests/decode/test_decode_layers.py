@@ -3,15 +3,19 @@
 import ipaddress
 
 import pytest
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.contrib.geneve import GENEVE
+from scapy.layers.inet import GRE, ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6, IPv6ExtHdrDestOpt
-from scapy.layers.l2 import ARP, CookedLinux, CookedLinuxV2, Ether
+from scapy.layers.l2 import ARP, GRE_PPTP, CookedLinux, CookedLinuxV2, Ether
 from scapy.layers.sctp import SCTP, SCTPChunkAbort, SCTPChunkData, SCTPChunkInit, SCTPChunkInitAck
+from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
 from sensor.address import to_address
 from sensor.packet import PACKET, Kind
-from tests.decode.decoding import ETHERNET, V4, V6, Sample, decode_one, ether, samples, told, weirds_of
+from sensor.weird import Weird
+from tests.decode.decoding import ETHERNET, TCP4, V4, V6, Sample, decode_one, ether, told, weirds_of
+from tests.decode.samples import samples
 
 SAMPLES = samples()
 
@@ -100,6 +104,27 @@ def test_a_quotation_is_told_as_far_as_it_goes(quoted_bytes, has_address, has_po
     assert weirds_of(row) == set()
 
 
+NETWORKS = {
+    "vxlan": (UDP(dport=4789) / VXLAN(vni=0xABCDEF) / ether() / TCP4, 0xABCDEF),
+    "geneve": (UDP(dport=6081) / GENEVE(proto=0x6558, vni=77) / ether() / TCP4, 77),
+    "gre with a key": (GRE(key_present=1, key=0xDEADBEEF) / TCP4, 0xDEADBEEF),
+    "gre with a checksum and a key": (GRE(chksum_present=1, key_present=1, key=5) / TCP4, 5),
+    "ethernet in gre with a key": (GRE(proto=0x6558, key_present=1, key=0xFFFFF) / ether() / TCP4, 0xFFFFF),
+    "nvgre": (GRE(proto=0x6558, key_present=1, key=0x1000FF) / ether() / TCP4, 0x1000),
+    "gre without a key": (GRE() / TCP4, 0),
+    "a call of pptp": (GRE_PPTP(seqnum_present=1, call_id=9) / Raw(b"\xff\x03\0\x21" + bytes(TCP4)), 0),
+    "the outermost": (UDP(dport=4789) / VXLAN(vni=3) / ether() / IP(**V4) / GRE(key_present=1, key=4) / TCP4, 3),
+    "of a tunnel that is left as it is": (UDP(dport=4789) / VXLAN(vni=3) / ether(type=0x88CC) / Raw(bytes(40)), 0),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_network_that_the_outermost_tunnel_names_is_told(name):
+    carried, number = NETWORKS[name]
+    row = decode_one(ether() / IP(**V4) / carried)
+    assert (row["tunnel_id"], row["refused"]) == (number, 0)
+
+
 def test_a_segment_that_the_card_was_to_cut_up_has_the_length_of_its_frame():
     frame = ether() / IP(**V4, len=0) / TCP(sport=1, dport=2) / Raw(bytes(3000))
     row = decode_one(frame)
@@ -148,3 +173,139 @@ def test_the_first_chunk_of_an_sctp_packet_is_told(chunk):
 def test_an_sctp_packet_that_ends_with_its_header_has_no_chunk():
     frame = bytes(ether() / IP(**V4) / SCTP())
     assert decode_one(frame + b"\7" * 10)["sctp_chunk"] == 0, "what comes after it is the link's"
+
+
+@pytest.mark.parametrize("size", [3000, 70_000])
+def test_an_ipv6_packet_of_length_0_has_that_of_its_frame(size):
+    """As segmentation by the card leaves it, and Linux's BIG TCP, which has no option."""
+    frame = ether() / IPv6(**V6, plen=0) / TCP(sport=1, dport=2, chksum=0) / Raw(bytes(size))
+    row = decode_one(frame)
+    assert (row["kind"], row["payload_len"], row["weird"]) == (Kind.TCP, size, 0)
+    assert decode_one(frame, snaplen=74)["payload_len"] == size
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [
+        IPv6(src="2001:db8:1::1", dst="2001:db8:1::2", plen=0, nh=41),
+        IPv6(src="2001:db8:1::1", dst="2001:db8:1::2", plen=0) / UDP(dport=4789, len=0, chksum=1) / VXLAN() / ether(),
+        IP(src="203.0.113.1", dst="203.0.113.2", len=0) / UDP(dport=4789, len=0, chksum=1) / VXLAN() / ether(),
+        IP(src="203.0.113.1", dst="203.0.113.2", len=0) / UDP(dport=6081, len=0, chksum=1) / GENEVE() / ether(),
+    ],
+)
+def test_lengths_of_0_are_understood_in_tunnels_too(outer):
+    inner = IPv6(**V6, plen=0) / TCP(sport=1, dport=2, chksum=0) / Raw(bytes(70_000))
+    row = decode_one(ether() / outer / inner)
+    assert (row["kind"], row["payload_len"], row["weird"]) == (Kind.TCP, 70_000, 0)
+    assert row["tunnel"] != 0
+
+
+def test_an_ipv6_packet_that_ends_with_its_header_has_no_payload_whatever_the_padding():
+    row = decode_one(bytes(ether() / IPv6(**V6, plen=0, nh=59)) + bytes(6))
+    assert (row["kind"], row["payload_len"], row["weird"]) == (Kind.IP, 0, 0)
+
+
+CUT = {
+    "tcp": (TCP(sport=1025, dport=443, seq=7, flags="S"), 20, Kind.TCP_CUT, Weird.TRUNCATED_TCP),
+    "udp": (UDP(sport=1025, dport=443), 8, Kind.UDP, Weird.TRUNCATED_UDP),
+    "sctp": (SCTP(sport=1025, dport=443, tag=5), 12, Kind.SCTP, Weird.TRUNCATED_SCTP),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+@pytest.mark.parametrize("net", [IP(**V4), IPv6(**V6)])
+def test_a_header_that_the_snap_length_cut_behind_the_ports_keeps_them(name, net):
+    transport, header, kind, weird = CUT[name]
+    frame, before = ether() / net / transport / Raw(bytes(100)), 14 + len(net)
+    for captured in range(header + 1):
+        row = decode_one(frame, snaplen=before + captured)
+        if captured == header:
+            assert (row["kind"] not in (Kind.IP, Kind.TCP_CUT), row["weird"]) == (True, 0)
+            continue
+        has_ports = captured >= 4
+        assert weirds_of(row) == {weird}
+        assert row["kind"] == (kind if has_ports else Kind.IP)
+        assert (row["src_port"], row["dst_port"]) == ((1025, 443) if has_ports else (0, 0))
+        if has_ports:
+            assert row["payload_len"] == (0 if name == "tcp" else 100)
+        assert not {"seq", "ack", "tcp_flags", "window", "tcp_options", "sctp_chunk"} & told(row).keys()
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_header_that_is_short_on_the_wire_tells_no_ports(name):
+    transport, header, _, weird = CUT[name]
+    proto = {"tcp": 6, "udp": 17, "sctp": 132}[name]
+    row = decode_one(ether() / IP(**V4, proto=proto) / Raw(bytes(transport)[: header - 1]))
+    assert (row["kind"], row["src_port"], weirds_of(row)) == (Kind.IP, 0, {weird})
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_first_fragment_whose_header_the_snap_length_cut_is_a_fragment(name):
+    transport, _, _, _ = CUT[name]
+    row = decode_one(ether() / IP(**V4, flags="MF") / transport / Raw(bytes(96)), snaplen=14 + 20 + 6)
+    assert (row["kind"], row["src_port"], row["weird"]) == (Kind.FRAGMENT, 0, 0)
+
+
+@pytest.mark.parametrize("side", ["src", "dst"])
+def test_an_ipv4_address_inside_an_ipv6_one_is_odd_and_no_ipv4_address(side):
+    rows = [
+        decode_one(ether() / IPv6(**(V6 | {side: text})) / UDP(dport=9))
+        for text in ("::ffff:192.0.2.1", "::192.0.2.1", "::fffe:192.0.2.1")
+    ]
+    assert [weirds_of(row) for row in rows] == [{Weird.IPV4_MAPPED_ADDRESS}, set(), set()]
+    assert {int(row["ip_version"]) for row in rows} == {6}
+    assert weirds_of(decode_one(ether() / IP(src="192.0.2.1", dst="192.0.2.2") / UDP())) == set()
+
+
+BEHIND = {
+    "macsec's check value": (1, b"\2" * 12 + b"\x88\xe5\0\0\0\0\0\1\x08\0", bytes(16)),
+    "macsec's, by its short length": (1, b"\2" * 12 + b"\x88\xe5\0\x2b\0\0\0\1\x08\0", bytes(24)),
+    "radiotap's check sequence": (
+        127,
+        b"\0\0\x09\0\2\0\0\0\x10\x08\2" + bytes(22) + b"\xaa\xaa\3\0\0\0\x08\0",
+        bytes(4),
+    ),
+    "nflog's padding": (239, b"\2\0\0\0\x2d\0\x09\0", bytes(3)),
+    "eoip's own": (1, None, bytes(9)),
+}
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_what_lies_behind_a_packet_is_none_of_it(name):
+    """Where the packet's own length is 0, the layers around it must know."""
+    linktype, before, behind = BEHIND[name]
+    packet = bytes(IP(**V4, len=0) / TCP(sport=1, dport=2, chksum=0) / Raw(b"x"))
+    if before is None:
+        inner = bytes(ether() / Raw(packet))[:12] + b"\x08\0" + packet
+        frame = bytes(ether() / IP(**V4, proto=47) / Raw(b"\x20\1\x64\0\0\x37\1\0" + inner + behind))
+    else:
+        frame = before + packet + behind
+    row = decode_one(frame, linktype)
+    assert (row["kind"], row["payload_len"], row["weird"]) == (Kind.TCP, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("carried", "number"),
+    [
+        (UDP(dport=4790) / Raw(b"\x0c\0\0\1\0\1\2\0" + bytes(TCP4)), 0x102),
+        (UDP(dport=4341) / Raw(b"\x88\0\0\0\0\1\2\3" + bytes(TCP4)), 0x102),
+        (UDP(dport=4341) / Raw(b"\x80\0\0\0\0\1\2\3" + bytes(TCP4)), 0),
+        (Raw(b"\x20\1\x64\0\0\x3e\2\1" + bytes(ether() / TCP4)), 0x102),
+    ],
+)
+def test_the_network_that_a_tunnel_names_is_told_of_the_new_ones_too(carried, number):
+    row = decode_one(ether() / IP(**V4, proto=17 if UDP in carried else 47) / carried)
+    assert (row["tunnel_id"], row["kind"]) == (number, Kind.TCP)
+
+
+def test_a_service_instance_of_802_1ah_is_a_network():
+    frame = b"\2" * 12 + b"\x88\xa8\0\x4d\x88\xe7\0\1\2\3" + bytes(ether() / TCP4)
+    assert decode_one(frame)["tunnel_id"] == 0x10203
+
+
+def test_the_station_that_a_wireless_frame_is_for_tells_whether_it_is_one_to_many():
+    data, everybody, one = b"\xaa\xaa\3\0\0\0\x08\0" + bytes(TCP4), b"\xff" * 6, b"\2" * 6
+    for flags, addresses in ((0, (everybody, one, one)), (1, (one, one, everybody)), (2, (everybody, one, one))):
+        frame = bytes((8, flags, 0, 0)) + b"".join(addresses) + b"\0\0"
+        assert decode_one(frame + data, 105)["group"] == 1
+        assert decode_one(bytes((8, flags, 0, 0)) + one * 3 + b"\0\0" + data, 105)["group"] == 0

@@ -11,10 +11,22 @@ from scapy.layers.sctp import SCTP
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
-from sensor.decode import Decoder
+from sensor.decode import LINKTYPES_MAX, OTHER_LINKTYPES, Decoder
 from sensor.packet import Block, Kind, Tunnel
 from sensor.weird import Refusal, Weird
-from tests.decode.decoding import LINKTYPES, TCP4, V4, V6, block_of, decode, decode_one, ether, told, weirds_of
+from tests.decode.decoding import (
+    ETHERNET,
+    LINKTYPES,
+    TCP4,
+    V4,
+    V6,
+    block_of,
+    decode,
+    decode_one,
+    ether,
+    told,
+    weirds_of,
+)
 
 SYN = TCP(sport=40000, dport=443, flags="S")
 
@@ -23,6 +35,10 @@ def ipv4(payload=b"", *, version=4, ihl=5, total=None, frag=0, proto=6):
     total = ihl * 4 + len(payload) if total is None else total
     fixed = struct.pack(">BBHHHBBH", version << 4 | ihl, 0, total, 1, frag, 64, proto, 0)
     return b"\2" * 12 + b"\x08\0" + fixed + bytes([192, 0, 2, 1, 198, 51, 100, 2]) + payload
+
+
+def tag(ethertype, header):
+    return b"\2" * 12 + ethertype.to_bytes(2, "big") + header
 
 
 REFUSED = {
@@ -40,6 +56,25 @@ REFUSED = {
     "lldp": (bytes(ether(type=0x88CC) / Raw(bytes(46))), Refusal.NOT_IP),
     "spanning tree": (bytes(Dot3() / LLC() / STP()), Refusal.NOT_IP),
     "pppoe discovery": (bytes(ether(type=0x8863) / Raw(b"\x11\x09" + bytes(44))), Refusal.NOT_IP),
+    "a vn-tag cut short": (tag(0x8926, bytes(5)), Refusal.TRUNCATED_LINK),
+    "an e-tag cut short": (tag(0x893F, bytes(7)), Refusal.TRUNCATED_LINK),
+    "metadata cut short": (tag(0x8909, bytes(7)), Refusal.TRUNCATED_LINK),
+    "a ttag cut short": (tag(0x8988, bytes(7)), Refusal.TRUNCATED_LINK),
+    "an r-tag cut short": (tag(0xF1C1, bytes(5)), Refusal.TRUNCATED_LINK),
+    "an hsr tag cut short": (tag(0x892F, bytes(5)), Refusal.TRUNCATED_LINK),
+    "an i-tag cut short": (tag(0x88E7, bytes(3)), Refusal.TRUNCATED_LINK),
+    "fabricpath cut short": (tag(0x8903, bytes(1)), Refusal.TRUNCATED_LINK),
+    "trill cut short": (tag(0x22F3, bytes(5)), Refusal.TRUNCATED_LINK),
+    "a service header cut short": (tag(0x894F, bytes(7)), Refusal.TRUNCATED_LINK),
+    "a security tag cut short": (tag(0x88E5, bytes(7)), Refusal.TRUNCATED_LINK),
+    "a security tag without a type": (tag(0x88E5, b"\x20" + bytes(14)), Refusal.TRUNCATED_LINK),
+    "a service header of one word": (tag(0x894F, b"\0\1\1\1" + bytes(40)), Refusal.NOT_IP),
+    "a service header of version 1": (tag(0x894F, b"\x40\2\1\1" + bytes(40)), Refusal.NOT_IP),
+    "a service header before 0": (tag(0x894F, b"\0\2\1\0" + bytes(40)), Refusal.NOT_IP),
+    "a service header before 6": (tag(0x894F, b"\0\2\1\6" + bytes(40)), Refusal.NOT_IP),
+    "a security tag of version 1": (tag(0x88E5, b"\x80" + bytes(40)), Refusal.NOT_IP),
+    "encrypted": (tag(0x88E5, b"\x08" + bytes(40)), Refusal.ENCRYPTED),
+    "changed": (tag(0x88E5, b"\x04" + bytes(40)), Refusal.ENCRYPTED),
     "a whole frame of labels": (b"\2" * 12 + b"\x88\x47" + b"\0\1\0\x40" * 371, Refusal.TOO_MANY_LAYERS),
     "a whole frame of tags": (b"\2" * 12 + b"\x81\0\0\1" * 372, Refusal.TOO_MANY_LAYERS),
 }
@@ -54,10 +89,76 @@ def test_a_packet_without_a_network_layer_is_refused_by_name(name):
     assert (decoder.packets_decoded, decoder.refused, decoder.weirds) == (0, {reason.name.lower(): 1}, {})
 
 
+WIFI_DATA = b"\x08\2" + bytes(22)
+LINKS = {
+    "a beacon": (105, b"\x80" + bytes(60), Refusal.NOT_IP),
+    "no data": (105, b"\x48\1" + bytes(60), Refusal.NOT_IP),
+    "a later fragment": (105, WIFI_DATA[:22] + b"\x11\0" + bytes(60), Refusal.NOT_IP),
+    "a protected frame": (105, b"\x08\x42" + bytes(60), Refusal.ENCRYPTED),
+    "a protected frame after radiotap": (127, b"\0\0\x08\0\0\0\0\0\x88\x42" + bytes(60), Refusal.ENCRYPTED),
+    "802.11 cut short": (105, WIFI_DATA[:23], Refusal.TRUNCATED_LINK),
+    "802.11 of four addresses cut short": (105, b"\x08\3" + bytes(27), Refusal.TRUNCATED_LINK),
+    "an aggregate cut short": (105, b"\x88\2" + bytes(22) + b"\x80\0" + bytes(13), Refusal.TRUNCATED_LINK),
+    "radiotap cut short": (127, b"\0\0\x09\0\0\0\0\0", Refusal.TRUNCATED_LINK),
+    "radiotap of 7 bytes": (127, b"\0\0\7\0" + bytes(60), Refusal.NOT_IP),
+    "radiotap of version 1": (127, b"\1\0\x08\0" + bytes(60), Refusal.NOT_IP),
+    "radiotap, fields without an end": (127, b"\0\0\x0c\0" + b"\xff" * 8 + b"\x80" + bytes(60), Refusal.NOT_IP),
+    "prism of 7 bytes": (119, b"\0\0\0\x44\0\0\0\7" + bytes(60), Refusal.NOT_IP),
+    "nflog without a packet": (239, b"\2\0\0\0\x08\0\1\0\x08\0\3\0", Refusal.NOT_IP),
+    "nflog cut short": (239, b"\2\0\0\0\x08\0", Refusal.TRUNCATED_LINK),
+    "an attribute of 3 bytes": (239, b"\2\0\0\0\3\0\1\0" + bytes(60), Refusal.NOT_IP),
+    "attributes without an end": (239, b"\2\0\0\0" + b"\4\0\2\0" * 100, Refusal.NOT_IP),
+    "nflog of family 3": (239, b"\3\0\0\0\x18\0\x09\0" + bytes(60), Refusal.NOT_IP),
+    "pflog of family 3": (117, b"\x3d\3" + bytes(100), Refusal.NOT_IP),
+    "pflog cut short": (117, b"\x3d\2" + bytes(62), Refusal.TRUNCATED_IP),
+    "ppi cut short": (192, b"\0\0\x08\0\1\0\0\0\0\0\0", Refusal.TRUNCATED_LINK),
+    "ppi of 7 bytes": (192, b"\0\0\7\0\1\0\0\0" + bytes(60), Refusal.NOT_IP),
+    "ppi of another link type": (192, b"\0\0\x08\0\x93\0\0\0" + bytes(60), Refusal.NOT_IP),
+    "ppi of a link type beyond all": (192, b"\0\0\x08\0\xff\xff\xff\xff" + bytes(60), Refusal.NOT_IP),
+    "ppi in ppi": (192, b"\0\0\x08\0\xc0\0\0\0" * 100, Refusal.TOO_MANY_LAYERS),
+    "erf cut short": (197, bytes(15), Refusal.TRUNCATED_LINK),
+    "erf of kind 0": (197, bytes(60), Refusal.NOT_IP),
+    "erf, a whole frame of extensions": (197, b"\x82" * 1000, Refusal.NOT_IP),
+    "frame relay, an address without an end": (107, bytes(3), Refusal.TRUNCATED_LINK),
+    "frame relay, management": (107, b"\0\1\3\x08\0\x75" + bytes(20), Refusal.NOT_IP),
+    "frame relay cut short": (107, b"\x18\x41\3\0\x80\0\0\0\x08", Refusal.TRUNCATED_LINK),
+    "a token": (10, b"\x80" + bytes(60), Refusal.NOT_IP),
+    "fddi cut short": (10, b"\x50" + bytes(11), Refusal.TRUNCATED_LINK),
+    "ip over infiniband cut short": (242, bytes(43), Refusal.TRUNCATED_LINK),
+    "enc of family 3": (109, b"\3\0\0\0" + bytes(60), Refusal.NOT_IP),
+    "atm cut short": (100, b"\xfe\xfe\3\xcc\x45\0\0", Refusal.TRUNCATED_LINK),
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_a_frame_of_another_link_type_is_refused_by_name(name):
+    linktype, frame, reason = LINKS[name]
+    row = decode_one(frame, linktype)
+    assert Refusal(row["refused"]) == reason and row["kind"] == Kind.REFUSED
+
+
 def test_a_link_type_without_a_decoder_is_refused():
     linktypes = [each for each in range(300) if each not in LINKTYPES]
     rows = decode([bytes(ether() / TCP4)] * len(linktypes), linktypes)
     assert set(rows["refused"]) == {Refusal.UNKNOWN_LINKTYPE}
+
+
+@pytest.mark.parametrize("more", [0, 1, 3])
+def test_frames_of_unknown_link_types_are_counted_by_number_up_to_a_cap(more):
+    decoder = Decoder()
+    numbers = [*range(300, 300 + LINKTYPES_MAX), *range(400, 400 + more)]
+    frame = bytes(ether() / TCP4)
+    for _ in range(2):
+        decoder.decode(block_of([frame] * (len(numbers) + 2), [ETHERNET, *numbers, 65535 if more else 300]))
+    told = dict.fromkeys(numbers[:LINKTYPES_MAX], 2) | ({OTHER_LINKTYPES: 2 * more + 2} if more else {300: 4})
+    assert decoder.unknown_linktypes == told
+    assert decoder.refused == {"unknown_linktype": sum(told.values())}
+
+
+def test_known_link_types_are_counted_nowhere():
+    decoder = Decoder()
+    decoder.decode(block_of([bytes(ether() / TCP4), b""]))
+    assert decoder.unknown_linktypes == {}
 
 
 def test_a_refusal_and_a_weird_of_one_number_have_one_name():
@@ -125,11 +226,37 @@ def test_a_claimed_length_is_not_believed_past_the_frame():
     assert decode_one(jumbo)["payload_len"] == 0
 
 
-@pytest.mark.parametrize("port", [4789, 8472, 6081, 3544, 2152])
-@pytest.mark.parametrize("payload", [b"", b"\x12\x34\x01\0\0\1\0\0\0\0\0\0", bytes(100), b"\xff" * 100, b"\x40" * 60])
+NO_TUNNELS = (
+    *(bytes([value]) * length for value in (1, 2, 3, 8, 0x10, 0x40, 0x45, 0x60, 0xFF) for length in (4, 8, 12, 60)),
+    b"\0\2\0\5\0\6\xc0\x21\1\1\0\4",  # PPP's own
+    b"\x80\2" + bytes(40),  # a control message
+    b"\x40\2\0\xff\0\5\0\6\xff\3\0\x21" + bytes(TCP4),  # longer than what carries it
+    b"\0\x12\0\5\0\6\xff\3\0\x21" + bytes(TCP4),  # a bit that means nothing
+    b"\0\0\1\0" + b"\2" * 12 + b"\x08\0\x60" + bytes(40),  # a frame of IPv4 with something else in it
+    b"\0\3" + bytes(60),
+    b"\1\4\0\1\1" + bytes(40),  # a keepalive
+    b"\1\0\0\2\1" + bytes(40),
+    b"\1\0\0\1" + bytes(200),  # no end of fields
+    b"\0\0\1\0" + bytes(40),  # a label, and nothing that can be read
+    b"\0\0\x08\x0a",
+    b"\0\3\x08\0" + bytes(40),
+    b"\x88\0\0\0\0\0\7\1\x45\0\1\0" + bytes(20),  # longer than what carries it
+)
+
+
+@pytest.mark.parametrize("port", [4789, 8472, 4790, 6081, 3544, 2152, 1701, 37008, 4341, 4754, 6635, 7932])
+@pytest.mark.parametrize("payload", [b"", b"\x12\x34\x01\0\0\1\0\0\0\0\0\0", bytes(100), *NO_TUNNELS])
 def test_a_datagram_to_a_tunnel_port_that_is_no_tunnel_stays_a_datagram(port, payload):
     row = decode_one(ether() / IP(**V4) / UDP(sport=53, dport=port) / Raw(payload))
     assert (row["kind"], row["src_port"], row["dst_port"], row["payload_len"]) == (Kind.UDP, 53, port, len(payload))
+    assert (row["tunnel"], row["weird"], row["refused"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("proto", [97, 115, 137, 143])
+@pytest.mark.parametrize("payload", [b"", b"\x30\0", bytes(4), bytes(60), b"\xff" * 60])
+def test_a_packet_of_a_tunnels_protocol_that_is_no_tunnel_stays_what_it_is(proto, payload):
+    row = decode_one(ether() / IP(**V4, proto=proto) / Raw(payload))
+    assert (row["kind"], row["proto"], row["payload_len"]) == (Kind.IP, proto, len(payload))
     assert (row["tunnel"], row["weird"], row["refused"]) == (0, 0, 0)
 
 

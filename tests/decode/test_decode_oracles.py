@@ -21,7 +21,8 @@ from scapy.packet import Raw
 from sensor.address import to_address
 from sensor.decode import Decoder
 from sensor.packet import Kind
-from tests.decode.decoding import ETHERNET, block_of, decode, ether, samples
+from tests.decode.decoding import ETHERNET, block_of, decode, ether
+from tests.decode.samples import samples
 
 ROOT = Path(__file__).parents[2]
 SEED = 20240229
@@ -39,8 +40,11 @@ FIELDS = ["frame.protocols", *(f"{protocol}.{each}" for protocol, names in BY_PR
 NETWORKS = {"ip": "ip.{}", "ipv6": "ipv6.{}", "arp": "arp.{}.proto_ipv4"}
 TRANSPORTS = {"tcp": Kind.TCP, "udp": Kind.UDP, "sctp": Kind.SCTP, "icmp": Kind.ICMP, "icmpv6": Kind.ICMP}
 
-# It tells whether a pseudowire has a control word by the makers of the addresses, and ends at a mobility header.
-NOT_FOR_TSHARK = {"mpls pseudowire", "mpls pseudowire, bare", "ipv6 mobility"}
+# It tells whether a pseudowire has a control word by the makers of the addresses, ends at a mobility header, knows no
+# bare IP in ERSPAN, learns from control messages what a session of L2TPv3 carries, and takes NFLOG for its machine's.
+NOT_FOR_TSHARK = {"mpls pseudowire", "mpls pseudowire, bare", "pseudowire over udp", "ipv6 mobility", "erspan iii, ip"}
+NOT_FOR_TSHARK |= {"l2tp 3", "l2tp 3, sublayer", "l2tp 3, cookie", "l2tp 3 in ip", "nflog, big-endian"}
+DECODED_AS = ("udp.port==8472,vxlan", "udp.port==7932,hp_erm", "ethertype==0x9200,vlan", "ethertype==0x9300,vlan")
 
 
 def mixed(count=400):
@@ -74,15 +78,17 @@ def everything():
     return frames + plain, linktypes + [ETHERNET] * len(plain)
 
 
-def write_pcap(path, frames, linktype):
-    header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, linktype)
-    records = (struct.pack("<IIII", i, 0, len(frame), len(frame)) + frame for i, frame in enumerate(frames))
+def write_pcap(path, frames, linktype, order="<"):
+    header = struct.pack(f"{order}IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, linktype)
+    records = (struct.pack(f"{order}IIII", i, 0, len(frame), len(frame)) + frame for i, frame in enumerate(frames))
     path.write_bytes(header + b"".join(records))
 
 
 def asked_of_tshark(path):
     """Each packet's fields by name, every occurrence of each in a list."""
-    command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-E", "separator=|", "-d", "udp.port==8472,vxlan"]
+    command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-E", "separator=|", "-o", "ipv6.tso_support:TRUE"]
+    for each in DECODED_AS:
+        command += ["-d", each]
     for field in FIELDS:
         command += ["-e", field]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
@@ -132,6 +138,25 @@ def test_tshark_says_the_same_of_every_frame(tmp_path):
         for frame, row, said in zip(chosen, decode(chosen, linktype), fields, strict=True):
             if frame not in apart:
                 compare(row, said)
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tshark_says_the_same_of_lengths_of_0(tmp_path):
+    nets = [IP(src="192.0.2.1", dst="192.0.2.2", len=0), IPv6(src="2001:db8::1", dst="2001:db8::2", plen=0)]
+    segments = [TCP(sport=1, dport=2, chksum=0) / Raw(bytes(size)) for size in (1, 3000, 70_000)]
+    frames = [bytes(ether() / net / segment) for net in nets for segment in segments]
+    write_pcap(tmp_path / "long.pcap", frames, ETHERNET)
+    for row, said in zip(decode(frames), asked_of_tshark(tmp_path / "long.pcap"), strict=True):
+        compare(row, said)
+        assert row["kind"] == Kind.TCP
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tshark_says_the_same_of_nflog_from_a_machine_of_the_other_order(tmp_path):
+    frame = samples()["nflog, big-endian"].frame
+    write_pcap(tmp_path / "nflog.pcap", [frame], 239, ">")
+    [said] = asked_of_tshark(tmp_path / "nflog.pcap")
+    compare(decode([frame], 239)[0], said)
 
 
 def test_dpkt_says_the_same_of_plain_traffic():

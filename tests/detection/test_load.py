@@ -5,7 +5,8 @@ import textwrap
 
 import pytest
 
-from sensor.config import FLOWS, configure
+from sensor.config import DECODE, FLOWS, configure
+from sensor.decode import PORTS_MAX, DecodeOptions
 from sensor.detection import DetectionError
 from sensor.detection.load import load_installed
 from sensor.flows import FlowOptions
@@ -101,6 +102,34 @@ def test_the_waits_of_flows_are_set_like_options():
     assert set(FLOWS) == {field.name for field in dataclasses.fields(FlowOptions)}
     assert "flows.tcp_attempt" in complaint(assignments=["flows.tcp_atempt=10s"])
     assert "at least 1" in complaint(assignments=["flows.capacity=0"])
+
+
+def test_the_ports_of_tunnels_are_set_like_options():
+    settings = configure(assignments=["decode.vxlan_ports=4789, 9999", "decode.teredo_ports="])
+    assert settings.decode == DecodeOptions(vxlan_ports=(4789, 9999), teredo_ports=())
+    assert configure().decode == DecodeOptions()
+    assert set(DECODE) == {field.name for field in dataclasses.fields(DecodeOptions)}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint_of_it"),
+    [
+        ("vxlan_ports=0", "0 is no port"),
+        ("vxlan_ports=65536", "65536 is no port"),
+        ("vxlan_ports=" + ",".join(map(str, range(1, PORTS_MAX + 2))), "17 ports are too many: at most 16"),
+        ("vxlan_ports=vxlan", "'vxlan' is not a list of ports"),
+        ("vxlan_ports=4789,6081", "port 6081 is in both vxlan_ports and geneve_ports"),
+        ("vxlan_port=1", "did you mean decode.vxlan_ports?"),
+        ("vxlan_ports@orig_h:192.0.2.1=1", "only thresholds of detections can differ by key"),
+    ],
+)
+def test_ports_that_cannot_be_are_refused_in_a_line(text, complaint_of_it):
+    assert complaint_of_it in complaint(assignments=[f"decode.{text}"])
+
+
+def test_as_many_ports_as_there_may_be_are_taken():
+    ports = tuple(range(65535, 65535 - PORTS_MAX, -1))
+    assert configure(assignments=[f"decode.tzsp_ports={','.join(map(str, ports))}"]).decode.tzsp_ports == ports
 
 
 def test_an_installed_package_brings_its_detections_through_its_entry_points(tmp_path, monkeypatch):

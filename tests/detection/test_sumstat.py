@@ -1056,6 +1056,25 @@ def test_a_misspelt_reducer_in_a_threshold_function_is_refused_at_load(tmp_path)
     assert len(ran.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("kind", ["Last", "First", "Sample"])
+@pytest.mark.parametrize(("asked", "is_refused"), [("0 * seen.one", True), ("seen.total", False), ("seen.num", False)])
+def test_a_reducer_that_gives_no_number_in_a_threshold_function_is_refused_at_load(tmp_path, kind, asked, is_refused):
+    source = f"""
+        from sensor.detection import Detection, {kind}, Stream, Sum, SumStat
+        class Numberless(Detection):
+            requests = Stream("udp_request", key="orig_h", value="resp_p")
+            s = SumStat(epoch="1m", total=Sum(requests), one={kind}(requests))
+            @s.crosses(lambda seen: 2.0 + {asked}, at=1)
+            def crossed(self, key, seen):
+                return None
+    """
+    ran = sensor("replay", "--plugin", plugin(tmp_path, source), SCAN)
+    assert ran.returncode == (2 if is_refused else 0)
+    said = f"s: in the function of crosses(): 'one' is of {kind}, which gives no number to compare; there are ['total']"
+    assert (said in ran.stderr) == is_refused
+    assert len(ran.stderr.splitlines()) == is_refused
+
+
 def test_a_detection_that_raises_at_every_result_is_switched_off_after_ten_and_says_so_once(tmp_path):
     calls = []
 

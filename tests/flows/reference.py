@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sensor.address import to_address
 from sensor.flows import ConnState, Event, FlowOptions
-from sensor.packet import ACK, FIN, RST, SYN, Kind
+from sensor.packet import ACK, FIN, RST, SYN, Kind, Tunnel
 from tests.flows.reference_contacts import SECOND, SLOT, Contacts
 
 SERVICES = {
@@ -99,9 +99,13 @@ class Flow:
     ended: bool = False
     unreachable: bool = False
     time_exceeded: bool = False
+    unproven: bool = False
+    mapped: bool = False
     history: str = ""
     where: str = ""
     turn: int = 0
+    networks: list = field(default_factory=lambda: [None, None])
+    is_told: bool = False
     ends: tuple = field(default_factory=lambda: (End(), End()))
 
     @property
@@ -175,7 +179,8 @@ class Reference:
         self.flows, self.events, self.turn, self.now = [], [], 0, None
         self.counters = dict.fromkeys([*EVICTED, "flows", "not_flow", "arp_packets", "attempts_cut_short"], 0)
         self.counters |= dict.fromkeys(["tcp_acks", "tcp_acks_of_unseen", "tcp_bytes_unseen", "tcp_acks_wild"], 0)
-        self.counters |= dict.fromkeys(["icmp_without_quote", "unrelated_ICMP_error"], 0)
+        self.counters |= dict.fromkeys(["icmp_without_quote", "unrelated_ICMP_error", "flows_under_two_tags"], 0)
+        self.by_network, self.awaiting = options.key == "network", {}
 
     # what goes on over time
 
@@ -202,6 +207,7 @@ class Reference:
             self.contacts.closed(flow.pair, ts)
         self.judge(flow, 2**63)
         self.flows.remove(flow)
+        self.answered(flow)
 
     def evict(self, now):
         for rank, name in zip(RANKS, EVICTED, strict=True):
@@ -221,6 +227,7 @@ class Reference:
         o, r = flow.ends
         ports = (flow.resp[1], flow.orig[1]) if flow.flipped else (flow.orig[1], flow.resp[1])
         more |= {"orig_known": flow.known, "may_be_reply": not flow.known and may_be_reply(*ports)}
+        more["unproven"] = flow.unproven
         self.events.append(
             (int(event), ts, flow.orig, flow.resp, flow.proto, int(ConnState[flow.conn_state()]), flow.history,
              flow.last - flow.first, o.pkts, r.pkts, o.bytes, r.bytes, o.first_flags, o.first_options, o.ttl,
@@ -255,7 +262,7 @@ class Reference:
         is_other = kind == Kind.IP and proto not in (ICMP, TCP, UDP, ICMPV6, SCTP)
         if kind == Kind.WITNESS or (kind == Kind.UDP and (p["group"] or self.is_many(p))):
             self.contacts.asked_many(self.endpoints(p)[0], now)
-        if kind in (Kind.TCP, Kind.UDP, Kind.ICMP, Kind.SCTP) or is_other:
+        if kind in (Kind.TCP, Kind.TCP_CUT, Kind.UDP, Kind.ICMP, Kind.SCTP) or is_other:
             self.take(p, kind, now)
         elif kind in (Kind.IP, Kind.FRAGMENT, Kind.REST):
             self.counters["not_flow"] += 1
@@ -263,8 +270,9 @@ class Reference:
     def take(self, p, kind, now):
         src, dst, one_way = self.endpoints(p)
         proto, flags = int(p["proto"]), int(p["tcp_flags"])
-        flow = self.find(src, dst, proto, one_way)
         is_syn = kind == Kind.TCP and flags & SYN and not flags & (ACK | RST)
+        opens = is_syn or (kind == Kind.SCTP and p["sctp_chunk"] == 1)
+        flow = self.find(src, dst, proto, one_way, self.network(p), opens=opens, mapped=self.mapped(p, src, dst))
         if flow and is_syn and self.begins_another(flow, src, int(p["seq"])):
             self.remove(flow, now)
             flow = None
@@ -276,6 +284,7 @@ class Reference:
             flow.attempted = bool(is_syn)
         side = int(src != flow.orig or (is_new and flow.flipped))
         before = flow.last
+        self.hear(flow, side, self.network(p), is_new)
         filled = self.watch(flow, side, p, flags, now) if kind == Kind.TCP else 0
         raised, where = self.apply(flow, side, p, kind, filled)
         end = flow.ends[side]
@@ -299,7 +308,21 @@ class Reference:
     def begin(self, p, kind, src, dst, one_way, now):
         flipped, known = self.began(p, kind, src, dst, now)
         orig, resp = (dst, src) if flipped else (src, dst)
-        flow = Flow(orig, resp, int(p["proto"]), now, now, one_way, flipped, known)
+        is_one_way = kind == Kind.UDP and p["tunnel"] in (Tunnel.MPLS, Tunnel.LISP, Tunnel.GRE_IN_UDP)
+        unproven = is_one_way or kind == Kind.TCP_CUT
+        known = known and not unproven
+        flow = Flow(
+            orig,
+            resp,
+            int(p["proto"]),
+            now,
+            now,
+            one_way,
+            flipped,
+            known,
+            unproven=unproven,
+            mapped=self.mapped(p, src, dst),
+        )
         flow.history = "^" if flipped else ""
         self.flows.append(flow)
         self.counters["flows"] += 1
@@ -347,13 +370,51 @@ class Reference:
         both = pairs | {reply: request for request, reply in pairs.items()}
         return (src[0], kind), (dst[0], both.get(kind, code)), kind not in both
 
-    def find(self, src, dst, proto, one_way):
+    def find(self, src, dst, proto, one_way, network=0, opens=False, is_quote=False, mapped=False):
+        of_tuple = []
         for flow in self.flows:
             direct = (flow.orig, flow.resp) == (src, dst)
             swapped = (flow.orig, flow.resp) == (dst, src) and not one_way
-            if flow.proto == proto and flow.one_way == one_way and (direct or swapped):
+            is_same = flow.proto == proto and flow.one_way == one_way and flow.mapped == mapped
+            if is_same and (direct or swapped):
+                of_tuple.append((flow, 0 if direct else 1))
+        if not self.by_network:
+            return of_tuple[0][0] if of_tuple else None
+        for flow, side in of_tuple:
+            if flow.networks[side] == network:
+                return flow
+        for flow, side in of_tuple:
+            if flow.networks[1 - side] == network and (is_quote or flow.networks[side] is None):
+                return flow
+        for flow, side in of_tuple:
+            is_awaiting = self.awaiting.get(self.tuple_of(flow)) is flow and not one_way
+            if is_awaiting and not opens and (is_quote or flow.networks[side] is None):
                 return flow
         return None
+
+    def mapped(self, p, src, dst):
+        return p["ip_version"] == 6 and 4 in (src[0].version, dst[0].version)
+
+    def network(self, p):
+        return int(p["vlan"]), int(p["tunnel_id"])
+
+    def tuple_of(self, flow):
+        return frozenset([flow.orig, flow.resp]), flow.proto, flow.one_way, flow.mapped
+
+    def answered(self, flow):
+        if self.awaiting.get(self.tuple_of(flow)) is flow:
+            del self.awaiting[self.tuple_of(flow)]
+
+    def hear(self, flow, side, network, is_new):
+        if flow.networks[side] is None:
+            flow.networks[side] = network
+            if is_new:
+                self.awaiting[self.tuple_of(flow)] = flow
+            else:
+                self.answered(flow)
+        elif flow.networks[side] != network and not flow.is_told:
+            flow.is_told = True
+            self.counters["flows_under_two_tags"] += 1
 
     def began(self, p, kind, src, dst, now):
         """Whether the receiver of a flow's first packet began it, and whether that is known."""
@@ -372,12 +433,13 @@ class Reference:
         used = self.contacts.find((dst[0], *src, proto), now)
         if used and used.reached:
             return True, True
-        if used and kind != Kind.TCP and used.port == dst[1] and now - used.last <= 300 * SECOND:
+        if used and proto != TCP and used.port == dst[1] and now - used.last <= 300 * SECOND:
             return True, True
         if self.contacts.find((src[0], *dst, proto), now):
             return False, True
         is_answer = not self.is_many(p) and src[1] in SERVICES and dst[1] >= 32768
-        return is_answer and kind in (Kind.TCP, Kind.UDP), kind == Kind.UDP and not may_be_reply(src[1], dst[1])
+        is_answer = is_answer and kind in (Kind.TCP, Kind.TCP_CUT, Kind.UDP)
+        return is_answer, kind == Kind.UDP and not may_be_reply(src[1], dst[1])
 
     def is_many(self, p):
         dst = to_address(p["dst_hi"], p["dst_lo"])
@@ -385,7 +447,7 @@ class Reference:
 
     def rest(self, p, now):
         src, dst, one_way = self.endpoints(p)
-        flow = self.find(src, dst, int(p["proto"]), one_way)
+        flow = self.find(src, dst, int(p["proto"]), one_way, self.network(p), mapped=self.mapped(p, src, dst))
         if flow is None:
             return
         side, flags, length = int(src != flow.orig), int(p["tcp_flags"]), int(p["payload_len"])
@@ -400,11 +462,19 @@ class Reference:
         length = int(p["payload_len"])
         if kind == Kind.TCP:
             return self.tcp(flow, side, p, length, filled)
+        if kind == Kind.TCP_CUT:
+            return self.cut(flow, side)
         flow.ends[side].bytes += length
         if kind == Kind.ICMP:
             return [], "icmp"
         flow.note(side, CHUNKS.get(int(p["sctp_chunk"]), "A") if kind == Kind.SCTP else "D")
         return [], "udp"
+
+    def cut(self, flow, side):
+        flow.unproven = True
+        if flow.ends[side].state == "inactive":
+            flow.ends[side].state = "partial"
+        return [], self.tcp_where(flow)
 
     def is_refused(self, flow):
         return flow.unreachable and not flow.ends[1].pkts
@@ -426,7 +496,8 @@ class Reference:
             (to_address(p[f"quoted_{end}_hi"], p[f"quoted_{end}_lo"]), int(p[f"quoted_{end}_port"]))
             for end in ("src", "dst")
         )
-        about = self.find(*self.quoted(src, dst, int(p["quoted_proto"])))
+        quoted = self.quoted(src, dst, int(p["quoted_proto"]))
+        about = self.find(*quoted, self.network(p), is_quote=True, mapped=self.mapped(p, src, dst))
         if (
             not about
             or about.orig[0] != src[0]

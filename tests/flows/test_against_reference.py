@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sensor.address import to_address
 from sensor.flows import FlowOptions, FlowTable
-from sensor.packet import Kind
+from sensor.packet import Kind, Tunnel
 from tests.flows.packets import SECOND, packet, run, tcp
 from tests.flows.reference import Reference
 from tests.flows.stories import stories
@@ -20,11 +20,11 @@ NEAR = [0, 0, 0, 1, 2, 99, 100, 101, 102, 200, 300, -1, -100, 2**24, 2**24 + 1, 
 TIMES = [0, 1, SECOND, 5 * SECOND - 1, 5 * SECOND, 60 * SECOND, 300 * SECOND - 1, 300 * SECOND]
 COUNTED = ["flows", "not_flow", "arp_packets", "attempts_cut_short"]
 COUNTED += ["tcp_acks", "tcp_acks_of_unseen", "tcp_bytes_unseen", "tcp_acks_wild"]
-COUNTED += ["icmp_without_quote", "contacts_evicted"]
+COUNTED += ["icmp_without_quote", "contacts_evicted", "flows_under_two_tags"]
 COUNTED += ["evicted_half_open", "evicted_one_packet", "evicted_idle", "evicted_established"]
 UNRELATED = "unrelated_ICMP_error"
 CONTACTS = ["first_try", "connections", "orig_known", "may_be_reply", "tries", "steady", "reached", "controls"]
-CONTACTS += ["is_controlled", "failed_before"]
+CONTACTS += ["is_controlled", "failed_before", "unproven"]
 LAWS = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -46,8 +46,9 @@ def tcp_packets(draw):
         tcp_options=draw(st.sampled_from([0, 20])),
         ttl=draw(st.integers(1, 255)),
         more=draw(st.sampled_from([0, 0, 0, 1])),
+        ip_version=draw(st.sampled_from([0, 0, 0, 0, 0, 6])),
     )
-    row["kind"] = draw(st.sampled_from([Kind.TCP] * 9 + [Kind.REST]))
+    row["kind"] = draw(st.sampled_from([Kind.TCP] * 9 + [Kind.REST, Kind.TCP_CUT]))
     return row
 
 
@@ -57,6 +58,8 @@ def other_packets(draw):
     hosts, ports = st.sampled_from(HOSTS), st.sampled_from([53, 443, 3306, 32767, 32768, 50000])
     row = packet(kind, (draw(hosts), draw(ports)), (draw(hosts), draw(ports)), payload_len=draw(st.integers(0, 9)))
     row["group"] = draw(st.sampled_from([0, 0, 0, 1]))
+    row["ip_version"] = draw(st.sampled_from([0, 0, 0, 0, 6]))
+    row["tunnel"] = draw(st.sampled_from([0, 0, 0, Tunnel.VXLAN, Tunnel.MPLS]))
     if kind == Kind.IP:
         row["src_port"] = row["dst_port"] = 0
         row["proto"] = draw(st.sampled_from([0, 2, 47, 17]))
@@ -167,6 +170,43 @@ def test_stories_of_days_agree_with_the_reference(capacity, contacts, seed, batc
 @given(traffic(st.one_of(other_packets(), tcp_packets())), st.integers(1, 6), st.sampled_from([1, 3, None]))
 def test_eviction_agrees_with_the_reference(packets, capacity, batch):
     compare(*packets, FlowOptions(capacity=capacity), batch)
+
+
+def tagged(packets, draw, networks):
+    """Packets, each in one of so many networks, of which the first has no name."""
+    rows = packets[0].copy()
+    which = np.random.default_rng(draw).integers(0, networks, len(rows))
+    rows["vlan"], rows["tunnel_id"] = which % 2 * 10, which // 2 * 5000
+    return rows, packets[1]
+
+
+SOME = traffic(st.one_of(other_packets(), tcp_packets()))
+
+
+@pytest.mark.parametrize("key", ["five_tuple", "network"])
+@settings(LAWS, max_examples=200)
+@given(SOME, st.integers(0, 2**32), st.integers(1, 4), st.integers(1, 8), st.sampled_from([1, 3, None]))
+def test_networks_agree_with_the_reference(key, packets, draw, networks, capacity, batch):
+    compare(*tagged(packets, draw, networks), FlowOptions(key=key, capacity=capacity), batch)
+
+
+@pytest.mark.parametrize("key", ["five_tuple", "network"])
+@settings(LAWS, max_examples=60)
+@given(opened(), st.integers(0, 2**32), st.sampled_from([1, 3, None]))
+def test_networks_of_connections_agree_with_the_reference(key, packets, draw, batch):
+    compare(*tagged(packets, draw, 3), FlowOptions(key=key), batch)
+
+
+def test_a_thousand_flows_of_few_five_tuples_in_many_networks_agree_with_the_reference():
+    """Enough to rehash, probe, evict and delete among neighbours, with up to three entries a flow."""
+    draw = np.random.default_rng(2)
+    rows = np.concatenate([packet(Kind.UDP, (HOSTS[0], 1), (HOSTS[1], 2)) for _ in range(3000)])
+    rows["src_port"], rows["dst_port"] = draw.integers(1, 4, 3000), draw.integers(1, 4, 3000)
+    swapped = draw.integers(0, 2, 3000) == 1
+    for one, other in (("src_hi", "dst_hi"), ("src_lo", "dst_lo"), ("src_port", "dst_port")):
+        rows[one][swapped], rows[other][swapped] = rows[other][swapped], rows[one][swapped]
+    rows["vlan"], rows["tunnel_id"] = draw.integers(0, 20, 3000), draw.integers(0, 20, 3000)
+    compare(rows, np.cumsum(draw.integers(0, SECOND // 5, 3000)), FlowOptions(capacity=1500, key="network"), 1000)
 
 
 @settings(LAWS, max_examples=40)

@@ -66,7 +66,7 @@ def a_flow(orig=ORIG, resp=RESP, orig_p=50000, resp_p=443, proto=PROTO_TCP):
 
 
 def a_key(src, src_p, dst, dst_p, proto=PROTO_UDP):
-    ints = [np.int64(each) for each in (src_p, dst_p, proto, 0)]
+    ints = [np.int64(each) for each in (src_p, dst_p, proto, 0, 0, 0)]
     return Key(*words(src), *words(dst), *ints)
 
 

@@ -1,0 +1,59 @@
+"""What a filter that took nothing has missed: packets behind tags and labels that it does not ask for.
+
+A filter of pcap-filter(7) looks at what follows the Ethernet header. Of a trunk, or of a provider's line, that is a
+tag, a label or a session: `host 192.0.2.1` then takes nothing, as it does where that host is silent.
+"""
+
+import numpy as np
+
+from sensor.capture.bpf import CELLS, Program
+from sensor.capture.bpf_run import judge
+from sensor.capture.fault import CaptureError
+from sensor.capture.libpcap import compile_filter
+
+BEHIND = {
+    "vlan": "a VLAN tag",
+    "vlan and vlan": "two VLAN tags",
+    "mpls": "an MPLS label",
+    "pppoes": "a PPPoE session's header",
+    "vlan and pppoes": "a VLAN tag and a PPPoE session's header",
+}
+"""What a filter has to ask for before what lies behind it, and what that is, for people."""
+TAGGED = "packets_filtered_tagged"
+"""The counter of packets with a VLAN tag, where the filter names none."""
+
+
+def counter(prefix: str) -> str:
+    """The name of the counter of packets that the filter would take, had it asked for this before."""
+    return f"packets_filtered_behind_{prefix.replace(' and ', '_')}"
+
+
+class Missed:
+    """Counts them, of the packets that are shown to it, by name of the counter."""
+
+    def __init__(self, text: str) -> None:
+        self._texts = {counter(prefix): f"{prefix} and ({text})" for prefix in BEHIND}
+        if "vlan" not in text:
+            self._texts[TAGGED] = "vlan"
+        self._programs: dict[tuple[str, int], Program | None] = {}
+        self._memory = np.zeros(CELLS, np.int64)
+        self.counters: dict[str, int] = {}
+
+    def look(self, data: np.ndarray, linktype: int, frames: np.ndarray, rows: np.ndarray) -> None:
+        """Count what there is in some rows of frames that the filter has not taken."""
+        keep = np.zeros(len(frames), np.bool_)
+        for name in self._texts:
+            program = self._of(name, linktype)
+            if program is None:
+                continue
+            taken = len(rows) - judge(program.code, data, frames, rows, self._memory, keep)
+            if taken:
+                self.counters[name] = self.counters.get(name, 0) + taken
+
+    def _of(self, name: str, linktype: int) -> Program | None:
+        if (name, linktype) not in self._programs:
+            try:
+                self._programs[name, linktype] = compile_filter(self._texts[name], linktype)
+            except CaptureError:
+                self._programs[name, linktype] = None
+        return self._programs[name, linktype]

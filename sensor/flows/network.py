@@ -1,0 +1,159 @@
+"""Networks: the VLAN and the tunnel that a packet came in, by which flows of one five-tuple can be told apart.
+
+The network that each side of a flow was heard in is kept beside the flow. With `flows.key` `network`, a packet is of
+
+1. the flow whose same side was heard in the packet's network; else of
+2. the flow whose other side was heard in it, and this side not yet: its answer; else of
+3. the newest flow of the five-tuple whose other side has not been heard in any network, unless the packet opens a
+   connection: the answer under another tag, as where each direction of a trunk has its own VLAN, or one has none;
+4. else of a new flow.
+
+In the index such a flow has an entry for each network that it was heard in, and, as long as it is the one of the third
+rule, one for any. With `five_tuple` it has one, and what is kept serves to say that one direction had two networks.
+"""
+
+import numpy as np
+
+from sensor._jit import njit
+from sensor.flows.flow import ONE_WAY, Key
+from sensor.flows.index import SLOT, delete, find, insert, side_of, tag_of
+from sensor.flows.key import key_of_flow
+
+NETWORKS = np.dtype([("of", "i8", 2)])
+"""Of each side of a flow, the network that it was heard in first, if it was heard."""
+
+_VLAN_BITS = 12
+ANY = 1 << 60
+"""What stands for all networks in the index."""
+_TOLD = 1 << 61  # of a side that was heard in another network too
+_NETWORK = ANY - 1
+
+
+@njit
+def network_of(packet):
+    """The outermost VLAN and the outermost tunnel's network as one number; 0 where there is neither."""
+    return np.int64(packet["tunnel_id"]) << _VLAN_BITS | np.int64(packet["vlan"])
+
+
+@njit
+def _was_heard(flow, side):
+    return flow["pkts"][side] > 0
+
+
+@njit
+def _heard_in(flow, heard, side, network):
+    return _was_heard(flow, side) and heard["of"][side] & _NETWORK == network
+
+
+@njit
+def _find_heard(flows, networks, index, state, key, tag, is_quote):
+    """By the first two rules, as `find`; what an ICMP error quotes may be of either side's network."""
+    mask = index.shape[0] - 1
+    place, found = tag & mask, -1
+    while index[place] != 0:
+        entry = index[place]
+        if entry >> 32 == tag:
+            slot = (entry & SLOT) - 1
+            flow, heard = flows[slot], networks[slot]
+            side = side_of(flow, key)
+            if side >= 0:
+                if _heard_in(flow, heard, side, key.network):
+                    return 2 * slot + side
+                if _heard_in(flow, heard, 1 - side, key.network) and (is_quote or not _was_heard(flow, side)):
+                    found = 2 * slot + side
+        place = (place + 1) & mask
+        state["probes"] += 1
+    return found
+
+
+@njit
+def find_flow(flows, networks, index, state, key, tag, may_join, is_quote):
+    """Twice the slot of the flow that a packet belongs to, plus the side that sent it; -1 where there is none.
+
+    `may_join`: it may be an answer under another tag; `is_quote`: it is what an ICMP error quotes.
+    """
+    if state["by_network"] == 0:
+        return find(flows, index, state, key, tag)
+    found = _find_heard(flows, networks, index, state, key, tag, is_quote)
+    if found >= 0 or not may_join or key.one_way != 0:
+        return found
+    found = find(flows, index, state, key, tag_of(state["secret"], _in_any(key)))
+    if found >= 0 and not is_quote and _was_heard(flows[found >> 1], found & 1):
+        return -1
+    return found
+
+
+@njit
+def _in_any(key):
+    src, dst = (key.src_hi, key.src_lo), (key.dst_hi, key.dst_lo)
+    any_of = np.int64(ANY)
+    return Key(src[0], src[1], dst[0], dst[1], key.src_p, key.dst_p, key.proto, key.one_way, any_of, key.mapped)
+
+
+@njit
+def enter(flows, index, state, key, tag, slot):
+    """Enter a flow that begins with a packet."""
+    insert(index, tag, slot)
+    state["entries"] += 1
+    if state["by_network"] == 0 or key.one_way != 0:
+        return
+    tag = tag_of(state["secret"], _in_any(key))
+    earlier = find(flows, index, state, key, tag)
+    if earlier >= 0:
+        delete(index, tag, earlier >> 1)
+        state["entries"] -= 1
+    insert(index, tag, slot)
+    state["entries"] += 1
+
+
+@njit
+def leave(flows, networks, index, state, slot):
+    """Take out a flow that is over."""
+    flow, heard = flows[slot], networks[slot]
+    one_way = 1 if np.int64(flow["marks"]) & ONE_WAY else 0
+    if state["by_network"] == 0:
+        delete(index, tag_of(state["secret"], key_of_flow(flow, one_way, 0)), slot)
+        state["entries"] -= 1
+        return
+    for side in range(2):
+        network = heard["of"][side] & _NETWORK
+        if _was_heard(flow, side) and not (side == 1 and _heard_in(flow, heard, 0, network)):
+            delete(index, tag_of(state["secret"], key_of_flow(flow, one_way, network)), slot)
+            state["entries"] -= 1
+    _leave_any(flows, index, state, key_of_flow(flow, one_way, ANY), slot)
+
+
+@njit
+def _leave_any(flows, index, state, key, slot):
+    tag = tag_of(state["secret"], key)
+    if key.one_way == 0 and find(flows, index, state, key, tag) >> 1 == slot:
+        delete(index, tag, slot)
+        state["entries"] -= 1
+
+
+@njit
+def hear(flows, networks, index, state, key, slot, side, network, is_new):
+    """Note the network of a packet of a flow, before the packet is counted."""
+    flow, heard = flows[slot], networks[slot]
+    state["networks_seen"] = 1
+    if _was_heard(flow, side):
+        if heard["of"][side] & _NETWORK != network:
+            _tell_apart(flow, heard, state, side)
+        return
+    heard["of"][side] = network
+    if state["by_network"] == 0 or is_new:
+        return
+    if not _heard_in(flow, heard, 1 - side, network):
+        insert(index, tag_of(state["secret"], key), slot)
+        state["entries"] += 1
+    _leave_any(flows, index, state, _in_any(key), slot)
+
+
+@njit
+def _tell_apart(flow, heard, state, side):
+    """Count a flow of which one side is heard in a second network, once."""
+    is_told = heard["of"][side] & _TOLD != 0
+    if _was_heard(flow, 1 - side):
+        is_told = is_told or heard["of"][1 - side] & _TOLD != 0
+    state["flows_under_two_tags"] += not is_told
+    heard["of"][side] |= _TOLD
