@@ -46,15 +46,15 @@ def _heard_in(flow, heard, side, network):
 
 
 @njit
-def _find_heard(flows, networks, index, state, key, tag, is_quote):
+def _find_heard(table, key, tag, is_quote):
     """By the first two rules, as `find`; what an ICMP error quotes may be of either side's network."""
-    mask = index.shape[0] - 1
+    mask = table.entries.shape[0] - 1
     place, found = tag & mask, -1
-    while index[place] != 0:
-        entry = index[place]
+    while table.entries[place] != 0:
+        entry = table.entries[place]
         if entry >> 32 == tag:
             slot = (entry & SLOT) - 1
-            flow, heard = flows[slot], networks[slot]
+            flow, heard = table.flows[slot], table.networks[slot]
             side = side_of(flow, key)
             if side >= 0:
                 if _heard_in(flow, heard, side, key.network):
@@ -62,23 +62,23 @@ def _find_heard(flows, networks, index, state, key, tag, is_quote):
                 if _heard_in(flow, heard, 1 - side, key.network) and (is_quote or not _was_heard(flow, side)):
                     found = 2 * slot + side
         place = (place + 1) & mask
-        state["probes"] += 1
+        table.state["probes"] += 1
     return found
 
 
 @njit
-def find_flow(flows, networks, index, state, key, tag, may_join, is_quote):
+def find_flow(table, key, tag, may_join, is_quote):
     """Twice the slot of the flow that a packet belongs to, plus the side that sent it; -1 where there is none.
 
     `may_join`: it may be an answer under another tag; `is_quote`: it is what an ICMP error quotes.
     """
-    if state["by_network"] == 0:
-        return find(flows, index, state, key, tag)
-    found = _find_heard(flows, networks, index, state, key, tag, is_quote)
+    if table.state["by_network"] == 0:
+        return find(table.flows, table.entries, table.state, key, tag)
+    found = _find_heard(table, key, tag, is_quote)
     if found >= 0 or not may_join or key.one_way != 0:
         return found
-    found = find(flows, index, state, key, tag_of(state["secret"], _in_any(key)))
-    if found >= 0 and not is_quote and _was_heard(flows[found >> 1], found & 1):
+    found = find(table.flows, table.entries, table.state, key, tag_of(table.state["secret"], _in_any(key)))
+    if found >= 0 and not is_quote and _was_heard(table.flows[found >> 1], found & 1):
         return -1
     return found
 
@@ -91,62 +91,62 @@ def _in_any(key):
 
 
 @njit
-def enter(flows, index, state, key, tag, slot):
+def enter(table, key, tag, slot):
     """Enter a flow that begins with a packet."""
-    insert(index, tag, slot)
-    state["entries"] += 1
-    if state["by_network"] == 0 or key.one_way != 0:
+    insert(table.entries, tag, slot)
+    table.state["entries"] += 1
+    if table.state["by_network"] == 0 or key.one_way != 0:
         return
-    tag = tag_of(state["secret"], _in_any(key))
-    earlier = find(flows, index, state, key, tag)
+    tag = tag_of(table.state["secret"], _in_any(key))
+    earlier = find(table.flows, table.entries, table.state, key, tag)
     if earlier >= 0:
-        delete(index, tag, earlier >> 1)
-        state["entries"] -= 1
-    insert(index, tag, slot)
-    state["entries"] += 1
+        delete(table.entries, tag, earlier >> 1)
+        table.state["entries"] -= 1
+    insert(table.entries, tag, slot)
+    table.state["entries"] += 1
 
 
 @njit
-def leave(flows, networks, index, state, slot):
+def leave(table, slot):
     """Take out a flow that is over."""
-    flow, heard = flows[slot], networks[slot]
+    flow, heard = table.flows[slot], table.networks[slot]
     one_way = 1 if np.int64(flow["marks"]) & ONE_WAY else 0
-    if state["by_network"] == 0:
-        delete(index, tag_of(state["secret"], key_of_flow(flow, one_way, 0)), slot)
-        state["entries"] -= 1
+    if table.state["by_network"] == 0:
+        delete(table.entries, tag_of(table.state["secret"], key_of_flow(flow, one_way, 0)), slot)
+        table.state["entries"] -= 1
         return
     for side in range(2):
         network = heard["of"][side] & _NETWORK
         if _was_heard(flow, side) and not (side == 1 and _heard_in(flow, heard, 0, network)):
-            delete(index, tag_of(state["secret"], key_of_flow(flow, one_way, network)), slot)
-            state["entries"] -= 1
-    _leave_any(flows, index, state, key_of_flow(flow, one_way, ANY), slot)
+            delete(table.entries, tag_of(table.state["secret"], key_of_flow(flow, one_way, network)), slot)
+            table.state["entries"] -= 1
+    _leave_any(table, key_of_flow(flow, one_way, ANY), slot)
 
 
 @njit
-def _leave_any(flows, index, state, key, slot):
-    tag = tag_of(state["secret"], key)
-    if key.one_way == 0 and find(flows, index, state, key, tag) >> 1 == slot:
-        delete(index, tag, slot)
-        state["entries"] -= 1
+def _leave_any(table, key, slot):
+    tag = tag_of(table.state["secret"], key)
+    if key.one_way == 0 and find(table.flows, table.entries, table.state, key, tag) >> 1 == slot:
+        delete(table.entries, tag, slot)
+        table.state["entries"] -= 1
 
 
 @njit
-def hear(flows, networks, index, state, key, slot, side, network, is_new):
+def hear(table, key, slot, side, network, is_new):
     """Note the network of a packet of a flow, before the packet is counted."""
-    flow, heard = flows[slot], networks[slot]
-    state["networks_seen"] = 1
+    flow, heard = table.flows[slot], table.networks[slot]
+    table.state["networks_seen"] = 1
     if _was_heard(flow, side):
         if heard["of"][side] & _NETWORK != network:
-            _tell_apart(flow, heard, state, side)
+            _tell_apart(flow, heard, table.state, side)
         return
     heard["of"][side] = network
-    if state["by_network"] == 0 or is_new:
+    if table.state["by_network"] == 0 or is_new:
         return
     if not _heard_in(flow, heard, 1 - side, network):
-        insert(index, tag_of(state["secret"], key), slot)
-        state["entries"] += 1
-    _leave_any(flows, index, state, _in_any(key), slot)
+        insert(table.entries, tag_of(table.state["secret"], key), slot)
+        table.state["entries"] += 1
+    _leave_any(table, _in_any(key), slot)
 
 
 @njit

@@ -1,6 +1,10 @@
-"""What a flow table keeps beside its flows: its state, its counters, and how often each oddity was seen."""
+"""A flow table's arrays, as kernels are handed them: its flows, what is kept beside them, its counters and oddities."""
+
+from typing import NamedTuple
 
 import numpy as np
+
+from sensor.flows.contacts import Contacts
 
 COUNTERS = (
     "flows",  # created
@@ -66,3 +70,23 @@ STATE = np.dtype(
     ],
     align=True,
 )
+
+
+class Arrays(NamedTuple):
+    """All arrays of one flow table."""
+
+    flows: np.ndarray
+    """FLOW, a row a slot."""
+    networks: np.ndarray
+    """NETWORKS, a row a slot: in which networks each side was heard."""
+    contacts: Contacts
+    holes: np.ndarray
+    """HOLE rows: gaps of sequence numbers that a side has not filled."""
+    entries: np.ndarray
+    """int64: tag and slot of each flow, open-addressed."""
+    lists: np.ndarray
+    """LIST, a row a timer list."""
+    out: np.ndarray
+    """EVENT rows that wait to be handed out."""
+    state: np.void
+    """STATE, one record."""

@@ -11,7 +11,7 @@ from sensor.flows.holes import new_holes
 from sensor.flows.index import copy
 from sensor.flows.network import NETWORKS
 from sensor.flows.options import FlowOptions
-from sensor.flows.state import COUNTERS, STATE, WEIRDS
+from sensor.flows.state import COUNTERS, STATE, WEIRDS, Arrays
 from sensor.flows.timers import NEVER, new_lists
 from sensor.flows.track import DONE, INDEX_FULL, ROOM, expire, track
 from sensor.hash import new_key
@@ -48,13 +48,17 @@ class FlowTable:
             raise ValueError(f"event_rows is {event_rows}; it must be at least {ROOM}")
         self.options = options
         self._events = np.zeros(event_rows, EVENT)
-        self._out = self._events.view(EVENT_IN_KERNELS)
-        self._flows = np.zeros(options.capacity, FLOW)  # the system commits them as they are touched
-        self._networks = np.zeros(options.capacity, NETWORKS)
-        self._holes = new_holes(options.capacity)
-        self._index = np.zeros(_FIRST_INDEX, np.int64)
-        self._lists = new_lists(options)
         self._state = np.zeros(1, STATE)[0]
+        self._arrays = Arrays(
+            flows=np.zeros(options.capacity, FLOW),  # the system commits them as they are touched
+            networks=np.zeros(options.capacity, NETWORKS),
+            contacts=new_contacts(options.contacts),
+            holes=new_holes(options.capacity),
+            entries=np.zeros(_FIRST_INDEX, np.int64),
+            lists=new_lists(options),
+            out=self._events.view(EVENT_IN_KERNELS),
+            state=self._state,
+        )
         self._state["secret"] = new_key() if key is None else key
         self._state["by_network"] = self._state["networks_seen"] = options.key == "network"
         self.want(Event if wanted is None else wanted)
@@ -90,14 +94,7 @@ class FlowTable:
         row = 0
         while row < len(packets):
             why, row = track(
-                self._flows,
-                self._networks,
-                self._contacts,
-                self._holes,
-                self._index,
-                self._lists,
-                self._out,
-                self._state,
+                self._arrays,
                 self._tags,
                 packets,
                 now,
@@ -116,14 +113,7 @@ class FlowTable:
         why = -1
         while why != DONE:
             why = expire(
-                self._flows,
-                self._networks,
-                self._contacts,
-                self._holes,
-                self._index,
-                self._lists,
-                self._out,
-                self._state,
+                self._arrays,
                 now,
                 now,
             )
@@ -137,14 +127,7 @@ class FlowTable:
         why, latest = -1, int(self._state["clock"])
         while why != DONE:
             why = expire(
-                self._flows,
-                self._networks,
-                self._contacts,
-                self._holes,
-                self._index,
-                self._lists,
-                self._out,
-                self._state,
+                self._arrays,
                 NEVER,
                 latest,
             )
@@ -159,12 +142,12 @@ class FlowTable:
             self._state["written"] = 0
 
     def _grow(self) -> None:
-        larger = np.zeros(2 * len(self._index), np.int64)
-        copy(self._index, larger)
-        self._index = larger
+        larger = np.zeros(2 * len(self._arrays.entries), np.int64)
+        copy(self._arrays.entries, larger)
+        self._arrays = self._arrays._replace(entries=larger)
 
     def _forget(self) -> None:
         """Begin anew, with no flow and no contact."""
-        self._contacts = new_contacts(self.options.contacts)
+        self._arrays = self._arrays._replace(contacts=new_contacts(self.options.contacts))
         self._state["clock"], self._state["next_due"] = _EARLIEST, NEVER
         self._state["touched"], self._state["free"] = 0, -1

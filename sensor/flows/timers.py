@@ -110,27 +110,27 @@ def _after(since, delay):
 
 
 @njit
-def first_due(flows, lists):
+def first_due(table):
     """Which list's first falls due next, and when; of several, the first list. -1 and NEVER where there is no flow."""
     best, when = -1, NEVER
     for which in range(LISTS):
-        first = lists[which]["first"]
+        first = table.lists[which]["first"]
         if first >= 0:
-            then = _after(_since(flows[first], which), lists[which]["delay"])
+            then = _after(_since(table.flows[first], which), table.lists[which]["delay"])
             if best < 0 or then < when:
                 best, when = which, then
     return best, when
 
 
 @njit
-def oldest(flows, lists):
+def oldest(table):
     """The flow to evict, and its rank: the one longest idle (or unanswered) of the first rank that has any."""
     for rank in range(4):
         best, since = -1, NEVER
         for which in range(RANKS[rank], RANKS[rank + 1]):
-            first = lists[which]["first"]
+            first = table.lists[which]["first"]
             if first >= 0:
-                then = _since(flows[first], which)
+                then = _since(table.flows[first], which)
                 if best < 0 or then < since:
                     best, since = first, then
         if best >= 0:
@@ -139,44 +139,44 @@ def oldest(flows, lists):
 
 
 @njit
-def unlink(flows, lists, slot):
+def unlink(table, slot):
     """Take a flow out of its list."""
-    flow = flows[slot]
-    ends = lists[flow["list"]]
+    flow = table.flows[slot]
+    ends = table.lists[flow["list"]]
     before, after = np.int64(flow["before"]), np.int64(flow["after"])
     if before < 0:
         ends["first"] = after
     else:
-        flows[before]["after"] = after
+        table.flows[before]["after"] = after
     if after < 0:
         ends["last"] = before
     else:
-        flows[after]["before"] = before
+        table.flows[after]["before"] = before
 
 
 @njit
-def append(flows, lists, state, slot, which):
+def append(table, slot, which):
     """Put a flow that is in no list at the end of one."""
-    flow, ends = flows[slot], lists[which]
+    flow, ends = table.flows[slot], table.lists[which]
     last = ends["last"]
     flow["before"], flow["after"] = last, -1
     if last < 0:
         ends["first"] = slot
     else:
-        flows[last]["after"] = slot
+        table.flows[last]["after"] = slot
     ends["last"] = slot
     flow["list"] = which
-    state["next_due"] = min(state["next_due"], _after(_since(flow, which), ends["delay"]))
+    table.state["next_due"] = min(table.state["next_due"], _after(_since(flow, which), ends["delay"]))
 
 
 @njit
-def restart(flows, lists, state, slot, which, now):
+def restart(table, slot, which, now):
     """A packet came at `now`: let its flow wait anew, in the list that it now belongs to, unless its time is fixed."""
-    flow = flows[slot]
+    flow = table.flows[slot]
     current = np.int64(flow["list"])
     is_over = which in (CLOSED_LIST, RESET_LIST)
     if not (is_over and (current == which or current == which - TO_MANY)):
         flow["last"] = now
-        if not (current == which and (which == ATTEMPT or lists[which]["last"] == slot)):
-            unlink(flows, lists, slot)
-            append(flows, lists, state, slot, which)
+        if not (current == which and (which == ATTEMPT or table.lists[which]["last"] == slot)):
+            unlink(table, slot)
+            append(table, slot, which)

@@ -119,34 +119,34 @@ def _is_full(out, state):
 
 
 @njit
-def _remove(flows, networks, contacts, holes, index, lists, out, state, slot, ts):
+def _remove(table, slot, ts):
     """A flow is over: raise what is left to raise and forget it."""
-    flow = flows[slot]
+    flow = table.flows[slot]
     for event in _AT_THE_END:
         if event == _REMOVE or flow["list"] == ATTEMPT:
-            write_end(out, state, contacts, event, flow, ts)
+            write_end(table.out, table.state, table.contacts, event, flow, ts)
     if has_mark(flow, COUNTED):
-        note_open(contacts, state, flow, -1, ts)
+        note_open(table.contacts, table.state, flow, -1, ts)
     if np.int64(flow["seen"]) & HOLED != 0:
-        forget(holes, state, slot)
-    unlink(flows, lists, slot)
-    leave(flows, networks, index, state, slot)
-    flow["after"] = state["free"]
-    state["free"] = slot
-    state["flows_open"] -= 1
+        forget(table.holes, table.state, slot)
+    unlink(table, slot)
+    leave(table, slot)
+    flow["after"] = table.state["free"]
+    table.state["free"] = slot
+    table.state["flows_open"] -= 1
 
 
 @njit
-def expire(flows, networks, contacts, holes, index, lists, out, state, until, latest):
+def expire(table, until, latest):
     """Remove every flow due at or before `until`, in order, as of when it was due but no later than `latest`."""
     while True:
-        which, when = first_due(flows, lists)
+        which, when = first_due(table)
         if which < 0 or when > until:
-            state["next_due"] = when
+            table.state["next_due"] = when
             return DONE
-        if _is_full(out, state):
+        if _is_full(table.out, table.state):
             return OUT_FULL
-        _remove(flows, networks, contacts, holes, index, lists, out, state, lists[which]["first"], min(when, latest))
+        _remove(table, table.lists[which]["first"], min(when, latest))
 
 
 @njit
@@ -164,18 +164,18 @@ def _count_eviction(state, flow, rank):
 
 
 @njit
-def _take_slot(flows, networks, contacts, holes, index, lists, out, state, now):
+def _take_slot(table, now):
     """A free slot; where there is none, the eviction of another flow makes one."""
-    if state["free"] < 0 and state["touched"] == flows.shape[0]:
-        slot, rank = oldest(flows, lists)
-        _count_eviction(state, flows[slot], rank)
-        _remove(flows, networks, contacts, holes, index, lists, out, state, slot, now)
-    slot = state["free"]
+    if table.state["free"] < 0 and table.state["touched"] == table.flows.shape[0]:
+        slot, rank = oldest(table)
+        _count_eviction(table.state, table.flows[slot], rank)
+        _remove(table, slot, now)
+    slot = table.state["free"]
     if slot < 0:
-        slot = state["touched"]
-        state["touched"] += 1
+        slot = table.state["touched"]
+        table.state["touched"] += 1
     else:
-        state["free"] = np.int64(flows[slot]["after"])
+        table.state["free"] = np.int64(table.flows[slot]["after"])
     return slot
 
 
@@ -196,13 +196,13 @@ def _clear(flow):
 
 
 @njit
-def _begin(flows, networks, contacts, holes, index, lists, out, state, packet, key, tag, now):
+def _begin(table, packet, key, tag, now):
     """Make the flow that a packet begins; give its slot and the packet's side."""
-    slot = _take_slot(flows, networks, contacts, holes, index, lists, out, state, now)
-    flow = flows[slot]
+    slot = _take_slot(table, now)
+    flow = table.flows[slot]
     _clear(flow)
     side = 0
-    by_receiver, is_known = began(packet, key, contacts, state, now)
+    by_receiver, is_known = began(packet, key, table.contacts, table.state, now)
     if packet["kind"] == _TCP_CUT or (packet["kind"] == _UDP and packet["tunnel"] in ONE_WAY_TUNNELS):
         doubt(flow)
         is_known = False
@@ -223,10 +223,10 @@ def _begin(flows, networks, contacts, holes, index, lists, out, state, packet, k
     if is_known:
         set_mark(flow, ORIG_KNOWN)
         if side == 0 and key.proto in _WITH_PORTS:
-            note_try(contacts, state, flow, now)
-    enter(flows, index, state, key, tag, slot)
-    state["flows_open"] += 1
-    state["flows"] += 1
+            note_try(table.contacts, table.state, flow, now)
+    enter(table, key, tag, slot)
+    table.state["flows_open"] += 1
+    table.state["flows"] += 1
     return slot, side
 
 
@@ -258,23 +258,23 @@ def _count_ways(flow, side, had_data, state):
 
 
 @njit
-def _mark_quoted(flows, networks, index, lists, state, packet, mark, now):
+def _mark_quoted(table, packet, mark, now):
     """Mark the flow that an ICMP error is about; whether it is held, and its originator sent what is quoted, lately."""
-    key = quoted_key(packet, network_of(packet) * state["by_network"])
-    found = find_flow(flows, networks, index, state, key, tag_of(state["secret"], key), True, True)
+    key = quoted_key(packet, network_of(packet) * table.state["by_network"])
+    found = find_flow(table, key, tag_of(table.state["secret"], key), True, True)
     if found < 0 or found & 1 != 0:
         return False
-    flow = flows[found >> 1]
+    flow = table.flows[found >> 1]
     if flow["pkts"][0] == 0 or now - flow["last"] > _RECENT:
         return False
     flow["marks"] = np.int64(flow["marks"]) | mark
     if key.proto != PROTO_TCP and datagram_list(flow) == REFUSED:
-        restart(flows, lists, state, found >> 1, REFUSED, now)
+        restart(table, found >> 1, REFUSED, now)
     return True
 
 
 @njit
-def _take_icmp(flows, networks, index, lists, out, state, flow, packet, now):
+def _take_icmp(table, flow, packet, now):
     """Raise the events of an ICMP message. Fragmentation needed (3/4) does not say that anything is unreachable.
 
     An error is evidence only where its receiver sent what it quotes; anybody can make up another.
@@ -283,17 +283,17 @@ def _take_icmp(flows, networks, index, lists, out, state, flow, packet, now):
     is_v4 = packet["proto"] == PROTO_ICMP
     is_request = kind == (ECHO_REQUEST if is_v4 else ECHO_REQUEST_V6)
     if is_request or kind == (ECHO_REPLY if is_v4 else ECHO_REPLY_V6):
-        write_flow(out, state, _REQUEST if is_request else _REPLY, flow, now)
+        write_flow(table.out, table.state, _REQUEST if is_request else _REPLY, flow, now)
     unreachable = kind == (3 if is_v4 else 1) and not (is_v4 and code == 4)
     if unreachable or kind == (11 if is_v4 else 3):
         if packet["quoted_proto"] == 0:
-            state["icmp_without_quote"] += 1
+            table.state["icmp_without_quote"] += 1
             return
         mark = UNREACHABLE if unreachable else TIME_EXCEEDED
-        if _mark_quoted(flows, networks, index, lists, state, packet, mark, now):
-            write_icmp_error(out, state, _UNREACHABLE if unreachable else _TIME_EXCEEDED, packet, now)
+        if _mark_quoted(table, packet, mark, now):
+            write_icmp_error(table.out, table.state, _UNREACHABLE if unreachable else _TIME_EXCEEDED, packet, now)
         else:
-            state["unrelated_ICMP_error"] += 1
+            table.state["unrelated_ICMP_error"] += 1
 
 
 @njit
@@ -325,7 +325,7 @@ def _is_stream(flow):
 
 
 @njit
-def _follow_use(contacts, out, state, flow, before, now):
+def _follow_use(table, flow, before, now):
     """Tell that a service is used: when data has first gone both ways, and in each time slot in which it goes on.
 
     Where no answer is seen but acknowledged, the originator's data alone shows it. A stream of datagrams (RTP, syslog,
@@ -333,7 +333,7 @@ def _follow_use(contacts, out, state, flow, before, now):
     """
     if not has_mark(flow, COUNTED) and _is_control(flow) and went_both_ways(flow):
         set_mark(flow, COUNTED)
-        note_open(contacts, state, flow, 1, now)
+        note_open(table.contacts, table.state, flow, 1, now)
     if has_mark(flow, USED):
         if now // TIME_SLOT == before // TIME_SLOT:
             return
@@ -341,36 +341,40 @@ def _follow_use(contacts, out, state, flow, before, now):
         set_mark(flow, USED)
     else:
         return
-    contact = note_used(contacts, state, flow, went_both_ways(flow), now)
+    contact = note_used(table.contacts, table.state, flow, went_both_ways(flow), now)
     if contact >= 0:
-        write_used(out, state, contacts.rows[contact], flow, now)
+        write_used(table.out, table.state, table.contacts.rows[contact], flow, now)
 
 
 @njit
-def _take(flows, networks, contacts, holes, index, lists, out, state, packet, tag, now):
+def _take(table, packet, tag, now):
     """Apply a packet of TCP, UDP, SCTP or ICMP, whose five-tuple hashes to `tag`, to its flow."""
     network = network_of(packet)
-    key = key_of(packet, network * state["by_network"])
+    key = key_of(packet, network * table.state["by_network"])
     kind = packet["kind"]
     is_syn = kind == _TCP and np.int64(packet["tcp_flags"]) & (SYN | ACK | RST) == SYN
     may_join = not is_syn and not (kind == _SCTP and packet["sctp_chunk"] == INIT)
-    found = find_flow(flows, networks, index, state, key, tag, may_join, False)
-    if found >= 0 and is_syn and begins_another(flows[found >> 1], found & 1, packet, state):
-        _remove(flows, networks, contacts, holes, index, lists, out, state, found >> 1, now)
+    found = find_flow(table, key, tag, may_join, False)
+    if found >= 0 and is_syn and begins_another(table.flows[found >> 1], found & 1, packet, table.state):
+        _remove(table, found >> 1, now)
         found = -1
     if found >= 0:
         slot, side = found >> 1, found & 1
     else:
-        slot, side = _begin(flows, networks, contacts, holes, index, lists, out, state, packet, key, tag, now)
-    if network | state["networks_seen"] != 0:
-        hear(flows, networks, index, state, key, slot, side, network, found < 0)
-    flow = flows[slot]
+        slot, side = _begin(table, packet, key, tag, now)
+    if network | table.state["networks_seen"] != 0:
+        hear(table, key, slot, side, network, found < 0)
+    flow = table.flows[slot]
     raised, before = 0, flow["last"]
     if kind == _TCP:
-        filled = watch(holes, state, slot, flow, side, packet, now) if is_odd(flow, side, packet, state) else 0
+        filled = (
+            watch(table.holes, table.state, slot, flow, side, packet, now)
+            if is_odd(flow, side, packet, table.state)
+            else 0
+        )
         had_data = carries_data(flow)
-        raised = take_tcp(flow, side, packet, filled, state)
-        _count_ways(flow, side, had_data, state)
+        raised = take_tcp(flow, side, packet, filled, table.state)
+        _count_ways(flow, side, had_data, table.state)
         which = tcp_list(flow)
     elif kind == _TCP_CUT:
         take_cut(flow, side)
@@ -386,43 +390,45 @@ def _take(flows, networks, contacts, holes, index, lists, out, state, packet, ta
     if which == UDP_LIST:
         which = datagram_list(flow)
     if found >= 0:
-        restart(flows, lists, state, slot, which, now)
+        restart(table, slot, which, now)
     else:
-        append(flows, lists, state, slot, which - TO_MANY if PARTIAL_LIST <= which <= RESET_LIST else which)
+        append(table, slot, which - TO_MANY if PARTIAL_LIST <= which <= RESET_LIST else which)
     for event in _IN_ORDER:
         if (raised >> event) & 1:
             if event in _ENDS:
-                write_end(out, state, contacts, event, flow, now)
+                write_end(table.out, table.state, table.contacts, event, flow, now)
             else:
-                write_flow(out, state, event, flow, now)
+                write_flow(table.out, table.state, event, flow, now)
     if kind != _ICMP:
-        _follow_use(contacts, out, state, flow, before, now)
+        _follow_use(table, flow, before, now)
     if kind == _UDP:
-        write_flow(out, state, _UDP_REQUEST if side == 0 else _UDP_REPLY, flow, now)
+        write_flow(table.out, table.state, _UDP_REQUEST if side == 0 else _UDP_REPLY, flow, now)
     elif kind == _ICMP:
-        _take_icmp(flows, networks, index, lists, out, state, flow, packet, now)
+        _take_icmp(table, flow, packet, now)
 
 
 @njit
-def _take_rest(flows, networks, holes, index, state, packet, now):
+def _take_rest(table, packet, now):
     """Count the rest of a datagram in fragments for the flow that its first one belongs to, if it is still held.
 
     It is no packet of its own: it raises nothing, and no timeout runs anew.
     """
-    key = key_of(packet, network_of(packet) * state["by_network"])
-    found = find_flow(flows, networks, index, state, key, tag_of(state["secret"], key), True, False)
+    key = key_of(packet, network_of(packet) * table.state["by_network"])
+    found = find_flow(table, key, tag_of(table.state["secret"], key), True, False)
     if found < 0:
         return
     slot, side = found >> 1, found & 1
-    flow = flows[slot]
+    flow = table.flows[slot]
     if key.proto != PROTO_TCP:
         flow["bytes"][side] += np.int64(packet["payload_len"])
         return
-    filled = watch(holes, state, slot, flow, side, packet, now) if is_odd(flow, side, packet, state) else 0
+    filled = (
+        watch(table.holes, table.state, slot, flow, side, packet, now) if is_odd(flow, side, packet, table.state) else 0
+    )
     had_data = carries_data(flow)
     note(flow, side, D)
     follow(flow, side, packet, filled)
-    _count_ways(flow, side, had_data, state)
+    _count_ways(flow, side, had_data, table.state)
 
 
 @njit
@@ -434,69 +440,66 @@ def _is_of_flow(packet):
 
 
 @njit
-def _look_ahead(flows, networks, index, state, packets, tags):
+def _look_ahead(table, packets, tags):
     """Hash the packets' five-tuples into `tags`, and ask for what they will need, so that cache misses overlap.
 
     Without it each packet waits for memory several times, one after the other: 4.4 instead of 8.4 million packets/s
     where 100,000 flows come in random order. It does not matter that what it read may change.
     """
-    mask = index.shape[0] - 1
+    mask = table.entries.shape[0] - 1
     for i in range(packets.shape[0]):
         packet = packets[i]
-        network = network_of(packet) * state["by_network"]
-        tags[i] = tag_of(state["secret"], key_of(packet, network)) if _is_of_flow(packet) else 0
-        prefetch(index, tags[i] & mask, 0)
+        network = network_of(packet) * table.state["by_network"]
+        tags[i] = tag_of(table.state["secret"], key_of(packet, network)) if _is_of_flow(packet) else 0
+        prefetch(table.entries, tags[i] & mask, 0)
     for i in range(packets.shape[0]):
-        slot = (index[tags[i] & mask] & SLOT) - 1
+        slot = (table.entries[tags[i] & mask] & SLOT) - 1
         if slot >= 0:
-            prefetch(flows, slot, 0)
-            prefetch(flows, slot, LINE)
-            prefetch(flows, slot, 2 * LINE - 1)  # a flow has two lines, and lies on three
-            if state["networks_seen"] != 0:
-                prefetch(networks, slot, 0)
+            prefetch(table.flows, slot, 0)
+            prefetch(table.flows, slot, LINE)
+            prefetch(table.flows, slot, 2 * LINE - 1)  # a flow has two lines, and lies on three
+            if table.state["networks_seen"] != 0:
+                prefetch(table.networks, slot, 0)
     for i in range(packets.shape[0]):
-        slot = (index[tags[i] & mask] & SLOT) - 1
+        slot = (table.entries[tags[i] & mask] & SLOT) - 1
         if slot >= 0:
-            before, after = np.int64(flows[slot]["before"]), np.int64(flows[slot]["after"])
+            before, after = np.int64(table.flows[slot]["before"]), np.int64(table.flows[slot]["after"])
             if before >= 0:
-                prefetch(flows, before, LINE)
+                prefetch(table.flows, before, LINE)
             if after >= 0:
-                prefetch(flows, after, LINE)
+                prefetch(table.flows, after, LINE)
 
 
 @njit
-def track(flows, networks, contacts, holes, index, lists, out, state, tags, packets, now, start):
+def track(table, tags, packets, now, start):
     """Process packets from row `start` on; return why it stopped, and the row to go on with, which is not done yet."""
     first = block = start
     for i in range(start, packets.shape[0]):
         if i == block:
             first, block = i, min(i + tags.shape[0], packets.shape[0])
-            _look_ahead(flows, networks, index, state, packets[first:block], tags)
-        state["clock"] = max(state["clock"], now[i])
-        clock = state["clock"]
-        if (
-            clock >= state["next_due"]
-            and expire(flows, networks, contacts, holes, index, lists, out, state, clock, clock) == OUT_FULL
-        ):
+            _look_ahead(table, packets[first:block], tags)
+        table.state["clock"] = max(table.state["clock"], now[i])
+        clock = table.state["clock"]
+        if clock >= table.state["next_due"] and expire(table, clock, clock) == OUT_FULL:
             return OUT_FULL, i
-        if _is_full(out, state):
+        if _is_full(table.out, table.state):
             return OUT_FULL, i
-        if 2 * state["entries"] >= index.shape[0]:
+        if 2 * table.state["entries"] >= table.entries.shape[0]:
             return INDEX_FULL, i
         packet = packets[i]
         kind = packet["kind"]
         if kind == _WITNESS:
-            note_request(contacts, state, packet, clock)
+            note_request(table.contacts, table.state, packet, clock)
         elif _is_of_flow(packet):
-            state["flow_packets"] += 1
+            table.state["flow_packets"] += 1
             if kind == _UDP and is_to_many(packet):
-                note_request(contacts, state, packet, clock)
-            _take(flows, networks, contacts, holes, index, lists, out, state, packet, tags[i - first], clock)
+                note_request(table.contacts, table.state, packet, clock)
+            _take(table, packet, tags[i - first], clock)
         elif kind == _ARP:
-            state["arp_packets"] += 1
-            write_arp(out, state, packet, clock)
+            table.state["arp_packets"] += 1
+            write_arp(table.out, table.state, packet, clock)
         elif kind in (_IP, _FRAGMENT, _REST):
-            state["not_flow"] += 1
+            table.state["not_flow"] += 1
             if kind == _REST:
-                _take_rest(flows, networks, holes, index, state, packet, clock)
+                _take_rest(table, packet, clock)
     return DONE, packets.shape[0]
