@@ -7,7 +7,7 @@ than `doubtful_hosts`.
 """
 
 from sensor.detection import Alert, Average, Detection, Max, Option, Stream, SumStat, Unique
-from sensor_plugins.probes import (
+from sensor_plugins._probes import (
     ENDS,
     USED,
     Probe,
@@ -35,7 +35,7 @@ from sensor_plugins.probes import (
     target_p,
     used,
 )
-from sensor_plugins.weighing import is_alive, is_blind, is_check, is_known, is_late, kind_of, proto_of, weigh
+from sensor_plugins._weighing import is_alive, is_blind, is_check, is_known, is_late, kind_of, proto_of, weigh
 
 KINDS = [each.name.lower() for each in Probe]
 

@@ -8,7 +8,7 @@ ACK and UDP probes from a service's port to scattered ports above the system's.
 """
 
 from sensor.detection import Alert, Average, Detection, Max, Option, Stream, SumStat, Unique
-from sensor_plugins.probes import (
+from sensor_plugins._probes import (
     ENDS,
     USED,
     Probe,
@@ -37,7 +37,7 @@ from sensor_plugins.probes import (
     used,
     used_or_streamed,
 )
-from sensor_plugins.weighing import is_alive, is_check, is_known, is_late, is_scan_of_clients, kind_of, proto_of, weigh
+from sensor_plugins._weighing import is_alive, is_check, is_known, is_late, is_scan_of_clients, kind_of, proto_of, weigh
 
 KINDS = [each.name.lower() for each in Probe]
 DISTANCES = 5

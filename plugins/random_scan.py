@@ -7,7 +7,7 @@ epoch. A BitTorrent client most of whose peers are gone looks alike, and is told
 """
 
 from sensor.detection import Alert, Average, Detection, Max, Option, Stream, SumStat, Unique
-from sensor_plugins.probes import (
+from sensor_plugins._probes import (
     ENDS,
     USED,
     begun,
@@ -23,7 +23,7 @@ from sensor_plugins.probes import (
     recovered,
     used,
 )
-from sensor_plugins.weighing import is_check, is_known, weigh
+from sensor_plugins._weighing import is_check, is_known, weigh
 
 
 class RandomScan(Detection):

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sensor.capture.bpf import Program, attach, drop_all, take_all
+from sensor.capture.errors import CaptureError
 from sensor.capture.fanout import Fanout, join
-from sensor.capture.fault import CaptureError
 from sensor.capture.ifreq import hardware, interface_index
 from sensor.capture.reader import CAPLEN_MAX
 

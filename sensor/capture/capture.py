@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from sensor.capture.fault import Damage
+from sensor.capture.errors import Damage
 from sensor.packet import Block
 
 

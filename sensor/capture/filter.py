@@ -11,7 +11,7 @@ import numpy as np
 
 from sensor.capture.bpf import CELLS, Program
 from sensor.capture.bpf_run import judge
-from sensor.capture.fault import CaptureError
+from sensor.capture.errors import CaptureError
 from sensor.capture.libpcap import HOST_ORDER, compile_filter
 from sensor.capture.missed import Missed
 from sensor.packet import Block

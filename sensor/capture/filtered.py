@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from sensor.capture.capture import Capture
-from sensor.capture.fault import Damage
+from sensor.capture.errors import Damage
 from sensor.capture.filter import Filter
 from sensor.packet import Block
 

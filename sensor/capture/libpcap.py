@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sensor.capture.bpf import INSTRUCTION, Program, check
-from sensor.capture.fault import CaptureError
+from sensor.capture.errors import CaptureError
 from sensor.capture.reader import CAPLEN_MAX
 
 _NAMES = ("libpcap.so.1", "libpcap.so.0.8", "libpcap.so")

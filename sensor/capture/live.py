@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 
 from sensor.capture.af_packet import Opened, Settings, open_ring
-from sensor.capture.fault import Damage
-from sensor.capture.gaps import Gap
-from sensor.capture.tap import Tap
+from sensor.capture.errors import Damage
+from sensor.capture.interface_capture import Tap
+from sensor.capture.outages import Gap
 from sensor.clock import elapsed_s, now_ns
 from sensor.packet import FRAME, FULL_BLOCK, Block
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sensor._jit import njit
-from sensor.capture.fault import CaptureError, Damage, shown
+from sensor.capture.errors import CaptureError, Damage, shown
 from sensor.capture.source import Source
 from sensor.capture.stream import NO_BYTES
 from sensor.packet import FRAME, Block

@@ -23,7 +23,7 @@ import numpy as np
 
 from sensor.capture.af_packet import Opened, Settings, open_ring
 from sensor.capture.bpf import INSTRUCTION
-from sensor.capture.fault import CaptureError
+from sensor.capture.errors import CaptureError
 from sensor.privileges import CAP_NET_RAW, PrivilegeError, User, give_up, has
 
 PATIENCE_S = 10.0

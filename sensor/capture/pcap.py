@@ -3,8 +3,9 @@
 import numpy as np
 
 from sensor._jit import njit
-from sensor.capture.fault import Broken
-from sensor.capture.fetch import fetch
+from sensor.capture.byte_order import u32
+from sensor.capture.errors import Broken
+from sensor.capture.prefetch import fetch
 from sensor.capture.reader import (
     BAD_SUBSECOND,
     BYTES,
@@ -17,7 +18,6 @@ from sensor.capture.reader import (
     cut_short,
 )
 from sensor.capture.stream import Stream
-from sensor.capture.word import u32
 from sensor.clock import SECOND
 
 FILE_HEADER, RECORD_HEADER, KUZNETZOV_HEADER = 24, 16, 24

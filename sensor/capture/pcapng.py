@@ -7,8 +7,9 @@ at hand. Where libpcap and Wireshark call a block damaged, so does this: nothing
 import numpy as np
 
 from sensor._jit import njit
-from sensor.capture.fault import Broken
-from sensor.capture.interface import INTERFACE, parse_interface, to_ns
+from sensor.capture.byte_order import Order, u16, u32
+from sensor.capture.errors import Broken
+from sensor.capture.pcapng_interface import INTERFACE, parse_interface, to_ns
 from sensor.capture.reader import (
     BYTES,
     CAPLEN_MAX,
@@ -22,7 +23,6 @@ from sensor.capture.reader import (
     cut_short,
 )
 from sensor.capture.stream import Stream
-from sensor.capture.word import Order, u16, u32
 
 BLOCK_MAX = 512 << 10
 """Longest block that is looked into: twice the longest packet. Longer ones of a kind not known are passed over."""

@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sensor.capture.fault import Broken
+from sensor.capture.errors import Broken
 from sensor.capture.stream import Stream
 
 CAPLEN_MAX = 262144

@@ -14,8 +14,8 @@ from sensor._jit import njit
 from sensor.capture.af_packet import LINKTYPE_ETHERNET, PACKET_STATISTICS, SOL_PACKET, Geometry, Opened
 from sensor.capture.bpf import CELLS, attach, drop_all
 from sensor.capture.bpf_run import judge
-from sensor.capture.fetch import fetch
 from sensor.capture.mapping import Mapping
+from sensor.capture.prefetch import fetch
 from sensor.clock import SECOND
 from sensor.packet import FRAME
 

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sensor.capture.fault import Broken, CaptureError, Damage, shown
+from sensor.capture.errors import Broken, CaptureError, Damage, shown
 from sensor.capture.merge import FEW, Merge
 from sensor.capture.reader import COUNTERS
 from sensor.capture.source import Source

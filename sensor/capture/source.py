@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sensor.capture.fault import Broken, CaptureError, Damage, shown
+from sensor.capture.errors import Broken, CaptureError, Damage, shown
 from sensor.capture.pcap import MAGICS, MODIFIED, Pcap
 from sensor.capture.pcapng import SECTION, Pcapng
 from sensor.capture.reader import Reader, check_end

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from sensor.capture.compressed import gunzip, unzstd
-from sensor.capture.fault import CaptureError, shown
+from sensor.capture.errors import CaptureError, shown
 from sensor.capture.pipe import Inflated, Pipe
 
 WINDOW = 4 << 20

@@ -16,9 +16,9 @@ from sensor.privileges import PrivilegeError, User, describe, give_up, successor
 if TYPE_CHECKING:
     from sensor.capture import Capture, Savefiles
     from sensor.capture.af_packet import Settings
+    from sensor.capture.interface_capture import Tap
     from sensor.capture.live import Live
     from sensor.capture.opener import Opener
-    from sensor.capture.tap import Tap
 
 WAIT_S = 0.02  # a fifth of what an early alert may take: how long a live worker may leave its manager unheard
 
@@ -152,7 +152,7 @@ def live_by(
 @contextlib.contextmanager
 def _sniffed(interfaces: Interfaces, user: User | None) -> Iterator["Capture"]:
     """By Scapy, in this process: what it opened is used when nothing can be opened any more."""
-    from sensor.capture.sniffed import sniff
+    from sensor.capture.scapy_source import sniff
 
     names, text = _names(interfaces.names), interfaces.filter_text
     is_promiscuous = interfaces.promiscuous

@@ -30,7 +30,7 @@ from sensor.cli.stats import Telling, stats_option
 
 if TYPE_CHECKING:
     from sensor.capture import Capture
-    from sensor.capture.tap import Tap
+    from sensor.capture.interface_capture import Tap
     from sensor.privileges import User
 
 

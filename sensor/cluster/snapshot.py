@@ -11,7 +11,7 @@ from sensor.cluster.messages import Columns
 from sensor.cluster.record import ToldEarly
 from sensor.sumstats import EpochEnd
 from sensor.sumstats.collector import CollectorMemory, Pane
-from sensor.sumstats.quiet import QuietMemory
+from sensor.sumstats.suppression import QuietMemory
 
 
 class HeldPane(msgspec.Struct, frozen=True):

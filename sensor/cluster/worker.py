@@ -14,7 +14,7 @@ from sensor.decode import OTHER_LINKTYPES, DecodeOptions, Decoder
 from sensor.detection import Detection
 from sensor.detection.feed import EpochEnded, Faults, Feed
 from sensor.flows import Event, FlowOptions, FlowTable
-from sensor.flows.share import keep_share
+from sensor.flows.sharding import keep_share
 from sensor.packet import FULL_BLOCK, Block, tally
 from sensor.sumstats import EpochEnd, EpochEnds, SumStats
 

@@ -17,7 +17,7 @@ from sensor.detection.stream import DetectionError, Stream, address, text
 from sensor.detection.sumstat import Epoch, SumStat
 from sensor.events import AddressColumn, Batch, ConnState
 from sensor.sumstats.calculations import find
-from sensor.sumstats.scalar import Key, Observation
+from sensor.sumstats.zeek_types import Key, Observation
 
 __all__ = [
     "AddressColumn",

@@ -16,7 +16,7 @@ from sensor.detection.stream import Columns, DetectionError, ScalarKeys, Stream,
 from sensor.detection.sumstat import SumStat, options_of
 from sensor.events import Batch, hint
 from sensor.sumstats import Definition
-from sensor.sumstats.scalar import Key, Observation
+from sensor.sumstats.zeek_types import Key, Observation
 
 Observed = tuple[Stream, Batch, np.ndarray, Any]
 """A stream that was fed by hand: the batch that gives the rows their times, their keys' words, and their values."""

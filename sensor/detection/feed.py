@@ -13,7 +13,7 @@ from sensor.detection.reduction import Reduction, ScalarElements
 from sensor.detection.stream import Columns, DetectionError, Stream
 from sensor.detection.sumstat import SumStat
 from sensor.events import Batch, split
-from sensor.sumstats.scalar import Observation
+from sensor.sumstats.zeek_types import Observation
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import numpy as np
 from sensor.detection.stream import Column, Columns, DetectionError, Part, ScalarKeys, Stream, column_of, parts_of
 from sensor.events import Batch, hint
 from sensor.sumstats import Reducer
-from sensor.sumstats.scalar import Observation
+from sensor.sumstats.zeek_types import Observation
 
 _NOT_OPTIONS = {"name", "stream", "words", "is_weighted", "is_dated"}  # what the framework fills in itself
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from sensor.address import to_address
 from sensor.events import EVENTS, AddressColumn, Batch, empty, hint
-from sensor.sumstats.scalar import Key
 from sensor.sumstats.text import TEXT_WORDS, text_of, text_words
+from sensor.sumstats.zeek_types import Key
 
 Part = str | Callable[[Batch], np.ndarray]
 """A column's name, or a function that computes a column of whole numbers from a batch."""

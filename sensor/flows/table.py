@@ -7,11 +7,11 @@ import numpy as np
 from sensor.flows.contacts import new_contacts
 from sensor.flows.event import EVENT, EVENT_IN_KERNELS, Event
 from sensor.flows.flow import FLOW
-from sensor.flows.holes import new_holes
 from sensor.flows.index import copy
 from sensor.flows.network import NETWORKS
 from sensor.flows.options import FlowOptions
-from sensor.flows.state import COUNTERS, STATE, WEIRDS, Arrays
+from sensor.flows.sequence_gaps import new_holes
+from sensor.flows.table_state import COUNTERS, STATE, WEIRDS, Arrays
 from sensor.flows.timers import NEVER, new_lists
 from sensor.flows.track import DONE, INDEX_FULL, ROOM, expire, track
 from sensor.hash import new_key

@@ -4,9 +4,11 @@ import numpy as np
 
 from sensor._jit import LINE, njit, prefetch
 from sensor.clock import SECOND
+from sensor.flows.capture_loss import is_odd, watch
 from sensor.flows.contacts import SLOT as TIME_SLOT
 from sensor.flows.contacts import note_open, note_request, note_try, note_used
 from sensor.flows.event import Event
+from sensor.flows.event_writer import write_arp, write_end, write_flow, write_icmp_error, write_used
 from sensor.flows.flow import (
     ATTEMPTED,
     CONFIRMED,
@@ -33,7 +35,6 @@ from sensor.flows.flow import (
     set_mark,
     went_both_ways,
 )
-from sensor.flows.holes import forget
 from sensor.flows.index import SLOT, tag_of
 from sensor.flows.key import (
     ECHO_REPLY,
@@ -48,6 +49,7 @@ from sensor.flows.key import (
     quoted_key,
 )
 from sensor.flows.network import enter, find_flow, hear, leave, network_of
+from sensor.flows.sequence_gaps import forget
 from sensor.flows.tcp import begins_another, follow, take_cut, take_tcp
 from sensor.flows.timers import (
     ATTEMPT,
@@ -65,8 +67,6 @@ from sensor.flows.timers import (
     tcp_list,
     unlink,
 )
-from sensor.flows.unseen import is_odd, watch
-from sensor.flows.write import write_arp, write_end, write_flow, write_icmp_error, write_used
 from sensor.packet import (
     ACK,
     ONE_WAY_TUNNELS,

@@ -141,7 +141,7 @@ class Acks(NamedTuple):
     acks: int
     """That could have shown a loss."""
     unseen: int
-    """Of those, that are of bytes which never passed by (`sensor.flows.unseen`)."""
+    """Of those, that are of bytes which never passed by (`sensor.flows.capture_loss`)."""
 
 
 class Looks(NamedTuple):

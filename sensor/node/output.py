@@ -8,7 +8,7 @@ from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.clock import rfc3339
 from sensor.cluster.manager import Manager
 from sensor.config import Settings
-from sensor.flows.unseen import capture_loss
+from sensor.flows.capture_loss import capture_loss
 from sensor.outputs.summary import Summary
 
 

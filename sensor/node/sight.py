@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Tap(Protocol):
-    """One interface of a live capture (`sensor.capture.tap.Tap`)."""
+    """One interface of a live capture (`sensor.capture.interface_capture.Tap`)."""
 
     @property
     def interface(self) -> str:

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 
 from sensor.sumstats.definition import Definition
-from sensor.sumstats.quiet import room_for
+from sensor.sumstats.suppression import room_for
 from sensor.sumstats.table import Layout, Table
 
 ANSWERED = np.inf

@@ -25,10 +25,10 @@ from sensor.sumstats.definition import Definition
 from sensor.sumstats.engine import EpochEnd
 from sensor.sumstats.partial import Partial
 from sensor.sumstats.query import Request, Selection
-from sensor.sumstats.quiet import Quiet, QuietMemory
 from sensor.sumstats.series import Piece
 from sensor.sumstats.store import Crossed, Store
 from sensor.sumstats.support import Support, keys_among
+from sensor.sumstats.suppression import Quiet, QuietMemory
 from sensor.sumstats.table import Keys
 from sensor.sumstats.threshold import FUNCTION
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from sensor.sumstats.calculation import Reducer
-from sensor.sumstats.room import Room
+from sensor.sumstats.store_layout import Room
 from sensor.sumstats.threshold import FUNCTION, Threshold
 
 _MOST_ROWS = 2**30  # slots hold int32

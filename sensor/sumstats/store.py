@@ -19,8 +19,8 @@ import numpy as np
 from sensor._jit import njit
 from sensor.sumstats.calculation import HEADER, Arrays, Batch, Setting, checked, checked_counts
 from sensor.sumstats.definition import Definition
-from sensor.sumstats.given import Given
 from sensor.sumstats.judge import Judge, Memory
+from sensor.sumstats.observation_batch import Given
 from sensor.sumstats.partial import Partial, Result, joined, results
 from sensor.sumstats.query import Selection
 from sensor.sumstats.support import Rows, Support

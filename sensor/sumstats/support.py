@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sensor.sumstats.definition import Definition
-from sensor.sumstats.given import Given
+from sensor.sumstats.observation_batch import Given
 from sensor.sumstats.table import Keys
 
 _CHUNK = 1 << 14

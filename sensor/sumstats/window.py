@@ -20,13 +20,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sensor.sumstats.definition import Definition
-from sensor.sumstats.given import Given
+from sensor.sumstats.observation_batch import Given
 from sensor.sumstats.partial import Partial
 from sensor.sumstats.query import Selection
-from sensor.sumstats.quiet import Quiet
 from sensor.sumstats.series import Series, of_series
 from sensor.sumstats.store import Crossed, Store
 from sensor.sumstats.support import Log, Rows, Support, among
+from sensor.sumstats.suppression import Quiet
 from sensor.sumstats.table import Keys
 
 _ROOMY_KEYS, _ROOMY_BYTES = 1 << 13, 1 << 30

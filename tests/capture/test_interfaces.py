@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from sensor.capture.gaps import KEPT, Gap, Gaps
 from sensor.capture.interfaces import Interface, automatic
+from sensor.capture.outages import KEPT, Gap, Gaps
 
 PLAIN = {
     "kind": "", "is_up": True, "state": "up", "hardware": 1, "linktype": 1, "mtu": 1500, "promiscuity": 0,

@@ -5,7 +5,7 @@ import pytest
 
 from sensor.address import to_address
 from sensor.flows import Event, FlowTable
-from sensor.flows.share import keep_share
+from sensor.flows.sharding import keep_share
 from sensor.packet import ACK, FIN, PROTO_ICMPV6, RST, SYN, URG, Kind
 from tests.flows.packets import SECOND, every, packet, run, talk, tcp
 

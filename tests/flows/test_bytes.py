@@ -13,13 +13,13 @@ from scapy.packet import Raw
 
 from sensor.address import to_address
 from sensor.flows import Event, FlowTable
-from sensor.flows.holes import HOLES, MANY
-from sensor.flows.share import keep_share
+from sensor.flows.sequence_gaps import HOLES, MANY
+from sensor.flows.sharding import keep_share
 from sensor.packet import Kind
 from tests.capture.capture_files import Packet, pcap
 from tests.decode.decoding import ether
 from tests.flows.packets import A, B, every, packet, run, talk, tcp
-from tests.flows.test_unseen import decoded, fields_of
+from tests.flows.test_capture_loss import decoded, fields_of
 
 LAWS = settings(deadline=None, derandomize=True, max_examples=300)
 OPENINGS = {"opened": ">S <SA >A", "one direction": ">S >A", "joined in the middle": ">A"}

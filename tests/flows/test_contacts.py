@@ -7,7 +7,7 @@ from sensor.address import to_words
 from sensor.flows import contacts as table
 from sensor.flows.contacts import ANSWER_TIME, DAY, SLOT, STEADY, WAYS, new_contacts
 from sensor.flows.flow import FLOW, Key
-from sensor.flows.state import STATE
+from sensor.flows.table_state import STATE
 from sensor.packet import PROTO_SCTP, PROTO_TCP, PROTO_UDP
 from tests.flows.packets import SECOND, packet
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sensor.hash import hash_words
 from sensor.sumstats.calculation import HEADER, Batch, Setting
 from sensor.sumstats.calculations.entropy import Entropy
-from sensor.sumstats.twofold import add
+from sensor.sumstats.double_double import add
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)
 observations = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40)), max_size=250)

@@ -4,7 +4,7 @@ import numpy as np
 
 from sensor.sumstats.calculation import HEADER
 from sensor.sumstats.calculations.sample import Sample, Sampled
-from tests.sumstats.test_least import column, elements_of, feed, merged, view
+from tests.sumstats.test_bottom_k import column, elements_of, feed, merged, view
 
 SIZE, SEEN, KEYS = 3, 105, 4000
 

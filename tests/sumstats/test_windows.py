@@ -19,7 +19,7 @@ from sensor.sumstats import (
     Unique,
     results,
 )
-from sensor.sumstats.quiet import Quiet
+from sensor.sumstats.suppression import Quiet
 from tests.sumstats.reference import SECRET, arrays, assert_same, fed, observed, words
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sensor.capture.bpf import INSTRUCTION, LD, LENGTH_MAX, RET, attach
-from sensor.capture.fault import CaptureError
+from sensor.capture.errors import CaptureError
 from sensor.capture.libpcap import compile_filter
 from sensor.node.doctor.check import Check, Mend, State
 

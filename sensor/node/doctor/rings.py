@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sensor.capture.af_packet import Settings, geometry, open_ring
-from sensor.capture.fault import CaptureError
+from sensor.capture.errors import CaptureError
 from sensor.node.doctor.check import Check, Mend, State, sensor_command
 
 NAME = "ring memory"

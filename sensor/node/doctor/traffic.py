@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sensor.capture.af_packet import LINKTYPE_ETHERNET, Settings, geometry
-from sensor.capture.fault import CaptureError
+from sensor.capture.errors import CaptureError
 from sensor.capture.interfaces import counters
 from sensor.capture.live import Live
 from sensor.capture.ring import walk_blocks

@@ -41,7 +41,7 @@ from sensor.sumstats.sketches.element_counts import (
 
 _NAMES = ("unique", "total", "high", "low")
 _MEASURED = np.dtype([("unique", "<i8"), ("total", "<i8"), ("high", "<f8"), ("low", "<f8")])
-"""Distinct elements, N, and the sum of c * log2(c) as `twofold` holds it: what the entropy is made of."""
+"""Distinct elements, N, and the sum of c * log2(c) as `double_double` holds it: what the entropy is made of."""
 _FIELD = np.dtype(
     [
         ("block", "<i8"),

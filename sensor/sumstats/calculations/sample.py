@@ -19,8 +19,8 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.hash import hash_words
+from sensor.sumstats.bottom_k import Least, LeastColumn, arrived, by_key, checked_flat
 from sensor.sumstats.calculation import Arrays, Batch, Column, Setting, Value, rows_of
-from sensor.sumstats.least import Least, LeastColumn, arrived, by_key, checked_flat
 
 
 @njit(allocates=True)

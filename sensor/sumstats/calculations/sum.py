@@ -7,10 +7,10 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.sumstats.calculation import Arrays, Batch, Scalar, Value, rows_of
-from sensor.sumstats.twofold import add, add_twofold
+from sensor.sumstats.double_double import add, add_twofold
 
 TOTAL = np.dtype([("high", "<f8"), ("low", "<f8")])
-"""A sum as `twofold` holds it."""
+"""A sum as `double_double` holds it."""
 
 _FLOAT_IS_INTEGER = 2.0**53  # from here on every float is one, and not every integer a float
 

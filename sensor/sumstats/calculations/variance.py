@@ -13,10 +13,10 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.sumstats.calculation import Arrays, Batch, Scalar, Value, rows_of
-from sensor.sumstats.twofold import add, add_twofold, multiply
+from sensor.sumstats.double_double import add, add_twofold, multiply
 
 MOMENTS = np.dtype([("high", "<f8"), ("low", "<f8"), ("squares_high", "<f8"), ("squares_low", "<f8")])
-"""The sum of the values and the sum of their squares, as `twofold` holds them."""
+"""The sum of the values and the sum of their squares, as `double_double` holds them."""
 
 _NOISE = 2.0**-104  # of each addition: what the difference of two equal numbers may come to
 

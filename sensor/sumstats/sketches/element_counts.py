@@ -10,7 +10,7 @@ import numpy as np
 from sensor._jit import njit
 from sensor.hash import hash_words
 from sensor.sumstats.arena import GROW, REFUSED, give, take
-from sensor.sumstats.twofold import add
+from sensor.sumstats.double_double import add
 
 MOST = 1 << 62  # observations that a key counts
 _AHEAD = 512  # observations whose slots are read before they are counted

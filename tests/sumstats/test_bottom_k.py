@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sensor.hash import hash_words
 from sensor.sumstats.calculation import HEADER, Batch, Setting
-from sensor.sumstats.calculations.ends import First, Last
+from sensor.sumstats.calculations.first_last import First, Last
 from sensor.sumstats.calculations.sample import Sample
 
 KEY = np.array([3, 4], np.uint64)

@@ -13,9 +13,9 @@ from sensor.capture import open_savefiles
 from sensor.clock import PacketClock
 from sensor.decode.decoder import Decoder
 from sensor.flows import FlowOptions, FlowTable
-from sensor.flows.holes import HOLES, MANY
-from sensor.flows.share import keep_share
-from sensor.flows.unseen import GRACE, WINDOW, capture_loss
+from sensor.flows.capture_loss import GRACE, WINDOW, capture_loss
+from sensor.flows.sequence_gaps import HOLES, MANY
+from sensor.flows.sharding import keep_share
 from sensor.packet import PACKET
 from tests.capture.capture_files import Packet, pcap
 from tests.flows.packets import A, B, every, run, talk, tcp

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from sensor_plugins.probes import NEIGHBOURHOODS
+from sensor_plugins._probes import NEIGHBOURHOODS
 
 Verdict = Literal["accused", "low", "silent"]
 

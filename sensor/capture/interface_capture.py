@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from sensor.capture.af_packet import Opened, Settings
-from sensor.capture.fault import CaptureError
-from sensor.capture.gaps import Gap, Gaps
+from sensor.capture.errors import CaptureError
 from sensor.capture.ifreq import is_merging, is_up
 from sensor.capture.nic import NicCounters, Shortfall
+from sensor.capture.outages import Gap, Gaps
 from sensor.capture.ring import BYTES, COUNTERS, DELIVERED, FILTERED, KERNEL, MALFORMED, Ring
 from sensor.capture.stream import NO_BYTES
 from sensor.clock import elapsed_s, now_ns

@@ -9,7 +9,7 @@ of their ACKs only those that acknowledge something new (`tcp_acks`). It differs
   its data, so here it is judged `GRACE` later, as it was by then: what has come meanwhile, or was sent again, is seen.
   It is counted with the next ACK after that, at the latest when the flow is removed.
 - Closing connections count too. The FIN takes a sequence number: one that was missed counts as a byte.
-- Holes in what passed by are remembered one by one, and counted when an ACK passes them, as many as `holes` has
+- Holes in what passed by are remembered one by one, and counted when an ACK passes them, as many as `sequence_gaps` has
   room for; of the others some are forgotten, which makes the estimate too small.
 - Holes are remembered of all connections, also of those of which no ACK is judged: a segment that fills one came out of
   order, and its bytes count as others do; one that fills none was sent again.
@@ -25,8 +25,8 @@ import numpy as np
 from sensor._jit import njit
 from sensor.clock import SECOND
 from sensor.flows.flow import ESTABLISHED, HOLED, KNOWN, RESET, SYNCHRONISED
-from sensor.flows.holes import acknowledge, are_left, begin, fill, mark, settle
 from sensor.flows.sequence import WORD, ahead
+from sensor.flows.sequence_gaps import acknowledge, are_left, begin, fill, mark, settle
 from sensor.packet import ACK, RST, SYN, fin_of
 
 GRACE = SECOND

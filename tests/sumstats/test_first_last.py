@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sensor.sumstats.calculation import HEADER
-from sensor.sumstats.calculations.ends import Earliest, First, Last, Latest
-from tests.sumstats.test_least import column, feed, merged, same, view
+from sensor.sumstats.calculations.first_last import Earliest, First, Last, Latest
+from tests.sumstats.test_bottom_k import column, feed, merged, same, view
 
 EARLIEST, LATEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 

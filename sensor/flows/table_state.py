@@ -20,7 +20,7 @@ COUNTERS = (
     "data_connections_both_ways",  # of those, that were heard from both ends
     "attempts_cut_short",  # unanswered SYNs that eviction took for attempts before their time
     "tcp_acks",  # that acknowledged something new, where that could have shown that the capture had lost it
-    "tcp_acks_of_unseen",  # of those, ACKs of something that never passed by: see `unseen`
+    "tcp_acks_of_unseen",  # of those, ACKs of something that never passed by: see `capture_loss`
     "tcp_bytes_unseen",
     "tcp_acks_wild",
     "tcp_holes_forgotten",

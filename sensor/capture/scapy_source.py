@@ -20,7 +20,7 @@ import numpy as np
 
 from sensor.capture import libpcap
 from sensor.capture.capture import Capture
-from sensor.capture.fault import CaptureError, Damage
+from sensor.capture.errors import CaptureError, Damage
 from sensor.capture.filter import Filter
 from sensor.capture.filtered import Filtered
 from sensor.capture.reader import CAPLEN_MAX

@@ -2,7 +2,7 @@
 
 A list has MANY holes at most, and there are HOLES in all. Where one more comes, the oldest goes: it is counted if it
 was acknowledged (`tcp_bytes_unseen`, `tcp_acks_of_unseen`), and else forgotten (`tcp_holes_forgotten`): what fills it
-later is taken for retransmitted. What is done with them, and what it means, is told in `unseen`.
+later is taken for retransmitted. What is done with them, and what it means, is told in `capture_loss`.
 """
 
 import numpy as np

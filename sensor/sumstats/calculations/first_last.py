@@ -13,8 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from sensor._jit import njit
+from sensor.sumstats.bottom_k import MOST_ORDER, Least, LeastColumn, arrived, by_key, checked_flat
 from sensor.sumstats.calculation import Arrays, Batch, Column, Setting, Value, rows_of
-from sensor.sumstats.least import MOST_ORDER, Least, LeastColumn, arrived, by_key, checked_flat
 
 _SIGN = np.uint64(1 << 63)  # turns a signed time into a word that sorts as it does
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensor.address import to_address
-from sensor.sumstats.scalar import Key, Observation
+from sensor.sumstats.zeek_types import Key, Observation
 
 laws = settings(max_examples=200, deadline=None, derandomize=True)
 
