@@ -19,7 +19,7 @@ def _wait(ns: int, help: str) -> Option:
     return Option(f"{ns // SECOND}s", help=help)
 
 
-class Key(Option):
+class FlowKeyOption(Option):
     """What tells flows apart, as text."""
 
     def check(self, value: Value) -> None:
@@ -38,7 +38,7 @@ FLOWS: dict[str, Option] = {
     "icmp_inactivity": _wait(_DEFAULT.icmp_inactivity, "silence that ends an ICMP flow"),
     "tcp_close": _wait(_DEFAULT.tcp_close, "how long a closed connection is remembered"),
     "tcp_reset": _wait(_DEFAULT.tcp_reset, "how long a reset connection is remembered"),
-    "key": Key(_DEFAULT.key, help="five_tuple, or network: that with the outermost VLAN and tunnel id"),
+    "key": FlowKeyOption(_DEFAULT.key, help="five_tuple, or network: that with the outermost VLAN and tunnel id"),
 }
 """The options of the flow table, set like those of a detection: `--set flows.tcp_attempt=10s`."""
 

@@ -22,7 +22,7 @@ _GATHER_S = 0.02
 _LOOK_S = 0.005  # how often rings are looked at meanwhile: at 10 Gbit/s, 6 MB come
 
 
-class Watch(Protocol):
+class LinkChanges(Protocol):
     """Tells that links have changed (`LinkWatch`)."""
 
     def fileno(self) -> int:
@@ -40,7 +40,7 @@ class Live:
         settings: Sequence[Settings],
         *,
         opener: Callable[[Settings], Opened] = open_ring,
-        watch: Watch | None = None,
+        watch: LinkChanges | None = None,
         wait_s: float = 1.0,
     ) -> None:
         """Open the interfaces; CaptureError or OSError where one cannot be.

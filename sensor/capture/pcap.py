@@ -17,7 +17,7 @@ from sensor.capture.reader import (
     check_end,
     cut_short,
 )
-from sensor.capture.stream import Stream
+from sensor.capture.stream import ByteStream
 from sensor.clock import SECOND
 
 FILE_HEADER, RECORD_HEADER, KUZNETZOV_HEADER = 24, 16, 24
@@ -98,7 +98,7 @@ def index_records(data, at, end, layout, frames, counts):
 class Pcap:
     """Reader of a pcap file; raises Broken where its header is cut short or of a version with no known layout."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: ByteStream) -> None:
         self.stream = stream
         if not stream.need(FILE_HEADER):
             raise cut_short(stream, "its file header")

@@ -22,7 +22,7 @@ from sensor.capture.reader import (
     check_end,
     cut_short,
 )
-from sensor.capture.stream import Stream
+from sensor.capture.stream import ByteStream
 
 BLOCK_MAX = 512 << 10
 """Longest block that is looked into: twice the longest packet. Longer ones of a kind not known are passed over."""
@@ -126,7 +126,7 @@ def index_blocks(data, at, end, state, interfaces, frames, n, counts):
 class Pcapng:
     """Reader of a pcapng file; raises Broken where its first section's header is damaged."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: ByteStream) -> None:
         self.stream = stream
         self._state = np.zeros(1, STATE)
         self._interfaces = np.zeros(16, INTERFACE)

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 
 from sensor.capture.errors import Broken
-from sensor.capture.stream import Stream
+from sensor.capture.stream import ByteStream
 
 CAPLEN_MAX = 262144
 """Longest packet, in captured bytes: libpcap's MAXIMUM_SNAPLEN; a record that claims more is damaged."""
@@ -28,7 +28,7 @@ FULL, MORE = 0, 1
 class Reader(Protocol):
     """Finds the packets of one file."""
 
-    stream: Stream
+    stream: ByteStream
 
     def read(self, frames: np.ndarray, counts: np.ndarray) -> int:
         """Fill rows of `frames` (FRAME) with the next packets and return how many; 0 at the end.
@@ -38,13 +38,13 @@ class Reader(Protocol):
         """
 
 
-def cut_short(stream: Stream, where: str) -> Broken:
+def cut_short(stream: ByteStream, where: str) -> Broken:
     """The error for a stream that ends inside something."""
     what = f"{stream.fault}," if stream.fault else "the file ends"
     return Broken(stream.offset, f"{what} inside {where}")
 
 
-def check_end(stream: Stream) -> None:
+def check_end(stream: ByteStream) -> None:
     """At a stream's end, between two records: raises Broken if that end came too soon."""
     if stream.fault:
         raise Broken(stream.offset, stream.fault)

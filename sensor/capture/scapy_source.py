@@ -44,7 +44,7 @@ _LINKTYPES = {12: 101, 14: 101}
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedSocket:
     """One of Scapy's listening sockets."""
 
     interface: str
@@ -62,7 +62,7 @@ class Sniffed:
 
     def __init__(
         self,
-        sockets: Sequence[Opened],
+        sockets: Sequence[OpenedSocket],
         *,
         snaplen: int = CAPLEN_MAX,
         wait_s: float = 1.0,
@@ -228,7 +228,7 @@ def sniff(
         yield source, Filtered(source, chosen) if chosen else source
 
 
-def _open(name: str, filter_text: str | None, promiscuous: bool) -> Opened:
+def _open(name: str, filter_text: str | None, promiscuous: bool) -> OpenedSocket:
     conf, resolve_iface = _scapy()
     conf.ifaces.reload()  # it remembers what there was, and numbers change
     try:
@@ -247,7 +247,7 @@ def _open(name: str, filter_text: str | None, promiscuous: bool) -> Opened:
         raise CaptureError(f"{name}: its link layer, {opened.LL.__name__}, is not read; name an Ethernet one")
     if name == "lo" and hasattr(socket, "AF_PACKET"):  # there each packet passes twice, out and in again
         opened.ins.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-    return Opened(name, opened, _LINKTYPES.get(dlt, dlt))
+    return OpenedSocket(name, opened, _LINKTYPES.get(dlt, dlt))
 
 
 def _scapy() -> tuple[Any, Any]:

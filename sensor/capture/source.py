@@ -10,7 +10,7 @@ from sensor.capture.errors import Broken, CaptureError, Damage, shown
 from sensor.capture.pcap import MAGICS, MODIFIED, Pcap
 from sensor.capture.pcapng import SECTION, Pcapng
 from sensor.capture.reader import Reader, check_end
-from sensor.capture.stream import NO_BYTES, WINDOW, Stream, open_stream
+from sensor.capture.stream import NO_BYTES, WINDOW, ByteStream, open_stream
 from sensor.packet import FRAME
 
 _FOREIGN = {
@@ -25,7 +25,7 @@ _FOREIGN = {
 _EXPECTED = "expected is pcap or pcapng, plain or compressed with gzip or zstd"
 
 
-def open_reader(stream: Stream) -> Reader:
+def open_reader(stream: ByteStream) -> Reader:
     """The reader for what the stream begins with; Broken where it is no capture file, or not one that can be read."""
     is_long = stream.need(4)
     head = stream.data[: min(stream.filled, 8)].tobytes()
@@ -62,7 +62,7 @@ class Source:
         self._stdin = stdin
         self._window = window
         self._done = 0
-        self._stream: Stream | None = None
+        self._stream: ByteStream | None = None
         self._reader: Reader | None = None
         self._first = np.zeros(0, FRAME)
         try:

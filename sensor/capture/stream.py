@@ -26,7 +26,7 @@ NO_BYTES = np.frombuffer(b"", np.uint8)
 """The buffer of what is not open: read-only, as all are, so that kernels are compiled for one array type."""
 
 
-class Stream:
+class ByteStream:
     """What readers see of any source of bytes."""
 
     def __init__(self, source: Pipe | Inflated, size: int = WINDOW) -> None:
@@ -86,7 +86,7 @@ class Stream:
         self.fault = self._source.fault if self._ended else None
 
 
-def open_stream(path: str, *, stdin: BinaryIO | None, window: int, length: int | None = None) -> Stream:
+def open_stream(path: str, *, stdin: BinaryIO | None, window: int, length: int | None = None) -> ByteStream:
     """Open a file, or standard input for "-". Raises OSError, or CaptureError for zstd where that is not installed.
 
     `length`: of a regular file, how many bytes it had when it was first looked at, which are all that is read of it.
@@ -102,13 +102,13 @@ def open_stream(path: str, *, stdin: BinaryIO | None, window: int, length: int |
         raise
 
 
-def _over(path: str, pipe: Pipe, window: int) -> Stream:
+def _over(path: str, pipe: Pipe, window: int) -> ByteStream:
     head = pipe.peek(4)
     if head.startswith(_GZIP):
-        return Stream(Inflated(pipe, gunzip), window)
+        return ByteStream(Inflated(pipe, gunzip), window)
     if head in _ZSTD:
         try:
-            return Stream(Inflated(pipe, unzstd), window)
+            return ByteStream(Inflated(pipe, unzstd), window)
         except ImportError:
             raise CaptureError(f"{shown(path)}: compressed with zstd; to read it: pip install zstandard") from None
-    return Stream(pipe, window)
+    return ByteStream(pipe, window)

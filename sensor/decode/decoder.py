@@ -3,7 +3,7 @@
 import numpy as np
 
 from sensor.clock import SECOND
-from sensor.decode.fragment_table import BLOCK, COUNTERS, MAX_DATAGRAM, Table, new_table
+from sensor.decode.fragment_table import BLOCK, COUNTERS, MAX_DATAGRAM, FragmentTable, new_table
 from sensor.decode.fragments import gather, new_whole, reassemble
 from sensor.decode.layers import LINKTYPE, PIECE
 from sensor.decode.ports import DecodeOptions, table_of
@@ -37,7 +37,7 @@ class Decoder:
         self._limits = max_fragmented, max_fragment_bytes // BLOCK
         self._ports = table_of(options or DecodeOptions())
         self._timeout = fragment_timeout_ns
-        self._table: Table | None = None
+        self._table: FragmentTable | None = None
         self._rows = np.empty(0, np.int64)
         self._packets = np.empty(0, PACKET)
         self._pieces = np.empty(1, PIECE)

@@ -67,7 +67,7 @@ FRAGMENTS, REFUSED, CUT, SWALLOWED, REASSEMBLED, TIMED_OUT, EVICTED, AMBIGUOUS =
 _NOW, _OLDEST, _NEWEST, _FREE_DATAGRAM, _FREE_BLOCKS, _HELD = range(6)
 
 
-class Table(NamedTuple):
+class FragmentTable(NamedTuple):
     """The arrays that a reassembly kernel works on."""
 
     datagrams: np.ndarray
@@ -94,13 +94,13 @@ class Table(NamedTuple):
         return int(self.state[_HELD])
 
 
-def new_table(max_datagrams: int, blocks: int) -> Table:
+def new_table(max_datagrams: int, blocks: int) -> FragmentTable:
     """An empty table for so many datagrams, and blocks (64 at least: one datagram must find room)."""
     datagrams = np.zeros(max_datagrams, DATAGRAM)
     datagrams["next"] = np.arange(1, max_datagrams + 1)
     datagrams["next"][-1] = NONE
     state = np.array([np.iinfo(np.int64).min, NONE, NONE, 0, blocks, 0], np.int64)
-    return Table(
+    return FragmentTable(
         datagrams,
         np.full((max_datagrams, _BLOCKS), NONE, np.int32),
         np.zeros((blocks, BLOCK), np.uint8),

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sensor.detection.stream import Column, Columns, DetectionError, Part, ScalarKeys, Stream, column_of, parts_of
+from sensor.detection.stream import Columns, DetectionError, KeyColumn, Part, ScalarKeys, Stream, column_of, parts_of
 from sensor.events import Batch, hint
 from sensor.sumstats import Reducer
 from sensor.sumstats.zeek_types import Observation
@@ -78,7 +78,7 @@ class Reduction:
             if part is not None:
                 self._check_numbers([column_of(each, self.stream.events, role) for each in parts_of(part)])
 
-    def _check_numbers(self, columns: Sequence[Column]) -> None:
+    def _check_numbers(self, columns: Sequence[KeyColumn]) -> None:
         for each in columns:
             if each.kind != "number":
                 name = type(self).__name__

@@ -21,7 +21,7 @@ class DetectionError(Exception):
 
 
 @dataclass(frozen=True)
-class Column:
+class KeyColumn:
     """One part of a key or of a value: where it comes from, and whether it is an address, a text or a whole number."""
 
     name: str
@@ -150,7 +150,7 @@ class Columns:
 class ScalarKeys:
     """Zeek's `Key{str, host}` in place of columns, for a stream that is fed by hand, one observation at a time."""
 
-    columns: tuple[Column, ...] = ()
+    columns: tuple[KeyColumn, ...] = ()
     words = Key.WORDS
     flags = Key.FLAGS
     """The bit of the first word that says that a part is there."""
@@ -215,7 +215,7 @@ class Stream:
             batch = empty(event)
             try_function(self.where, batch)
             for part in parts:
-                try_function(part.source if isinstance(part, Column) else part, batch)
+                try_function(part.source if isinstance(part, KeyColumn) else part, batch)
 
 
 _MISTAKES = (AttributeError, NameError, TypeError, ImportError, SystemExit)
@@ -257,16 +257,16 @@ def address(function: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
     return function
 
 
-def column_of(part: Part, events: Sequence[str], role: str) -> Column:
+def column_of(part: Part, events: Sequence[str], role: str) -> KeyColumn:
     """The column that a part names or computes; DetectionError names the nearest of a misspelt one."""
     if not isinstance(part, str):
-        return Column(part.__name__, part, getattr(part, "kind", "number"))
+        return KeyColumn(part.__name__, part, getattr(part, "kind", "number"))
     for event in events or _all_with(part):
         columns = EVENTS[event].columns
         if part not in columns:
             raise DetectionError(f"the event {event} has no column {part!r} for a {role}{hint(part, columns)}")
         kind = columns[part].type
-    return Column(part, part, {"address": "address", "bytes": "text"}.get(kind, "number"))
+    return KeyColumn(part, part, {"address": "address", "bytes": "text"}.get(kind, "number"))
 
 
 def _all_with(part: str) -> list[str]:

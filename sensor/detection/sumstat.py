@@ -260,11 +260,11 @@ class SumStat:
         named: dict[str, Any] = dict(result.values)
         for name, reducer in self.reducers.items():
             if reducer.is_set:
-                named[name] = Elements(named[name], reducer.elements)
+                named[name] = ShownElements(named[name], reducer.elements)
         return Seen(result.begin, result.end, named, level, value, threshold)
 
 
-class Elements:
+class ShownElements:
     """The result of a reducer that keeps elements, which it shows in the vocabulary of their columns."""
 
     def __init__(self, result: Any, elements: Any) -> None:

@@ -86,7 +86,7 @@ _RSTO, _RSTR = int(ConnState.RSTO), int(ConnState.RSTR)
 _RSTOS0, _RSTRH = int(ConnState.RSTOS0), int(ConnState.RSTRH)
 
 
-class Key(NamedTuple):
+class FlowKey(NamedTuple):
     """A packet's five-tuple: addresses as words (uint64), the rest int64; `one_way` is 1 where no reply shares it.
 
     `network` is 0 where flows are not told apart by it (see `network`). `mapped` is 1 where an IPv6 packet has an

@@ -4,7 +4,7 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.flows.contacts import answers_request, comes_from_used, goes_to_known
-from sensor.flows.flow import Key, mapped
+from sensor.flows.flow import FlowKey, mapped
 from sensor.packet import ACK, PROTO_ICMP, PROTO_ICMPV6, RST, SYN, Kind
 
 _TCP, _UDP, _ICMP, _SCTP = int(Kind.TCP), int(Kind.UDP), int(Kind.ICMP), int(Kind.SCTP)
@@ -55,14 +55,14 @@ def _icmp_ports(proto, kind, code):
 
 @njit
 def key_of(packet, network):
-    """The Key of a packet of TCP, UDP, SCTP or ICMP, or of the rest of one."""
+    """The FlowKey of a packet of TCP, UDP, SCTP or ICMP, or of the rest of one."""
     proto = np.int64(packet["proto"])
     src_p, dst_p, one_way = np.int64(packet["src_port"]), np.int64(packet["dst_port"]), 0
     if proto in (PROTO_ICMP, PROTO_ICMPV6):
         src_p, dst_p, one_way = _icmp_ports(proto, np.int64(packet["icmp_type"]), np.int64(packet["icmp_code"]))
     src, dst = (packet["src_hi"], packet["src_lo"]), (packet["dst_hi"], packet["dst_lo"])
     is_mapped = _has_mapped(packet["ip_version"], src[0], src[1], dst[0], dst[1])
-    return Key(src[0], src[1], dst[0], dst[1], src_p, dst_p, proto, one_way, network, is_mapped)
+    return FlowKey(src[0], src[1], dst[0], dst[1], src_p, dst_p, proto, one_way, network, is_mapped)
 
 
 @njit
@@ -76,7 +76,7 @@ def _has_mapped(ip_version, src_hi, src_lo, dst_hi, dst_lo):
 
 @njit
 def quoted_key(packet, network):
-    """The Key of the packet that an ICMP error quotes."""
+    """The FlowKey of the packet that an ICMP error quotes."""
     proto = np.int64(packet["quoted_proto"])
     src_p, dst_p, one_way = np.int64(packet["quoted_src_port"]), np.int64(packet["quoted_dst_port"]), 0
     if proto in (PROTO_ICMP, PROTO_ICMPV6):
@@ -84,13 +84,13 @@ def quoted_key(packet, network):
     src = packet["quoted_src_hi"], packet["quoted_src_lo"]
     dst = packet["quoted_dst_hi"], packet["quoted_dst_lo"]
     is_mapped = _has_mapped(packet["ip_version"], src[0], src[1], dst[0], dst[1])
-    return Key(src[0], src[1], dst[0], dst[1], src_p, dst_p, proto, one_way, network, is_mapped)
+    return FlowKey(src[0], src[1], dst[0], dst[1], src_p, dst_p, proto, one_way, network, is_mapped)
 
 
 @njit
 def key_of_flow(flow, one_way, network):
-    """The Key of what a flow's originator sends."""
-    return Key(
+    """The FlowKey of what a flow's originator sends."""
+    return FlowKey(
         flow["orig_hi"],
         flow["orig_lo"],
         flow["resp_hi"],

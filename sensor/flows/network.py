@@ -15,7 +15,7 @@ rule, one for any. With `five_tuple` it has one, and what is kept serves to say 
 import numpy as np
 
 from sensor._jit import njit
-from sensor.flows.flow import ONE_WAY, Key
+from sensor.flows.flow import ONE_WAY, FlowKey
 from sensor.flows.index import SLOT, delete, find, insert, side_of, tag_of
 from sensor.flows.key import key_of_flow
 
@@ -87,7 +87,7 @@ def find_flow(table, key, tag, may_join, is_quote):
 def _in_any(key):
     src, dst = (key.src_hi, key.src_lo), (key.dst_hi, key.dst_lo)
     any_of = np.int64(ANY)
-    return Key(src[0], src[1], dst[0], dst[1], key.src_p, key.dst_p, key.proto, key.one_way, any_of, key.mapped)
+    return FlowKey(src[0], src[1], dst[0], dst[1], key.src_p, key.dst_p, key.proto, key.one_way, any_of, key.mapped)
 
 
 @njit

@@ -10,10 +10,11 @@ from sensor.flows.flow import FLOW
 from sensor.flows.index import copy
 from sensor.flows.network import NETWORKS
 from sensor.flows.options import FlowOptions
+from sensor.flows.removal import DONE, INDEX_FULL, ROOM, expire
 from sensor.flows.sequence_gaps import new_holes
 from sensor.flows.table_state import COUNTERS, STATE, WEIRDS, Arrays
 from sensor.flows.timers import NEVER, new_lists
-from sensor.flows.track import DONE, INDEX_FULL, ROOM, expire, track
+from sensor.flows.track import track
 from sensor.hash import new_key
 from sensor.packet import PACKET
 

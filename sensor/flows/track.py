@@ -3,25 +3,17 @@
 import numpy as np
 
 from sensor._jit import LINE, njit, prefetch
-from sensor.clock import SECOND
 from sensor.flows.capture_loss import is_odd, watch
-from sensor.flows.contacts import SLOT as TIME_SLOT
-from sensor.flows.contacts import note_open, note_request, note_try, note_used
+from sensor.flows.contacts import note_request, note_try
 from sensor.flows.event import Event
-from sensor.flows.event_writer import write_arp, write_end, write_flow, write_icmp_error, write_used
+from sensor.flows.event_writer import write_arp, write_end, write_flow
 from sensor.flows.flow import (
     ATTEMPTED,
-    CONFIRMED,
-    COUNTED,
     FLIP,
-    HOLED,
     INACTIVE,
     MAPPED,
     ONE_WAY,
     ORIG_KNOWN,
-    TIME_EXCEEDED,
-    UNREACHABLE,
-    USED,
     A,
     D,
     F,
@@ -30,43 +22,33 @@ from sensor.flows.flow import (
     S,
     carries_data,
     doubt,
-    has_mark,
     note,
     set_mark,
-    went_both_ways,
 )
+from sensor.flows.icmp import take_icmp
 from sensor.flows.index import SLOT, tag_of
 from sensor.flows.key import (
-    ECHO_REPLY,
-    ECHO_REPLY_V6,
-    ECHO_REQUEST,
-    ECHO_REQUEST_V6,
     INIT,
     INIT_ACK,
     began,
     is_to_many,
     key_of,
-    quoted_key,
 )
-from sensor.flows.network import enter, find_flow, hear, leave, network_of
-from sensor.flows.sequence_gaps import forget
+from sensor.flows.network import enter, find_flow, hear, network_of
+from sensor.flows.removal import DONE, INDEX_FULL, OUT_FULL, expire, is_full, remove, take_slot
 from sensor.flows.tcp import begins_another, follow, take_cut, take_tcp
 from sensor.flows.timers import (
-    ATTEMPT,
     ICMP_LIST,
     PARTIAL_LIST,
-    REFUSED,
     RESET_LIST,
     TO_MANY,
     UDP_LIST,
     append,
     datagram_list,
-    first_due,
-    oldest,
     restart,
     tcp_list,
-    unlink,
 )
+from sensor.flows.use import follow_use
 from sensor.packet import (
     ACK,
     ONE_WAY_TUNNELS,
@@ -80,21 +62,11 @@ from sensor.packet import (
     Kind,
 )
 
-ROOM = 10
-"""More events than one packet, or one expiry, can raise."""
-
-DONE, OUT_FULL, INDEX_FULL = range(3)
-"""Why a kernel came back."""
-
 _ARP, _TCP, _UDP, _ICMP = int(Kind.ARP), int(Kind.TCP), int(Kind.UDP), int(Kind.ICMP)
 _SCTP, _IP, _FRAGMENT = int(Kind.SCTP), int(Kind.IP), int(Kind.FRAGMENT)
 _REST, _WITNESS, _TCP_CUT = int(Kind.REST), int(Kind.WITNESS), int(Kind.TCP_CUT)
 
-_CONNECTION_ATTEMPT, _REMOVE = int(Event.CONNECTION_ATTEMPT), int(Event.CONNECTION_STATE_REMOVE)
-_AT_THE_END = (_CONNECTION_ATTEMPT, _REMOVE)
 _UDP_REQUEST, _UDP_REPLY = int(Event.UDP_REQUEST), int(Event.UDP_REPLY)
-_REQUEST, _REPLY = int(Event.ICMP_ECHO_REQUEST), int(Event.ICMP_ECHO_REPLY)
-_UNREACHABLE, _TIME_EXCEEDED = int(Event.ICMP_UNREACHABLE), int(Event.ICMP_TIME_EXCEEDED)
 _IN_ORDER = (
     int(Event.CONNECTION_ESTABLISHED),
     int(Event.CONNECTION_REJECTED),
@@ -107,76 +79,7 @@ _ENDS = (int(Event.CONNECTION_REJECTED), int(Event.CONNECTION_FINISHED), int(Eve
 _DESCRIBED = (PROTO_ICMP, PROTO_TCP, PROTO_UDP, PROTO_ICMPV6, PROTO_SCTP)  # whose headers were cut or malformed
 _WITH_PORTS = (PROTO_TCP, PROTO_UDP, PROTO_SCTP)
 _MANY = 0xFFFF_FFFF
-_CONTROL = (21, 990)
-_STREAM_PACKETS, _STREAM_TIME = 10, 5 * SECOND
-_RECENT = 30 * SECOND  # how old a packet may be that an ICMP error quotes
 _ABORT, _COOKIE_ECHO, _DATA, _SHUTDOWN = 6, 10, 0, 7  # chunks of SCTP
-
-
-@njit
-def _is_full(out, state):
-    return state["written"] + ROOM > out.shape[0]
-
-
-@njit
-def _remove(table, slot, ts):
-    """A flow is over: raise what is left to raise and forget it."""
-    flow = table.flows[slot]
-    for event in _AT_THE_END:
-        if event == _REMOVE or flow["list"] == ATTEMPT:
-            write_end(table.out, table.state, table.contacts, event, flow, ts)
-    if has_mark(flow, COUNTED):
-        note_open(table.contacts, table.state, flow, -1, ts)
-    if np.int64(flow["seen"]) & HOLED != 0:
-        forget(table.holes, table.state, slot)
-    unlink(table, slot)
-    leave(table, slot)
-    flow["after"] = table.state["free"]
-    table.state["free"] = slot
-    table.state["flows_open"] -= 1
-
-
-@njit
-def expire(table, until, latest):
-    """Remove every flow due at or before `until`, in order, as of when it was due but no later than `latest`."""
-    while True:
-        which, when = first_due(table)
-        if which < 0 or when > until:
-            table.state["next_due"] = when
-            return DONE
-        if _is_full(table.out, table.state):
-            return OUT_FULL
-        _remove(table, table.lists[which]["first"], min(when, latest))
-
-
-@njit
-def _count_eviction(state, flow, rank):
-    if rank == 0:
-        state["evicted_half_open"] += 1
-        if flow["list"] == ATTEMPT:
-            state["attempts_cut_short"] += 1
-    elif rank == 1:
-        state["evicted_one_packet"] += 1
-    elif rank == 2:
-        state["evicted_idle"] += 1
-    else:
-        state["evicted_established"] += 1
-
-
-@njit
-def _take_slot(table, now):
-    """A free slot; where there is none, the eviction of another flow makes one."""
-    if table.state["free"] < 0 and table.state["touched"] == table.flows.shape[0]:
-        slot, rank = oldest(table)
-        _count_eviction(table.state, table.flows[slot], rank)
-        _remove(table, slot, now)
-    slot = table.state["free"]
-    if slot < 0:
-        slot = table.state["touched"]
-        table.state["touched"] += 1
-    else:
-        table.state["free"] = np.int64(table.flows[slot]["after"])
-    return slot
 
 
 @njit
@@ -198,7 +101,7 @@ def _clear(flow):
 @njit
 def _begin(table, packet, key, tag, now):
     """Make the flow that a packet begins; give its slot and the packet's side."""
-    slot = _take_slot(table, now)
+    slot = take_slot(table, now)
     flow = table.flows[slot]
     _clear(flow)
     side = 0
@@ -258,45 +161,6 @@ def _count_ways(flow, side, had_data, state):
 
 
 @njit
-def _mark_quoted(table, packet, mark, now):
-    """Mark the flow that an ICMP error is about; whether it is held, and its originator sent what is quoted, lately."""
-    key = quoted_key(packet, network_of(packet) * table.state["by_network"])
-    found = find_flow(table, key, tag_of(table.state["secret"], key), True, True)
-    if found < 0 or found & 1 != 0:
-        return False
-    flow = table.flows[found >> 1]
-    if flow["pkts"][0] == 0 or now - flow["last"] > _RECENT:
-        return False
-    flow["marks"] = np.int64(flow["marks"]) | mark
-    if key.proto != PROTO_TCP and datagram_list(flow) == REFUSED:
-        restart(table, found >> 1, REFUSED, now)
-    return True
-
-
-@njit
-def _take_icmp(table, flow, packet, now):
-    """Raise the events of an ICMP message. Fragmentation needed (3/4) does not say that anything is unreachable.
-
-    An error is evidence only where its receiver sent what it quotes; anybody can make up another.
-    """
-    kind, code = np.int64(packet["icmp_type"]), np.int64(packet["icmp_code"])
-    is_v4 = packet["proto"] == PROTO_ICMP
-    is_request = kind == (ECHO_REQUEST if is_v4 else ECHO_REQUEST_V6)
-    if is_request or kind == (ECHO_REPLY if is_v4 else ECHO_REPLY_V6):
-        write_flow(table.out, table.state, _REQUEST if is_request else _REPLY, flow, now)
-    unreachable = kind == (3 if is_v4 else 1) and not (is_v4 and code == 4)
-    if unreachable or kind == (11 if is_v4 else 3):
-        if packet["quoted_proto"] == 0:
-            table.state["icmp_without_quote"] += 1
-            return
-        mark = UNREACHABLE if unreachable else TIME_EXCEEDED
-        if _mark_quoted(table, packet, mark, now):
-            write_icmp_error(table.out, table.state, _UNREACHABLE if unreachable else _TIME_EXCEEDED, packet, now)
-        else:
-            table.state["unrelated_ICMP_error"] += 1
-
-
-@njit
 def _chunk_letter(packet):
     """The letter of an SCTP packet by its first chunk, as TCP's: S for INIT, H for INIT-ACK, R for ABORT, and so on."""
     chunk = packet["sctp_chunk"]
@@ -312,38 +176,23 @@ def _chunk_letter(packet):
 
 
 @njit
-def _is_control(flow):
-    """Whether this may be a control connection of FTP, which announces others (RFC 959, RFC 4217)."""
-    return np.int64(flow["proto"]) == PROTO_TCP and np.int64(flow["resp_p"]) in _CONTROL
+def _watch(table, slot, side, packet, now):
+    """Follow what the capture has lost of a TCP flow; how many bytes of the packet fill gaps."""
+    flow = table.flows[slot]
+    if not is_odd(flow, side, packet, table.state):
+        return np.int64(0)
+    return np.int64(watch(table.holes, table.state, slot, flow, side, packet, now))
 
 
 @njit
-def _is_stream(flow):
-    """Whether many datagrams have gone one way for some time: a probe is repeated a few times at most."""
-    is_long = flow["pkts"][0] > _STREAM_PACKETS and flow["last"] - flow["first"] >= _STREAM_TIME
-    return is_long and np.int64(flow["proto"]) == PROTO_UDP and has_mark(flow, ORIG_KNOWN)
-
-
-@njit
-def _follow_use(table, flow, before, now):
-    """Tell that a service is used: when data has first gone both ways, and in each time slot in which it goes on.
-
-    Where no answer is seen but acknowledged, the originator's data alone shows it. A stream of datagrams (RTP, syslog,
-    NetFlow) uses the service too, though it needs no answer.
-    """
-    if not has_mark(flow, COUNTED) and _is_control(flow) and went_both_ways(flow):
-        set_mark(flow, COUNTED)
-        note_open(table.contacts, table.state, flow, 1, now)
-    if has_mark(flow, USED):
-        if now // TIME_SLOT == before // TIME_SLOT:
-            return
-    elif went_both_ways(flow) or (has_mark(flow, CONFIRMED) and flow["bytes"][0] > 0) or _is_stream(flow):
-        set_mark(flow, USED)
-    else:
-        return
-    contact = note_used(table.contacts, table.state, flow, went_both_ways(flow), now)
-    if contact >= 0:
-        write_used(table.out, table.state, table.contacts.rows[contact], flow, now)
+def _raise(table, flow, raised, now):
+    """Write the events of a TCP packet: a bit for each in `raised`."""
+    for event in _IN_ORDER:
+        if (raised >> event) & 1:
+            if event in _ENDS:
+                write_end(table.out, table.state, table.contacts, event, flow, now)
+            else:
+                write_flow(table.out, table.state, event, flow, now)
 
 
 @njit
@@ -356,7 +205,7 @@ def _take(table, packet, tag, now):
     may_join = not is_syn and not (kind == _SCTP and packet["sctp_chunk"] == INIT)
     found = find_flow(table, key, tag, may_join, False)
     if found >= 0 and is_syn and begins_another(table.flows[found >> 1], found & 1, packet, table.state):
-        _remove(table, found >> 1, now)
+        remove(table, found >> 1, now)
         found = -1
     if found >= 0:
         slot, side = found >> 1, found & 1
@@ -367,11 +216,7 @@ def _take(table, packet, tag, now):
     flow = table.flows[slot]
     raised, before = 0, flow["last"]
     if kind == _TCP:
-        filled = (
-            watch(table.holes, table.state, slot, flow, side, packet, now)
-            if is_odd(flow, side, packet, table.state)
-            else 0
-        )
+        filled = _watch(table, slot, side, packet, now)
         had_data = carries_data(flow)
         raised = take_tcp(flow, side, packet, filled, table.state)
         _count_ways(flow, side, had_data, table.state)
@@ -393,18 +238,13 @@ def _take(table, packet, tag, now):
         restart(table, slot, which, now)
     else:
         append(table, slot, which - TO_MANY if PARTIAL_LIST <= which <= RESET_LIST else which)
-    for event in _IN_ORDER:
-        if (raised >> event) & 1:
-            if event in _ENDS:
-                write_end(table.out, table.state, table.contacts, event, flow, now)
-            else:
-                write_flow(table.out, table.state, event, flow, now)
+    _raise(table, flow, raised, now)
     if kind != _ICMP:
-        _follow_use(table, flow, before, now)
+        follow_use(table, flow, before, now)
     if kind == _UDP:
         write_flow(table.out, table.state, _UDP_REQUEST if side == 0 else _UDP_REPLY, flow, now)
     elif kind == _ICMP:
-        _take_icmp(table, flow, packet, now)
+        take_icmp(table, flow, packet, now)
 
 
 @njit
@@ -422,9 +262,7 @@ def _take_rest(table, packet, now):
     if key.proto != PROTO_TCP:
         flow["bytes"][side] += np.int64(packet["payload_len"])
         return
-    filled = (
-        watch(table.holes, table.state, slot, flow, side, packet, now) if is_odd(flow, side, packet, table.state) else 0
-    )
+    filled = _watch(table, slot, side, packet, now)
     had_data = carries_data(flow)
     note(flow, side, D)
     follow(flow, side, packet, filled)
@@ -482,7 +320,7 @@ def track(table, tags, packets, now, start):
         clock = table.state["clock"]
         if clock >= table.state["next_due"] and expire(table, clock, clock) == OUT_FULL:
             return OUT_FULL, i
-        if _is_full(table.out, table.state):
+        if is_full(table.out, table.state):
             return OUT_FULL, i
         if 2 * table.state["entries"] >= table.entries.shape[0]:
             return INDEX_FULL, i

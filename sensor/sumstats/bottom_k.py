@@ -192,7 +192,7 @@ class LeastColumn(ArenaColumn):
 
     empty_field: ClassVar[np.ndarray] = _EMPTY
 
-    def __init__(self, reducer: "Least", setting: Setting, head: int) -> None:
+    def __init__(self, reducer: "BottomK", setting: Setting, head: int) -> None:
         super().__init__(setting)
         self.width = head + reducer.words
         self._words, self._size = reducer.words, reducer.size
@@ -239,7 +239,7 @@ class LeastColumn(ArenaColumn):
 
 
 @dataclass(frozen=True)
-class Least(ElementReducer):
+class BottomK(ElementReducer):
     """A reducer that keeps some of the elements observed."""
 
     size: int = 1

@@ -93,7 +93,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class RowBatch:
     """Observations in order, as every column of a stream sees them."""
 
     rows: np.ndarray
@@ -103,9 +103,9 @@ class Batch:
     applies: np.ndarray
     """Whether this stream takes the observation (bool, (n,))."""
 
-    def __getitem__(self, part: slice) -> "Batch":
+    def __getitem__(self, part: slice) -> "RowBatch":
         """Some of them, one after the other."""
-        return Batch(self.rows[part], self.ts[part], self.applies[part])
+        return RowBatch(self.rows[part], self.ts[part], self.applies[part])
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class Column(ABC):
         """Take the fields of all rows, from now on these; the store makes room and fills new ones with `empty`."""
 
     @abstractmethod
-    def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
+    def update(self, batch: RowBatch, values: np.ndarray, *, watch: bool) -> Arrays:
         """Take a batch in order; with `watch`, give each row's state as measured right after each observation."""
 
     @abstractmethod
@@ -264,7 +264,7 @@ class Scalar(Reducer):
     """The state of no observation: an array of shape ()."""
 
     @abstractmethod
-    def update(self, state: np.ndarray, batch: Batch, values: np.ndarray, after: np.ndarray) -> None:
+    def update(self, state: np.ndarray, batch: RowBatch, values: np.ndarray, after: np.ndarray) -> None:
         """Apply `values` (float64) to `state`; if `after` is not empty, copy each row's state there as it goes."""
 
     @abstractmethod
@@ -295,7 +295,7 @@ class Scalars(Column):
         """Take the states of all rows."""
         self._state = state
 
-    def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
+    def update(self, batch: RowBatch, values: np.ndarray, *, watch: bool) -> Arrays:
         """Take a batch in order."""
         after = np.zeros(len(batch.rows), self._state.dtype) if watch else self._unwatched
         self._reducer.update(self._state, batch, values, after)

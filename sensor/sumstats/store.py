@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sensor._jit import njit
-from sensor.sumstats.calculation import HEADER, Arrays, Batch, Setting, checked, checked_counts
+from sensor.sumstats.calculation import HEADER, Arrays, RowBatch, Setting, checked, checked_counts
 from sensor.sumstats.definition import Definition
 from sensor.sumstats.judge import Judge, Memory
 from sensor.sumstats.observation_batch import Given
@@ -80,7 +80,7 @@ class _Chunk:
     """Some observations, with what was noted of them."""
 
     rows: np.ndarray
-    batches: Mapping[str, Batch]
+    batches: Mapping[str, RowBatch]
     values: Mapping[str, np.ndarray]
     headers: dict[str, np.ndarray]
     states: dict[str, Arrays]
@@ -231,7 +231,7 @@ class Store:
                 self._absorb(rows[part], own[part])
 
     def _absorb(self, rows: np.ndarray, own: Rows) -> None:
-        batch = Batch(rows, own.ts, np.ones(len(rows), np.bool_))
+        batch = RowBatch(rows, own.ts, np.ones(len(rows), np.bool_))
         _tally(self._headers[own.stream], rows, own.ts, batch.applies, np.zeros(0, HEADER))
         for reducer in self.definition.streams[own.stream]:
             column = self._columns[reducer.name]
@@ -359,7 +359,7 @@ class Store:
     ) -> Crossed | None:
         """Apply the observations whose rows were found; the crossings, if any."""
         watch = self._judge.threshold is not None
-        batches = {stream: Batch(rows, ts, mask) for stream, mask in masks.items()}
+        batches = {stream: RowBatch(rows, ts, mask) for stream, mask in masks.items()}
         values = {name: array[part] for name, array in given.values.items()}
         chunk, later = _Chunk(rows, batches, values, {}, {}, []), []
         for stream, batch in batches.items():
@@ -406,7 +406,7 @@ class Store:
         copy = reducer.column(self._setting)
         copy.attach(np.full(int(may.sum()), column.empty))
         copy.merge(np.arange(int(may.sum())), column.view(own[may], column.measure(own[may])))
-        batch = Batch(np.where(chunk.rows >= 0, copied[local], -1), batch.ts, batch.applies)
+        batch = RowBatch(np.where(chunk.rows >= 0, copied[local], -1), batch.ts, batch.applies)
         values = reducer.values(chunk.headers[reducer.stream]["num"], copy.update(batch, taken, watch=True))
         return np.where(may[local], values, np.nan)
 

@@ -6,7 +6,7 @@ import pytest
 from sensor.address import to_words
 from sensor.flows import contacts as table
 from sensor.flows.contacts import ANSWER_TIME, DAY, SLOT, STEADY, WAYS, new_contacts
-from sensor.flows.flow import FLOW, Key
+from sensor.flows.flow import FLOW, FlowKey
 from sensor.flows.table_state import STATE
 from sensor.packet import PROTO_SCTP, PROTO_TCP, PROTO_UDP
 from tests.flows.packets import SECOND, packet
@@ -67,7 +67,7 @@ def a_flow(orig=ORIG, resp=RESP, orig_p=50000, resp_p=443, proto=PROTO_TCP):
 
 def a_key(src, src_p, dst, dst_p, proto=PROTO_UDP):
     ints = [np.int64(each) for each in (src_p, dst_p, proto, 0, 0, 0)]
-    return Key(*words(src), *words(dst), *ints)
+    return FlowKey(*words(src), *words(dst), *ints)
 
 
 def test_an_entry_is_one_cache_line():

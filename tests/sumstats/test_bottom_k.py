@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensor.hash import hash_words
-from sensor.sumstats.calculation import HEADER, Batch, Setting
+from sensor.sumstats.calculation import HEADER, RowBatch, Setting
 from sensor.sumstats.calculations.first_last import First, Last
 from sensor.sumstats.calculations.sample import Sample
 
@@ -39,7 +39,7 @@ def feed(made, rows, ts, elements, applies=None, batch=8192):
     applies = np.ones(len(rows), np.bool_) if applies is None else np.array(applies, np.bool_)
     for start in range(0, len(rows), batch):
         part = slice(start, start + batch)
-        assert made.update(Batch(rows, ts, applies)[part], elements[part], watch=False) == {}
+        assert made.update(RowBatch(rows, ts, applies)[part], elements[part], watch=False) == {}
     return made
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensor.hash import hash_words
-from sensor.sumstats.calculation import HEADER, Batch, Setting
+from sensor.sumstats.calculation import HEADER, RowBatch, Setting
 from sensor.sumstats.calculations.entropy import Entropy
 from sensor.sumstats.double_double import add
 
@@ -34,7 +34,7 @@ def feed(into, observed, *, applies=None, watch=False, words=1):
     taken = np.ones(len(rows), np.bool_) if applies is None else np.array(applies, np.bool_)
     elements = np.zeros((len(observed), words), np.uint64)
     elements[:, -1] = [element for _, element in observed]
-    return into.update(Batch(rows, np.arange(len(rows)), taken), elements, watch=watch)
+    return into.update(RowBatch(rows, np.arange(len(rows)), taken), elements, watch=watch)
 
 
 def fed(reducer, observed, *, batch=1000, **options):

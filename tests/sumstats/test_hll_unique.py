@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensor.hash import hash_words
-from sensor.sumstats.calculation import HEADER, Batch, Setting
+from sensor.sumstats.calculation import HEADER, RowBatch, Setting
 from sensor.sumstats.calculations.hll_unique import DENSE, EXACT, MOST_EXACT, SPARSE, HllUnique, index_bits
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)
@@ -53,7 +53,7 @@ class Rows:
         after = []
         for start in range(0, len(rows), batch):
             own, taken = rows[start : start + batch], elements[start : start + batch]
-            given_to = Batch(own, np.arange(len(own)), np.ones(len(own), np.bool_))
+            given_to = RowBatch(own, np.arange(len(own)), np.ones(len(own), np.bool_))
             after.append(self.column.update(given_to, taken, watch=watch))
         return after if watch else self
 
@@ -315,7 +315,7 @@ def test_elements_of_several_words_differ_in_any_of_them():
 
 def test_dropped_observations_and_those_of_other_streams_change_nothing():
     rows = Rows(rows=2).feed([(1, 5)])
-    batch = Batch(np.array([-1, 1, 1]), np.arange(3), np.array([True, False, True]))
+    batch = RowBatch(np.array([-1, 1, 1]), np.arange(3), np.array([True, False, True]))
     after = rows.column.update(batch, np.array([[1], [2], [3]], np.uint64), watch=True)
     assert after["number"].tolist() == [0, 1, 2]
     assert rows.estimates().tolist() == [0.0, 2.0]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensor.sumstats.calculation import HEADER, Batch, Setting
+from sensor.sumstats.calculation import HEADER, RowBatch, Setting
 from sensor.sumstats.calculations.quantile import Quantile
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)
@@ -33,7 +33,7 @@ def feed(into, observed, *, applies=None, watch=False):
     rows = np.array([row for row, _ in observed], np.int64)
     taken = np.ones(len(rows), np.bool_) if applies is None else np.array(applies, np.bool_)
     values = np.array([value for _, value in observed], np.float64)
-    return into.update(Batch(rows, np.arange(len(rows)), taken), values, watch=watch)
+    return into.update(RowBatch(rows, np.arange(len(rows)), taken), values, watch=watch)
 
 
 def fed(reducer, observed, *, batch=1000, **options):

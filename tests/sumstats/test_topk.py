@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensor.hash import hash_words
-from sensor.sumstats.calculation import HEADER, Batch, Setting
+from sensor.sumstats.calculation import HEADER, RowBatch, Setting
 from sensor.sumstats.calculations.topk import TopK
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)
@@ -45,7 +45,7 @@ def feed(column, observations, *, row=0, batch=10_000, watch=False):
         part = observations[start : start + batch]
         rows, applies = np.full(len(part), row), np.ones(len(part), np.bool_)
         values = np.array(part, np.uint64).reshape(len(part), -1)
-        seen += column.update(Batch(rows, rows, applies), values, watch=watch).get("greatest", np.empty(0)).tolist()
+        seen += column.update(RowBatch(rows, rows, applies), values, watch=watch).get("greatest", np.empty(0)).tolist()
     return seen
 
 
@@ -257,7 +257,7 @@ def test_what_is_watched_is_the_greatest_count_after_each():
     column = new(rows=2, size=2)
     rows, applies = np.array([0, 0, 1, -1, 0, 0, 0]), np.array([True, True, True, True, True, False, True])
     values = np.array([[5], [5], [6], [5], [7], [5], [8]], np.uint64)
-    watched = column.update(Batch(rows, rows, applies), values, watch=True)["greatest"]
+    watched = column.update(RowBatch(rows, rows, applies), values, watch=True)["greatest"]
     assert watched.tolist() == [1, 2, 1, 0, 2, 2, 2]
     assert entries(column) == {5: (2, 0), 8: (2, 1)}
     assert entries(column, 1) == {6: (1, 0)}

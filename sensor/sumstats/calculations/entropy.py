@@ -21,9 +21,9 @@ from sensor.hash import hash_rows, hash_words
 from sensor.sumstats.arena import ArenaColumn
 from sensor.sumstats.calculation import (
     Arrays,
-    Batch,
     Column,
     ElementReducer,
+    RowBatch,
     Setting,
     Value,
     checked,
@@ -33,7 +33,7 @@ from sensor.sumstats.calculation import (
 from sensor.sumstats.sketches.element_counts import (
     MOST,
     ONE,
-    Layout,
+    BlockLayout,
     add_all,
     gather,
     tally,
@@ -59,15 +59,15 @@ _CLASSES = 40  # of blocks
 _UNIT = 2.0**-42
 
 
-def _layout(reducer: "Entropy", setting: Setting) -> Layout:
+def _layout(reducer: "Entropy", setting: Setting) -> BlockLayout:
     stride = 1 + reducer.words
     slots_of = (1 << np.arange(_CLASSES, dtype=np.int64)) // (stride + (reducer.max > 0))
     first_class = int(np.argmax(slots_of >= 2))
     most, spread = reducer.max or _MOST_UNIQUE, np.uint64(hash_words(setting.secret, np.empty(0, np.uint64))) | ONE
-    return Layout(stride, slots_of, first_class, most, setting.sketch_key, spread)
+    return BlockLayout(stride, slots_of, first_class, most, setting.sketch_key, spread)
 
 
-class Counts(ArenaColumn):
+class ElementCounts(ArenaColumn):
     """The elements of every key and how often each was observed."""
 
     empty_field: ClassVar[np.ndarray] = np.array((-1, 0, 0.0, 0.0, 0, 0, False), _FIELD)
@@ -77,7 +77,7 @@ class Counts(ArenaColumn):
         self._max, self._words = reducer.max, reducer.words
         self._layout = _layout(reducer, setting)
 
-    def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
+    def update(self, batch: RowBatch, values: np.ndarray, *, watch: bool) -> Arrays:
         """Count the elements in order."""
         after = np.zeros(len(values) * watch, _MEASURED)
         self._add(batch.rows, batch.applies, values, np.ones(len(values), np.int64), after)
@@ -137,7 +137,7 @@ class Counts(ArenaColumn):
 
 
 @dataclass(frozen=True, slots=True)
-class Spread(Value):
+class Evenness(Value):
     """The result of ENTROPY."""
 
     entropy: float | None
@@ -166,7 +166,7 @@ class Entropy(ElementReducer):
 
     def column(self, setting: Setting) -> Column:
         """An empty column."""
-        return Counts(self, setting)
+        return ElementCounts(self, setting)
 
     def values(self, num: np.ndarray, states: Arrays) -> np.ndarray:
         """The entropy, or NaN."""
@@ -194,7 +194,7 @@ class Entropy(ElementReducer):
         """A `Spread` a key."""
         values, flags = self.values(headers["num"], states).tolist(), states["saturated"].tolist()
         rows = zip(rows_of(headers), values, states["count"].tolist(), flags, strict=True)
-        return [Spread(*header, value if unique else None, unique, flag) for header, value, unique, flag in rows]
+        return [Evenness(*header, value if unique else None, unique, flag) for header, value, unique, flag in rows]
 
 
 def _tallied(states: Arrays) -> Arrays:

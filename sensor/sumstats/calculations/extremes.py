@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from sensor._jit import njit
-from sensor.sumstats.calculation import Arrays, Batch, Scalar, Value, rows_of
+from sensor.sumstats.calculation import Arrays, RowBatch, Scalar, Value, rows_of
 
 
 @njit
@@ -30,7 +30,7 @@ class _Extreme(Scalar):
     empty: ClassVar[np.ndarray] = np.array(np.inf)
     sign: ClassVar[float]
 
-    def update(self, state: np.ndarray, batch: Batch, values: np.ndarray, after: np.ndarray) -> None:
+    def update(self, state: np.ndarray, batch: RowBatch, values: np.ndarray, after: np.ndarray) -> None:
         """Take the values; NaN is passed over."""
         _lower(state, batch.rows, values, batch.applies, self.sign, after)
 

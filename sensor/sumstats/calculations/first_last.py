@@ -13,8 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from sensor._jit import njit
-from sensor.sumstats.bottom_k import MOST_ORDER, Least, LeastColumn, arrived, by_key, checked_flat
-from sensor.sumstats.calculation import Arrays, Batch, Column, Setting, Value, rows_of
+from sensor.sumstats.bottom_k import MOST_ORDER, BottomK, LeastColumn, arrived, by_key, checked_flat
+from sensor.sumstats.calculation import Arrays, Column, RowBatch, Setting, Value, rows_of
 
 _SIGN = np.uint64(1 << 63)  # turns a signed time into a word that sorts as it does
 
@@ -45,7 +45,7 @@ class Ends(LeastColumn):
         super().__init__(reducer, setting, head=2)
         self._flip = np.uint64(0 if reducer.step > 0 else 2**64 - 1)
 
-    def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
+    def update(self, batch: RowBatch, values: np.ndarray, *, watch: bool) -> Arrays:
         """Put the elements in their place."""
         owners, entries = np.empty(len(values), np.int64), np.empty((len(values), self.width), np.uint64)
         _place(self._flip, batch.rows, batch.ts, batch.applies, values, self.state, owners, entries)
@@ -95,7 +95,7 @@ class Earliest(Value):
     """There was no room for some."""
 
 
-class _End(Least):
+class _End(BottomK):
     flat: ClassVar[tuple[str, ...]] = ("ts", "order", "elements")
     step: ClassVar[int]  # from the outermost element to the next, in time
     result: ClassVar[type[Latest] | type[Earliest]]

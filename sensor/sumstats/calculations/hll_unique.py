@@ -25,9 +25,9 @@ from sensor.hash import hash_words
 from sensor.sumstats.arena import NO_BLOCK, ArenaColumn
 from sensor.sumstats.calculation import (
     Arrays,
-    Batch,
     Column,
     ElementReducer,
+    RowBatch,
     Setting,
     Value,
     checked,
@@ -117,7 +117,7 @@ class Sketches(ArenaColumn):
         self._key = setting.sketch_key
         self._spread = np.uint64(hash_words(setting.secret, np.empty(0, np.uint64))) | ONE
 
-    def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
+    def update(self, batch: RowBatch, values: np.ndarray, *, watch: bool) -> Arrays:
         """Add the elements in order."""
         hashes, after = np.empty(len(values), np.uint64), np.zeros(len(values) * watch, _SKETCH)
         hash_elements(self._key, values, hashes)

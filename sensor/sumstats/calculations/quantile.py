@@ -23,9 +23,9 @@ import numpy as np
 from sensor.sumstats.arena import ArenaColumn
 from sensor.sumstats.calculation import (
     Arrays,
-    Batch,
     Column,
     Reducer,
+    RowBatch,
     Setting,
     Value,
     checked,
@@ -60,7 +60,7 @@ class Buckets(ArenaColumn):
         super().__init__(setting)
         self._reducer = reducer
 
-    def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
+    def update(self, batch: RowBatch, values: np.ndarray, *, watch: bool) -> Arrays:
         """Count the values in order."""
         own, buckets = self._reducer, np.empty(len(values), np.int64)
         buckets_of(values, batch.applies, own.scale, own.lowest, own.most, buckets)

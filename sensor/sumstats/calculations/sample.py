@@ -19,8 +19,8 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.hash import hash_words
-from sensor.sumstats.bottom_k import Least, LeastColumn, arrived, by_key, checked_flat
-from sensor.sumstats.calculation import Arrays, Batch, Column, Setting, Value, rows_of
+from sensor.sumstats.bottom_k import BottomK, LeastColumn, arrived, by_key, checked_flat
+from sensor.sumstats.calculation import Arrays, Column, RowBatch, Setting, Value, rows_of
 
 
 @njit(allocates=True)
@@ -53,7 +53,7 @@ class Samples(LeastColumn):
         super().__init__(reducer, setting, head=1)
         self._key = setting.sketch_key
 
-    def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
+    def update(self, batch: RowBatch, values: np.ndarray, *, watch: bool) -> Arrays:
         """Draw from the observations."""
         owners, entries = np.empty(len(values), np.int64), np.empty((len(values), self.width), np.uint64)
         _draw(self._key, batch.rows, batch.ts, batch.applies, values, self.state, owners, entries)
@@ -86,7 +86,7 @@ class Sampled(Value):
 
 
 @dataclass(frozen=True)
-class Sample(Least):
+class Sample(BottomK):
     """A sample of `size` of the observed elements, each of `words` uint64 words."""
 
     size: int = 5

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from sensor._jit import njit
-from sensor.sumstats.calculation import Arrays, Batch, Scalar, Value, rows_of
+from sensor.sumstats.calculation import Arrays, RowBatch, Scalar, Value, rows_of
 from sensor.sumstats.double_double import add, add_twofold
 
 TOTAL = np.dtype([("high", "<f8"), ("low", "<f8")])
@@ -56,7 +56,7 @@ class Totals(Scalar):
 
     empty: ClassVar[np.ndarray] = np.zeros((), TOTAL)
 
-    def update(self, state: np.ndarray, batch: Batch, values: np.ndarray, after: np.ndarray) -> None:
+    def update(self, state: np.ndarray, batch: RowBatch, values: np.ndarray, after: np.ndarray) -> None:
         """Add the values."""
         _update(state, batch.rows, values, batch.applies, after)
 

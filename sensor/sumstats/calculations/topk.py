@@ -30,9 +30,9 @@ from sensor.hash import hash_rows
 from sensor.sumstats.arena import NO_BLOCK, ArenaColumn
 from sensor.sumstats.calculation import (
     Arrays,
-    Batch,
     Column,
     ElementReducer,
+    RowBatch,
     Setting,
     Value,
     checked,
@@ -94,7 +94,7 @@ class Summaries(ArenaColumn):
         self._key = np.append(setting.sketch_key, setting.secret[0] | np.uint64(1))
         self._capacities = capacities(reducer.words, reducer.size)
 
-    def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
+    def update(self, batch: RowBatch, values: np.ndarray, *, watch: bool) -> Arrays:
         """Take the elements in order; with `watch`, note the count of the heaviest of the row."""
         after = np.zeros(len(values) * watch, np.int64)
         for start in range(0, len(values), _AHEAD):
@@ -135,7 +135,7 @@ class Summaries(ArenaColumn):
         union = np.empty((room, self._reducer.words), np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
         self._run(merge, rows, floors, ends, entries, hashes, union)
 
-    def _take(self, batch: Batch, values: np.ndarray, after: np.ndarray) -> None:
+    def _take(self, batch: RowBatch, values: np.ndarray, after: np.ndarray) -> None:
         hashes = self._hashes(values)
         read_ahead(self.arena.words.view(np.uint32), self._key[2], self.state, batch.rows, hashes)
         self._run(update, batch.rows, batch.applies, values, self._reducer.words, hashes, after)

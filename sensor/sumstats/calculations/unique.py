@@ -21,9 +21,9 @@ from sensor._jit import njit
 from sensor.hash import hash_rows, hash_words
 from sensor.sumstats.calculation import (
     Arrays,
-    Batch,
     Column,
     ElementReducer,
+    RowBatch,
     Setting,
     Value,
     checked,
@@ -200,7 +200,7 @@ class Elements(Column):
         """Take the fields of all rows."""
         self._state = state
 
-    def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
+    def update(self, batch: RowBatch, values: np.ndarray, *, watch: bool) -> Arrays:
         """Add the elements in order."""
         counts, flags = np.zeros(len(values) * watch, np.int64), np.zeros(len(values) * watch, np.bool_)
         self._add(batch.rows, batch.applies, values, _NO_TIMES, counts, flags)
@@ -329,7 +329,7 @@ class DatedElements(Elements):
 
     remembers: ClassVar[bool] = False
 
-    def update(self, batch: Batch, values: np.ndarray, *, watch: bool) -> Arrays:
+    def update(self, batch: RowBatch, values: np.ndarray, *, watch: bool) -> Arrays:
         """Add the elements in order."""
         counts, flags = np.zeros(len(values) * watch, np.int64), np.zeros(len(values) * watch, np.bool_)
         elements, when = np.ascontiguousarray(values[:, :-1]), np.ascontiguousarray(values[:, -1]).view(np.int64)

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from sensor._jit import njit
-from sensor.sumstats.calculation import Arrays, Batch, Scalar, Value, rows_of
+from sensor.sumstats.calculation import Arrays, RowBatch, Scalar, Value, rows_of
 from sensor.sumstats.double_double import add, add_twofold, multiply
 
 MOMENTS = np.dtype([("high", "<f8"), ("low", "<f8"), ("squares_high", "<f8"), ("squares_low", "<f8")])
@@ -89,7 +89,7 @@ class Spread(Value):
 class _Moments(Scalar):
     empty: ClassVar[np.ndarray] = np.zeros((), MOMENTS)
 
-    def update(self, state: np.ndarray, batch: Batch, values: np.ndarray, after: np.ndarray) -> None:
+    def update(self, state: np.ndarray, batch: RowBatch, values: np.ndarray, after: np.ndarray) -> None:
         """Add the values and their squares."""
         _update(state, batch.rows, values, batch.applies, after)
 

@@ -17,7 +17,7 @@ _AHEAD = 512  # observations whose slots are read before they are counted
 ONE, _32, _EMPTY = np.uint64(1), np.uint64(32), np.uint64(0)
 
 
-class Layout(NamedTuple):
+class BlockLayout(NamedTuple):
     """What a block is made of, for kernels."""
 
     stride: int
