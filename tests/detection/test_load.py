@@ -119,7 +119,7 @@ def test_the_ports_of_tunnels_are_set_like_options():
         ("vxlan_ports=" + ",".join(map(str, range(1, PORTS_MAX + 2))), "17 ports are too many: at most 16"),
         ("vxlan_ports=vxlan", "'vxlan' is not a list of ports"),
         ("vxlan_ports=4789,6081", "port 6081 is in both vxlan_ports and geneve_ports"),
-        ("vxlan_port=1", "did you mean decode.vxlan_ports?"),
+        ("vxlan_port=1", "did you mean 'decode.vxlan_ports'?"),
         ("vxlan_ports@orig_h:192.0.2.1=1", "only thresholds of detections can differ by key"),
     ],
 )
