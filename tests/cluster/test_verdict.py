@@ -23,8 +23,8 @@ class Weighed(Detection):
 
     seen = Stream("connection_attempt", key="resp_p", value="orig_p")
     windows = SumStat(epoch="12s", hops=3, hosts=Unique(seen), total=Sum(seen, of="orig_bytes"))
-    series = SumStat(epoch="10s", total=Sum(seen, of="orig_bytes"))
-    means = SumStat(epoch="10s", mean=Average(seen, of="orig_bytes"))
+    series = SumStat(hops=0, epoch="10s", total=Sum(seen, of="orig_bytes"))
+    means = SumStat(hops=0, epoch="10s", mean=Average(seen, of="orig_bytes"))
     shares = SumStat(epoch="12s", hops=2, total=Sum(seen, of="orig_bytes"), hosts=Unique(seen))
 
     @windows.crosses(hosts=3)
@@ -54,7 +54,7 @@ class Cover(Weighed):
     """One SumStat covers what another says, where it says anything. Misses nothing."""
 
     name = "cover"
-    sums = SumStat(epoch="10s", total=Sum(Weighed.seen, of="orig_bytes"))
+    sums = SumStat(hops=0, epoch="10s", total=Sum(Weighed.seen, of="orig_bytes"))
 
     @sums.crosses(total=8)
     def crossed(self, key, seen):
@@ -361,7 +361,7 @@ class Falling(Detection):
     """The mean of what came. Misses nothing."""
 
     seen = Stream("connection_attempt", key="resp_p", value="orig_p")
-    means = SumStat(epoch="10s", mean=Average(seen, of="orig_bytes"))
+    means = SumStat(hops=0, epoch="10s", mean=Average(seen, of="orig_bytes"))
 
     @means.crosses(mean=5)
     def high(self, key, seen):
@@ -380,7 +380,7 @@ class Raising(Detection):
     """It raises on figures above seven. Misses those."""
 
     seen = Stream("connection_attempt", key="resp_p", value="orig_p")
-    sums = SumStat(epoch="10s", total=Sum(seen, of="orig_bytes"))
+    sums = SumStat(hops=0, epoch="10s", total=Sum(seen, of="orig_bytes"))
 
     @sums.crosses(total=5)
     def high(self, key, seen):
@@ -400,7 +400,7 @@ class Wide(Detection):
     """It covers `narrow`, unless it comes to nothing. Misses nothing."""
 
     seen = Stream("connection_attempt", key="resp_p", value="orig_p")
-    sums = SumStat(epoch="10s", total=Sum(seen, of="orig_bytes"))
+    sums = SumStat(hops=0, epoch="10s", total=Sum(seen, of="orig_bytes"))
 
     @sums.crosses(total=5)
     def wide(self, key, seen):
@@ -411,7 +411,7 @@ class Narrow(Detection):
     """What `wide` covers. Misses nothing."""
 
     seen = Stream("connection_attempt", key="resp_p", value="orig_p")
-    sums = SumStat(epoch="10s", total=Sum(seen, of="orig_bytes"))
+    sums = SumStat(hops=0, epoch="10s", total=Sum(seen, of="orig_bytes"))
 
     @sums.crosses(total=8)
     def narrow(self, key, seen):
