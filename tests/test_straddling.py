@@ -86,7 +86,7 @@ def test_without_hopping_the_same_shifts_do_miss_a_scan(tmp_path):
         "from sensor.detection import Alert, Detection, Stream, SumStat, Unique\n"
         "class Tumbling(Detection):\n"
         "    probes = Stream('connection_attempt', key=('orig_h', 'resp_p'), value='resp_h')\n"
-        "    scan = SumStat(epoch='5m', targets=Unique(probes))\n"
+        "    scan = SumStat(hops=0, epoch='5m', targets=Unique(probes))\n"
         "    @scan.crosses(targets=25)\n"
         "    def scanned(self, key, seen):\n"
         "        return Alert('scan', same_as=key)\n"
