@@ -21,7 +21,7 @@ from tools.simulation.network import Network, Timeline
 
 BROKEN = {
     "skip-sequence-check": 0,
-    "acknowledge-before-log": 3,
+    "acknowledge-before-log": 5,
     "welcome-before-log": 241,
     "count-replies": 0,
     "judge-last-group": 0,
