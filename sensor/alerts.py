@@ -59,6 +59,8 @@ class AlertRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_ty
     complete: bool = True
     missing: list[str] = []
     """The members whose results the alert had to be judged without."""
+    late: bool = False
+    """Some of the results came only after their epoch was over."""
     workers: list[str]
     """The members whose results it was judged by."""
     attack: str | None = None

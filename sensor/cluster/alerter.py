@@ -54,6 +54,8 @@ class Crossing:
     members: tuple[str, ...]
     missing: tuple[str, ...] = ()
     complete: bool = True
+    late: bool = False
+    """Its epoch had been over before some of this came."""
 
     @cached_property
     def key(self) -> Any:
@@ -66,6 +68,8 @@ class Crossing:
         name = self.judged.sumstat.name
         if self.level < 0:
             name = f"{name}.{self.judged.sumstat.result_handler}"
+        if self.late:  # what was said of that epoch before may be about less of the key
+            name = f"{name}.late"
         return alert_id(self.judged.detection.name, name, self.words.tobytes(), self.epoch, max(self.level, 0))
 
     @cached_property
@@ -118,7 +122,8 @@ class _Verdict:
 
 def crossings(judged: Judged, merged: Merged, ts: np.ndarray | None = None) -> list[Crossing]:
     """The levels that keys reached, one by one, at times `ts` (int64) if those are known."""
-    partial, who = merged.partial, (merged.members, merged.missing, not merged.missing)
+    partial, complete = merged.partial, not (merged.missing or merged.late)
+    who = merged.members, merged.missing, complete, merged.late
     rows = zip(partial.keys, results(judged.definition, partial), merged.value.tolist(), strict=True)
     found = []
     for at, (words, result, value) in enumerate(rows):
@@ -352,6 +357,7 @@ class Alerter:
             epoch=crossing.epoch,
             complete=crossing.complete,
             missing=list(crossing.missing),
+            late=crossing.late,
             attack=detection.attack,
             version=detection.version,
             workers=list(crossing.members),

@@ -19,7 +19,7 @@ from sensor.cluster import record
 from sensor.cluster.alerter import Told
 from sensor.cluster.columns import pack, unpack_numbers
 from sensor.cluster.ledger import Ledger, Stat
-from sensor.cluster.membership import MOST_MEMBERS, NOWHERE, THE_END, Member
+from sensor.cluster.membership import MOST_MEMBERS, NOWHERE, THE_END, Late, Member
 from sensor.cluster.messages import (
     Ack,
     ClusterKeyIntermediateResponse,
@@ -142,6 +142,20 @@ class Manager:
     def has_delivered(self, name: str) -> bool:
         """Whether the input of a member has ended, and all that came of it was applied."""
         return name in self._ledger.membership and self._ledger.membership[name].is_done
+
+    @property
+    def late(self) -> dict[str, Late]:
+        """What came of epochs that were over, by worker."""
+        return {name: each.late for name, each in self._ledger.membership.members.items() if each.late.epochs}
+
+    @property
+    def lags(self) -> dict[str, float]:
+        """By how much (s) the packet clock of each worker that captures is behind the furthest."""
+        members = self._ledger.membership.members.values()
+        live = [each for each in members if each.is_up and not each.replays and each.reached != THE_END]
+        live = [each for each in live if each.position != NOWHERE]
+        furthest = max((each.position[1] for each in live), default=0)
+        return {each.name: (furthest - each.position[1]) / 1e9 for each in live}
 
     def counts(self) -> Counts:
         """What has become of all workers' packets so far, with the faults of detections here as well as there."""
@@ -276,13 +290,14 @@ class Manager:
                 return
 
     def _end(self, settled: record.Settled) -> None:
-        """End epochs that are over at one time."""
+        """End epochs that are over at one time, or judge anew what was over."""
+        ended = [(name, epoch) for name, epoch, _ in settled.epochs if not self._ledger.is_over(name, epoch)]
         self._tell_early()
         self._do(settled)
         for silence in self._ledger.take_silences():
             about = silence.judged.definition.name, silence.epoch, silence.words.tobytes(), silence.until
             self._send(EVERYBODY, ClusterThresholdCrossed(*about))
-        for name, epoch, _ in settled.epochs if self._early else ():
+        for name, epoch in ended if self._early else ():
             self._views[name].clear()
             self._send(EVERYBODY, ThresholdsReset(name, epoch))
 
@@ -376,7 +391,7 @@ class Manager:
         about = member.name, state, member.version, member.incarnation, watermark, lag, counts.packets_read, lost
         pace = self.paces.of(member.name, now) if state == "up" else None
         rate, loss_now = (round(pace.packets_per_second, 1), pace.loss) if pace else (None, None)
-        return NodeStatus(*about, rate, loss(counts.counters), loss_now)
+        return NodeStatus(*about, rate, loss(counts.counters), loss_now, member.late.epochs)
 
     def _do(self, what: record.Record, *, keep: bool = True) -> None:
         """Change the ledger, and note how for the journal."""

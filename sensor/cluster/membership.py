@@ -21,6 +21,29 @@ MOST_MEMBERS = 1024
 """Those that have left are among them: an epoch that is to be judged yet may name them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Of how many epochs something was delivered when they were over."""
+
+    after_joining: int = 0
+    """Others had come past them when it joined."""
+    after_silence: int = 0
+    """They had waited for it up to the deadline."""
+    left_out: int = 0
+    """Nothing more could come of them: their clock had begun anew, or they end by hand."""
+
+    def __add__(self, other: "Late") -> "Late":
+        return Late(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
+    def __sub__(self, other: "Late") -> "Late":
+        return Late(*(getattr(self, name) - getattr(other, name) for name in self.__slots__))
+
+    @property
+    def epochs(self) -> int:
+        """All of them."""
+        return self.after_joining + self.after_silence + self.left_out
+
+
 @dataclass(slots=True)
 class Member:
     """One worker."""
@@ -53,6 +76,8 @@ class Member:
     """The SumStats of which nothing came yet from its incarnation, which may have begun within an epoch."""
     started: int | None = None
     """When (ns) that was; None: it is not known."""
+    late: "Late" = field(default_factory=lambda: Late())
+    """What it delivered of epochs that were over."""
 
     @property
     def reached(self) -> Position:

@@ -326,6 +326,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     none came."""
     loss_now: float | None = None
     """The same over the last seconds."""
+    late: int = 0
+    """Epochs of which it told something when they were over."""
 
 
 class Status(_Message, frozen=True):
@@ -340,6 +342,8 @@ class Status(_Message, frozen=True):
     counters: dict[str, int]
     withdrawn: int = 0
     """Alerts that do not stand any more."""
+    hints: list[str] = []
+    """What looks wrong, for people."""
 
 
 class RequestKey(_Message, frozen=True):

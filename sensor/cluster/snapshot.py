@@ -10,7 +10,8 @@ from sensor.cluster.membership import Member
 from sensor.cluster.messages import Columns
 from sensor.cluster.record import ToldEarly
 from sensor.sumstats import EpochEnd
-from sensor.sumstats.collector import CollectorMemory, Pane
+from sensor.sumstats.collector import CollectorMemory
+from sensor.sumstats.panes import Pane
 from sensor.sumstats.quiet import QuietMemory
 
 
@@ -22,6 +23,7 @@ class HeldPane(msgspec.Struct, frozen=True):
     partials: dict[str, Columns]
     missing: list[str]
     lost: int
+    late: list[str] = []
 
 
 class Quieted(msgspec.Struct, frozen=True):
@@ -41,6 +43,8 @@ class Collected(msgspec.Struct, frozen=True):
     panes: dict[int, HeldPane]
     quiet: Quieted
     counters: tuple[int, int]
+    reopened: list[int] = []
+    delivered: dict[str, int] = {}
 
 
 class Later(msgspec.Struct, frozen=True):
@@ -126,6 +130,7 @@ def collected(memory: CollectorMemory) -> Collected:
             {member: pack(partial) for member, partial in pane.partials.items()},
             sorted(pane.missing),
             pane.lost,
+            sorted(pane.late),
         )
         for index, pane in memory.panes.items()
     }
@@ -133,7 +138,7 @@ def collected(memory: CollectorMemory) -> Collected:
     for pane_index, (keys, levels) in quiet.fired.items():
         fired[pane_index] = keys.tobytes(), levels.astype(np.int64).tobytes()
     held = Quieted(quiet.keys.tobytes(), quiet.starts.tobytes(), quiet.ends.tobytes(), quiet.again.tobytes(), fired)
-    return Collected(memory.closed, panes, held, memory.counters)
+    return Collected(memory.closed, panes, held, memory.counters, sorted(memory.reopened), dict(memory.delivered))
 
 
 def memory_of(held: Collected, packing: Packing, words: int) -> CollectorMemory:
@@ -145,6 +150,7 @@ def memory_of(held: Collected, packing: Packing, words: int) -> CollectorMemory:
             {member: packing.unpack(columns) for member, columns in pane.partials.items()},
             set(pane.missing),
             pane.lost,
+            late=set(pane.late),
         )
         for index, pane in held.panes.items()
     }
@@ -156,4 +162,5 @@ def memory_of(held: Collected, packing: Packing, words: int) -> CollectorMemory:
     starts, ends, again = (
         unpack_numbers(each, np.int64, len(keys)) for each in (quiet.starts, quiet.ends, quiet.again)
     )
-    return CollectorMemory(held.closed, panes, QuietMemory(keys, starts, ends, again, fired), held.counters)
+    known = QuietMemory(keys, starts, ends, again, fired)
+    return CollectorMemory(held.closed, panes, set(held.reopened), held.delivered, known, held.counters)

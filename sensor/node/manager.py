@@ -33,6 +33,7 @@ from sensor.config import Settings
 from sensor.node import disk
 from sensor.node.accounting import Accounting, View
 from sensor.node.disk import Disk
+from sensor.node.lateness import Lateness
 from sensor.node.output import Output as Writer
 from sensor.node.output import summarise, tell
 from sensor.node.relay import Relay
@@ -85,6 +86,7 @@ class ManagerNode:
         self._damage: list[str] = []
         self._pardoned: tuple[str, ...] = ()
         self._accounting, self._relay = accounting or Accounting(), Relay()
+        self._lateness = Lateness((cluster or ClusterSettings()).deadline_s)
         self._started = elapsed_s()
         self._is_committing = False
         self._acks: dict[str, Ack] = {}
@@ -145,8 +147,9 @@ class ManagerNode:
             await asyncio.sleep(0)
         finally:
             await self.servers.close()
+        self._warn(self._lateness.finish(self.manager.late))
         self._accounting.finish(self._view())
-        hints = [*self._accounting.said, *self._relay.said]
+        hints = [*self._accounting.said, *self._relay.said, *self._lateness.hints]
         summary = summarise(self.manager, self._settings, elapsed_s() - self._started, self._damage, hints)
         summary = msgspec.structs.replace(summary, counters=summary.counters | self._counters)
         for output in self._outputs:
@@ -178,7 +181,8 @@ class ManagerNode:
         """A message has come. ValueError says what in it cannot be."""
         if isinstance(message, StatusRequest):
             status = self.manager.status(elapsed_s())
-            about = msgspec.structs.replace(status, counters=status.counters | self._counters)
+            hints = [*self._relay.hints, *self._lateness.hints]
+            about = msgspec.structs.replace(status, counters=status.counters | self._counters, hints=hints)
             self.servers.send(peer.name, about)
         if isinstance(message, RequestKey):
             self.manager.queries.ask(peer.name, message, elapsed_s())
@@ -218,7 +222,8 @@ class ManagerNode:
         now = elapsed_s()
         paces = {name: self.manager.paces.of(name, now) for name in self.manager.workers}
         rates = {name: pace.packets_per_second for name, pace in paces.items() if pace and pace.is_capture}
-        return View(self.manager.counts(), self.manager.alerts, self._counters, rates, self._relay.hints)
+        hints = [*self._relay.hints, *self._lateness.hints]
+        return View(self.manager.counts(), self.manager.alerts, self._counters, rates, hints)
 
     def _note(self, beat: Heartbeat) -> None:
         self._read[beat.worker] = beat.read
@@ -235,6 +240,7 @@ class ManagerNode:
             self.manager.tick(elapsed_s())
         self._send_queries()
         self._commit()
+        self._warn(self._lateness.look(self.manager.late, self.manager.lags))
         self._accounting.look(self._view)
         self.servers.look()
         is_told = not (self._waiting_bytes or self._acks)
@@ -242,6 +248,11 @@ class ManagerNode:
             self._change(self._next)
         if self._until_done and self.manager.is_done and is_told:
             self._over.set()
+
+    @staticmethod
+    def _warn(lines: Iterable[str]) -> None:
+        for line in lines:
+            log.warning("%s", line)
 
     def _change(self, settings: Settings) -> None:
         before, self._settings, self._next = self.manager, settings, None

@@ -30,6 +30,8 @@ BROKEN = {
     "name-all": 0,
     "forget-runs": 5,
     "last-by-hand-first": 0,
+    "drop-late": 1,
+    "late-by-itself": 1,
 }
 """Each way to break the protocol, and a seed that finds it."""
 

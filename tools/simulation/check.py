@@ -135,7 +135,7 @@ class Truth:
             found += self._in_result(told)
         for about in standing(self.outcome.lines).values():
             found += self._in_alert(*about[:5])
-        return found + list(self._missed())
+        return found + list(self._missed()) + list(self._lost())
 
     @cached_property
     def _sums(self) -> dict[tuple[str, int], dict[int, tuple[float, int, int]]]:
@@ -205,8 +205,25 @@ class Truth:
                     if is_missed:
                         yield f"{name} about {key} in epoch {epoch} came to {total} or {elements}, and nothing was told"
 
+    def _lost(self) -> Iterator[str]:
+        """Alerts that there should be, on time or late, where all that was observed has come in the end."""
+        history, plan = self.outcome.history, self.outcome.plan
+        if any(history.gaps.values()) or history.given_up or plan.joins or plan.leaves or plan.steps_back:
+            return  # what comes late of a time before the clock began anew is counted
+        told = {about[:4] for about in standing(self.outcome.lines).values()}
+        about = {each[:2] for each in told}
+        for (name, epoch), keys in self._sums.items():
+            for key, (total, _, elements) in keys.items():
+                value = total if name in _WITH_RESULTS else elements
+                reached = [level for level in _LEVELS.get(name, ()) if value >= level]
+                folded = {(name, key), *((each, key) for each in ("broad", "weighed") if name == "spread")}
+                for level in reached:
+                    if (name, key, epoch, level) not in told if name == "volume" else not folded & about:
+                        yield f"{name} about {key} in epoch {epoch} came to {total} or {elements}, and was never told"
+
 
 _WITH_RESULTS = {"volume", "windows"}
+_LEVELS = {"volume": (12, 30, 31, 60), "spread": (6,), "broad": (9,), "windows": (40,)}
 
 
 def _sum(own: workload.Observations) -> tuple[float, int, int]:

@@ -123,6 +123,8 @@ def draw(random: Random, workers: list[str], length_s: float) -> Plan:
     )
     end = length_s + 5
     cuts = [_cut(random, workers, end) for _ in range(random.choice([0, 1, 3]))]
+    if not is_patient and random.random() < 0.5:
+        cuts.append(_long_cut(random, workers, length_s, settings.deadline_s))
     is_full = random.random() < 0.1
     if is_full:  # and the manager cannot be reached for long
         start = random.uniform(0, end / 2)
@@ -161,6 +163,12 @@ def _cut(random: Random, workers: list[str], end: float) -> Cut:
     start = random.uniform(0, end)
     up, down = random.choice([(True, True), (True, False), (False, True)])
     return Cut(random.choice(workers), start, min(end, start + random.uniform(0.5, 20)), up, down)
+
+
+def _long_cut(random: Random, workers: list[str], length_s: float, deadline_s: float) -> Cut:
+    """One that outlasts the deadline, and ends while there is something to see yet, or all is over."""
+    start = random.uniform(0, length_s)
+    return Cut(random.choice(workers), start, start + deadline_s + random.uniform(3, 15), up=True, down=True)
 
 
 def _stop(random: Random, workers: list[str], end: float) -> Stop:
