@@ -114,7 +114,7 @@ class Ledger:
             case record.ToldEarly():
                 return self._tell_early(what)
             case record.Left():
-                self._leave(self.membership[what.worker])
+                self._leave(self.membership[what.worker], what.until)
         return []
 
     def matters(self, message: Heartbeat) -> bool:
@@ -204,7 +204,9 @@ class Ledger:
         by_hand = not self.stats[name].definition.epoch_ns
         for member in (self.membership[each] for each in self.membership.expected(since, until)):
             # Where an epoch ends by hand, time does not tell whether it had one before it ended its next.
-            is_past = member.is_done and not member.is_again if by_hand else member.reached >= until
+            is_past = member.reached >= until
+            if by_hand:
+                is_past = (member.is_done and not member.is_again) or member.is_removed
             has_nothing = is_past and not member.lacks(since, until)
             if (name, epoch, member.name) in self._broken or not (member.name in who or has_nothing):
                 missing.append(member.name)
@@ -234,12 +236,10 @@ class Ledger:
                 ended = [epoch for epoch, (_, _, who) in stat.collector.delivered.items() if member.name in who]
                 self._broken.add((name, max([stat.collector.closed, *ended]) + 1, member.name))
 
-    def _leave(self, member: Member) -> None:
+    def _leave(self, member: Member, until: Position | None) -> None:
         if not member.is_done:
-            member.gap = member.position if member.gap is None else member.gap
-            member.gaps = [*member.gaps, (member.gap, THE_END)]
             self._break_by_hand(member)
-        member.has_left, member.is_up = True, False
+        member.leave(until)
 
     def _apply(self, member: Member, applied: record.Applied) -> list[Told]:
         told: list[Told] = []

@@ -144,6 +144,11 @@ class Manager:
         return name in self._ledger.membership and self._ledger.membership[name].is_done
 
     @property
+    def furthest(self) -> int:
+        """The packet clock (ns) of the worker that has come furthest."""
+        return self._ledger.membership.furthest[1]
+
+    @property
     def late(self) -> dict[str, Late]:
         """What came of epochs that were over, by worker."""
         return {name: each.late for name, each in self._ledger.membership.members.items() if each.late.epochs}
@@ -184,7 +189,7 @@ class Manager:
         member = membership.admit(hello.name, now)
         if hello.incarnation < member.incarnation:
             return Refused(f"a later process has taken the name {hello.name}", fatal=True)
-        if hello.incarnation > member.incarnation:
+        if hello.incarnation > member.incarnation or member.has_left:
             others = membership.members.values()
             is_late = any(each.position != NOWHERE for each in others if each is not member)
             about = hello.name, hello.incarnation, hello.sequence, hello.replays, hello.version
@@ -212,6 +217,21 @@ class Manager:
         if name in self._ledger.membership and not self._ledger.membership[name].has_left:
             self._do(record.Left(name))
             self.tick(now)
+
+    def remove(self, name: str, now: float) -> str:
+        """A worker is gone for good: nothing is missing for it any more from now on. Why that cannot be; empty: it is.
+
+        It may come back, and is waited for again then.
+        """
+        membership = self._ledger.membership
+        if name not in membership or membership[name].is_removed:
+            return f"there is no worker {name}: there are {', '.join(self.workers) or 'none'}"
+        if membership[name].is_up:
+            return f"{name} is connected: stop it first"
+        self._do(record.Left(name, membership.furthest))
+        self.queries.lost(name)
+        self.tick(now)
+        return ""
 
     def receive(self, name: str, message: Message, now: float) -> None:
         """Take a message of a worker; ValueError says what in it cannot be, and it has changed nothing."""
@@ -371,8 +391,7 @@ class Manager:
     def status(self, now: float) -> Status:
         """How the cluster is."""
         members = self._ledger.membership.members.values()
-        furthest = max((each.position[1] for each in members), default=0)
-        nodes = [self._node(each, now, furthest) for each in members]
+        nodes = [self._node(each, now, self.furthest) for each in members]
         closed, incomplete = self._ledger.counts["epochs_closed"], self._ledger.counts["epochs_incomplete"]
         return Status(__version__, self.digest, nodes, self.alerts, closed, incomplete, self.counters, self.withdrawn)
 

@@ -80,6 +80,11 @@ class Member:
     """What it delivered of epochs that were over."""
 
     @property
+    def is_removed(self) -> bool:
+        """Whether it has left, and nothing is missing for that any more."""
+        return self.has_left and self.gap is None
+
+    @property
     def reached(self) -> Position:
         """How far its results need not be waited for."""
         return THE_END if self.is_done or self.has_left else self.position
@@ -127,6 +132,14 @@ class Member:
             self.gap = None
         self.position = max(self.position, position)
         self.counts, self.is_done = counts, is_done
+
+    def leave(self, until: Position | None) -> None:
+        """It is not waited for any more; what it has not told is missing up to there, or for good."""
+        if not self.is_done:
+            gap = self.position if self.gap is None else self.gap
+            self.gaps = [*self.gaps, (gap, THE_END if until is None else max(gap, until))][-_MOST_GAPS:]
+            self.gap = gap if until is None else None
+        self.has_left, self.is_up = True, False
 
     def lacks(self, start: Position, end: Position) -> bool:
         """Whether some of what it saw from `start` up to `end` was lost."""
@@ -181,6 +194,11 @@ class Membership:
         if not present:
             return max((each.position for each in late), default=NOWHERE)
         return min(each.reached for each in present)
+
+    @property
+    def furthest(self) -> Position:
+        """How far the one has come that has come furthest."""
+        return max((each.position for each in self.members.values()), default=NOWHERE)
 
     def expected(self, start: Position, end: Position) -> list[str]:
         """Whose results the epoch from `start` to `end` should have."""

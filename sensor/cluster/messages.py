@@ -346,6 +346,19 @@ class Status(_Message, frozen=True):
     """What looks wrong, for people."""
 
 
+class RemoveWorker(_Message, frozen=True):
+    """Somebody at the manager's host says that a worker is gone for good."""
+
+    name: str
+
+
+class WorkerRemoved(_Message, frozen=True):
+    """It is not waited for any more."""
+
+    reason: str = ""
+    """Why it still is, for people."""
+
+
 class RequestKey(_Message, frozen=True):
     """An observer asks what all workers together know now of a key, or of those of many that have the most."""
 
@@ -425,6 +438,8 @@ Message = (
     | Ping
     | StatusRequest
     | Status
+    | RemoveWorker
+    | WorkerRemoved
     | RequestKey
     | KeyResult
 )

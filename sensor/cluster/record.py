@@ -60,6 +60,8 @@ class Left(msgspec.Struct, frozen=True, tag="left"):
     """A member is not waited for any more."""
 
     worker: str
+    until: tuple[int, int] | None = None
+    """Where (run, ns) it is missed no more; None: nobody sees in its place what it would have seen."""
 
 
 class Written(msgspec.Struct, frozen=True, tag="written"):

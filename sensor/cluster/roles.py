@@ -19,12 +19,14 @@ from sensor.cluster.messages import (
     Message,
     Ping,
     Refused,
+    RemoveWorker,
     RequestKey,
     Role,
     Status,
     StatusRequest,
     ThresholdsReset,
     Welcome,
+    WorkerRemoved,
 )
 
 MAY_SEND: dict[Role | None, frozenset[type]] = {
@@ -54,10 +56,11 @@ MAY_SEND: dict[Role | None, frozenset[type]] = {
             CertificateIssued,
             Ping,
             Status,
+            WorkerRemoved,
             KeyResult,
         }
     ),
-    "observer": frozenset({StatusRequest, RequestKey, Ping}),
+    "observer": frozenset({StatusRequest, RemoveWorker, RequestKey, Ping}),
 }
 """By role; None: a peer that has not said hello. After it, nobody says it again."""
 

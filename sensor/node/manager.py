@@ -24,9 +24,11 @@ from sensor.cluster.messages import (
     Hello,
     Message,
     Refused,
+    RemoveWorker,
     RequestKey,
     StatusRequest,
     Welcome,
+    WorkerRemoved,
 )
 from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
@@ -184,6 +186,8 @@ class ManagerNode:
             hints = [*self._relay.hints, *self._lateness.hints]
             about = msgspec.structs.replace(status, counters=status.counters | self._counters, hints=hints)
             self.servers.send(peer.name, about)
+        if isinstance(message, RemoveWorker):
+            self._remove(peer, message.name)
         if isinstance(message, RequestKey):
             self.manager.queries.ask(peer.name, message, elapsed_s())
         if isinstance(message, CertificateRequest):
@@ -196,6 +200,24 @@ class ManagerNode:
             if self._disk.is_stuck:
                 self._gather()
         self._send_queries()
+
+    def _remove(self, peer: Peer, name: str) -> None:
+        """Let a worker go for good, and say so once that is durable."""
+        reason = "this is for the manager's own host alone"
+        if peer.identity is None:
+            reason = self.manager.remove(name, elapsed_s())
+        if not reason:
+            log.warning("%s is gone for good: nothing is missing for it from now on", name)
+        self._gather()
+        self._pending.messages.append((peer.name, WorkerRemoved(reason)))
+        self._commit_soon()
+
+    def _remove_revoked(self) -> None:
+        """Whoever was revoked is not waited for."""
+        for name in self.servers.revoked & set(self.manager.workers):
+            self.manager.lost(name, elapsed_s())
+            self.manager.remove(name, elapsed_s())
+            log.warning("%s is revoked: nothing is missing for it from now on", name)
 
     @property
     def _counters(self) -> dict[str, int]:
@@ -243,6 +265,7 @@ class ManagerNode:
         self._warn(self._lateness.look(self.manager.late, self.manager.lags))
         self._accounting.look(self._view)
         self.servers.look()
+        self._remove_revoked()
         is_told = not (self._waiting_bytes or self._acks)
         if self._next is not None and self.manager.is_done and is_told:
             self._change(self._next)

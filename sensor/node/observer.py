@@ -4,13 +4,23 @@ from typing import TypeVar
 
 from sensor import __version__
 from sensor.cluster.client import Connected, Disconnected
-from sensor.cluster.messages import Hello, KeyResult, Message, Refused, RequestKey, Status, StatusRequest
+from sensor.cluster.messages import (
+    Hello,
+    KeyResult,
+    Message,
+    Refused,
+    RemoveWorker,
+    RequestKey,
+    Status,
+    StatusRequest,
+    WorkerRemoved,
+)
 from sensor.node.contact import Contact
 
 _PATIENCE = 10
 _WAIT_S = 0.5
 
-Answer = TypeVar("Answer", Status, KeyResult)
+Answer = TypeVar("Answer", Status, KeyResult, WorkerRemoved)
 
 
 def ask_status(manager: Contact) -> Status:
@@ -21,6 +31,11 @@ def ask_status(manager: Contact) -> Status:
 def ask_keys(manager: Contact, request: RequestKey) -> KeyResult:
     """What all workers of a manager know now of some keys. TimeoutError says why it does not answer."""
     return _ask(manager, "query", request, KeyResult)
+
+
+def remove_worker(manager: Contact, name: str) -> str:
+    """Have a worker that is gone for good not waited for; why it still is, or empty. TimeoutError: as above."""
+    return _ask(manager, "remove", RemoveWorker(name), WorkerRemoved).reason
 
 
 def _ask(manager: Contact, name: str, question: Message, kind: type[Answer]) -> Answer:

@@ -45,6 +45,11 @@ class Servers:
         return [server.address for server in self._servers]
 
     @property
+    def revoked(self) -> set[str]:
+        """The nodes that are let in no more."""
+        return self._gate.revoked if self._gate else set()
+
+    @property
     def pauses(self) -> int:
         """How often workers were not heard for a while."""
         return sum(server.counters["pauses"] for server in self._servers)

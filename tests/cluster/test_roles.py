@@ -29,6 +29,8 @@ certificate_issued                   -      -      yes     -
 ping                                 -      yes    yes     yes
 status_request                       -      -      -       yes
 status                               -      -      yes     -
+remove_worker                        -      -      -       yes
+worker_removed                       -      -      yes     -
 request_key                          -      -      -       yes
 key_result                           -      -      yes     -
 """

@@ -179,6 +179,7 @@ class Truth:
         over = (min(told.start + pane, told.end) - self.outcome.input.start) / PACE
         admitted = self.outcome.history.admitted
         late = {join.node for join in self.outcome.plan.joins if over <= admitted.get(join.node, inf)}
+        late |= self.outcome.history.removed.keys()  # what it would have seen nobody knows
         seen = [_each(by) for _, by, _ in self._sums.get((told.sumstat, told.epoch), {}).values()]
         return {name for name in late if any(each[workload.number(name)] for each in seen)}
 

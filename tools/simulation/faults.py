@@ -57,6 +57,8 @@ class Leave:
 
     node: str
     at: float
+    is_removed: bool
+    """Nothing is to be missing for it any more."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def draw(random: Random, workers: list[str], length_s: float) -> Plan:
         kills=kills,
         disk_errors=[random.uniform(0, end) for _ in range(random.choice([0, 0, 2]))],
         joins=[Join(f"worker-{len(workers) + 1}", random.uniform(0, length_s))] if joins else [],
-        leaves=[Leave(random.choice(workers), random.uniform(0, end))] if random.random() < 0.07 else [],
+        leaves=[_leave(random, workers, end)] if random.random() < 0.1 else [],
         steps_back=steps_back,
         detections=choose(random, by_hand=by_hand),
         ends_by_hand=[random.uniform(0, end) for _ in range(3)] if by_hand else None,
@@ -174,6 +176,10 @@ def _long_cut(random: Random, workers: list[str], length_s: float, deadline_s: f
 def _stop(random: Random, workers: list[str], end: float) -> Stop:
     start = random.uniform(0, end)
     return Stop(random.choice([MANAGER, *workers]), start, min(end, start + random.uniform(0.5, 20)))
+
+
+def _leave(random: Random, workers: list[str], end: float) -> Leave:
+    return Leave(random.choice(workers), random.uniform(0, end), random.random() < 0.5)
 
 
 def _kill(random: Random, workers: list[str], end: float) -> Kill:
