@@ -108,6 +108,11 @@ class Manager:
         return self._ledger.membership.names
 
     @property
+    def incarnations(self) -> dict[str, int]:
+        """Of the workers that are members."""
+        return {name: self._ledger.membership[name].incarnation for name in self.workers}
+
+    @property
     def alerts(self) -> int:
         """How many alerts went out."""
         return self._ledger.alerter.alerts

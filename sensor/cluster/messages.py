@@ -112,6 +112,8 @@ class Refused(_Message, frozen=True):
     reason: str
     fatal: bool = False
     """Coming back will not help: settings differ, the name is revoked, a later incarnation is there."""
+    retry_s: float | None = None
+    """For how long coming back may help; None: for ever."""
 
 
 class Ack(_Message, frozen=True):
@@ -284,6 +286,13 @@ class Heartbeat(_Message, frozen=True):
     """What looks wrong about its capture now, for people."""
 
 
+class Delivered(_Message, frozen=True):
+    """A worker whose input has ended has heard that all is acknowledged, and ends."""
+
+    worker: str
+    incarnation: int
+
+
 class Ping(_Message, frozen=True):
     """The sender is there."""
 
@@ -433,6 +442,7 @@ Message = (
     | ThresholdsReset
     | DetectionSwitchedOff
     | Heartbeat
+    | Delivered
     | CertificateRequest
     | CertificateIssued
     | Ping

@@ -12,6 +12,7 @@ from sensor.cluster.messages import (
     ClusterSsResponse,
     ClusterSsSeries,
     ClusterThresholdCrossed,
+    Delivered,
     DetectionSwitchedOff,
     Heartbeat,
     Hello,
@@ -39,6 +40,7 @@ MAY_SEND: dict[Role | None, frozenset[type]] = {
             ClusterKeyResponse,
             DetectionSwitchedOff,
             Heartbeat,
+            Delivered,
             CertificateRequest,
             Ping,
         }
@@ -75,6 +77,7 @@ _SPEAKER: dict[type, str] = {
     ClusterKeyResponse: "worker",
     DetectionSwitchedOff: "worker",
     Heartbeat: "worker",
+    Delivered: "worker",
 }
 """The field that says whom a message is from: it must be the peer's own name."""
 

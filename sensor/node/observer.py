@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 from sensor import __version__
-from sensor.cluster.client import Connected, Disconnected
+from sensor.cluster.client import Connected, Disconnected, Failed
 from sensor.cluster.messages import (
     Hello,
     KeyResult,
@@ -48,7 +48,7 @@ def _ask(manager: Contact, name: str, question: Message, kind: type[Answer]) -> 
             for each in client.receive(_WAIT_S):
                 if isinstance(each, Connected):
                     client.send(question)
-                elif isinstance(each, Disconnected | Refused):
+                elif isinstance(each, Disconnected | Refused | Failed):
                     raise TimeoutError(each.reason)
                 elif isinstance(each, kind):
                     return each

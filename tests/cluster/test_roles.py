@@ -24,6 +24,7 @@ cluster_threshold_crossed            -      -      yes     -
 thresholds_reset                     -      -      yes     -
 detection_switched_off               -      yes    -       -
 heartbeat                            -      yes    -       -
+delivered                            -      yes    -       -
 certificate_request                  -      yes    -       -
 certificate_issued                   -      -      yes     -
 ping                                 -      yes    yes     yes

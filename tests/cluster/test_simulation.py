@@ -22,7 +22,7 @@ from tools.simulation.network import Network, Timeline
 BROKEN = {
     "skip-sequence-check": 0,
     "acknowledge-before-log": 5,
-    "welcome-before-log": 241,
+    "welcome-before-log": 375,
     "count-replies": 0,
     "judge-last-group": 0,
     "drop-epoch-from-crossings": 23,
