@@ -15,6 +15,7 @@ from sensor.cluster.messages import Ack, Counts, Delivered, Heartbeat
 from sensor.node import manager as manager_node
 from sensor.node import worker as worker_node
 from sensor.node.contact import Contact
+from sensor.node.warm import warm_up
 from tests.cluster.nodes import SETTINGS, running, speaking
 from tests.cluster.nodes import until as until_in_loop
 from tests.cluster.test_processes import PATIENCE_S, ROOT, SYN, started, until
@@ -147,6 +148,7 @@ def test_a_manager_that_is_done_stays_no_longer_than_it_has_to(monkeypatch, stay
 
 
 def test_a_worker_that_has_read_all_gives_up_when_its_manager_is_gone_for_long(monkeypatch):
+    warm_up(SETTINGS)
     monkeypatch.setattr(worker_node, "GIVE_UP_S", 0.3)
 
     async def scenario():
