@@ -16,6 +16,7 @@ from sensor.cluster import record, snapshot
 from sensor.cluster.agenda import Agenda
 from sensor.cluster.alerter import Alerter, Crossing, Judged, Silence, Told, crossings
 from sensor.cluster.columns import Packing, pack, unpack_numbers
+from sensor.cluster.incidents import Incident, Incidents
 from sensor.cluster.membership import NOWHERE, THE_END, Late, Member, Membership, Position
 from sensor.cluster.messages import ClusterSsResponse, ClusterSsSeries, DetectionSwitchedOff, Heartbeat
 from sensor.detection import Detection
@@ -76,6 +77,7 @@ class Ledger:
     ) -> None:
         self._checks, self._deadline_s = checks, deadline_s
         self.alerter = Alerter(detections)
+        self.incidents = Incidents(self.alerter)
         self.membership = Membership(members, deadline_s)
         self.stats: dict[str, Stat] = {}
         for each in detections:
@@ -110,7 +112,11 @@ class Ledger:
             case record.Settled():
                 return list(self._settle(what))
             case record.BegunRun():
+                told = self._conclude()
                 self._begin_run()
+                return told
+            case record.Concluded():
+                return self._conclude()
             case record.ToldEarly():
                 return self._tell_early(what)
             case record.Left():
@@ -378,6 +384,11 @@ class Ledger:
         yield from self.alerter.settle(found, [result for _, result in results])
         self._fire()
         for judged, result in results:
+            yield from self.incidents.settle(self.stats[judged.definition.name].collector, result)
+        for crossing, alert in self.alerter.take_begun():
+            collector = self.stats[crossing.judged.definition.name].collector
+            yield from self.incidents.begin(Incident(crossing, alert), collector)
+        for judged, result in results:
             yield from self.alerter.results(judged, result)
         self._silence()
 
@@ -393,12 +404,22 @@ class Ledger:
     def _silence(self) -> None:
         """What is observed of keys whose alert stands does not count, whoever has counted it."""
         for each in self.alerter.take_silences():
-            self._silences.append(each)
+            if (each.judged.definition.name, each.words.tobytes()) not in self.incidents.known:
+                self._silences.append(each)
             definition = each.judged.definition
             since = each.epoch + 1
             if definition.pane_ns:  # the first that begins at that time or later
                 since -= (each.end - each.until) // definition.pane_ns
             self.stats[definition.name].collector.silence(each.words[np.newaxis], each.epoch, since)
+
+    @property
+    def has_incidents(self) -> bool:
+        """Whether there are alerts whose keys are counted on."""
+        return bool(self.incidents.known)
+
+    def _conclude(self) -> list[Told]:
+        """Nothing more comes of what stands."""
+        return list(self.incidents.conclude(stat.collector for stat in self.stats.values()))
 
     def _begin_run(self) -> None:
         """All members' clocks began anew, and all before is over."""
@@ -456,6 +477,10 @@ class Ledger:
                 groups=groups,
                 later=[snapshot.later(*each) for each in self._later],
                 broken=sorted(self._broken),
+                incidents_open=[
+                    snapshot.standing(name, each, self.stats[name].collector)
+                    for (name, _), each in self.incidents.known.items()
+                ],
                 early=[(told, self.alerter.went_out(id)) for id, told in self._told_early.items()],
                 incidents=[(incident, *about) for incident, about in suppressor.incidents.items()],
                 alerts=self.alerter.alerts,
@@ -492,6 +517,10 @@ class Ledger:
         self._broken = set(held.broken)
         suppressor, faults = self.alerter.suppressor, self.alerter.faults
         suppressor.incidents.update((incident, (until, id)) for incident, until, id in held.incidents)
+        for each in held.incidents_open:
+            stat = self.stats[each.sumstat]
+            crossing = snapshot.crossing_of(each, stat.judged, stat.packing, stat.collector)
+            self.incidents.known[each.sumstat, each.words] = Incident(crossing, each.record)
         for told, went_out in held.early:
             found = self._crossings_of(told)
             for crossing in found:

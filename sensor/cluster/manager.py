@@ -311,6 +311,8 @@ class Manager:
                 self._end(record.Settled(due))
             elif self._ledger.begins_run(frontier):
                 self._do(record.BegunRun())
+            elif frontier == THE_END and self._ledger.has_incidents:
+                self._do(record.Concluded())
             else:
                 return
 

@@ -1,15 +1,19 @@
 """The snapshot: all that a manager knows, so that its journal need not hold what led there."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from sensor.alerts import AlertRecord
+from sensor.cluster.alerter import Crossing, Judged
 from sensor.cluster.columns import Packing, pack, unpack_keys, unpack_numbers
+from sensor.cluster.incidents import Incident
 from sensor.cluster.membership import Member
 from sensor.cluster.messages import Columns
 from sensor.cluster.record import ToldEarly
-from sensor.sumstats import EpochEnd
+from sensor.sumstats import Collector, EpochEnd, results
 from sensor.sumstats.collector import CollectorMemory
 from sensor.sumstats.panes import Pane
 from sensor.sumstats.quiet import QuietMemory
@@ -71,6 +75,27 @@ class Group(msgspec.Struct, frozen=True):
     columns: list[Columns]
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """An alert whose key is counted on."""
+
+    sumstat: str
+    words: bytes
+    record: AlertRecord
+    epoch: int
+    level: int
+    ts: int
+    end: int
+    value: float
+    num: int
+    members: list[str]
+    missing: list[str]
+    complete: bool
+    late: bool
+    last: int
+    """The last pane in which something was observed of the key."""
+    columns: Columns
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """All of it."""
 
@@ -85,6 +110,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     early: list[tuple[ToldEarly, bool]]
     """What was asked of epochs that are open, and whether it went out as an alert."""
     incidents: list[tuple[str, int, str]]
+    incidents_open: list[Standing]
     alerts: int
     withdrawn: int
     suppressed: int
@@ -119,6 +145,24 @@ def end_of(held: Later, packing: Packing) -> EpochEnd:
     """What came before its time."""
     about = held.sumstat, held.epoch, held.following, held.start, held.end
     return EpochEnd(*about, packing.unpack(held.columns), held.lost)
+
+
+def standing(sumstat: str, incident: Incident, collector: Collector) -> Standing:
+    """An alert whose key is counted on, as it is kept."""
+    told, words = incident.crossing, incident.crossing.words
+    about = told.epoch, told.level, told.ts, told.end, told.value, told.result.num
+    who = list(told.members), list(told.missing), told.complete, told.late
+    last, columns = collector.following.last[words.tobytes()], pack(collector.following.partial(words[np.newaxis]))
+    return Standing(sumstat, words.tobytes(), incident.record, *about, *who, last, columns)
+
+
+def crossing_of(held: Standing, judged: Judged, packing: Packing, collector: Collector) -> Crossing:
+    """The crossing of an alert whose key is counted on from here; of its result, it is known how much was told."""
+    partial = packing.unpack(held.columns)
+    collector.following.begin(partial, held.last)
+    result = replace(results(judged.definition, partial)[0], num=held.num)
+    about = held.epoch, held.level, held.ts, held.end, partial.keys[0].copy(), result, held.value
+    return Crossing(judged, *about, tuple(held.members), tuple(held.missing), held.complete, held.late)
 
 
 def collected(memory: CollectorMemory) -> Collected:

@@ -26,6 +26,7 @@ from sensor.hash import new_key
 from sensor.sumstats.asked import Asked
 from sensor.sumstats.definition import Definition
 from sensor.sumstats.engine import EpochEnd
+from sensor.sumstats.following import Following
 from sensor.sumstats.panes import Pane, Panes
 from sensor.sumstats.partial import Partial
 from sensor.sumstats.query import Request, Selection
@@ -161,6 +162,8 @@ class Collector:
         self._merging = replace(  # so that merging need not give up what members had room for
             definition, max_keys=min(definition.max_keys * parts, 1 << 30), max_bytes=definition.max_bytes * parts
         )
+        self.following = Following(self._merging, self._secret)
+        """Keys that are counted on, by whoever ends epochs."""
         self._nothing = Store(definition, self._secret, judges=False).partial()
         self._closed = -1
         self._late, self._repeated = 0, 0
@@ -306,6 +309,7 @@ class Collector:
         self._quiet.clear()
         self._asked.clear()
         self._panes.clear()
+        self.following.clear()
         self._delivered.clear()
         self._closed = following - 1
 
@@ -411,6 +415,7 @@ class Collector:
             self.fire(index, each.partial.keys, each.level)
         self._asked.expire(index)
         told.append(self._result(index, window, whole))
+        self.following.take(index, [partial for _, partial in sorted(pane.partials.items())])
         self._panes.end(index)
         return told
 

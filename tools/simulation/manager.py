@@ -59,8 +59,8 @@ def identify(line: bytes) -> str | None:
 
 
 def id_of(told: AnyAlert) -> str:
-    """The id of an alert there: that of an update is its own."""
-    return told.id if isinstance(told, AlertRecord) else f"{told.id} update"
+    """The id of an alert there: that of an update is its own, and tells when."""
+    return told.id if isinstance(told, AlertRecord) else f"{told.id} update {told.ts} {told.state}"
 
 
 class ManagerProcess(Process):
