@@ -34,6 +34,11 @@ class Incidents:
         self._alerter = alerter
         self.known: dict[Key, Incident] = {}
 
+    def id_of(self, sumstat: str, words: np.ndarray) -> str | None:
+        """The id of the alert that stands about a key, if one does."""
+        incident = self.known.get((sumstat, words.tobytes()))
+        return incident.record.id if incident else None
+
     def begin(self, incident: Incident, collector: Collector) -> Iterator[Told]:
         """An alert stands: its key is counted on, if there is room. What stood about it before has ended."""
         crossing = incident.crossing
