@@ -11,8 +11,8 @@ import msgspec
 from sensor.clock import SECOND
 
 Severity = Literal["low", "medium", "high"]
-State = Literal["open", "withdrawn"]
-"""Whether an alert stands, or is outweighed by what its epoch came to."""
+State = Literal["open", "withdrawn", "ended"]
+"""Whether an alert stands, is outweighed by what its epoch came to, or stood and nothing more came of it."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class AlertRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_ty
     complete: bool = True
     missing: list[str] = []
     """The members whose results the alert had to be judged without."""
+    late: bool = False
+    """Some of the results came only after their epoch was over."""
     workers: list[str]
     """The members whose results it was judged by."""
     attack: str | None = None
@@ -79,7 +81,7 @@ def alert_id(detection: str, sumstat: str, key: bytes, epoch: int, level: int) -
 
 
 class AlertUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type", tag="alert_update"):
-    """What became of an alert that went out before its epoch was over: the verdict on its final figures."""
+    """What became of an alert: the verdict, where it went out before its epoch was over; how it grew, and ended."""
 
     id: str
     """The alert's."""

@@ -29,6 +29,7 @@ class Replayed:
     alerts: list[dict[str, Any]]
     summary: dict[str, Any]
     stderr: str
+    updates: list[dict[str, Any]]
 
 
 def replay(*arguments: Any) -> Replayed:
@@ -37,9 +38,10 @@ def replay(*arguments: Any) -> Replayed:
     records = [json.loads(line) for line in ran.stdout.splitlines()]
     alerts = [each for each in records if each["event_type"] == "alert"]
     summaries = [each for each in records if each["event_type"] == "summary"]
-    assert len(records) == len(alerts) + len(summaries)
+    updates = [each for each in records if each["event_type"] == "alert_update"]
+    assert len(records) == len(alerts) + len(updates) + len(summaries)
     assert records[-1:] == summaries
-    return Replayed(ran.exit_code, alerts, summaries[0] if summaries else {}, ran.stderr)
+    return Replayed(ran.exit_code, alerts, summaries[0] if summaries else {}, ran.stderr, updates)
 
 
 def sensor(*arguments: Any, stdin: Any = None) -> subprocess.CompletedProcess[str]:

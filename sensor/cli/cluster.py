@@ -1,4 +1,4 @@
-"""`sensor cluster`: make a cluster, invite nodes, join, list them, revoke them."""
+"""`sensor cluster`: make a cluster, invite nodes, join, list them, revoke and remove them."""
 
 import re
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sensor.cli.main import fail
-from sensor.cli.state import failures, state_option
+from sensor.cli.state import failures, manager_option, state_option
 
 if TYPE_CHECKING:
     from sensor.cluster.registry import Node
@@ -168,13 +168,40 @@ def nodes(state: Path, as_json: bool) -> None:
 @click.argument("name", callback=_name)
 @state_option
 def revoke(name: str, state: Path) -> None:
-    """Let a node in no more, neither by its certificate nor by an invitation; it may be invited anew."""
+    """Let a node in no more, neither by its certificate nor by an invitation; it may be invited anew.
+
+    Of a worker nothing is missing any more, from then on.
+    """
     from sensor.cluster.registry import Registry
 
     with failures():
         _manager(state)
         Registry(state / CLUSTER).revoke(name)
     click.echo(f"{name} is revoked")
+
+
+@command.command()
+@click.argument("name")
+@manager_option
+@state_option
+def remove(name: str, address: str | None, state: Path) -> None:
+    """Say that a worker is gone for good, so that nothing is incomplete for it from now on.
+
+    On the manager's host, while the manager runs. A worker that comes back is waited for again; revoke lets it in no
+    more, and removes it, too.
+    """
+    from sensor.node.contact import Contact
+    from sensor.node.observer import remove_worker
+
+    with failures():
+        manager = Contact.find(address, state)
+        try:
+            reason = remove_worker(manager, name)
+        except TimeoutError as error:
+            raise fail(f"the manager at {manager.address} cannot be reached: {error}") from None
+    if reason:
+        raise fail(reason)
+    click.echo(f"{name} is not waited for any more")
 
 
 def _row(name: str, node: "Node") -> dict[str, str | None]:

@@ -1,9 +1,13 @@
 """`sensor manager`: merge, judge and alert on what workers report."""
 
 import asyncio
+import contextlib
 import logging
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +21,8 @@ from sensor.cli.stats import Telling, stats_option
 if TYPE_CHECKING:
     from sensor.cluster.tls import Credentials
     from sensor.node.gate import Gate
+
+log = logging.getLogger(__name__)
 
 
 @click.command("manager")
@@ -86,11 +92,25 @@ def command(
         click.echo(f"sensor: the manager listens at {where[0]}{joining}", err=True)
 
     try:
-        with stop_on_signals(node), failures():
+        with stop_on_signals(node), refuse_reload(), failures():
             summary = asyncio.run(node.run(*listens, ready=ready))
     except (JournalError, ValueError) as error:
         raise fail(str(error)) from None
     sys.exit(FOUND if exit_code and summary.alerts > summary.alerts_withdrawn else 0)
+
+
+@contextlib.contextmanager
+def refuse_reload() -> Iterator[None]:
+    """Meanwhile let HUP, as of a terminal that is closed, end nothing."""
+
+    def refuse(number: int, frame: FrameType | None) -> None:
+        log.warning("HUP is not taken: a manager does not read its settings again; start it anew with others")
+
+    before = signal.signal(signal.SIGHUP, refuse)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _cluster(state: Path | None, listen: str | None) -> tuple[Path | None, "Gate | None", "Credentials | None"]:

@@ -91,6 +91,7 @@ def _write_json(result: "KeyResult", epoch: "PresentEpoch") -> None:
     click.echo(msgspec.json.encode(record).decode())
 
 
+_PIPED = 4096  # columns: nothing is cut that no terminal shows
 _REDUCERS = 2  # that a table has room for, beside the one that it is ordered by
 
 
@@ -99,7 +100,8 @@ def _write_table(result: "KeyResult", epoch: "PresentEpoch") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() else _PIPED
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
     rows: list[dict[str, Any]] = [msgspec.json.decode(row) for row in epoch.rows]
     console.print(Text(_title(result, epoch)))
     if rows:
@@ -109,15 +111,23 @@ def _write_table(result: "KeyResult", epoch: "PresentEpoch") -> None:
         table = Table(*names, result.by, *reducers, "seen", "first seen", "last seen", box=None)
         for row in rows:
             key = [_shown(row["key"].get(name)) for name in names]
-            others = [_shown(next(iter(row["values"][name].values()), None)) for name in reducers]
+            others = [_shown(_figure(row, name)) for name in reducers]
             times = [row[name][:19].replace("T", " ") for name in ("first_seen", "last_seen")]
             table.add_row(*map(Text, [*key, _shown(row["value"]), *others, _shown(row["num"]), *times]))
         console.print(table)
         if len(every) > len(reducers):
             console.print(Text(f"--json shows {', '.join(every[_REDUCERS:])} too"))
+    for row in (each for each in rows if each["alert"]):
+        about = ", ".join(_shown(part) for part in row["key"].values())
+        console.print(Text(f"alert {row['alert']} stands about {about}"))
     for line in _shortfalls(epoch, len(rows)):
         console.print(Text(line))
     console.print()
+
+
+def _figure(row: dict[str, Any], name: str) -> Any:
+    """What a reducer is asked for: its number, or else the first thing that it has to say."""
+    return row["figures"][name] if name in row["figures"] else next(iter(row["values"][name].values()), None)
 
 
 def _title(result: "KeyResult", epoch: "PresentEpoch") -> str:

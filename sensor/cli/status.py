@@ -37,6 +37,7 @@ def command(address: str | None, state: Path, as_json: bool) -> None:
     from rich.table import Table
 
     from sensor.clock import rfc3339
+    from sensor.outputs.terminal import printable
 
     names = ("node", "state", "packet clock", "lag", "packets", "packets/s", "loss", "loss now", "refused", "version")
     table = Table(*names, box=None)
@@ -53,6 +54,8 @@ def command(address: str | None, state: Path, as_json: bool) -> None:
     incomplete = f", {status.epochs_incomplete:,} of them incomplete" if status.epochs_incomplete else ""
     alerts = f"{status.alerts:,} alerts" + (f" ({status.withdrawn:,} withdrawn)" if status.withdrawn else "")
     console.print(f"{status.epochs_closed:,} epochs{incomplete}, {alerts}; sensor {status.version}")
+    for hint in status.hints:
+        console.print(printable(hint), markup=False)
 
 
 def _percent(part: float | None) -> str:

@@ -112,6 +112,8 @@ class Refused(_Message, frozen=True):
     reason: str
     fatal: bool = False
     """Coming back will not help: settings differ, the name is revoked, a later incarnation is there."""
+    retry_s: float | None = None
+    """For how long coming back may help; None: for ever."""
 
 
 class Ack(_Message, frozen=True):
@@ -284,6 +286,13 @@ class Heartbeat(_Message, frozen=True):
     """What looks wrong about its capture now, for people."""
 
 
+class Delivered(_Message, frozen=True):
+    """A worker whose input has ended has heard that all is acknowledged, and ends."""
+
+    worker: str
+    incarnation: int
+
+
 class Ping(_Message, frozen=True):
     """The sender is there."""
 
@@ -326,6 +335,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     none came."""
     loss_now: float | None = None
     """The same over the last seconds."""
+    late: int = 0
+    """Epochs of which it told something when they were over."""
 
 
 class Status(_Message, frozen=True):
@@ -340,6 +351,21 @@ class Status(_Message, frozen=True):
     counters: dict[str, int]
     withdrawn: int = 0
     """Alerts that do not stand any more."""
+    hints: list[str] = []
+    """What looks wrong, for people."""
+
+
+class RemoveWorker(_Message, frozen=True):
+    """Somebody at the manager's host says that a worker is gone for good."""
+
+    name: str
+
+
+class WorkerRemoved(_Message, frozen=True):
+    """It is not waited for any more."""
+
+    reason: str = ""
+    """Why it still is, for people."""
 
 
 class RequestKey(_Message, frozen=True):
@@ -416,11 +442,14 @@ Message = (
     | ThresholdsReset
     | DetectionSwitchedOff
     | Heartbeat
+    | Delivered
     | CertificateRequest
     | CertificateIssued
     | Ping
     | StatusRequest
     | Status
+    | RemoveWorker
+    | WorkerRemoved
     | RequestKey
     | KeyResult
 )

@@ -16,6 +16,7 @@ import msgspec
 
 from sensor.clock import rfc3339
 from sensor.cluster.columns import values_of
+from sensor.cluster.incidents import Incidents
 from sensor.cluster.ledger import Ledger, Stat
 from sensor.cluster.membership import THE_END
 from sensor.cluster.messages import (
@@ -195,7 +196,7 @@ class Queries:
             keys=found.keys,
             left=left,
             within=_within(definition, query.selection.by, [view.below for view in views.values()], left),
-            rows=_rows(stat.judged.sumstat, definition, epoch, query.selection.by, found, room),
+            rows=_rows(stat.judged.sumstat, definition, epoch, query.selection.by, found, room, self._ledger.incidents),
         )
 
     def _missing(self, query: _Query, epoch: int, span: tuple[int, int], who: frozenset[str]) -> set[str]:
@@ -229,11 +230,15 @@ def _within(definition: Definition, by: str, below: list[float], left: int) -> f
     return float(sum(max(each, 0.0) for each in below)) if by in definition.growing else None
 
 
-def _rows(sumstat: SumStat, definition: Definition, epoch: int, by: str, found: Present, room: int) -> list[bytes]:
+def _rows(
+    sumstat: SumStat, definition: Definition, epoch: int, by: str, found: Present, room: int, incidents: Incidents
+) -> list[bytes]:
     """The keys as JSON objects, as many as there is room for."""
     rows: list[bytes] = []
     values = values_of(definition, found.partial, by)
-    for result, value in zip(results(definition, found.partial), values.tolist(), strict=True):
+    names = [each.name for each in definition.reducers if each.is_judged]
+    figures = [values_of(definition, found.partial, name).tolist() for name in names]
+    for at, (result, value) in enumerate(zip(results(definition, found.partial), values.tolist(), strict=True)):
         seen = sumstat.seen(result)
         row = {
             "event_type": "key",
@@ -244,6 +249,8 @@ def _rows(sumstat: SumStat, definition: Definition, epoch: int, by: str, found: 
             "num": result.num,
             "first_seen": rfc3339(result.begin),
             "last_seen": rfc3339(result.end),
+            "alert": incidents.id_of(definition.name, found.partial.keys[at]),
+            "figures": {name: of_each[at] for name, of_each in zip(names, figures, strict=True)},
             "values": {name: _fields(each, result.values[name]) for name, each in seen.reducers.items()},
         }
         rows.append(_encoder.encode(row))

@@ -293,6 +293,8 @@ class Reporter:
                 self._acknowledge(message.sequence, now)
                 self._sent = message.sequence
                 self._enter(message.by_hand)
+                for watch in self._watches.values():
+                    watch.tell_again()
             case Ack() if message.incarnation == self.incarnation:
                 self._acknowledge(message.sequence, now)
             case ClusterKeyRequest() if message.sumstat in self._definitions:

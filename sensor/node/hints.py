@@ -11,6 +11,8 @@ from sensor.node.sight import Sight
 
 PATIENCE_S = 10.0
 """How long nothing may come, or losses may have stopped, before that is said."""
+MOMENT_S = 2.0
+"""How long what has arrived may take to be read: a block of the ring may be open for a while, and looks are few."""
 CONNECTIONS = 50
 """That carried data, of which it can be told whether both directions are seen: fewer may all be odd."""
 ACKS = 100
@@ -73,6 +75,7 @@ class Silence:
         self._heard = self._half_way = now
         self._since: Sight | None = None
         """What is judged is what came from here on: half-way, as the interface's own counts may be seconds late."""
+        self._looks: list[tuple[float, Sight]] = []
 
     def look(self, sight: Sight, now: float) -> str:
         """What is to be said of an interface as it is now; nothing, mostly."""
@@ -84,13 +87,23 @@ class Silence:
         if self._since is None or now - self._half_way < half:
             return ""
         kind, why = why_silent(self._since, sight, self._filter)
+        if kind == "deaf" and why_silent(self._since, self._a_moment_ago(sight, now), self._filter)[0] != "deaf":
+            return ""
         name = f"{sight.interface} {kind}"
         if self.hint and self.hint.name == name:
             return ""
         self.hint = Hint(name, f"{sight.interface}: no packets for {now - self._heard:.0f} s: {why}")
         return self.hint.text
 
+    def _a_moment_ago(self, sight: Sight, now: float) -> Sight:
+        """The interface as it was then: what has arrived since may be about to be read."""
+        self._looks.append((now, sight))
+        ago = [at for at, (then, _) in enumerate(self._looks) if now - then >= MOMENT_S]
+        self._looks = self._looks[ago[-1] if ago else 0 :]
+        return self._looks[0][1] if ago else self._since or sight
+
     def _hear(self, sight: Sight, now: float) -> str:
+        self._looks.clear()
         was, self.hint, self._since = self.hint, None, None
         self._heard = now if self._last else self._heard
         self._last = sight

@@ -169,6 +169,7 @@ class LocalCluster:
             last = await self._listen(name, process)
             code = await process.wait()
             if self._node.has_delivered(name):  # whatever its exit code says of its input
+                self._node.note_ended(name)
                 return
             reason = f"it was ended by {signal.Signals(-code).name}" if code < 0 else last or f"it ended with {code}"
             if self._shared and not self._stopping:

@@ -21,15 +21,17 @@ from tools.simulation.network import Network, Timeline
 
 BROKEN = {
     "skip-sequence-check": 0,
-    "acknowledge-before-log": 3,
-    "welcome-before-log": 241,
+    "acknowledge-before-log": 5,
+    "welcome-before-log": 375,
     "count-replies": 0,
     "judge-last-group": 0,
-    "drop-epoch-from-crossings": 20,
-    "forget-given-up": 20,
+    "drop-epoch-from-crossings": 23,
+    "forget-given-up": 6,
     "name-all": 0,
     "forget-runs": 5,
     "last-by-hand-first": 0,
+    "drop-late": 1,
+    "late-by-itself": 1,
 }
 """Each way to break the protocol, and a seed that finds it."""
 

@@ -57,6 +57,8 @@ class Leave:
 
     node: str
     at: float
+    is_removed: bool
+    """Nothing is to be missing for it any more."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ def draw(random: Random, workers: list[str], length_s: float) -> Plan:
     )
     end = length_s + 5
     cuts = [_cut(random, workers, end) for _ in range(random.choice([0, 1, 3]))]
+    if not is_patient and random.random() < 0.5:
+        cuts.append(_long_cut(random, workers, length_s, settings.deadline_s))
     is_full = random.random() < 0.1
     if is_full:  # and the manager cannot be reached for long
         start = random.uniform(0, end / 2)
@@ -149,7 +153,7 @@ def draw(random: Random, workers: list[str], length_s: float) -> Plan:
         kills=kills,
         disk_errors=[random.uniform(0, end) for _ in range(random.choice([0, 0, 2]))],
         joins=[Join(f"worker-{len(workers) + 1}", random.uniform(0, length_s))] if joins else [],
-        leaves=[Leave(random.choice(workers), random.uniform(0, end))] if random.random() < 0.07 else [],
+        leaves=[_leave(random, workers, end)] if random.random() < 0.1 else [],
         steps_back=steps_back,
         detections=choose(random, by_hand=by_hand),
         ends_by_hand=[random.uniform(0, end) for _ in range(3)] if by_hand else None,
@@ -163,9 +167,19 @@ def _cut(random: Random, workers: list[str], end: float) -> Cut:
     return Cut(random.choice(workers), start, min(end, start + random.uniform(0.5, 20)), up, down)
 
 
+def _long_cut(random: Random, workers: list[str], length_s: float, deadline_s: float) -> Cut:
+    """One that outlasts the deadline, and ends while there is something to see yet, or all is over."""
+    start = random.uniform(0, length_s)
+    return Cut(random.choice(workers), start, start + deadline_s + random.uniform(3, 15), up=True, down=True)
+
+
 def _stop(random: Random, workers: list[str], end: float) -> Stop:
     start = random.uniform(0, end)
     return Stop(random.choice([MANAGER, *workers]), start, min(end, start + random.uniform(0.5, 20)))
+
+
+def _leave(random: Random, workers: list[str], end: float) -> Leave:
+    return Leave(random.choice(workers), random.uniform(0, end), random.random() < 0.5)
 
 
 def _kill(random: Random, workers: list[str], end: float) -> Kill:

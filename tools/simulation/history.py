@@ -20,6 +20,8 @@ class History:
     """SumStat, epoch and worker of results that found no room in its spool."""
     admitted: dict[str, float] = field(default_factory=dict)
     """When (virtual s) it was first durable that a worker has joined that was not waited for."""
+    removed: dict[str, int] = field(default_factory=dict)
+    """By worker: up to which packet time (ns) something is missing for its being removed, at most."""
     died: set[str] = field(default_factory=set)
     """The workers that were killed."""
     told: dict[tuple[str, int], float] = field(default_factory=dict)
@@ -58,4 +60,4 @@ class History:
         for name, since in self._away_since.items():
             self.away[name].append((since, inf))
         for name in list(self._lost_since):
-            self.begun(name, inf)
+            self.begun(name, self.removed.get(name, inf))
