@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from sensor import __version__
+from sensor.cli import streams
 
 COMMANDS = {
     "run": ("sensor.cli.run", "Capture from interfaces and name the scanners."),
@@ -43,14 +44,6 @@ class LazyGroup(click.Group):
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; that a reader of our output has gone away is no failure."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still in its buffer
-            return ctx.exit(0)
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
@@ -69,6 +62,21 @@ def fail(message: str, code: int = FAILURE) -> Any:
     sys.exit(code)
 
 
+def reason(error: OSError) -> str:
+    """What went wrong, and with which file, for people."""
+    why = error.strerror or str(error)
+    return f"{error.filename}: {why}" if error.filename else why
+
+
 def main() -> None:
-    """Run the command line."""
-    group(prog_name="sensor")
+    """Run the command line; that a reader of our output has gone away is no failure."""
+    streams.guard()
+    try:
+        try:
+            group(prog_name="sensor")
+        finally:
+            streams.end()
+    except streams.UnwritableError as error:
+        if not error.is_reader_gone:
+            click.echo(f"sensor: {error}", err=True)
+        sys.exit(0 if error.is_reader_gone else FAILURE)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from sensor.cli.chosen import Chosen, detection_options
-from sensor.cli.main import FOUND, fail
-from sensor.cli.replay import output_options, stop_on_signals
+from sensor.cli.main import fail
+from sensor.cli.replay import outcome, output_options, stop_on_signals
 from sensor.cli.state import default_state, failures
 from sensor.cli.stats import Telling, stats_option
 
@@ -96,7 +96,7 @@ def command(
             summary = asyncio.run(node.run(*listens, ready=ready))
     except (JournalError, ValueError) as error:
         raise fail(str(error)) from None
-    sys.exit(FOUND if exit_code and summary.alerts > summary.alerts_withdrawn else 0)
+    sys.exit(outcome(summary, is_failed=not telling.has_told_all(), tells=exit_code))
 
 
 @contextlib.contextmanager

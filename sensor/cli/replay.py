@@ -15,6 +15,7 @@ from sensor._jit import COMPILED, compiled_now
 from sensor.cli.capture import check_filter, files, filter_option, tell_left_out
 from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
+from sensor.cli.streams import UnwritableError
 from sensor.config import Settings
 
 if TYPE_CHECKING:
@@ -42,6 +43,13 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = option(function)
     return function
+
+
+def outcome(summary: "Summary", *, is_failed: bool, tells: bool) -> int:
+    """The exit code of a run that came to its end: a failure goes before alerts, which it `tells` with --exit-code."""
+    if is_failed:
+        return FAILURE
+    return FOUND if tells and summary.alerts > summary.alerts_withdrawn else 0
 
 
 class Reloadable(Protocol):
@@ -101,9 +109,8 @@ def command(
     for hint in summary.hints:
         click.echo(f"sensor: {hint}", err=True)
     is_whole = len(summary.workers) == workers  # the packets of a worker that is missing are counted nowhere
-    if summary.damage or (is_whole and (_is_unaccounted(summary) or _is_blind(summary))):
-        sys.exit(FAILURE)
-    sys.exit(FOUND if exit_code and summary.alerts > summary.alerts_withdrawn else 0)
+    is_failed = bool(summary.damage) or (is_whole and (_is_unaccounted(summary) or _is_blind(summary)))
+    sys.exit(outcome(summary, is_failed=is_failed, tells=exit_code))
 
 
 @contextlib.contextmanager
@@ -186,12 +193,14 @@ def _run(total: int | None, start: Start, as_json: bool, quiet: bool) -> "Summar
 
     from sensor.cli.progress import ProgressBar
     from sensor.outputs.json_lines import JsonLines
+    from sensor.outputs.outlet import Outlet
     from sensor.outputs.terminal import Terminal
 
     if not COMPILED:
         click.echo("sensor: kernels are not compiled (no Numba, or NUMBA_DISABLE_JIT is set): right but slow", err=True)
-    terminal = Terminal(sys.stdout)
-    outputs: list[Output] = [JsonLines(sys.stdout) if as_json else terminal]
+    outlet = Outlet(sys.stdout, lambda trouble: node.stop())  # who would be told reads nothing, or no more
+    terminal = Terminal(outlet.stream)
+    outputs: list[Output] = [JsonLines(outlet.stream) if as_json else terminal]
     on_stdout = sys.stdout.isatty()
     with contextlib.ExitStack() as stack:
         progress: Callable[[int, int], None] = lambda done, packets: None  # noqa: E731
@@ -201,7 +210,11 @@ def _run(total: int | None, start: Start, as_json: bool, quiet: bool) -> "Summar
             progress = stack.enter_context(bar).update
         node, run = start(outputs, progress)
         stack.enter_context(stop_on_signals(node))
-        return run()
+        summary = run()
+    outlet.hurry()
+    if outlet.error is not None:
+        raise UnwritableError(outlet.error)
+    return summary
 
 
 def _tell_of_compiling() -> None:

@@ -16,8 +16,8 @@ from sensor.cli.capture import (
     tell_losses,
 )
 from sensor.cli.chosen import Chosen, detection_options
-from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
-from sensor.cli.replay import output_options, reload_on_signal, stop_on_signals
+from sensor.cli.main import FAILURE, NO_PERMISSION, fail, reason
+from sensor.cli.replay import outcome, output_options, reload_on_signal, stop_on_signals
 from sensor.cli.stats import Telling, stats_option
 
 if TYPE_CHECKING:
@@ -82,13 +82,16 @@ def command(
             summary = _several(settings, telling, interfaces, user, workers, fanout, chosen)
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if "CAP_NET_RAW" in str(error) else FAILURE) from None
+    except OSError as error:
+        raise fail(reason(error)) from None
+    is_told = telling.has_told_all()
     tell_losses(summary.counters)
     if not summary.packets_read:
         named = " ".join(f"-i {name}" for name in interfaces.names)
         click.echo(f"sensor: no packets came; `sensor doctor {named}` may say why", err=True)
     for damage in summary.damage:
         click.echo(f"sensor: {damage}", err=True)
-    sys.exit(FAILURE if summary.damage else FOUND if exit_code and summary.alerts > summary.alerts_withdrawn else 0)
+    sys.exit(outcome(summary, is_failed=bool(summary.damage) or not is_told, tells=exit_code))
 
 
 def _one(
