@@ -16,6 +16,7 @@ from sensor.cli.capture import check_filter, files, filter_option, tell_left_out
 from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
 from sensor.config import Settings
+from sensor.words import amount
 
 if TYPE_CHECKING:
     from sensor.capture import Capture, Savefiles
@@ -67,7 +68,7 @@ def command(
     filter_text: str,
     chosen: Chosen,
 ) -> None:
-    """Read capture files (pcap or pcapng, plain, gzip or zstd) and name the scanners in them.
+    """Read capture files (pcap or pcapng, plain, gzip or zstd) and find the scans in them.
 
     Several files are merged by time; a directory stands for the captures in it, - for standard input, of which alerts
     are told at once. It is read once, however many workers there are.
@@ -245,7 +246,8 @@ def _is_unaccounted(summary: "Summary") -> bool:
 
     lost = unaccounted(summary)
     if lost:
-        click.echo(f"sensor: {lost} packets are neither decoded nor refused by name: please report this", err=True)
+        what = "neither decoded nor refused by name"
+        click.echo(f"sensor: {amount(lost, 'packet')} {what}: please report this", err=True)
     return lost != 0
 
 

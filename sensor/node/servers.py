@@ -74,7 +74,7 @@ class Servers:
             server.broadcast(message)
 
     def retire(self, peer: Peer) -> None:
-        """End the connections that a peer had before it came anew, perhaps by another address."""
+        """End the connections that a peer had before it came again, perhaps by another address."""
         for server in self._servers:
             server.retire(peer.name, peer.address)
 
