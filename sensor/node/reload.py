@@ -41,4 +41,6 @@ def reloaded(
 
 def say_that_they_hold(settings: Settings) -> None:
     """Say that no packet is judged by the settings before any more."""
-    log.warning("the settings were read again: %s", ", ".join(each.name for each in settings.detections))
+    log.warning(
+        "the settings were read again: %s", ", ".join(each.name for each in settings.detections) or "no detection"
+    )
