@@ -119,7 +119,7 @@ def test_losses_are_said_when_they_begin_and_when_there_were_none_for_ten_second
 def test_one_lost_packet_is_a_loss_and_none_is_not():
     assert said(Losses("ring_drops"), [seen(kernel=5), seen(kernel=9)]) == {}
     [text] = said(Losses("ring_drops"), [seen(kernel=5), seen(kernel=9, ring_drops=1)]).values()
-    assert "1 of 4 packets are lost" in text
+    assert "1 of 4 packets is lost" in text
 
 
 def test_losses_that_begin_again_count_from_there():

@@ -13,6 +13,7 @@ import click
 from sensor._jit import keep_in_memory
 from sensor.cli.main import USAGE, fail
 from sensor.privileges import PrivilegeError, User, describe, give_up, successor
+from sensor.words import counted
 
 if TYPE_CHECKING:
     from sensor.capture import Capture, Savefiles
@@ -282,7 +283,7 @@ def tell_losses(counters: Mapping[str, int]) -> None:
     """Say what was lost, where something was."""
     for name, what in (("ring_drops", "the ring was full: give --ring more MB"), ("nic_drops", "the card lost them")):
         if counters.get(name):
-            click.echo(f"sensor: {counters[name]:,} packets were lost, as {what}", err=True)
+            click.echo(f"sensor: {counted(counters[name], 'packet')} lost, as {what}", err=True)
 
 
 def tell_gaps(taps: Sequence["Tap"]) -> None:

@@ -92,7 +92,7 @@ def invite(name: str, state: Path, role: Any, duration: int) -> None:
     """Write the line with which a node of this NAME may join, once.
 
     Whoever has the line may join in the node's stead: hand it over as you would a password. An invitation replaces the
-    one before it; a node that has joined stays so until it joins anew.
+    one before it; a node that has joined stays so until it joins again.
     """
     from sensor.clock import now_ns, rfc3339
     from sensor.cluster.registry import Registry
@@ -153,22 +153,20 @@ def nodes(state: Path, as_json: bool) -> None:
         for row in rows:
             click.echo(msgspec.json.encode(row).decode())
         return
-    from rich.console import Console
-    from rich.table import Table
+    from sensor.cli.table import write_table
 
-    table = Table("node", "role", "state", "certificate until", "invitation until", box=None)
-    for row in rows:
-        table.add_row(
-            *((each or "-")[:19].replace("T", " ") if "expires" in key else each for key, each in row.items())
-        )
-    Console(file=sys.stdout, highlight=False, soft_wrap=True).print(table)
+    shown = [
+        [(each or "-")[:19].replace("T", " ") if "expires" in key else each or "-" for key, each in row.items()]
+        for row in rows
+    ]
+    write_table(["node", "role", "state", "certificate until", "invitation until"], shown)
 
 
 @command.command()
 @click.argument("name", callback=_name)
 @state_option
 def revoke(name: str, state: Path) -> None:
-    """Let a node in no more, neither by its certificate nor by an invitation; it may be invited anew.
+    """Let a node in no more, neither by its certificate nor by an invitation; it may be invited again.
 
     Of a worker nothing is missing any more, from then on.
     """

@@ -11,15 +11,15 @@ from sensor import __version__
 from sensor.cli import streams
 
 COMMANDS = {
-    "run": ("sensor.cli.run", "Capture from interfaces and name the scanners."),
-    "replay": ("sensor.cli.replay", "Read capture files and name the scanners in them."),
+    "run": ("sensor.cli.run", "Capture from interfaces and find scans."),
+    "replay": ("sensor.cli.replay", "Read capture files and find the scans in them."),
     "manager": ("sensor.cli.manager", "Merge, judge and alert on what workers report."),
     "worker": ("sensor.cli.worker", "Observe, and report to a manager."),
     "status": ("sensor.cli.status", "Show the nodes of a manager, and how far each has come."),
     "cluster": ("sensor.cli.cluster", "Make a cluster of several hosts: init, invite, join, nodes, revoke."),
     "query": ("sensor.cli.query", "Ask what all workers know now of a key, or which keys have the most."),
     "interfaces": ("sensor.cli.interfaces", "List what there is to capture from."),
-    "doctor": ("sensor.cli.doctor", "Find out whether this machine is ready for live capture, and what mends it."),
+    "doctor": ("sensor.cli.doctor", "Find out whether this machine is ready for live capture, and how to fix it."),
     "detections": ("sensor.cli.detections", "List the detections, their options, and what each misses."),
     "events": ("sensor.cli.events", "List the events that a detection can name, and their columns."),
 }

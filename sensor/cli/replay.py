@@ -17,6 +17,7 @@ from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
 from sensor.cli.streams import UnwritableError
 from sensor.config import Settings
+from sensor.words import amount
 
 if TYPE_CHECKING:
     from sensor.capture import Capture, Savefiles
@@ -75,7 +76,7 @@ def command(
     filter_text: str,
     chosen: Chosen,
 ) -> None:
-    """Read capture files (pcap or pcapng, plain, gzip or zstd) and name the scanners in them.
+    """Read capture files (pcap or pcapng, plain, gzip or zstd) and find the scans in them.
 
     Several files are merged by time; a directory stands for the captures in it, - for standard input, of which alerts
     are told at once. It is read once, however many workers there are.
@@ -258,7 +259,8 @@ def _is_unaccounted(summary: "Summary") -> bool:
 
     lost = unaccounted(summary)
     if lost:
-        click.echo(f"sensor: {lost} packets are neither decoded nor refused by name: please report this", err=True)
+        what = "neither decoded nor refused by name"
+        click.echo(f"sensor: {amount(lost, 'packet')} {what}: please report this", err=True)
     return lost != 0
 
 

@@ -54,7 +54,7 @@ def command(
     exit_code: bool,
     chosen: Chosen,
 ) -> None:
-    """Capture from interfaces (-i eth1, or -i auto) and name the scanners, until INT or TERM.
+    """Capture from interfaces (-i eth1, or -i auto) and find scans, until INT or TERM.
 
     CAP_NET_RAW is enough. A small process keeps it and opens interfaces; the one that decodes becomes another user, if
     it was root, and gives up every capability. How many packets were lost is said at the end, and is in the summary:

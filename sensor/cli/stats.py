@@ -61,7 +61,7 @@ class Telling:
         That a reader who has gone lacks something is said, and no failure.
         """
         self._outlet.hurry()
-        from sensor.outputs.terminal import amount
+        from sensor.words import amount
 
         if left := self._outlet.lost + self._outlet.waiting:
             log.error("standard output: %s could not be written", amount(left, "line"))

@@ -141,10 +141,10 @@ class Server:
         return True
 
     def retire(self, name: str, where: str) -> None:
-        """End the connection of a peer that has come anew from elsewhere."""
+        """End the connection of a peer that has come again, from elsewhere."""
         if older := self._links.pop(name, None):
             self.counters["replaced"] += 1
-            older.refuse(Refused(f"{name} has connected anew from {where}"))
+            older.refuse(Refused(f"{name} has connected again, from {where}"))
 
     def check_admission(self) -> None:
         """Cut off those whose certificates hold no more."""

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sensor.detection.detection import Detection
@@ -31,8 +32,41 @@ def load_installed() -> tuple[type[Detection], ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class Plugins:
+    """What was found where somebody said that detections are."""
+
+    detections: list[type[Detection]]
+    notice: str = ""
+    """Of a folder: what was found in which of its files."""
+
+
+def load_plugins(path: str) -> Plugins:
+    """The detections of a Python file, or of all those directly in a folder, in order of name.
+
+    Files without a detection are help for the others; DetectionError says it where there is none at all.
+    """
+    if not Path(path).is_dir():
+        return Plugins(load_file(path))
+    files = sorted(each for each in Path(path).glob("*.py") if each.is_file())
+    if not files:
+        raise DetectionError(f"{path}: there is no Python file in this folder")
+    found = {each.name: _defined(str(each)) for each in files}
+    detections = [detection for each in found.values() for detection in each]
+    if not detections:
+        raise DetectionError(f"{path}: no detection is defined in {', '.join(found)}")
+    said = [f"{', '.join(one.name for one in each) or 'nothing'} from {name}" for name, each in found.items()]
+    return Plugins(detections, f"{path}: {'; '.join(said)}")
+
+
 def load_file(path: str) -> list[type[Detection]]:
     """The detections that a Python file defines; DetectionError is one line with the file, the line and the fix."""
+    if not (found := _defined(path)):
+        raise DetectionError(f"{path}: defines no detection; derive a class from sensor.detection.Detection")
+    return found
+
+
+def _defined(path: str) -> list[type[Detection]]:
     if not Path(path).is_file():
         raise DetectionError(f"{path}: there is no such file")
     name = f"sensor_plugin_file_{Path(path).stem}"
@@ -45,27 +79,24 @@ def load_file(path: str) -> list[type[Detection]]:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise DetectionError(_where(error, path)) from error
-    found = [
+    return [
         each
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, Detection) and each.__module__ == name
     ]
-    if not found:
-        raise DetectionError(f"{path}: defines no detection; derive a class from sensor.detection.Detection")
-    return found
 
 
-def choose(available: Iterable[type[Detection]], names: Sequence[str]) -> list[type[Detection]]:
-    """The named detections, or all of them where none is named, in order of name."""
+def choose(available: Iterable[type[Detection]], names: Sequence[str] | None) -> list[type[Detection]]:
+    """The named detections, or all of them (None), in order of name."""
     by_name: dict[str, type[Detection]] = {}
     for each in available:
         if each.name in by_name:
             raise DetectionError(f"two detections are called {each.name!r}: give one another `name`")
         by_name[each.name] = each
-    for name in names:
+    for name in names or ():
         if name not in by_name:
             raise DetectionError(f"there is no detection {name!r}{hint(name, by_name)}")
-    return [by_name[name] for name in sorted((names and set(names)) or by_name)]
+    return [by_name[name] for name in sorted(by_name if names is None else set(names))]
 
 
 def parse_settings(

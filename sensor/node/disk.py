@@ -117,7 +117,7 @@ class Disk:
             self._is_marked = True
 
     def compact(self, snapshot: Callable[[], bytes]) -> None:
-        """Let the journal begin anew when it has grown; not while an alert waits for a disk that takes it."""
+        """Let the journal start over when it has grown; not while an alert waits for a disk that takes it."""
         waits = self._file is not None and self._file.waiting
         is_due = elapsed_s() >= self._compact_at
         if self._journal and self._journal.size > COMPACT_BYTES and not waits and is_due:

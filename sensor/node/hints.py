@@ -8,6 +8,7 @@ it depends on the files only, and not on how fast, in which blocks and by how ma
 from typing import Generic, NamedTuple, TypeVar
 
 from sensor.node.sight import Sight
+from sensor.words import amount
 
 PATIENCE_S = 10.0
 """How long nothing may come, or losses may have stopped, before that is said."""
@@ -130,14 +131,15 @@ class Losses:
         if self.hint and now - self._lost_at >= self._calm_s:
             self.hint = None
             total = getattr(sight, self._counter) - self._before
-            return f"{sight.interface}: no more packets are lost there; {total:,} were"
+            return f"{sight.interface}: no more packets are lost there; {total:,} {'was' if total == 1 else 'were'}"
         return ""
 
     def _begin(self, sight: Sight, last: Sight, lost: int) -> str:
         self._before = getattr(last, self._counter)
         came = sight.kernel - last.kernel + (lost if self._counter == "nic_drops" else 0)
-        of = f"{lost:,} of {came:,} packets are lost" if came >= lost else f"{lost:,} packets are lost"
-        text = f"{sight.interface}: {of}: {_ADVICE[self._counter].format(interface=sight.interface)}"
+        of = f"{lost:,} of {amount(came, 'packet')}" if came >= lost else amount(lost, "packet")
+        advice = _ADVICE[self._counter].format(interface=sight.interface)
+        text = f"{sight.interface}: {of} {'is' if lost == 1 else 'are'} lost: {advice}"
         self.hint = Hint(f"{sight.interface} {self._counter}", text)
         return text
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from sensor.clock import elapsed_s
 from sensor.cluster.queue import Rate
-from sensor.outputs.terminal import printable
+from sensor.words import printable
 
 MOST = 64
 """Hints of one worker that are heard."""

@@ -88,7 +88,7 @@ class Servers:
         return any(peer.name in names for server in self._servers for peer in server.peers)
 
     def retire(self, peer: Peer) -> None:
-        """End the connections that a peer had before it came anew, perhaps by another address."""
+        """End the connections that a peer had before it came again, perhaps by another address."""
         for server in self._servers:
             server.retire(peer.name, peer.address)
 
