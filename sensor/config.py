@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from sensor.clock import SECOND, parse_duration
 from sensor.decode import PORTS_MAX, DecodeOptions, check_ports
 from sensor.detection import Detection, DetectionError, Option
-from sensor.detection.load import choose, instantiate, load_installed, load_plugins, parse_settings
+from sensor.detection.load import choose, instantiate, load_installed, load_plugins, parse_settings, source_digest
 from sensor.detection.option import Value
 from sensor.flows import FlowOptions
 from sensor.flows.options import KEYS
@@ -97,6 +97,8 @@ class Settings:
     decode: DecodeOptions
     sketch_key: tuple[int, int] | None = None
     """Of a cluster: what its sketches are keyed with. None: those of all sensors alike."""
+    sources: dict[str, str] = field(default_factory=dict, compare=False)
+    """A digest of the file that each detection is defined in, as it was read, by the detection's name."""
     notices: tuple[str, ...] = field(default=(), compare=False)
     """What whoever asked for these should know."""
 
@@ -136,7 +138,8 @@ def configure(
     values = parse_settings(assignments, {each.name: each.options for each in chosen} | _OF_ALL)
     for_all = {name: _without_overrides(name, values.pop(name)) for name in _OF_ALL}
     flows, decode = _flow_options(for_all["flows"]), _decode_options(for_all["decode"])
-    settings = Settings(tuple(chosen), values, flows, decode, notices=tuple(notices))
+    sources = {each.name: source_digest(each) for each in chosen}
+    settings = Settings(tuple(chosen), values, flows, decode, sources=sources, notices=tuple(notices))
     for each in settings.make():
         each.define()
     return settings

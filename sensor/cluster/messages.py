@@ -87,6 +87,8 @@ class Hello(_Message, frozen=True):
     """The packet time (ns) at which it began to observe what cannot be read again; None: before all epochs."""
     goes_on: bool = False
     """It counts on from its last incarnation, as its settings were read again."""
+    parts: dict[str, str] = {}
+    """Digests of its SumStats, and of the files of its detections, by name: so what differs can be named."""
 
 
 class Welcome(_Message, frozen=True):

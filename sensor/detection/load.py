@@ -1,6 +1,7 @@
 """Loading: detections from the entry-point group `sensor.plugins` and from files, chosen and set as asked."""
 
 import functools
+import hashlib
 import importlib.metadata
 import importlib.util
 import sys
@@ -84,6 +85,15 @@ def _defined(path: str) -> list[type[Detection]]:
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, Detection) and each.__module__ == name
     ]
+
+
+def source_digest(detection: type[Detection]) -> str:
+    """Of the file that a detection is defined in: eight hexadecimal digits; none, where it cannot be read."""
+    file = getattr(sys.modules.get(detection.__module__), "__file__", None)
+    try:
+        return hashlib.sha256(Path(file or "").read_bytes()).hexdigest()[:8]
+    except OSError:
+        return ""
 
 
 def choose(available: Iterable[type[Detection]], names: Sequence[str] | None) -> list[type[Detection]]:

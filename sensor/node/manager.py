@@ -35,6 +35,8 @@ from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
 from sensor.node import disk
 from sensor.node.accounting import Accounting, View
+from sensor.node.attendance import Attendance
+from sensor.node.difference import definitions_that_differ, parts_of, sources_that_differ
 from sensor.node.disk import Disk
 from sensor.node.lateness import Lateness
 from sensor.node.output import Output as Writer
@@ -60,6 +62,7 @@ TAKEN_S = 10.0
 """How long a worker whose name is taken may come back: whoever had it may be gone, and not known to be."""
 WAITING_BYTES, WAITING_MESSAGES = 32 << 20, 100_000
 """What may wait for a disk that takes nothing: records and alerts, and messages that may not go out before these."""
+_LONGEST = 1000  # letters of a reason that a peer is told
 _ALERT_BYTES = 1024  # of an alert that waits, about
 _SAY_S = 60.0  # between lines on who has a name that is taken
 
@@ -97,6 +100,8 @@ class ManagerNode:
         self._pardoned: tuple[str, ...] = ()
         self._accounting, self._relay = accounting or Accounting(), Relay()
         self._lateness = Lateness((cluster or ClusterSettings()).deadline_s)
+        self._attendance = Attendance((cluster or ClusterSettings()).deadline_s)
+        self._parts = parts_of(settings)
         self._started = elapsed_s()
         self._is_committing = False
         self._done_since: float | None = None
@@ -189,7 +194,17 @@ class ManagerNode:
         is_durable = self._commit()
         if isinstance(answer, Welcome):
             self.servers.retire(peer)
+            self._say(self._attendance.came(peer.name))
+            self._say_of_sources(hello)
             return answer if is_durable else answer.without_promise(hello)
+        return self._refuse(peer, hello, answer)
+
+    def _refuse(self, peer: Peer, hello: Hello, answer: Refused) -> Refused:
+        """Name what differs, if that is why, and say it here too."""
+        differs = definitions_that_differ(self._parts, hello.parts) if hello.digest != self.manager.digest else ""
+        if differs:
+            answer = msgspec.structs.replace(answer, reason=f"{answer.reason} ({differs})"[:_LONGEST])
+        self._say(self._attendance.refused(peer.name, peer.address, answer.reason))
         return answer
 
     def _turn_away(self, peer: Peer, where: str) -> Refused:
@@ -201,6 +216,17 @@ class ManagerNode:
             log.warning(text, _whence(peer.address), peer.name, _whence(where))
         text = f"a worker of the name {peer.name} is connected already, {_whence(where)}: give this one another --name"
         return Refused(text, retry_s=TAKEN_S)
+
+    def _say_of_sources(self, hello: Hello) -> None:
+        if others := sources_that_differ(self._parts, hello.parts):
+            text = f"{hello.name} runs {', '.join(others)} from another file than the manager's"
+            advice = "`where` and such may differ there, and its results are merged all the same"
+            self._say(self._attendance.once(hello.name, f"{text}: {advice}"))
+
+    def _say(self, lines: Iterable[str]) -> None:
+        """Say what is new of workers, unless whoever started them does."""
+        for line in lines if not (self._accounting.is_together or self._accounting.is_replay) else ():
+            log.warning("%s", line)
 
     def received(self, peer: Peer, message: Message) -> None:
         """A message has come. ValueError says what in it cannot be."""
@@ -249,13 +275,15 @@ class ManagerNode:
         """What was not said, and how it stands with the disk, if there is one."""
         of_disk = self._disk.counters
         pauses = {"manager_pauses": self.servers.pauses} if of_disk else {}
-        return {"hints_unsaid": self._relay.unsaid, **of_disk, **pauses}
+        return {"hints_unsaid": self._relay.unsaid, "lines_unsaid": self._attendance.unsaid, **of_disk, **pauses}
 
     def lost(self, peer: Peer) -> None:
         """A connection is gone."""
         if peer.role == "worker":
             self.manager.lost(peer.name, elapsed_s())
-            self._relay.take(peer.name, ())
+            self._relay.forget(peer.name)
+            if not (self._over.is_set() or self.manager.has_delivered(peer.name)):
+                self._say(self._attendance.gone(peer.name))
             self._commit_soon()
         self.manager.queries.forget(peer.name)
         self._send_queries()
@@ -274,9 +302,7 @@ class ManagerNode:
 
     def _note(self, beat: Heartbeat) -> None:
         self._read[beat.worker] = beat.read
-        for line in self._relay.take(beat.worker, beat.hints):
-            if not (self._accounting.is_together or self._accounting.is_replay):
-                log.warning("%s", line)
+        self._say(self._relay.take(beat.worker, beat.hints))
         for line in beat.damage:
             self.note_damage(line)
         if self._progress:
@@ -319,6 +345,7 @@ class ManagerNode:
 
     def _change(self, settings: Settings) -> None:
         before, self._settings, self._next = self.manager, settings, None
+        self._parts = parts_of(settings)
         self.manager = Manager(settings.make(), before.workers, early=self._early, settings=self._cluster)
         self.manager.follow(before)
         self.manager.start(elapsed_s())

@@ -22,6 +22,7 @@ from sensor.cluster.worker import Worker
 from sensor.config import Settings
 from sensor.node.accounting import Accounting, View
 from sensor.node.contact import Contact
+from sensor.node.difference import parts_of
 from sensor.node.lots import Lots
 from sensor.node.reload import reloaded
 from sensor.sumstats import Definition
@@ -101,7 +102,7 @@ class WorkerNode:
     ) -> None:
         self._settings, self._place, self._cluster = settings, place, cluster or ClusterSettings()
         self._incarnation = incarnation()
-        self._digest = digest_of(definitions_of(settings))
+        self._digest, self._parts = digest_of(definitions_of(settings)), parts_of(settings)
         self._worker: Worker | None = None
         self._spooled = _Spooled(place.spool)
         self._client, tls = place.manager.client(self._hello)
@@ -217,6 +218,7 @@ class WorkerNode:
         before, self._worker, self._is_changing = self._worker, None, True
         self._client.stop(flush=_FLUSH_S)
         self._settings, self._incarnation, self._digest = settings, incarnation(), digest_of(definitions_of(settings))
+        self._parts = parts_of(settings)
         self._client, tls = self._place.manager.client(self._hello)
         self._renewal = _renewal(self._place.manager, tls)
         self._client.start()
@@ -235,6 +237,9 @@ class WorkerNode:
         return {**self._spooled.counters, "messages_unsent": self._client.counters["messages_unsent"]}
 
     def _hello(self) -> Hello:
+        return msgspec.structs.replace(self._own_hello(), parts=self._parts)
+
+    def _own_hello(self) -> Hello:
         if self._worker is not None:
             return self._worker.hello(__version__, self._digest)
         return Hello(

@@ -28,7 +28,7 @@ def room(stream: TextIO) -> int | None:
 
 def fold(text: str, width: int) -> list[str]:
     """A text in lines of at most so many cells, broken between words where that can be."""
-    return [line.plain for line in Text(text).wrap(_folding, width)] or [""]
+    return [line.plain.rstrip() for line in Text(text).wrap(_folding, width)] or [""]
 
 
 def lines(cells: Sequence[str], widths: Sequence[int], *, gap: int = 1) -> list[str]:
