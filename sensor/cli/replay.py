@@ -52,9 +52,14 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def outcome(summary: "Summary", *, is_failed: bool, tells: bool) -> int:
     """The exit code of a run that came to its end: a failure goes before alerts, which it `tells` with --exit-code."""
-    if is_failed:
+    if is_failed or _has_raised(summary):
         return FAILURE
     return FOUND if tells and summary.alerts > summary.alerts_withdrawn else 0
+
+
+def _has_raised(summary: "Summary") -> bool:
+    """Whether a detection did, so that what it found, or did not find, is not to be relied on."""
+    return any(summary.detection_faults.values()) or summary.counters.get("sumstats_threshold_faults", 0) > 0
 
 
 class Reloadable(Protocol):
@@ -85,9 +90,9 @@ def command(
     Several files are merged by time; a directory stands for the captures in it, - for standard input, of which alerts
     are told at once. It is read once, however many workers there are.
 
-    Exit codes: 0 done, 1 an input is missing or damaged (what could be read was processed) or none of its packets could
-    be read, 2 usage, 10 alerts with --exit-code, 77 no permission to read, 130 interrupted (143 by TERM) before all was
-    read. Of several the first that holds of 77, 2, 130, 1 and 10.
+    Exit codes: 0 done, 1 an input is missing or damaged (what could be read was processed), none of its packets could
+    be read, or a detection raised, 2 usage, 10 alerts with --exit-code, 77 no permission to read, 130 interrupted (143
+    by TERM) before all was read. Of several the first that holds of 77, 2, 130, 1 and 10.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     settings = chosen.settings()
