@@ -27,7 +27,7 @@ COMMANDS = {
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 """NumPy's library for matrices, which nothing here uses, else starts threads that would keep their capabilities."""
 
-FAILURE, USAGE, FOUND, NO_PERMISSION = 1, 2, 10, 77
+FAILURE, USAGE, FOUND, NO_PERMISSION, INTERRUPTED = 1, 2, 10, 77, 130
 
 
 class LazyGroup(click.Group):
@@ -43,6 +43,13 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, which INT ends with the exit code that shells know, where it does not end in order."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            return ctx.exit(INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

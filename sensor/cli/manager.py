@@ -60,8 +60,8 @@ def command(
     other hosts make a cluster first, with `sensor cluster init`: they are let in by certificate, and while the manager
     runs, who was invited may join. Without one it listens on loopback or on a Unix socket only.
 
-    Exit codes: 0 done, 1 failure, 2 usage or an address where it may not listen, 10 alerts with --exit-code, 77 no
-    permission.
+    Exit codes: 0 done, 1 failure, also of a detection, 2 usage or an address where it may not listen, 10 alerts with
+    --exit-code, 77 no permission.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     settings = chosen.settings()

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import io
 import logging
 import signal
 import sys
@@ -21,10 +22,14 @@ from sensor.words import amount
 
 if TYPE_CHECKING:
     from sensor.capture import Capture, Savefiles
+    from sensor.cli.halt import Halt
     from sensor.node import Output
     from sensor.node.accounting import Accounting
     from sensor.node.tee import Recorded
     from sensor.outputs.summary import Summary
+
+
+_PAUSE_MS = 100  # how long standard input may give nothing until a halt is heeded
 
 
 class Stoppable(Protocol):
@@ -48,9 +53,14 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def outcome(summary: "Summary", *, is_failed: bool, tells: bool) -> int:
     """The exit code of a run that came to its end: a failure goes before alerts, which it `tells` with --exit-code."""
-    if is_failed:
+    if is_failed or _has_raised(summary):
         return FAILURE
     return FOUND if tells and summary.alerts > summary.alerts_withdrawn else 0
+
+
+def _has_raised(summary: "Summary") -> bool:
+    """Whether a detection did, so that what it found, or did not find, is not to be relied on."""
+    return any(summary.detection_faults.values()) or summary.counters.get("sumstats_threshold_faults", 0) > 0
 
 
 class Reloadable(Protocol):
@@ -81,19 +91,21 @@ def command(
     Several files are merged by time; a directory stands for the captures in it, - for standard input, of which alerts
     are told at once. It is read once, however many workers there are.
 
-    Exit codes: 0 done, 1 an input is missing or damaged (what could be read was processed) or none of its packets could
-    be read, 2 usage, 10 alerts with --exit-code, 77 no permission to read.
+    Exit codes: 0 done, 1 an input is missing or damaged (what could be read was processed), none of its packets could
+    be read, or a detection raised, 2 usage, 10 alerts with --exit-code, 77 no permission to read, 130 interrupted (143
+    by TERM) before all was read. Of several the first that holds of 77, 2, 130, 1 and 10.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     settings = chosen.settings()
     check_filter(filter_text)
     from sensor.capture import CaptureError
+    from sensor.cli.halt import Halt
 
     filters = ("--filter", filter_text) if filter_text else ()
     passed = [*filters, *(part for each in inputs for part in ("--replay", each)), *chosen.options]
-    stdin = getattr(sys.stdin, "buffer", None)
+    halt, stdin = Halt(), getattr(sys.stdin, "buffer", None)
     try:
-        with _opened(inputs, filter_text, stdin, workers) as (source, seen):
+        with _opened(inputs, filter_text, _heeding(stdin, halt), workers) as (source, seen):
             shared = _shared(stdin, is_alone=len(inputs) == 1) if workers > 1 and "-" in inputs else None
             accounting = functools.partial(_accounting, filter_text)
             if workers > 1:
@@ -101,17 +113,30 @@ def command(
             else:
                 start = _standalone(settings, seen, accounting)
             total = None if shared else source.progress[1]
-            summary = _run(total, start, as_json, quiet or not sys.stderr.isatty())
+            summary = _run(total, start, as_json, quiet or not sys.stderr.isatty(), halt)
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if isinstance(error.__cause__, PermissionError) else FAILURE) from None
     tell_left_out(source)
+    if summary.interrupted:
+        click.echo(f"sensor: {halt.describe()}", err=True)
     for damage in summary.damage:
         click.echo(f"sensor: damaged: {damage}", err=True)
     for hint in summary.hints:
         click.echo(f"sensor: {hint}", err=True)
+    if summary.interrupted:
+        sys.exit(halt.exit_code)
     is_whole = len(summary.workers) == workers  # the packets of a worker that is missing are counted nowhere
     is_failed = bool(summary.damage) or (is_whole and (_is_unaccounted(summary) or _is_blind(summary)))
     sys.exit(outcome(summary, is_failed=is_failed, tells=exit_code))
+
+
+def _heeding(stdin: BinaryIO | None, halt: "Halt") -> BinaryIO | None:
+    """Standard input that ends when the run is halted, though nothing comes."""
+    from sensor.node.attended import attended
+
+    if stdin is None or isinstance(stdin, io.BytesIO):  # which is a test's, and never waits
+        return stdin
+    return attended(stdin, halt.may_go_on, pause_ms=_PAUSE_MS)
 
 
 @contextlib.contextmanager
@@ -189,9 +214,10 @@ def _cluster(
     return start
 
 
-def _run(total: int | None, start: Start, as_json: bool, quiet: bool) -> "Summary":
+def _run(total: int | None, start: Start, as_json: bool, quiet: bool, halt: "Halt") -> "Summary":
     from rich.console import Console
 
+    from sensor.cli.halt import Halted
     from sensor.cli.progress import ProgressBar
     from sensor.outputs.json_lines import JsonLines
     from sensor.outputs.outlet import Outlet
@@ -209,9 +235,11 @@ def _run(total: int | None, start: Start, as_json: bool, quiet: bool) -> "Summar
             bar = ProgressBar(terminal.console if on_stdout else Console(stderr=True), total)
             stack.callback(_tell_of_compiling)
             progress = stack.enter_context(bar).update
-        node, run = start(outputs, progress)
-        stack.enter_context(stop_on_signals(node))
-        summary = run()
+        node, run = start([Halted(each, halt) for each in outputs], halt.noting(progress))
+        halt.begin(total, node.stop)
+        stack.callback(halt.close)
+        stack.enter_context(stop_on_signals(node, halt.heard))
+        summary = halt.marked(run())
     outlet.hurry()
     if outlet.error is not None:
         raise UnwritableError(outlet.error)
@@ -234,8 +262,11 @@ def reload_on_signal(node: Reloadable, load: Callable[[], Settings]) -> Iterator
 
 
 @contextlib.contextmanager
-def stop_on_signals(node: Stoppable) -> Iterator[None]:
-    """Meanwhile let the first INT or TERM end the run in order, with its summary, and a second one at once."""
+def stop_on_signals(node: Stoppable, heard: Callable[[int], None] | None = None) -> Iterator[None]:
+    """Meanwhile let the first INT or TERM end the run in order, with its summary, and a second one at once.
+
+    `heard` is told which came, and ends the run in place of this.
+    """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
@@ -244,7 +275,7 @@ def stop_on_signals(node: Stoppable) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         restore()
-        node.stop()
+        heard(number) if heard else node.stop()
 
     for number in before:
         signal.signal(number, stop)

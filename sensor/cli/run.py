@@ -60,7 +60,8 @@ def command(
     it was root, and gives up every capability. How many packets were lost is said at the end, and is in the summary:
     kernel_packets = packets_delivered + ring_drops. HUP has the settings read again (--settings, --plugin).
 
-    Exit codes: 0 done, 1 failure, 2 usage, 10 alerts with --exit-code, 77 no permission to capture.
+    Exit codes: 0 done, 1 failure, also of a detection, 2 usage, 10 alerts with --exit-code, 77 no permission to
+    capture.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     if not interfaces.names:

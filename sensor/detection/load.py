@@ -22,7 +22,8 @@ GROUP = "sensor.plugins"
 def load_installed() -> tuple[type[Detection], ...]:
     """The detections of every installed package, in order of name; as found when it is first asked."""
     found = []
-    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda each: each.name):
+    entries = {(each.name, each.value): each for each in importlib.metadata.entry_points(group=GROUP)}
+    for _, entry in sorted(entries.items()):  # each once: an older installation may be there under another name
         try:
             detection = entry.load()
         except (Exception, SystemExit) as error:

@@ -49,5 +49,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type",
     null where there was none to judge by."""
     counters: dict[str, int]
     """Every other counter: of the capture, the clock, fragments, flows and SumStats."""
+    interrupted: bool = False
+    """Whether a signal ended it before all of its input was read."""
     hints: list[str] = []
     """What looked wrong about the capture at one time or another, for people."""

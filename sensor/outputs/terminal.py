@@ -132,6 +132,8 @@ def _sentences(record: Summary) -> list[str]:
         lines.insert(1, _left_out(filtered, record.counters.get("packets_filter_inapplicable", 0)))
     if record.weirds:
         lines.insert(1, f"odd packets{_reasons(record.weirds)}")
+    if record.interrupted:
+        lines.insert(0, "interrupted: this is of a part of the input")
     lines += [
         f"detection {name} raised {amount(count, 'time')}: its result is not to be relied on"
         for name, count in record.detection_faults.items()
