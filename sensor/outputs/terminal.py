@@ -79,6 +79,10 @@ class Terminal:
             self._row("-", "dim", record, record.message)
         elif record.folded_into is not None:
             self._known.pop(record.id, None)
+        elif record.state == "ended":
+            self._known.pop(record.id, None)
+            if known is None or record.message != known.message:
+                self._row(record.severity.upper(), _STYLES[record.severity], record, f"ended: {record.message}")
         elif known is None or known.is_news(record):
             told = _Known(record.severity, record.message, record.value, is_updated=True)
             if known is not None:
