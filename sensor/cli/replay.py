@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 import click
 
-from sensor._jit import COMPILED, compiled_now
+from sensor._jit import COMPILED, compiled_now, is_cold, turns
 from sensor.cli.capture import check_filter, files, filter_option, tell_left_out
 from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
@@ -198,8 +198,11 @@ def _cluster(
     accounting: "Callable[[], Accounting]",
 ) -> Start:
     from sensor.node.local import LocalCluster
+    from sensor.node.warm import warm_up
 
     def start(outputs: "Sequence[Output]", progress: Callable[[int, int], None]) -> Run:
+        if is_cold():  # here it is said, and done once
+            warm_up(settings)
         node = LocalCluster(
             settings,
             outputs,
@@ -234,6 +237,7 @@ def _run(total: int | None, start: Start, as_json: bool, quiet: bool, halt: "Hal
         if not (quiet or (as_json and on_stdout)):
             bar = ProgressBar(terminal.console if on_stdout else Console(stderr=True), total)
             stack.callback(_tell_of_compiling)
+            turns.is_silent = True
             progress = stack.enter_context(bar).update
         node, run = start([Halted(each, halt) for each in outputs], halt.noting(progress))
         halt.begin(total, node.stop)
