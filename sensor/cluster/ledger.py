@@ -95,6 +95,11 @@ class Ledger:
         self._run, self._later = 0, list[tuple[int, str, EpochEnd]]()
         self._silences: list[Silence] = []
 
+    @property
+    def run(self) -> int:
+        """How often all clocks have begun anew."""
+        return self._run
+
     def stat(self, sumstat: str, definition: str) -> Stat:
         """A SumStat by its name and its definition's digest; ValueError if there is none."""
         stat = self.stats.get(sumstat)

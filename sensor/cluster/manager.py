@@ -19,7 +19,7 @@ from sensor.cluster import record
 from sensor.cluster.alerter import Told
 from sensor.cluster.columns import pack, unpack_numbers
 from sensor.cluster.ledger import Ledger, Stat
-from sensor.cluster.membership import MOST_MEMBERS, NOWHERE, THE_END, Late, Member
+from sensor.cluster.membership import MOST_MEMBERS, NOWHERE, THE_END, Late, Member, Position
 from sensor.cluster.messages import (
     Ack,
     ClusterKeyIntermediateResponse,
@@ -149,9 +149,9 @@ class Manager:
         return name in self._ledger.membership and self._ledger.membership[name].is_done
 
     @property
-    def furthest(self) -> int:
-        """The packet clock (ns) of the worker that has come furthest."""
-        return self._ledger.membership.furthest[1]
+    def furthest(self) -> Position:
+        """Where the worker is that has come furthest."""
+        return self._ledger.membership.furthest
 
     @property
     def late(self) -> dict[str, Late]:
@@ -323,7 +323,7 @@ class Manager:
         self._do(settled)
         for silence in self._ledger.take_silences():
             about = silence.judged.definition.name, silence.epoch, silence.words.tobytes(), silence.until
-            self._send(EVERYBODY, ClusterThresholdCrossed(*about))
+            self._send(EVERYBODY, ClusterThresholdCrossed(*about, self._ledger.run))
         for name, epoch in ended if self._early else ():
             self._views[name].clear()
             self._send(EVERYBODY, ThresholdsReset(name, epoch))
@@ -398,7 +398,7 @@ class Manager:
     def status(self, now: float) -> Status:
         """How the cluster is."""
         members = self._ledger.membership.members.values()
-        nodes = [self._node(each, now, self.furthest) for each in members]
+        nodes = [self._node(each, now, self.furthest[1]) for each in members]
         closed, incomplete = self._ledger.counts["epochs_closed"], self._ledger.counts["epochs_incomplete"]
         return Status(__version__, self.digest, nodes, self.alerts, closed, incomplete, self.counters, self.withdrawn)
 

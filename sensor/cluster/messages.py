@@ -248,6 +248,8 @@ class ClusterThresholdCrossed(_Message, frozen=True):
     epoch: int
     keys: bytes
     until: int
+    run: int = 0
+    """How often clocks had begun anew."""
 
 
 class ThresholdsReset(_Message, frozen=True):

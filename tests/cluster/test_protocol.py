@@ -1035,6 +1035,16 @@ def test_only_what_needs_no_counting_is_silenced(monkeypatch):
     assert net.engines["a"].counters["often.sums"]["passed_over"] == 2
 
 
+def test_what_is_silenced_before_the_clock_begins_anew_counts_after_that():
+    net = Net("a", make=Totals)
+    key = np.array([[5]], np.uint64).tobytes()
+    net.reporters["a"].run = 1
+    for run, passed in ((0, 0), (1, 1)):
+        net.reporters["a"].receive(ClusterThresholdCrossed("totals.sums", 0, key, 3610 * SECOND, run), 0.0)
+        net.observe("a", 20 + run * 20, 5)
+        assert net.engines["a"].counters["totals.sums"]["passed_over"] == passed
+
+
 def test_an_early_report_is_no_message_that_must_arrive():
     net = Net("a", "b", early=True)
     hot(net, "a", 5, 8)

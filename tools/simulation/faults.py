@@ -1,6 +1,6 @@
 """The faults: what goes wrong in a run, and when, all drawn from its seed before it begins."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from sensor.cluster.settings import ClusterSettings
@@ -57,7 +57,7 @@ class Leave:
 
     node: str
     at: float
-    is_removed: bool
+    is_removed: bool = False
     """Nothing is to be missing for it any more."""
 
 
@@ -125,8 +125,6 @@ def draw(random: Random, workers: list[str], length_s: float) -> Plan:
     )
     end = length_s + 5
     cuts = [_cut(random, workers, end) for _ in range(random.choice([0, 1, 3]))]
-    if not is_patient and random.random() < 0.5:
-        cuts.append(_long_cut(random, workers, length_s, settings.deadline_s))
     is_full = random.random() < 0.1
     if is_full:  # and the manager cannot be reached for long
         start = random.uniform(0, end / 2)
@@ -137,7 +135,7 @@ def draw(random: Random, workers: list[str], length_s: float) -> Plan:
     # What ended where by hand cannot be read again, nor does it go on where the clock begins anew.
     is_read_once = not steps_back and not (replays and any(kill.node != MANAGER for kill in kills))
     by_hand = is_read_once and random.random() < 0.3
-    return Plan(
+    plan = Plan(
         replays=replays,
         early=random.random() < 0.5,
         settings=settings,
@@ -153,12 +151,24 @@ def draw(random: Random, workers: list[str], length_s: float) -> Plan:
         kills=kills,
         disk_errors=[random.uniform(0, end) for _ in range(random.choice([0, 0, 2]))],
         joins=[Join(f"worker-{len(workers) + 1}", random.uniform(0, length_s))] if joins else [],
-        leaves=[_leave(random, workers, end)] if random.random() < 0.1 else [],
+        leaves=[Leave(random.choice(workers), random.uniform(0, end))] if random.random() < 0.07 else [],
         steps_back=steps_back,
         detections=choose(random, by_hand=by_hand),
         ends_by_hand=[random.uniform(0, end) for _ in range(3)] if by_hand else None,
         spool_bytes=random.choice([1500, 4000]) if is_full else None,
     )
+    return _and_more(plan, workers, length_s)
+
+
+def _and_more(plan: Plan, workers: list[str], length_s: float) -> Plan:
+    """The same with what came to be drawn later, of a number of its own, so that all that was drawn before stays."""
+    random = Random(repr(plan))
+    cuts, leaves = plan.cuts, [replace(each, is_removed=random.random() < 0.5) for each in plan.leaves]
+    if plan.can_be_late and random.random() < 0.5:
+        cuts = [*cuts, _long_cut(random, workers, length_s, plan.settings.deadline_s)]
+    if not plan.leaves and random.random() < 0.03:
+        leaves = [Leave(random.choice(workers), random.uniform(0, plan.end), is_removed=True)]
+    return replace(plan, cuts=cuts, leaves=leaves)
 
 
 def _cut(random: Random, workers: list[str], end: float) -> Cut:
@@ -176,10 +186,6 @@ def _long_cut(random: Random, workers: list[str], length_s: float, deadline_s: f
 def _stop(random: Random, workers: list[str], end: float) -> Stop:
     start = random.uniform(0, end)
     return Stop(random.choice([MANAGER, *workers]), start, min(end, start + random.uniform(0.5, 20)))
-
-
-def _leave(random: Random, workers: list[str], end: float) -> Leave:
-    return Leave(random.choice(workers), random.uniform(0, end), random.random() < 0.5)
 
 
 def _kill(random: Random, workers: list[str], end: float) -> Kill:

@@ -79,7 +79,7 @@ class Run:
                 self._end_manager(self._disk.after_crash())
         lines = self._disk.read(ALERTS).splitlines() if self._disk.size(ALERTS) else []
         self._timeline.note("alerts", b"".join(lines))
-        self._history.finish()
+        self._history.finish(self._input.shift(len(self._input.edges)))
         self._counts["given_up"] = len(self._history.given_up)
         return Outcome(
             self._plan,
