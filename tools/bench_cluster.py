@@ -52,7 +52,7 @@ from sensor.detection import Alert, Detection, Stream, Sum, SumStat, Unique
 class Collected(Detection):
     """Says when an epoch's results are there. Misses all."""
     seen = Stream("udp_request", key="orig_h", value="resp_p")
-    sums = SumStat(epoch="1m", total=Sum(seen), ports=Unique(seen))
+    sums = SumStat(hops=0, epoch="1m", total=Sum(seen), ports=Unique(seen))
 
     def __init__(self):
         super().__init__()
@@ -72,7 +72,7 @@ class Collected(Detection):
 class Joint(Detection):
     """Says that a key was seen with many values. Misses all else."""
     seen = Stream("udp_request", key="orig_h", value="resp_p")
-    sums = SumStat(epoch="6h", ports=Unique(seen))
+    sums = SumStat(hops=0, epoch="6h", ports=Unique(seen))
 
     @sums.crosses(ports={LEVEL})
     def many(self, key, seen):

@@ -16,7 +16,7 @@ from sensor.detection import Detection, Stream, Sum, SumStat
 
 class {name}(Detection):
     tries = Stream("connection_attempt", key="orig_h", where=lambda batch: batch.resp_p > {above})
-    count = SumStat(epoch="{epoch}", total=Sum(tries))
+    count = SumStat(hops=0, epoch="{epoch}", total=Sum(tries))
 """
 
 

@@ -38,7 +38,7 @@ class Everything(Detection):
     """Tells every result of every epoch. Misses nothing."""
 
     seen = Stream("connection_attempt", key="resp_h", value="resp_p")
-    sums = SumStat(epoch="1s", ports=Unique(seen), count=Sum(seen, of="orig_p"))
+    sums = SumStat(hops=0, epoch="1s", ports=Unique(seen), count=Sum(seen, of="orig_p"))
 
     @sums.epoch_result
     def told(self, key, seen, epoch):

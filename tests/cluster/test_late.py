@@ -17,7 +17,7 @@ class Totals(Detection):
     """Says how much was seen of a key. Misses nothing."""
 
     seen = Stream("connection_attempt", key="resp_p", value="orig_p")
-    sums = SumStat(epoch="10s", total=Sum(seen, of="orig_bytes"))
+    sums = SumStat(hops=0, epoch="10s", total=Sum(seen, of="orig_bytes"))
 
     @sums.crosses(total=10)
     def much(self, key, seen):
@@ -49,7 +49,7 @@ class Weighed(Detection):
 
     failed = Stream("connection_attempt", key="resp_p", value="orig_p")
     worked = Stream("connection_established", key="resp_p", value="orig_p")
-    sums = SumStat(epoch="10s", ports=Unique(failed), used=Unique(worked))
+    sums = SumStat(hops=0, epoch="10s", ports=Unique(failed), used=Unique(worked))
 
     @sums.crosses(ports=2)
     def much(self, key, seen):

@@ -39,7 +39,7 @@ class Totals(Detection):
     """Says how much was seen of a key: nothing is missed."""
 
     seen = Stream("connection_attempt", key="resp_p", value="orig_p")
-    sums = SumStat(epoch="10s", total=Sum(seen, of="orig_bytes"))
+    sums = SumStat(hops=0, epoch="10s", total=Sum(seen, of="orig_bytes"))
     results: list
 
     def __init__(self):
@@ -1012,7 +1012,7 @@ def test_only_what_needs_no_counting_is_silenced(monkeypatch):
         """Misses nothing."""
 
         seen = Stream("connection_attempt", key="resp_p")
-        sums = SumStat(epoch="10s", total=Sum(seen))
+        sums = SumStat(hops=0, epoch="10s", total=Sum(seen))
 
         @sums.crosses(total=3)
         def often(self, key, seen):

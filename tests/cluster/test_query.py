@@ -41,7 +41,7 @@ class Mixed(Detection):
     """Says nothing, and keeps something of every kind. Misses all."""
 
     seen = Stream("connection_attempt", key="resp_p", value="orig_p")
-    kept = SumStat(epoch="10s", total=Sum(seen, of="orig_bytes"), ports=Unique(seen, keep=3))
+    kept = SumStat(hops=0, epoch="10s", total=Sum(seen, of="orig_bytes"), ports=Unique(seen, keep=3))
 
 
 class Hopping(Detection):
@@ -66,21 +66,21 @@ class Addresses(Detection):
     """Has keys of an address and a number. Misses all."""
 
     seen = Stream("connection_attempt", key=("orig_h", "resp_p"), value="orig_p")
-    sums = SumStat(epoch="10s", most=Max(seen, of="orig_bytes"), mean=Average(seen, of="orig_bytes"))
+    sums = SumStat(hops=0, epoch="10s", most=Max(seen, of="orig_bytes"), mean=Average(seen, of="orig_bytes"))
 
 
 class Unordered(Detection):
     """Has nothing to order keys by. Misses all."""
 
     seen = Stream("connection_attempt", key="resp_p", value="orig_p")
-    samples = SumStat(epoch="10s", some=Sample(seen))
+    samples = SumStat(hops=0, epoch="10s", some=Sample(seen))
 
 
 class AsInZeek(Detection):
     """Has keys of an optional host and an optional text. Misses all."""
 
     seen = Stream(key=Key)
-    sums = SumStat(epoch="10s", total=Sum(seen))
+    sums = SumStat(hops=0, epoch="10s", total=Sum(seen))
 
 
 def begin(net, observer="o 1", now=0.0, **asked):
@@ -588,6 +588,7 @@ class Spreads(Detection):
 
     seen = Stream("connection_attempt", key="resp_p", value="orig_p")
     sums = SumStat(
+        hops=0,
         epoch="10s",
         mean=Average(seen, of="orig_bytes"),
         sd=StdDev(seen, of="orig_bytes"),

@@ -99,7 +99,7 @@ from sensor.detection import Average, Detection, StdDev, Stream, SumStat, Varian
 class Loads(Detection):
     """How much connections carry."""
     ports = Stream("connection_attempt", "connection_rejected", key="orig_h", value="resp_p")
-    load = SumStat(epoch="1h", avg=Average(ports), sd=StdDev(ports), var=Variance(ports))
+    load = SumStat(hops=0, epoch="1h", avg=Average(ports), sd=StdDev(ports), var=Variance(ports))
 '''
 
 

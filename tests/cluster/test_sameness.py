@@ -57,6 +57,7 @@ class EveryResult(Detection):
     "Tells every result. Misses nothing."
     requests = Stream("udp_request", "connection_attempt", key="orig_h", value="resp_p")
     tumbling = SumStat(
+        hops=0,
         epoch="30s",
         total=Sum(requests, of="orig_bytes"),
         ports=Unique(requests, keep=5),
@@ -109,8 +110,8 @@ class Counted(Detection):
     """What observations are counted by in `observe`; no packet is involved."""
 
     probes = Stream("connection_attempt", key="resp_p", value="orig_p")
-    sums = SumStat(epoch="10s", total=Sum(probes, of="orig_bytes"))
-    series = SumStat(epoch="10s", most=Max(probes, of="orig_bytes"))
+    sums = SumStat(hops=0, epoch="10s", total=Sum(probes, of="orig_bytes"))
+    series = SumStat(hops=0, epoch="10s", most=Max(probes, of="orig_bytes"))
     unique = SumStat(epoch="10s", hops=4, seen=Unique(probes))
     results: list
 

@@ -124,7 +124,7 @@ class OnWorker(Detection):
 class OnManager(Detection):
     "Raises. Misses everything."
     refusals = Stream("connection_rejected", key=("orig_h", "resp_p"))
-    count = SumStat(epoch="1m", total=Sum(refusals))
+    count = SumStat(hops=0, epoch="1m", total=Sum(refusals))
 
     @count.crosses(total=1)
     def one(self, key, seen):

@@ -56,7 +56,7 @@ class Simulated(Detection):
 class Broad(Simulated):
     """Many elements in an epoch, which covers what `Spread` says of the same source. Misses nothing."""
 
-    sums = SumStat(epoch="30m", hosts=Unique(Simulated.seen))
+    sums = SumStat(hops=0, epoch="30m", hosts=Unique(Simulated.seen))
 
     @sums.crosses(hosts=9)
     def crossed(self, key: Any, seen: Any) -> Alert:
@@ -72,7 +72,9 @@ class Broad(Simulated):
 class Volume(Simulated):
     """A series of levels, each told in every epoch, and all results. Misses nothing."""
 
-    sums = SumStat(epoch="30m", total=Sum(Simulated.seen, of="orig_bytes"), by=Sum(Simulated.seen, of="resp_bytes"))
+    sums = SumStat(
+        hops=0, epoch="30m", total=Sum(Simulated.seen, of="orig_bytes"), by=Sum(Simulated.seen, of="resp_bytes")
+    )
 
     @sums.crosses(total=(12, 30, 31, 60))
     def crossed(self, key: Any, seen: Any) -> Alert:
