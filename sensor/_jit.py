@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from sensor._turns import Turns
+
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
 if COMPILED:
     try:
@@ -28,6 +30,16 @@ if COMPILED:
 _OLD_S = 30 * 86400
 
 _kernels: list[Any] = []
+
+
+def _kept_in() -> str:
+    """Where Numba keeps kernels of all modules; "": nowhere, or beside each."""
+    config: Any = numba.config
+    return str(config.CACHE_DIR)
+
+
+turns = Turns(_kept_in)
+"""Whose turn it is to compile."""
 
 
 def _cache_folder() -> Path:
@@ -69,6 +81,12 @@ def compiled_now() -> int:
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in _kernels)
 
 
+def is_cold() -> bool:
+    """Whether there is a cache, and nothing in it: all will have to be compiled, by whoever needs it first."""
+    folder = _kept_in() if COMPILED else ""
+    return bool(folder) and next(Path(folder).rglob("*.nbi"), None) is None
+
+
 def keep_in_memory() -> None:
     """Save no kernel from now on: this process has become another user, who may not write where the cache is.
 
@@ -93,6 +111,9 @@ def _compile(kernel: Callable[..., Any], allocates: bool) -> Callable[..., Any]:
     except RuntimeError:  # no directory is writable for the cache: compile in each process instead
         compiled = numba.njit(**options)(kernel)
     _kernels.append(compiled)
+    found: Any = compiled
+    found._cache.load_overload = functools.partial(turns.load, found._cache.load_overload)
+    found.compile = functools.partial(turns.compile, found.compile)
     return compiled
 
 

@@ -11,56 +11,80 @@ import msgspec
 from sensor.clock import SECOND
 
 Severity = Literal["low", "medium", "high"]
-State = Literal["open", "withdrawn"]
-"""Whether an alert stands, or is outweighed by what its epoch came to."""
+State = Literal["open", "withdrawn", "ended"]
+"""Whether an alert stands, is outweighed by what its epoch came to, or stood and nothing more came of it."""
 
 
 @dataclass(frozen=True)
 class Alert:
-    """What a detection returns: a sentence, and whatever the key and the result do not already say.
-
-    src, dst, port and proto are taken from the key's orig_h, resp_h, resp_p and proto where they are not given.
-    same_as: alerts of one detection with an equal value (that is written alike, too) are one incident, repeated at most
-    once in `suppress_for`.
-    covers: names of detections whose alerts about the same src are folded into this one while it lasts.
-    """
+    """What a detection returns: a sentence, and whatever the key and the result do not already say."""
 
     message: str
+    """A sentence for people: who did what to whom, and how much of it."""
     src: Any = None
+    """Whose doing it is; else the key's `orig_h`."""
     dst: Any = None
+    """To whom; else the key's `resp_h`."""
     port: int | None = None
+    """Else the key's `resp_p`."""
     proto: str | None = None
+    """The protocol's name, such as tcp."""
     kind: str | None = None
+    """What kind of the thing that the detection finds it is, such as syn of a port scan."""
     severity: Severity | None = None
+    """low, medium or high; else the detection's."""
     sample: tuple[Any, ...] | list[Any] = ()
+    """Some of what was counted."""
     same_as: Hashable = None
+    """Alerts of one detection with an equal value (that is written alike, too) are one incident, repeated at most once
+    in an hour; None: each stands for itself."""
     covers: tuple[str, ...] = ()
+    """Names of detections whose alerts about the same src are folded into this one while it lasts."""
 
 
 class AlertRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type", tag="alert"):
     """An alert as outputs carry it; times are RFC 3339 in UTC, addresses plain text."""
 
     id: str
+    """The same for the same finding in every run."""
     ts: str
+    """When the threshold was reached; where that is not known, when the key was last observed."""
     first_seen: str
+    """When the key was first observed in this epoch."""
     last_seen: str
+    """When it last was."""
     detection: str
+    """The detection's name."""
     kind: str | None
+    """What kind of the thing that the detection finds it is."""
     severity: Severity
+    """low, medium or high."""
     message: str
+    """A sentence for people."""
     src: str | None = None
+    """Whose doing it is: an address, mostly."""
     dst: str | None = None
+    """To whom."""
     port: int | None = None
+    """Of what was tried there, where it is one."""
     proto: str | None = None
+    """The protocol's name, where its detection gives one."""
     value: float | None = None
+    """What the key has come to."""
     threshold: float | None = None
+    """The level that it reached."""
     level: int | None = None
     """Of a series of thresholds, which was reached, from 0."""
     sample: list[str | int | float] = []
+    """Some of what was counted."""
     epoch: int | None = None
+    """The number of the epoch, from 1970 on."""
     complete: bool = True
+    """Whether nobody's results are missing."""
     missing: list[str] = []
     """The members whose results the alert had to be judged without."""
+    late: bool = False
+    """Some of the results came only after their epoch was over."""
     workers: list[str]
     """The members whose results it was judged by."""
     attack: str | None = None
@@ -79,27 +103,38 @@ def alert_id(detection: str, sumstat: str, key: bytes, epoch: int, level: int) -
 
 
 class AlertUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type", tag="alert_update"):
-    """What became of an alert that went out before its epoch was over: the verdict on its final figures."""
+    """What became of an alert: the verdict, where it went out before its epoch was over; how it grew, and ended."""
 
     id: str
     """The alert's."""
     ts: str
     """When the epoch was over."""
     state: State
+    """open: it stands; withdrawn: what came later outweighs it."""
     severity: Severity
     """This and what follows as it stands now; of one that is withdrawn, as it was told."""
     kind: str | None
+    """What kind of the thing that the detection finds it is."""
     message: str
     """Of one that is withdrawn, why, and what it had said."""
     src: str | None = None
+    """Whose doing it is."""
     dst: str | None = None
+    """To whom."""
     port: int | None = None
+    """Of what was tried there, where it is one."""
     first_seen: str
+    """When the key was first observed in this epoch."""
     last_seen: str
+    """When it last was."""
     value: float | None
+    """What the key has come to."""
     complete: bool
+    """Whether nobody's results are missing."""
     missing: list[str]
+    """The members whose results it had to be judged without."""
     workers: list[str]
+    """The members whose results it was judged by."""
     folded_into: str | None = None
     """The id of the alert that this one turned out to be part of."""
 

@@ -1,12 +1,12 @@
 """Settings: what the command line asks for, checked before anything runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sensor.clock import SECOND, parse_duration
 from sensor.decode import PORTS_MAX, DecodeOptions, check_ports
 from sensor.detection import Detection, DetectionError, Option
-from sensor.detection.load import choose, instantiate, load_file, load_installed, parse_settings
+from sensor.detection.load import choose, instantiate, load_installed, load_plugins, parse_settings, source_digest
 from sensor.detection.option import Value
 from sensor.flows import FlowOptions
 from sensor.flows.options import KEYS
@@ -97,6 +97,10 @@ class Settings:
     decode: DecodeOptions
     sketch_key: tuple[int, int] | None = None
     """Of a cluster: what its sketches are keyed with. None: those of all sensors alike."""
+    sources: dict[str, str] = field(default_factory=dict, compare=False)
+    """A digest of the file that each detection is defined in, as it was read, by the detection's name."""
+    notices: tuple[str, ...] = field(default=(), compare=False)
+    """What whoever asked for these should know."""
 
     def make(self) -> list[Detection]:
         """A set of instances for one node."""
@@ -116,20 +120,26 @@ def configure(
     assignments: Sequence[str] = (),
     file: str | None = None,
 ) -> Settings:
-    """Load what is installed and the given plugin files, choose, and set options; DetectionError is one line.
+    """Load what is installed and the given plugins (files, folders), choose, and set options; DetectionError is a line.
 
     What a settings file says comes first: names given replace its own, plugins are added, and assignments win.
     """
     kept = SettingsFile.read(file) if file else SettingsFile()
     available = list(load_installed())
+    notices = []
     for path in dict.fromkeys((*kept.plugins, *plugins)):
-        available += load_file(path)
+        found = load_plugins(path)
+        available += found.detections
+        notices += [found.notice] if found.notice else []
     chosen = choose(available, names or kept.names)
+    if not chosen:
+        notices.append(f"no detection runs: {file} has `detections = []`")
     assignments = (*kept.assignments, *assignments)
     values = parse_settings(assignments, {each.name: each.options for each in chosen} | _OF_ALL)
     for_all = {name: _without_overrides(name, values.pop(name)) for name in _OF_ALL}
     flows, decode = _flow_options(for_all["flows"]), _decode_options(for_all["decode"])
-    settings = Settings(tuple(chosen), values, flows, decode)
+    sources = {each.name: source_digest(each) for each in chosen}
+    settings = Settings(tuple(chosen), values, flows, decode, sources=sources, notices=tuple(notices))
     for each in settings.make():
         each.define()
     return settings

@@ -35,14 +35,17 @@ class EventType:
     columns: dict[str, Column]
 
 
+_ORIG_H = "the originator; in ARP, the sender's protocol address; in what ICMP quotes, the quoted packet's"
+_RESP_H = "the responder; in ARP, the target's protocol address; in what ICMP quotes, the quoted packet's"
+_FIRST_TRY = "when this originator first tried this service"
 _TIMES = {
     "ts": Column("time", "when it happened"),
     "seen": Column("time", "when the last packet that it tells of came: before `ts` where a wait was over"),
 }
 _TUPLE = _TIMES | {
-    "orig_h": Column("address", "the originator"),
+    "orig_h": Column("address", _ORIG_H),
     "orig_p": Column("port", "its port; of an ICMP flow, the type of its messages"),
-    "resp_h": Column("address", "the responder"),
+    "resp_h": Column("address", _RESP_H),
     "resp_p": Column("port", "its port; of an ICMP flow, the type that answers, or the code where none does"),
     "proto": Column("integer", "IP protocol number"),
 }
@@ -65,14 +68,14 @@ _FLOW = _TUPLE | {
 }
 _END = _FLOW | {
     "tries": Column("integer", "how often this originator tried this service within a day: once is 1, retries apart"),
-    "first_try": Column("time", "when it first did"),
+    "first_try": Column("time", _FIRST_TRY),
     "steady": Column("integer", "1 where four tries or more came at even intervals"),
     "reached": Column("integer", "1 where it has reached this port within a day, by TCP or UDP"),
     "controls": Column("integer", "1 where it has, or had two minutes ago, a control connection of FTP to it"),
     "is_controlled": Column("integer", "1 where the responder has, or had, one to it"),
 }
 _USE = _FLOW | {
-    "first_try": Column("time", "when this originator first tried this service"),
+    "first_try": Column("time", _FIRST_TRY),
     "connections": Column("integer", "flows that it has begun to it within a day"),
     "failed_before": Column("integer", "1 where one of those was over without data both ways"),
 }
@@ -82,8 +85,8 @@ _ICMP_ERROR = _TUPLE | {
     "icmp_code": Column("integer", "code of the ICMP message"),
 }
 _ARP = _TIMES | {
-    "orig_h": Column("address", "the sender's protocol address"),
-    "resp_h": Column("address", "the target's protocol address"),
+    "orig_h": Column("address", _ORIG_H),
+    "resp_h": Column("address", _RESP_H),
     "orig_mac": Column("mac", "the sender's hardware address"),
     "resp_mac": Column("mac", "the target's hardware address"),
 }
@@ -117,6 +120,19 @@ EVENTS: dict[str, EventType] = {
     event.name.lower(): EventType(event.name.lower(), doc, columns) for event, (doc, columns) in _DOCS.items()
 }
 """Every event, by name."""
+
+
+def columns() -> dict[tuple[str, ...], dict[str, Column]]:
+    """Every column once, by name, below the names of the events that have it."""
+    found: dict[str, tuple[Column, list[str]]] = {}
+    for event in EVENTS.values():
+        for name, column in event.columns.items():
+            found.setdefault(name, (column, []))[1].append(event.name)
+    grouped: dict[tuple[str, ...], dict[str, Column]] = {}
+    for name, (column, events) in found.items():
+        grouped.setdefault(tuple(events), {})[name] = column
+    return grouped
+
 
 _NAMES = {int(event): event.name.lower() for event in Event}
 _WORDS = {
@@ -152,7 +168,7 @@ def _masks(bits: int) -> tuple[np.uint64, np.uint64]:
 
 
 class AddressColumn:
-    """A column of addresses, as two uint64 columns."""
+    """A column of addresses, as two uint64 columns: `==` and `!=` with an address, a text or a column give a mask."""
 
     def __init__(self, hi: np.ndarray, lo: np.ndarray) -> None:
         self.hi, self.lo = hi, lo

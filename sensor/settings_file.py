@@ -1,6 +1,6 @@
 """A settings file: what the command line can say of detections, kept in TOML.
 
-detections = ["port_scan"]        # these only; without, all
+detections = ["port_scan"]        # these only, [] none; without, all
 plugins = ["refused_often.py"]    # from the file's own folder on
 
 [port_scan]
@@ -28,7 +28,8 @@ _LISTS = ("detections", "plugins")
 class SettingsFile:
     """What one says, in the form of the command line's options."""
 
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] | None = None
+    """The detections that are to run; None: all."""
     plugins: tuple[str, ...] = ()
     assignments: tuple[str, ...] = ()
 
@@ -36,20 +37,20 @@ class SettingsFile:
     def read(cls, path: str) -> "SettingsFile":
         """DetectionError, of one line, says what in the file cannot be."""
         try:
-            content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            content = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise DetectionError(f"{path}: the settings cannot be read: {reason}") from error
         except tomllib.TOMLDecodeError as error:
             raise DetectionError(f"{path}: not TOML: {error}") from error
-        lists = {name: _texts(path, name, content.pop(name, [])) for name in _LISTS}
-        plugins = tuple(str(Path(path).parent / each) for each in lists["plugins"])
+        lists = {name: _texts(path, name, content.pop(name)) for name in _LISTS if name in content}
+        plugins = tuple(str(Path(path).parent / each) for each in lists.get("plugins", ()))
         tables = [
             _assignment(path, name, key, value)
             for name, table in content.items()
             for key, value in _table(path, name, table)
         ]
-        return cls(lists["detections"], plugins, tuple(tables))
+        return cls(lists.get("detections"), plugins, tuple(tables))
 
 
 def _texts(path: str, name: str, value: Any) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def test_silence_is_said_once_and_again_when_its_reason_changes_and_when_it_is_o
         10: "no packets for 10 s: none arrive th",
         15: "no packets for 15 s: it is down: `i",
         18: "no packets for 18 s: none arrive th",
-        20: "no packets for 20 s: 3 arrived, and",
+        22: "no packets for 22 s: 3 arrived, and",
         23: "packets come again",
     }
 
@@ -89,6 +89,13 @@ def test_an_interface_that_counts_late_is_not_taken_for_deaf():
     """Some drivers tell seconds later what arrived: what was read can arrive, by their count, after that."""
     sights = [seen(read=100, nic=90)] + [seen(read=100, nic=100)] * 11
     assert [text for text in said(Silence(0.0), sights).values() if "arrived" in text] == []
+
+
+@pytest.mark.parametrize(("looks", "is_said"), [(2, False), (3, True)])
+def test_what_arrived_a_moment_ago_is_about_to_be_read(looks, is_said):
+    """On the line of two seconds it is deaf, and not before."""
+    sights = [NEAR] * 12 + [seen(nic=42)] * looks + [seen(nic=42, read=42)]
+    assert bool([text for text in said(Silence(0.0), sights).values() if "42 arrived" in text]) is is_said
 
 
 def test_a_time_in_which_nothing_was_looked_at_is_not_silence():
@@ -112,7 +119,7 @@ def test_losses_are_said_when_they_begin_and_when_there_were_none_for_ten_second
 def test_one_lost_packet_is_a_loss_and_none_is_not():
     assert said(Losses("ring_drops"), [seen(kernel=5), seen(kernel=9)]) == {}
     [text] = said(Losses("ring_drops"), [seen(kernel=5), seen(kernel=9, ring_drops=1)]).values()
-    assert "1 of 4 packets are lost" in text
+    assert "1 of 4 packets is lost" in text
 
 
 def test_losses_that_begin_again_count_from_there():

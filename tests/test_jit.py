@@ -165,3 +165,55 @@ if libc.prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0):
 
 def test_kernels_run_uncompiled_where_numba_is_missing():
     assert run("import sys; sys.modules['numba'] = None" + RUN).split()[:2] == [run().split()[0], "False"]
+
+
+ALONE = """
+import logging, sys
+logging.basicConfig(format="sensor: %(message)s")
+from sensor import _jit
+from sensor.node.warm import warm_up
+from sensor.config import configure
+warm_up(configure((), (), ()))
+print(_jit.compiled_now())
+"""
+
+
+def test_of_several_processes_that_need_kernels_at_once_one_compiles_each_and_it_is_said(tmp_path):
+    command = [sys.executable, "-c", ALONE]
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "together")}
+    started = [subprocess.Popen(command, stdout=-1, stderr=-1, text=True, cwd=ROOT, env=environment) for _ in range(3)]
+    told = [process.communicate(timeout=500) for process in started]
+    kept = len(list((tmp_path / "together").rglob("*.nbc")))
+    assert sum(int(out) for out, _ in told) == kept > 100
+    for _, said in told:
+        assert said.count("sensor: kernels are being compiled, which takes about half a minute") <= 1
+    assert any("kernels are being compiled" in said for _, said in told)
+
+
+def test_a_replay_without_a_terminal_says_that_kernels_are_compiled_and_the_next_one_nothing(tmp_path):
+    command = [sys.executable, "-m", "sensor", "replay", "--workers", "2", PCAPS / "port-scan-syn.pcap"]
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment) for _ in range(2)
+    )
+    line = "sensor: kernels are being compiled, which takes about half a minute; the next run finds them\n"
+    assert (first.stderr, second.stderr) == (line, "")
+
+
+def test_a_process_that_holds_the_turn_and_does_nothing_is_waited_for_only_so_long(tmp_path):
+    code = f"""
+import fcntl, logging, os, sys
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+from sensor import _turns
+_turns.WAIT_S = 1.5
+held = open({str(tmp_path / "lock")!r}, "w")
+fcntl.flock(held, fcntl.LOCK_EX)
+from sensor.hash import hash_words
+import numpy as np
+from sensor import _jit
+hash_words(np.array([1, 2], np.uint64), np.arange(5, dtype=np.uint64))
+print(_jit.compiled_now() > 0)
+"""
+    *said, last = run(code, NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
+    assert last == "True"
+    assert said == ["another process compiles kernels; waiting for it, for three minutes at most"]

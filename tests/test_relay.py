@@ -14,11 +14,21 @@ class Clock:
 def test_a_hint_is_said_when_it_is_new_and_again_once_it_was_over():
     relay = Relay(Clock())
     heard = [relay.take("a", hints) for hints in (["x"], ["x"], ["y", "x"], [], ["x"])]
-    assert heard == [["a: x"], [], ["a: y"], [], ["a: x"]]
+    assert heard == [["a: x"], [], ["a: y"], ["a: over: y", "a: over: x"], ["a: x"]]
     assert relay.take("b", ["x"]) == ["b: x"]
     assert relay.hints == relay.said == ["a: x", "b: x"]
     relay.take("a", [])
     assert (relay.hints, relay.said) == (["b: x"], ["a: x", "b: x"])
+
+
+def test_it_is_said_when_packets_come_again_but_not_of_a_worker_that_is_gone():
+    relay, lull = Relay(Clock()), "eth1: no packets for 10 s: none arrive there"
+    assert relay.take("a", [lull]) == [f"a: {lull}"]
+    assert relay.take("a", []) == ["a: eth1: packets come again"]
+    relay.take("a", [lull])
+    relay.forget("a")
+    assert relay.hints == []
+    assert relay.take("a", []) == []
 
 
 def test_a_worker_that_says_ever_more_is_soon_not_said_on_and_others_are():

@@ -275,7 +275,26 @@ def test_a_detection_that_raises_is_counted_and_named_and_the_others_go_on(tmp_p
     assert "did you mean 'total'?" in ran.stderr
     assert "did you mean 'orig_h'?" in ran.stderr
     assert "Traceback" in ran.stderr
-    assert ran.returncode == 0
+
+
+RAISING = {
+    "where": "s = SumStat(epoch='5m', n=Sum(Stream('connection_rejected', key='orig_h', where=lambda b: b.ts[9**9])))",
+    "handler": "@on('connection_rejected')\n    def look(self, batch): raise ValueError",
+    "crossing": "s = SumStat(epoch='5m', n=Sum(Stream('connection_rejected', key='orig_h')))\n"
+    "    @s.crosses(n=2)\n    def found(self, key, seen): raise ValueError",
+    "end": "s = SumStat(epoch='5m', n=Sum(Stream('connection_rejected', key='orig_h')))\n"
+    "    @s.epoch_finished\n    def over(self, epoch): raise ValueError",
+}
+
+
+@pytest.mark.parametrize("body", RAISING.values(), ids=RAISING)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_detection_that_raised_is_a_failure_which_goes_before_alerts(tmp_path, workers, body):
+    plugin = tmp_path / "raising.py"
+    head = "from sensor.detection import Detection, Stream, Sum, SumStat, on\n\nclass Raising(Detection):\n"
+    plugin.write_text(f'{head}    "Raises. Misses everything."\n    {body}\n')
+    options = ("--plugin", plugin, "--workers", workers)
+    assert [sensor("replay", *options, *more, SCAN).returncode for more in ((), ("--exit-code",))] == [1, 1]
 
 
 HAND_FED = """

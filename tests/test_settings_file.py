@@ -1,5 +1,6 @@
 """A settings file says what the command line can say of detections; the command line goes first."""
 
+import json
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 
 from sensor.config import configure
 from sensor.detection import DetectionError
-from tests.replaying import ROOT
+from tests.replaying import PCAPS, ROOT, replay
 
 PLUGIN = '''
 """One more."""
@@ -87,3 +88,44 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(tmp_path):
         command = [sys.executable, "-m", "sensor", "detections", "--settings", str(path)]
         ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert (ran.returncode, said in ran.stderr) == (2, True), ran.stderr
+
+
+def told(*arguments):
+    """How `sensor detections` ends, what it lists, and what it says."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "sensor", "detections", "--json", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    return ran.returncode, [json.loads(line)["detection"] for line in ran.stdout.splitlines()], ran.stderr
+
+
+def test_an_empty_list_of_detections_runs_none_and_says_so(file):
+    kept = file("detections = []\n")
+    assert told("--settings", kept) == (0, [], f"sensor: no detection runs: {kept} has `detections = []`\n")
+    assert told("--settings", kept, "--detection", "port_scan")[1:] == (["port_scan"], "")
+    assert told("--settings", file(""))[1:] == (["address_scan", "port_scan", "random_scan"], "")
+    ran = replay("--settings", file("detections = []\n"), PCAPS / "port-scan-syn.pcap")
+    assert (ran.exit_code, ran.alerts, ran.summary["packets_decoded"]) == (0, [], 245)
+    assert "no detection runs" in ran.stderr
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_byte_order_mark_is_taken_off(file, mark):
+    assert told("--settings", file(f'{mark}detections = ["port_scan"]\n')) == (0, ["port_scan"], "")
+
+
+def test_a_folder_of_plugins_is_loaded_and_what_was_found_where_is_said(tmp_path):
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    code, _, said = told("--plugin", str(folder))
+    assert (code, said) == (2, f"sensor: {folder}: there is no Python file in this folder\n")
+    (folder / "notes.txt").write_text("no plugin")
+    (folder / "helper.py").write_text("HELP = 1\n")
+    code, _, said = told("--plugin", str(folder))
+    assert (code, said) == (2, f"sensor: {folder}: no detection is defined in helper.py\n")
+    (folder / "one_more.py").write_text(PLUGIN)
+    code, names, said = told("--plugin", str(folder))
+    assert (code, said) == (0, f"sensor: {folder}: nothing from helper.py; one_more from one_more.py\n")
+    assert "one_more" in names and len(names) == 4
+    (folder / "broken.py").write_text("1 +\n")
+    code, _, said = told("--plugin", str(folder))
+    assert code == 2 and f"{folder}/broken.py:1: " in said

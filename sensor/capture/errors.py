@@ -32,5 +32,5 @@ class Broken(Exception):
     def __init__(self, offset: int, message: str, *, foreign: bool = False, refused: bool = False) -> None:
         super().__init__(message)
         self.offset = offset
-        self.foreign = foreign  # not a capture file at all, so it may be passed over in a directory
+        self.foreign = foreign  # not a capture file at all, so it may be skipped in a directory
         self.refused = foreign or refused  # nothing is wrong with it, but it is of a kind that is not read

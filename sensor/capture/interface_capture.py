@@ -124,7 +124,7 @@ class Tap:
             self._drained_by = elapsed_s() + _DRAIN_S
 
     def look(self) -> None:
-        """Find out how the interface is: begin or end a gap, and open one that was made anew."""
+        """Find out how the interface is: begin or end a gap, and open one that was made again."""
         if self._ring is None:
             self._reopen()
         if self._ring is not None and not self._is_gone:
@@ -138,7 +138,7 @@ class Tap:
 
     def _open(self) -> Ring:
         opened = self._opener(self.settings)
-        if self.settings.fanout:  # one made anew has to find the others of its group
+        if self.settings.fanout:  # one made again has to find the others of its group
             self.settings = replace(self.settings, fanout=replace(self.settings.fanout, group=opened.group))
         return Ring(opened, self._counts, number=self._number)
 

@@ -15,7 +15,7 @@ _UP_AND_RUNNING = 0x1 | 0x40
 
 @dataclass(frozen=True, slots=True)
 class LinkEvent:
-    """What happened to an interface. One made anew has its old name and another index."""
+    """What happened to an interface. One made again has its old name and another index."""
 
     change: Literal["created", "deleted", "up", "down"]
     name: str

@@ -45,7 +45,7 @@ class Live:
     ) -> None:
         """Open the interfaces; CaptureError or OSError where one cannot be.
 
-        `opener` makes a ring, now and whenever its interface was made anew; it raises OSError ENODEV while there is
+        `opener` makes a ring, now and whenever its interface was made again; it raises OSError ENODEV while there is
         none. `watch` makes what happens to links known at once; all are looked at every `wait_s` in any case.
         """
         self.damage: list[Damage] = []

@@ -98,11 +98,11 @@ class Opener:
         return Opened(socket.socket(fileno=descriptors[0]), settings, answer.linktype, answer.group)
 
     def _answer(self, name: str) -> tuple[_Answer, list[int]]:
-        """The answer to the last request; those that come too late for an earlier one are passed over."""
+        """The answer to the last request; those that come too late for an earlier one are ignored."""
         while True:
             data, descriptors, _, _ = socket.recv_fds(self._asking, _ANSWER_MAX, 1)
             if not data:
-                raise CaptureError(f"{name}: the process that opens interfaces is gone; start the sensor anew")
+                raise CaptureError(f"{name}: the process that opens interfaces is gone; restart the sensor")
             answer = msgspec.json.decode(data, type=_Answer)
             if answer.request == self._requests:
                 return answer, descriptors

@@ -25,7 +25,7 @@ FILE_HEADER, RECORD_HEADER, KUZNETZOV_HEADER = 24, 16, 24
 MICRO, NANO = 0xA1B2C3D4, 0xA1B23C4D
 KUZNETZOV = 0xA1B2CD34
 """Microseconds, and longer record headers, as the libpcap of Red Hat 6 and AVM's routers write them: eight bytes more,
-of the interface, the protocol and the direction, which are passed over."""
+of the interface, the protocol and the direction, which are skipped."""
 MAGICS = (MICRO, NANO, KUZNETZOV)
 
 MODIFIED = {

@@ -25,7 +25,7 @@ from sensor.capture.reader import (
 from sensor.capture.stream import ByteStream
 
 BLOCK_MAX = 512 << 10
-"""Longest block that is looked into: twice the longest packet. Longer ones of a kind not known are passed over."""
+"""Longest block that is looked into: twice the longest packet. Longer ones of a kind not known are skipped."""
 INTERFACES_MAX = 65535
 """Interfaces of one section."""
 

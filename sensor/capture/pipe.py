@@ -17,7 +17,7 @@ class Pipe:
     """An open file read forward only. Reading never raises: an error ends the bytes and stays in `fault`.
 
     `length`: so many bytes are read of it at most, and it had them when it was first looked at. A regular file that
-    becomes shorter has been cut or begun anew by someone, and what is read of it after that may be of anything: it ends
+    becomes shorter has been cut or begun again, and what is read of it after that may be of anything: it ends
     there.
     """
 

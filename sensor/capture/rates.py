@@ -22,7 +22,7 @@ class Rates:
 def measure(seconds: float, wait: Callable[[float], object]) -> dict[str, Rates]:
     """The rates of all interfaces, by name, over about so many seconds, for which `wait` waits.
 
-    One that comes or goes meanwhile has none, nor has one whose counters began anew. Some drivers bring their counters
+    One that comes or goes meanwhile has none, nor has one whose counters began again. Some drivers bring their counters
     up to date only once in a second or two: over less than that, their rates jump.
     """
     before, start = counters(), elapsed_s()
@@ -32,7 +32,7 @@ def measure(seconds: float, wait: Callable[[float], object]) -> dict[str, Rates]
 
 
 def rates(before: Mapping[str, int], after: Mapping[str, int], seconds: float) -> Rates | None:
-    """The rates between two readings of `Interface.statistics`; None where a counter is new, or began anew."""
+    """The rates between two readings of `Interface.statistics`; None where a counter is new, or began again."""
     grown = {name: count - before.get(name, count + 1) for name, count in after.items()}
     if not grown or min(grown.values()) < 0:
         return None

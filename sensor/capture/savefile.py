@@ -13,6 +13,7 @@ from sensor.capture.reader import COUNTERS
 from sensor.capture.source import Source
 from sensor.capture.stream import SMALL_WINDOW, WINDOW
 from sensor.packet import FULL_BLOCK, Block
+from sensor.words import amount
 
 
 class Savefiles:
@@ -92,7 +93,7 @@ def open_savefiles(paths: Sequence[str], *, stdin: BinaryIO | None = None) -> Sa
 
     Raises CaptureError where one is missing, unreadable, or no capture file, before any packet is read. One whose
     header is damaged becomes a `Damage`, as does one of a kind that is not read if there are others; in a directory,
-    what is no capture file is passed over and counted. Of several, pipes included, the first
+    what is no capture file is skipped and counted. Of several, pipes included, the first
     packet is waited for here.
     """
     opened = Savefiles()
@@ -122,7 +123,7 @@ def open_savefiles(paths: Sequence[str], *, stdin: BinaryIO | None = None) -> Sa
 def _nothing(paths: Sequence[str], count: int, not_followed: Sequence[str]) -> str:
     more = f" ({not_followed[0]})" if not_followed else ""
     named = ", ".join(map(shown, paths))
-    return f"{named}: no capture among {count} files{more}; name one of pcap or pcapng"
+    return f"{named}: no capture among {amount(count, 'file')}{more}; name one of pcap or pcapng"
 
 
 def _expand(path: str, not_followed: list[str]) -> Iterator[tuple[str, bool]]:

@@ -258,7 +258,8 @@ def _scapy() -> tuple[Any, Any]:
         from scapy.config import conf
         from scapy.interfaces import resolve_iface
     except ImportError as error:
-        raise CaptureError(f"Scapy is needed to capture here ({error}): pip install scapy") from error
+        advice = "pip install scapy (in a checkout of the sensor: pip install '.[scapy]')"
+        raise CaptureError(f"Scapy is needed to capture here ({error}): {advice}") from error
     conf.bufsize = _SOCKET_BYTES
     return conf, resolve_iface
 

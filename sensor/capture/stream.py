@@ -110,5 +110,6 @@ def _over(path: str, pipe: Pipe, window: int) -> ByteStream:
         try:
             return ByteStream(Inflated(pipe, unzstd), window)
         except ImportError:
-            raise CaptureError(f"{shown(path)}: compressed with zstd; to read it: pip install zstandard") from None
+            advice = "pip install zstandard (in a checkout of the sensor: pip install '.[zstd]')"
+            raise CaptureError(f"{shown(path)}: compressed with zstd; to read it: {advice}") from None
     return ByteStream(pipe, window)

@@ -1,6 +1,7 @@
 """Options that say what is captured, and sources made of them."""
 
 import contextlib
+import errno
 import functools
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ import click
 from sensor._jit import keep_in_memory
 from sensor.cli.main import USAGE, fail
 from sensor.privileges import PrivilegeError, User, describe, give_up, successor
+from sensor.words import counted
 
 if TYPE_CHECKING:
     from sensor.capture import Capture, Savefiles
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 WAIT_S = 0.02  # a fifth of what an early alert may take: how long a live worker may leave its manager unheard
 
 _NOTICES = 3
+_ABSENT = (errno.ENODEV, errno.ENXIO)
 
 filter_option: Callable[[Any], Any] = click.option(
     "-f", "--filter", "filter_text", default="", metavar="FILTER", help="Packets that match this only, as for tcpdump."
@@ -127,7 +130,10 @@ def live(interfaces: Interfaces, user: User | None) -> Iterator[tuple["Capture",
         with _sniffed(interfaces, user) as seen:
             yield seen, ()
         return
-    with _ready(interfaces) as settings, _opener(settings, user) as opener, _source(settings, opener) as source:
+    with contextlib.ExitStack() as stack:
+        with _opening():
+            settings = _ready(interfaces)
+            source = stack.enter_context(_source(settings, stack.enter_context(_opener(settings, user))))
         _give_up(user, [each.interface for each in settings])
         for tap in source.taps:
             if tap.gap == "down":
@@ -142,11 +148,13 @@ def live_by(
     """The same, of a process that got a socket to an opener from the one that started it."""
     from sensor.capture.opener import Opener
 
-    with _ready(interfaces, is_first=is_first) as settings:
-        opener = Opener(asking, [each.interface for each in settings])
-        with contextlib.closing(opener), _source(settings, opener) as source:
-            _give_up(user, [each.interface for each in settings])
-            yield source, source.taps
+    with contextlib.ExitStack() as stack:
+        with _opening():
+            settings = _ready(interfaces, is_first=is_first)
+            opener = Opener(asking, [each.interface for each in settings])
+            source = stack.enter_context(_source(settings, stack.enter_context(contextlib.closing(opener))))
+        _give_up(user, [each.interface for each in settings])
+        yield source, source.taps
 
 
 @contextlib.contextmanager
@@ -164,36 +172,45 @@ def _sniffed(interfaces: Interfaces, user: User | None) -> Iterator["Capture"]:
 @contextlib.contextmanager
 def shared_opener(interfaces: Interfaces, user: User | None, by: Literal["hosts", "hash", "cpu"]) -> Iterator["Opener"]:
     """The opener for several processes, among which the frames of each interface are shared."""
-    with _ready(interfaces, by=by) as settings, _opener(settings, user) as opener:
+    with contextlib.ExitStack() as stack:
+        with _opening():
+            opener = stack.enter_context(_opener(_ready(interfaces, by=by), user))
         yield opener
 
 
 @contextlib.contextmanager
+def _opening() -> Iterator[None]:
+    """CaptureError says what is in the way of opening interfaces."""
+    from sensor.capture import CaptureError
+
+    try:
+        yield
+    except OSError as error:
+        advice = "; `sensor interfaces` lists those that there are" if error.errno in _ABSENT else ""
+        raise CaptureError(f"{error.strerror or error}{advice}") from error
+
+
 def _ready(
     interfaces: Interfaces, *, by: Literal["hosts", "hash", "cpu"] | None = None, is_first: bool = True
-) -> Iterator[list["Settings"]]:
-    """How each interface is to be opened. CaptureError, also for what goes wrong within, says what is in the way."""
-    from sensor.capture import CaptureError
+) -> list["Settings"]:
+    """How each interface is to be opened."""
     from sensor.capture.af_packet import Settings, geometry, linktype_of
     from sensor.capture.fanout import Fanout
     from sensor.capture.filter import Filter
 
     filter = Filter(interfaces.filter_text) if interfaces.filter_text else None
-    try:
-        yield [
-            Settings(
-                name,
-                ring=geometry(interfaces.ring),
-                snaplen=interfaces.snaplen,
-                promiscuous=interfaces.promiscuous,
-                program=filter.program(linktype_of(name)) if filter else None,
-                fanout=Fanout(by) if by else None,
-                is_first=is_first,
-            )
-            for name in _names(interfaces.names)
-        ]
-    except OSError as error:
-        raise CaptureError(f"{error.strerror}; `sensor interfaces` lists those that there are") from error
+    return [
+        Settings(
+            name,
+            ring=geometry(interfaces.ring),
+            snaplen=interfaces.snaplen,
+            promiscuous=interfaces.promiscuous,
+            program=filter.program(linktype_of(name)) if filter else None,
+            fanout=Fanout(by) if by else None,
+            is_first=is_first,
+        )
+        for name in _names(interfaces.names)
+    ]
 
 
 @contextlib.contextmanager
@@ -266,7 +283,7 @@ def tell_losses(counters: Mapping[str, int]) -> None:
     """Say what was lost, where something was."""
     for name, what in (("ring_drops", "the ring was full: give --ring more MB"), ("nic_drops", "the card lost them")):
         if counters.get(name):
-            click.echo(f"sensor: {counters[name]:,} packets were lost, as {what}", err=True)
+            click.echo(f"sensor: {counted(counters[name], 'packet')} lost, as {what}", err=True)
 
 
 def tell_gaps(taps: Sequence["Tap"]) -> None:

@@ -10,6 +10,7 @@ import click
 from sensor.cli.main import USAGE, fail
 from sensor.config import Settings, configure
 from sensor.detection import DetectionError
+from sensor.words import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +34,14 @@ class Chosen:
         return configure(self.names, self.plugins, self.assignments, self.file)
 
     def settings(self) -> Settings:
-        """The same; what is wrong with the asking is a usage error of one line."""
+        """The same; what is wrong with the asking is a usage error of one line, and what is to be known is said."""
         try:
-            return self.load()
+            settings = self.load()
         except DetectionError as error:
             raise fail(str(error), USAGE) from None
+        for notice in settings.notices:
+            click.echo(f"sensor: {printable(notice)}", err=True)
+        return settings
 
 
 def detection_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,7 +74,11 @@ def detection_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Set an option: port_scan.ports=20, for some keys port_scan.ports@orig_h:10.0.0.0/8=40 (repeatable).",
         ),
         click.option(
-            "--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load detections from a file (repeatable)."
+            "--plugin",
+            "plugins",
+            multiple=True,
+            metavar="FILE.py|DIR",
+            help="Load detections from a file, or from all Python files directly in a folder (repeatable).",
         ),
         click.option(
             "--detection", "names", multiple=True, metavar="NAME", help="Run this detection only (repeatable)."

@@ -1,4 +1,4 @@
-"""`sensor cluster`: make a cluster, invite nodes, join, list them, revoke them."""
+"""`sensor cluster`: make a cluster, invite nodes, join, list them, revoke and remove them."""
 
 import re
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sensor.cli.main import fail
-from sensor.cli.state import failures, state_option
+from sensor.cli.state import failures, manager_option, state_option
 
 if TYPE_CHECKING:
     from sensor.cluster.registry import Node
@@ -92,7 +92,7 @@ def invite(name: str, state: Path, role: Any, duration: int) -> None:
     """Write the line with which a node of this NAME may join, once.
 
     Whoever has the line may join in the node's stead: hand it over as you would a password. An invitation replaces the
-    one before it; a node that has joined stays so until it joins anew.
+    one before it; a node that has joined stays so until it joins again.
     """
     from sensor.clock import now_ns, rfc3339
     from sensor.cluster.registry import Registry
@@ -153,28 +153,53 @@ def nodes(state: Path, as_json: bool) -> None:
         for row in rows:
             click.echo(msgspec.json.encode(row).decode())
         return
-    from rich.console import Console
-    from rich.table import Table
+    from sensor.cli.table import write_table
 
-    table = Table("node", "role", "state", "certificate until", "invitation until", box=None)
-    for row in rows:
-        table.add_row(
-            *((each or "-")[:19].replace("T", " ") if "expires" in key else each for key, each in row.items())
-        )
-    Console(file=sys.stdout, highlight=False, soft_wrap=True).print(table)
+    shown = [
+        [(each or "-")[:19].replace("T", " ") if "expires" in key else each or "-" for key, each in row.items()]
+        for row in rows
+    ]
+    write_table(["node", "role", "state", "certificate until", "invitation until"], shown)
 
 
 @command.command()
 @click.argument("name", callback=_name)
 @state_option
 def revoke(name: str, state: Path) -> None:
-    """Let a node in no more, neither by its certificate nor by an invitation; it may be invited anew."""
+    """Let a node in no more, neither by its certificate nor by an invitation; it may be invited again.
+
+    Of a worker nothing is missing any more, from then on.
+    """
     from sensor.cluster.registry import Registry
 
     with failures():
         _manager(state)
         Registry(state / CLUSTER).revoke(name)
     click.echo(f"{name} is revoked")
+
+
+@command.command()
+@click.argument("name")
+@manager_option
+@state_option
+def remove(name: str, address: str | None, state: Path) -> None:
+    """Say that a worker is gone for good, so that nothing is incomplete for it from now on.
+
+    On the manager's host, while the manager runs. A worker that comes back is waited for again; revoke lets it in no
+    more, and removes it, too.
+    """
+    from sensor.node.contact import Contact
+    from sensor.node.observer import remove_worker
+
+    with failures():
+        manager = Contact.find(address, state)
+        try:
+            reason = remove_worker(manager, name)
+        except TimeoutError as error:
+            raise fail(f"the manager at {manager.address} cannot be reached: {error}") from None
+    if reason:
+        raise fail(reason)
+    click.echo(f"{name} is not waited for any more")
 
 
 def _row(name: str, node: "Node") -> dict[str, str | None]:

@@ -37,7 +37,7 @@ _WIDTH = len("filter memory")  # the longest name
 def command(
     interfaces: tuple[str, ...], ring: int, address: str | None, state: Path, as_json: bool, is_fixing: bool
 ) -> None:
-    """Find out whether this machine is ready for live capture, and what mends it where it is not.
+    """Find out whether this machine is ready for live capture, and how to fix what is not.
 
     Looked at are the permission to capture, kernels, libpcap, the clock, memory for rings, and the manager if there is
     one to reach; and of each interface its link, its offloads, and for up to 3 seconds, in promiscuous mode, its
@@ -104,7 +104,7 @@ def _write_text(checks: "Iterable[Check]", *, is_fixing: bool) -> "list[Check]":
 def _write(console: "Console", check: "Check") -> None:
     from rich.text import Text
 
-    from sensor.outputs.terminal import printable
+    from sensor.words import printable
 
     signs = _SIGNS if (console.encoding or "").startswith("utf") else _WORDS
     width = max(map(len, signs.values()))

@@ -6,16 +6,32 @@ import click
 
 
 @click.command("events")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON lines, one event each.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON lines, one event each, with its columns.")
 def command(as_json: bool) -> None:
-    """List the events that a detection can name, each with its columns."""
+    """List the events that a detection can name, and then their columns: each once, below the events that have it."""
+    from sensor.events import EVENTS, columns
+
+    if as_json:
+        for event in EVENTS.values():
+            own = {name: {"type": column.type, "doc": column.doc} for name, column in event.columns.items()}
+            click.echo(json.dumps({"event_type": "event", "event": event.name, "doc": event.doc, "columns": own}))
+        return
+    for event in EVENTS.values():
+        click.echo(f"{click.style(event.name, bold=True)}: {event.doc}")
+    for events, group in columns().items():
+        click.echo()
+        click.echo(_of(events))
+        for name, column in group.items():
+            click.echo(f"    {name:<13} {column.type:<9} {column.doc}")
+
+
+def _of(events: tuple[str, ...]) -> str:
+    """Which events those are, in the fewest words."""
     from sensor.events import EVENTS
 
-    for event in EVENTS.values():
-        columns = {name: {"type": column.type, "doc": column.doc} for name, column in event.columns.items()}
-        if as_json:
-            click.echo(json.dumps({"event_type": "event", "event": event.name, "doc": event.doc, "columns": columns}))
-            continue
-        click.echo(f"{click.style(event.name, bold=True)}: {event.doc}")
-        for name, column in columns.items():
-            click.echo(f"    {name:<13} {column['type']:<9} {column['doc']}")
+    others = [name for name in EVENTS if name not in events]
+    if not others:
+        return "Columns of every event:"
+    if len(others) < len(events):
+        return f"Columns of every event but {', '.join(others)}:"
+    return f"Columns of {', '.join(events)}:"

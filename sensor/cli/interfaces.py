@@ -1,6 +1,5 @@
 """`sensor interfaces`: what there is to capture from."""
 
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -46,18 +45,16 @@ def command(as_json: bool, seconds: float) -> None:
 
 
 def _write_table(found: "list[Interface]", taken: set[str], rates: "dict[str, Rates] | None") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from sensor.cli.table import write_table
 
     now = () if rates is None else ("packets/s", "Mbit/s", "drops/s")
     names = ("interface", "state", "driver", "speed", "mtu", "offloads", "promiscuous", *now)
-    table = Table(*names, "packets", "dropped", "missed", box=None)
+    columns = [*names, "packets", "dropped", "missed"]
+    rows = []
     for each in found:
         passing = [] if rates is None else _passing(rates.get(each.name))
-        table.add_row(*map(Text, [*_about(each, is_taken=each.name in taken), *passing, *_totals(each)]))
-    width = None if sys.stdout.isatty() else 160
-    Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width).print(table)
+        rows.append([*_about(each, is_taken=each.name in taken), *passing, *_totals(each)])
+    write_table(columns, rows, [columns.index(name) for name in ("promiscuous", "driver", "mtu", "offloads")])
 
 
 def _about(each: "Interface", *, is_taken: bool) -> list[str]:

@@ -8,17 +8,18 @@ from typing import Any
 import click
 
 from sensor import __version__
+from sensor.cli import streams
 
 COMMANDS = {
-    "run": ("sensor.cli.run", "Capture from interfaces and name the scanners."),
-    "replay": ("sensor.cli.replay", "Read capture files and name the scanners in them."),
+    "run": ("sensor.cli.run", "Capture from interfaces and find scans."),
+    "replay": ("sensor.cli.replay", "Read capture files and find the scans in them."),
     "manager": ("sensor.cli.manager", "Merge, judge and alert on what workers report."),
     "worker": ("sensor.cli.worker", "Observe, and report to a manager."),
     "status": ("sensor.cli.status", "Show the nodes of a manager, and how far each has come."),
     "cluster": ("sensor.cli.cluster", "Make a cluster of several hosts: init, invite, join, nodes, revoke."),
     "query": ("sensor.cli.query", "Ask what all workers know now of a key, or which keys have the most."),
     "interfaces": ("sensor.cli.interfaces", "List what there is to capture from."),
-    "doctor": ("sensor.cli.doctor", "Find out whether this machine is ready for live capture, and what mends it."),
+    "doctor": ("sensor.cli.doctor", "Find out whether this machine is ready for live capture, and how to fix it."),
     "detections": ("sensor.cli.detections", "List the detections, their options, and what each misses."),
     "events": ("sensor.cli.events", "List the events that a detection can name, and their columns."),
 }
@@ -26,7 +27,7 @@ COMMANDS = {
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 """NumPy's library for matrices, which nothing here uses, else starts threads that would keep their capabilities."""
 
-FAILURE, USAGE, FOUND, NO_PERMISSION = 1, 2, 10, 77
+FAILURE, USAGE, FOUND, NO_PERMISSION, INTERRUPTED = 1, 2, 10, 77, 130
 
 
 class LazyGroup(click.Group):
@@ -44,12 +45,11 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; that a reader of our output has gone away is no failure."""
+        """Run a command, which INT ends with the exit code that shells know, where it does not end in order."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still in its buffer
-            return ctx.exit(0)
+        except KeyboardInterrupt:
+            return ctx.exit(INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
@@ -69,6 +69,21 @@ def fail(message: str, code: int = FAILURE) -> Any:
     sys.exit(code)
 
 
+def reason(error: OSError) -> str:
+    """What went wrong, and with which file, for people."""
+    why = error.strerror or str(error)
+    return f"{error.filename}: {why}" if error.filename else why
+
+
 def main() -> None:
-    """Run the command line."""
-    group(prog_name="sensor")
+    """Run the command line; that a reader of our output has gone away is no failure."""
+    streams.guard()
+    try:
+        try:
+            group(prog_name="sensor")
+        finally:
+            streams.end()
+    except streams.UnwritableError as error:
+        if not error.is_reader_gone:
+            click.echo(f"sensor: {error}", err=True)
+        sys.exit(0 if error.is_reader_gone else FAILURE)

@@ -1,22 +1,28 @@
 """`sensor manager`: merge, judge and alert on what workers report."""
 
 import asyncio
+import contextlib
 import logging
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
 from sensor.cli.chosen import Chosen, detection_options
-from sensor.cli.main import FOUND, fail
-from sensor.cli.replay import output_options, stop_on_signals
+from sensor.cli.main import fail
+from sensor.cli.replay import outcome, output_options, stop_on_signals
 from sensor.cli.state import default_state, failures
 from sensor.cli.stats import Telling, stats_option
 
 if TYPE_CHECKING:
     from sensor.cluster.tls import Credentials
     from sensor.node.gate import Gate
+
+log = logging.getLogger(__name__)
 
 
 @click.command("manager")
@@ -54,8 +60,8 @@ def command(
     other hosts make a cluster first, with `sensor cluster init`: they are let in by certificate, and while the manager
     runs, who was invited may join. Without one it listens on loopback or on a Unix socket only.
 
-    Exit codes: 0 done, 1 failure, 2 usage or an address where it may not listen, 10 alerts with --exit-code, 77 no
-    permission.
+    Exit codes: 0 done, 1 failure, also of a detection, 2 usage or an address where it may not listen, 10 alerts with
+    --exit-code, 77 no permission.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     settings = chosen.settings()
@@ -86,11 +92,25 @@ def command(
         click.echo(f"sensor: the manager listens at {where[0]}{joining}", err=True)
 
     try:
-        with stop_on_signals(node), failures():
+        with stop_on_signals(node), refuse_reload(), failures():
             summary = asyncio.run(node.run(*listens, ready=ready))
     except (JournalError, ValueError) as error:
         raise fail(str(error)) from None
-    sys.exit(FOUND if exit_code and summary.alerts > summary.alerts_withdrawn else 0)
+    sys.exit(outcome(summary, is_failed=not telling.has_told_all(), tells=exit_code))
+
+
+@contextlib.contextmanager
+def refuse_reload() -> Iterator[None]:
+    """Meanwhile let HUP, as of a terminal that is closed, end nothing."""
+
+    def refuse(number: int, frame: FrameType | None) -> None:
+        log.warning("HUP is not taken: a manager does not read its settings again; start it anew with others")
+
+    before = signal.signal(signal.SIGHUP, refuse)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _cluster(state: Path | None, listen: str | None) -> tuple[Path | None, "Gate | None", "Credentials | None"]:

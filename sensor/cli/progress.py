@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from sensor.words import amount
+
 APPEARS_AFTER_S = 1.0
 
 
@@ -39,7 +41,7 @@ class ProgressBar:
 
     def update(self, done: int, packets: int) -> None:
         """Tell how far the run has come."""
-        self._progress.update(self._task, completed=done, description=f"{packets:,} packets")
+        self._progress.update(self._task, completed=done, description=amount(packets, "packet"))
 
     def __enter__(self) -> "ProgressBar":
         self._timer.start()

@@ -1,7 +1,6 @@
 """`sensor query`: what all workers together know now of a key, or which keys have the most."""
 
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import msgspec
 
 from sensor.cli.main import USAGE, fail
 from sensor.cli.state import failures, manager_option, state_option
+from sensor.words import amount, printable
 
 if TYPE_CHECKING:
     from sensor.cluster.messages import KeyResult, PresentEpoch
@@ -91,33 +91,42 @@ def _write_json(result: "KeyResult", epoch: "PresentEpoch") -> None:
     click.echo(msgspec.json.encode(record).decode())
 
 
-_REDUCERS = 2  # that a table has room for, beside the one that it is ordered by
+_TIMES = {"first seen": "first_seen", "last seen": "last_seen"}
 
 
 def _write_table(result: "KeyResult", epoch: "PresentEpoch") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from sensor.cli.table import write_line, write_table
 
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     rows: list[dict[str, Any]] = [msgspec.json.decode(row) for row in epoch.rows]
-    console.print(Text(_title(result, epoch)))
+    write_line(_title(result, epoch))
     if rows:
         names = list(dict.fromkeys(name for row in rows for name in row["key"]))
-        every = [name for name in rows[0]["values"] if name != result.by]
-        reducers = every[:_REDUCERS]
-        table = Table(*names, result.by, *reducers, "seen", "first seen", "last seen", box=None)
-        for row in rows:
-            key = [_shown(row["key"].get(name)) for name in names]
-            others = [_shown(next(iter(row["values"][name].values()), None)) for name in reducers]
-            times = [row[name][:19].replace("T", " ") for name in ("first_seen", "last_seen")]
-            table.add_row(*map(Text, [*key, _shown(row["value"]), *others, _shown(row["num"]), *times]))
-        console.print(table)
-        if len(every) > len(reducers):
-            console.print(Text(f"--json shows {', '.join(every[_REDUCERS:])} too"))
+        reducers = [name for name in rows[0]["values"] if name != result.by]
+        table = [
+            [
+                *(_shown(row["key"].get(name)) for name in names),
+                _shown(row["value"]),
+                *(_shown(_figure(row, name)) for name in reducers),
+                _shown(row["num"]),
+                *(row[name][:19].replace("T", " ") for name in _TIMES.values()),
+            ]
+            for row in rows
+        ]
+        columns = [*names, result.by, *reducers, "seen", *_TIMES]
+        *others, seen, begin, end = range(len(names) + 1, len(columns))
+        write_table(columns, table, [begin, end, seen, *reversed(others)])
+    for row in (each for each in rows if each["alert"]):
+        about = ", ".join(_shown(part) for part in row["key"].values())
+        write_line(f"alert {row['alert']} stands about {about}")
     for line in _shortfalls(epoch, len(rows)):
-        console.print(Text(line))
-    console.print()
+        write_line(line)
+    click.echo()
+
+
+def _figure(row: dict[str, Any], name: str) -> Any:
+    """What a reducer comes to; of one that is no number, the first of what it has to say."""
+    figures: dict[str, Any] = row.get("figures", {})
+    return figures[name] if name in figures else next(iter(row["values"][name].values()), None)
 
 
 def _title(result: "KeyResult", epoch: "PresentEpoch") -> str:
@@ -125,7 +134,8 @@ def _title(result: "KeyResult", epoch: "PresentEpoch") -> str:
 
     start, end = (rfc3339(each)[:19].replace("T", " ") for each in (epoch.start, epoch.end))
     span = f"{start} to {end[11:] if end[:10] == start[:10] else end}" if epoch.end else f"from {start} on"
-    return f"{result.sumstat}, {span}, of {', '.join(epoch.workers) or 'nobody yet'}: {epoch.keys:,} keys"
+    who = ", ".join(epoch.workers) or "nobody yet"
+    return f"{result.sumstat}, {span}, of {who}: {amount(epoch.keys, 'key')}"
 
 
 def _shortfalls(epoch: "PresentEpoch", shown: int) -> list[str]:
@@ -135,17 +145,15 @@ def _shortfalls(epoch: "PresentEpoch", shown: int) -> list[str]:
         lines.append(f"incomplete: nothing, or not all, from {', '.join(epoch.missing)}")
     if epoch.left:
         known = "" if epoch.within is None else f": a value may be too small by {epoch.within:,.0f} at most"
-        lines.append(f"workers had no room to tell of {epoch.left:,} keys of the least values{known}")
+        lines.append(f"workers had no room to tell of {amount(epoch.left, 'key')} of the least values{known}")
     if 0 < shown < epoch.keys:
         lines.append(f"the first {shown:,} of {epoch.keys:,}")
     return lines
 
 
 def _shown(value: Any) -> str:
-    from sensor.outputs.terminal import printable
-
     if isinstance(value, float):
-        return f"{value:,.0f}" if value == int(value) else f"{value:,.3g}"
+        return f"{value:,.0f}" if value == int(value) else f"{value:,.3g}" if abs(value) < 100 else f"{value:,.1f}"
     if isinstance(value, list):
         return f"{len(value)} kept"
     return "-" if value is None else printable(str(value))

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import io
 import logging
 import signal
 import sys
@@ -11,18 +12,24 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 import click
 
-from sensor._jit import COMPILED, compiled_now
+from sensor._jit import COMPILED, compiled_now, is_cold, turns
 from sensor.cli.capture import check_filter, files, filter_option, tell_left_out
 from sensor.cli.chosen import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
+from sensor.cli.streams import UnwritableError
 from sensor.config import Settings
+from sensor.words import amount
 
 if TYPE_CHECKING:
     from sensor.capture import Capture, Savefiles
+    from sensor.cli.halt import Halt
     from sensor.node import Output
     from sensor.node.accounting import Accounting
     from sensor.node.tee import Recorded
     from sensor.outputs.summary import Summary
+
+
+_PAUSE_MS = 100  # how long standard input may give nothing until a halt is heeded
 
 
 class Stoppable(Protocol):
@@ -42,6 +49,18 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = option(function)
     return function
+
+
+def outcome(summary: "Summary", *, is_failed: bool, tells: bool) -> int:
+    """The exit code of a run that came to its end: a failure goes before alerts, which it `tells` with --exit-code."""
+    if is_failed or _has_raised(summary):
+        return FAILURE
+    return FOUND if tells and summary.alerts > summary.alerts_withdrawn else 0
+
+
+def _has_raised(summary: "Summary") -> bool:
+    """Whether a detection did, so that what it found, or did not find, is not to be relied on."""
+    return any(summary.detection_faults.values()) or summary.counters.get("sumstats_threshold_faults", 0) > 0
 
 
 class Reloadable(Protocol):
@@ -67,24 +86,26 @@ def command(
     filter_text: str,
     chosen: Chosen,
 ) -> None:
-    """Read capture files (pcap or pcapng, plain, gzip or zstd) and name the scanners in them.
+    """Read capture files (pcap or pcapng, plain, gzip or zstd) and find the scans in them.
 
     Several files are merged by time; a directory stands for the captures in it, - for standard input, of which alerts
     are told at once. It is read once, however many workers there are.
 
-    Exit codes: 0 done, 1 an input is missing or damaged (what could be read was processed) or none of its packets could
-    be read, 2 usage, 10 alerts with --exit-code, 77 no permission to read.
+    Exit codes: 0 done, 1 an input is missing or damaged (what could be read was processed), none of its packets could
+    be read, or a detection raised, 2 usage, 10 alerts with --exit-code, 77 no permission to read, 130 interrupted (143
+    by TERM) before all was read. Of several the first that holds of 77, 2, 130, 1 and 10.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     settings = chosen.settings()
     check_filter(filter_text)
     from sensor.capture import CaptureError
+    from sensor.cli.halt import Halt
 
     filters = ("--filter", filter_text) if filter_text else ()
     passed = [*filters, *(part for each in inputs for part in ("--replay", each)), *chosen.options]
-    stdin = getattr(sys.stdin, "buffer", None)
+    halt, stdin = Halt(), getattr(sys.stdin, "buffer", None)
     try:
-        with _opened(inputs, filter_text, stdin, workers) as (source, seen):
+        with _opened(inputs, filter_text, _heeding(stdin, halt), workers) as (source, seen):
             shared = _shared(stdin, is_alone=len(inputs) == 1) if workers > 1 and "-" in inputs else None
             accounting = functools.partial(_accounting, filter_text)
             if workers > 1:
@@ -92,18 +113,30 @@ def command(
             else:
                 start = _standalone(settings, seen, accounting)
             total = None if shared else source.progress[1]
-            summary = _run(total, start, as_json, quiet or not sys.stderr.isatty())
+            summary = _run(total, start, as_json, quiet or not sys.stderr.isatty(), halt)
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if isinstance(error.__cause__, PermissionError) else FAILURE) from None
     tell_left_out(source)
+    if summary.interrupted:
+        click.echo(f"sensor: {halt.describe()}", err=True)
     for damage in summary.damage:
         click.echo(f"sensor: damaged: {damage}", err=True)
     for hint in summary.hints:
         click.echo(f"sensor: {hint}", err=True)
+    if summary.interrupted:
+        sys.exit(halt.exit_code)
     is_whole = len(summary.workers) == workers  # the packets of a worker that is missing are counted nowhere
-    if summary.damage or (is_whole and (_is_unaccounted(summary) or _is_blind(summary))):
-        sys.exit(FAILURE)
-    sys.exit(FOUND if exit_code and summary.alerts > summary.alerts_withdrawn else 0)
+    is_failed = bool(summary.damage) or (is_whole and (_is_unaccounted(summary) or _is_blind(summary)))
+    sys.exit(outcome(summary, is_failed=is_failed, tells=exit_code))
+
+
+def _heeding(stdin: BinaryIO | None, halt: "Halt") -> BinaryIO | None:
+    """Standard input that ends when the run is halted, though nothing comes."""
+    from sensor.node.attended import attended
+
+    if stdin is None or isinstance(stdin, io.BytesIO):  # which is a test's, and never waits
+        return stdin
+    return attended(stdin, halt.may_go_on, pause_ms=_PAUSE_MS)
 
 
 @contextlib.contextmanager
@@ -165,8 +198,11 @@ def _cluster(
     accounting: "Callable[[], Accounting]",
 ) -> Start:
     from sensor.node.local import LocalCluster
+    from sensor.node.warm import warm_up
 
     def start(outputs: "Sequence[Output]", progress: Callable[[int, int], None]) -> Run:
+        if is_cold():  # here it is said, and done once
+            warm_up(settings)
         node = LocalCluster(
             settings,
             outputs,
@@ -181,27 +217,37 @@ def _cluster(
     return start
 
 
-def _run(total: int | None, start: Start, as_json: bool, quiet: bool) -> "Summary":
+def _run(total: int | None, start: Start, as_json: bool, quiet: bool, halt: "Halt") -> "Summary":
     from rich.console import Console
 
+    from sensor.cli.halt import Halted
     from sensor.cli.progress import ProgressBar
     from sensor.outputs.json_lines import JsonLines
+    from sensor.outputs.outlet import Outlet
     from sensor.outputs.terminal import Terminal
 
     if not COMPILED:
         click.echo("sensor: kernels are not compiled (no Numba, or NUMBA_DISABLE_JIT is set): right but slow", err=True)
-    terminal = Terminal(sys.stdout)
-    outputs: list[Output] = [JsonLines(sys.stdout) if as_json else terminal]
+    outlet = Outlet(sys.stdout, lambda trouble: node.stop())  # who would be told reads nothing, or no more
+    terminal = Terminal(outlet.stream)
+    outputs: list[Output] = [JsonLines(outlet.stream) if as_json else terminal]
     on_stdout = sys.stdout.isatty()
     with contextlib.ExitStack() as stack:
         progress: Callable[[int, int], None] = lambda done, packets: None  # noqa: E731
         if not (quiet or (as_json and on_stdout)):
             bar = ProgressBar(terminal.console if on_stdout else Console(stderr=True), total)
             stack.callback(_tell_of_compiling)
+            turns.is_silent = True
             progress = stack.enter_context(bar).update
-        node, run = start(outputs, progress)
-        stack.enter_context(stop_on_signals(node))
-        return run()
+        node, run = start([Halted(each, halt) for each in outputs], halt.noting(progress))
+        halt.begin(total, node.stop)
+        stack.callback(halt.close)
+        stack.enter_context(stop_on_signals(node, halt.heard))
+        summary = halt.marked(run())
+    outlet.hurry()
+    if outlet.error is not None:
+        raise UnwritableError(outlet.error)
+    return summary
 
 
 def _tell_of_compiling() -> None:
@@ -220,8 +266,11 @@ def reload_on_signal(node: Reloadable, load: Callable[[], Settings]) -> Iterator
 
 
 @contextlib.contextmanager
-def stop_on_signals(node: Stoppable) -> Iterator[None]:
-    """Meanwhile let the first INT or TERM end the run in order, with its summary, and a second one at once."""
+def stop_on_signals(node: Stoppable, heard: Callable[[int], None] | None = None) -> Iterator[None]:
+    """Meanwhile let the first INT or TERM end the run in order, with its summary, and a second one at once.
+
+    `heard` is told which came, and ends the run in place of this.
+    """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
@@ -230,7 +279,7 @@ def stop_on_signals(node: Stoppable) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         restore()
-        node.stop()
+        heard(number) if heard else node.stop()
 
     for number in before:
         signal.signal(number, stop)
@@ -245,7 +294,8 @@ def _is_unaccounted(summary: "Summary") -> bool:
 
     lost = unaccounted(summary)
     if lost:
-        click.echo(f"sensor: {lost} packets are neither decoded nor refused by name: please report this", err=True)
+        what = "neither decoded nor refused by name"
+        click.echo(f"sensor: {amount(lost, 'packet')} {what}: please report this", err=True)
     return lost != 0
 
 

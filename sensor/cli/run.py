@@ -16,8 +16,8 @@ from sensor.cli.capture import (
     tell_losses,
 )
 from sensor.cli.chosen import Chosen, detection_options
-from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
-from sensor.cli.replay import output_options, reload_on_signal, stop_on_signals
+from sensor.cli.main import FAILURE, NO_PERMISSION, fail, reason
+from sensor.cli.replay import outcome, output_options, reload_on_signal, stop_on_signals
 from sensor.cli.stats import Telling, stats_option
 
 if TYPE_CHECKING:
@@ -54,13 +54,14 @@ def command(
     exit_code: bool,
     chosen: Chosen,
 ) -> None:
-    """Capture from interfaces (-i eth1, or -i auto) and name the scanners, until INT or TERM.
+    """Capture from interfaces (-i eth1, or -i auto) and find scans, until INT or TERM.
 
     CAP_NET_RAW is enough. A small process keeps it and opens interfaces; the one that decodes becomes another user, if
     it was root, and gives up every capability. How many packets were lost is said at the end, and is in the summary:
     kernel_packets = packets_delivered + ring_drops. HUP has the settings read again (--settings, --plugin).
 
-    Exit codes: 0 done, 1 failure, 2 usage, 10 alerts with --exit-code, 77 no permission to capture.
+    Exit codes: 0 done, 1 failure, also of a detection, 2 usage, 10 alerts with --exit-code, 77 no permission to
+    capture.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     if not interfaces.names:
@@ -82,13 +83,16 @@ def command(
             summary = _several(settings, telling, interfaces, user, workers, fanout, chosen)
     except CaptureError as error:
         raise fail(str(error), NO_PERMISSION if "CAP_NET_RAW" in str(error) else FAILURE) from None
+    except OSError as error:
+        raise fail(reason(error)) from None
+    is_told = telling.has_told_all()
     tell_losses(summary.counters)
     if not summary.packets_read:
         named = " ".join(f"-i {name}" for name in interfaces.names)
         click.echo(f"sensor: no packets came; `sensor doctor {named}` may say why", err=True)
     for damage in summary.damage:
         click.echo(f"sensor: {damage}", err=True)
-    sys.exit(FAILURE if summary.damage else FOUND if exit_code and summary.alerts > summary.alerts_withdrawn else 0)
+    sys.exit(outcome(summary, is_failed=bool(summary.damage) or not is_told, tells=exit_code))
 
 
 def _one(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sensor.cli.main import NO_PERMISSION, USAGE, fail
+from sensor.cli.main import NO_PERMISSION, USAGE, fail, reason
 from sensor.privileges import User
 
 
@@ -50,6 +50,7 @@ def hand_over(user: User, address: str, certificates: Path | None, spool: Path |
         )
     if certificates is not None:
         user.own(certificates)
+        _check_way(user, certificates, "--state")
     if spool is None:
         return
     if not spool.exists():
@@ -57,6 +58,17 @@ def hand_over(user: User, address: str, certificates: Path | None, spool: Path |
         user.own(spool)
     elif spool.stat().st_uid != user.uid:
         raise fail(f"{spool} is not {user.name}'s, who is to write there: chown -R {user.name} {spool}", NO_PERMISSION)
+    _check_way(user, spool, "--spool")
+
+
+def _check_way(user: User, path: Path, option: str) -> None:
+    """See to it that a folder can be reached by its path once this process is another user's."""
+    folders = [*reversed(path.resolve().parents), path]
+    with user.acting():
+        closed = [each for each in folders if not os.access(each, os.X_OK, effective_ids=True)]
+    if closed:
+        advice = f"chmod o+x {closed[0]}, give {option} a folder elsewhere, or --user the owner's name"
+        raise fail(f"{path}: {user.name}, whom this worker becomes, may not enter {closed[0]}: {advice}", NO_PERMISSION)
 
 
 @contextmanager
@@ -72,5 +84,7 @@ def failures() -> Iterator[None]:
         raise fail(f"{error.filename} may not be read or written: run this as its owner", NO_PERMISSION) from None
     except BusError as error:
         raise fail(str(error), USAGE) from None
-    except (CredentialsError, RegistryError, ImportError, OSError) as error:
+    except OSError as error:
+        raise fail(reason(error)) from None
+    except (CredentialsError, RegistryError, ImportError) as error:
         raise fail(str(error)) from None

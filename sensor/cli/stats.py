@@ -1,5 +1,6 @@
 """What a run that goes on tells besides its alerts: the option, and where the records of each second go."""
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from sensor.node.output import Output
     from sensor.node.sight import Tap
     from sensor.outputs.stats import Stats
+
+log = logging.getLogger(__name__)
 
 stats_option: Callable[[Any], Any] = click.option(
     "--stats", "stats", is_flag=True, help="Tell every second what came and what was lost: with --json as records."
@@ -28,23 +31,45 @@ class Telling:
         from sensor.cli.status_line import StatusLine, sentence
         from sensor.node.accounting import Accounting
         from sensor.outputs.json_lines import JsonLines
+        from sensor.outputs.outlet import Outlet
         from sensor.outputs.terminal import Terminal
 
         self._accounting = Accounting
         self.outputs: list[Output] = []
         self._tell: list[Callable[[Stats], None]] = []
+        self._outlet = outlet = Outlet(sys.stdout, _say)
         if as_json:
-            lines = JsonLines(sys.stdout, stats=stats)
+            lines = JsonLines(outlet.stream, stats=stats, lost=lambda: outlet.lost)
             self.outputs, self._tell = [lines], [lines.stats]
         elif not is_silent:
-            self.outputs = [Terminal(sys.stdout)]
+            self.outputs = [Terminal(outlet.stream)]
         if stats and not as_json:
             self._tell = [lambda record: click.echo(f"sensor: {record.time[11:19]} {sentence(record)}", err=True)]
         elif not stats and sys.stderr.isatty():
             line = StatusLine(sys.stderr)
             self.outputs.insert(0, line)
             self._tell.append(line.stats)
+        self._tell.append(lambda record: outlet.flush())
 
     def accounting(self, taps: Sequence["Tap"] = (), **options: Any) -> "Accounting":
         """The accounting of a run that begins now; see there for the options."""
         return self._accounting(taps, tell=self._tell, **options)
+
+    def has_told_all(self) -> bool:
+        """Whether all that was written reached whoever was to read it, once nothing more comes; what did not is said.
+
+        That a reader who has gone lacks something is said, and no failure.
+        """
+        self._outlet.hurry()
+        from sensor.words import amount
+
+        if left := self._outlet.lost + self._outlet.waiting:
+            log.error("standard output: %s could not be written", amount(left, "line"))
+        return not left or self._outlet.is_reader_gone
+
+
+def _say(trouble: str) -> None:
+    if trouble:
+        log.error("standard output: %s; what is told waits until it can be written", trouble)
+    else:
+        log.warning("standard output can be written again")

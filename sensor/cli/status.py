@@ -1,6 +1,5 @@
 """`sensor status`: how a cluster is."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -8,6 +7,7 @@ import msgspec
 
 from sensor.cli.main import fail
 from sensor.cli.state import failures, manager_option, state_option
+from sensor.words import amount, in_order
 
 
 @click.command("status")
@@ -30,29 +30,29 @@ def command(address: str | None, state: Path, as_json: bool) -> None:
             status = ask_status(manager)
         except TimeoutError as error:
             raise fail(f"the manager at {manager.address} cannot be reached: {error}") from None
+    nodes = sorted(status.nodes, key=lambda node: in_order(node.name))
     if as_json:
-        click.echo(msgspec.json.encode(status).decode())
+        click.echo(msgspec.json.encode(msgspec.structs.replace(status, nodes=nodes)).decode())
         return
-    from rich.console import Console
-    from rich.table import Table
-
+    from sensor.cli.table import write_line, write_table
     from sensor.clock import rfc3339
 
     names = ("node", "state", "packet clock", "lag", "packets", "packets/s", "loss", "loss now", "refused", "version")
-    table = Table(*names, box=None)
-    for node in status.nodes:
+    rows = []
+    for node in nodes:
         clock = "-" if node.watermark is None else rfc3339(node.watermark)[:19].replace("T", " ")
         lag = "-" if node.lag_s is None else f"{node.lag_s:.1f}s"
         pace = "-" if node.packets_per_second is None else f"{node.packets_per_second:,.0f}"
         losses = [_percent(node.loss), _percent(node.loss_now)]
         counts = [f"{node.packets:,}", pace, *losses, f"{node.lost:,}"]
-        table.add_row(node.name, node.state, clock, lag, *counts, node.version)
-    width = None if sys.stdout.isatty() else 160
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
-    console.print(table)
+        rows.append([node.name, node.state, clock, lag, *counts, node.version])
+    spare = [names.index(name) for name in ("version", "refused", "packet clock", "loss", "packets")]
+    write_table(names, rows, spare)
     incomplete = f", {status.epochs_incomplete:,} of them incomplete" if status.epochs_incomplete else ""
-    alerts = f"{status.alerts:,} alerts" + (f" ({status.withdrawn:,} withdrawn)" if status.withdrawn else "")
-    console.print(f"{status.epochs_closed:,} epochs{incomplete}, {alerts}; sensor {status.version}")
+    alerts = amount(status.alerts, "alert") + (f" ({status.withdrawn:,} withdrawn)" if status.withdrawn else "")
+    write_line(f"{amount(status.epochs_closed, 'epoch')}{incomplete}, {alerts}; sensor {status.version}")
+    for hint in status.hints:
+        write_line(hint)
 
 
 def _percent(part: float | None) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.outputs.stats import Stats, Tally
 from sensor.outputs.summary import Summary
-from sensor.outputs.terminal import amount
+from sensor.words import amount
 
 _ERASE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 
@@ -64,7 +64,7 @@ def sentence(record: Stats) -> str:
     refused, dropped = (_rate(each) for each in (record.refused, record.queue_drops))
     return ", ".join(
         [
-            f"{record.kernel_packets.rate:,.0f} packets/s",
+            f"{amount(round(record.kernel_packets.rate), 'packet')}/s",
             f"{record.bytes.rate * 8e-6:,.1f} Mbit/s",
             f"dropped {record.ring_drops.rate:,.0f}/s in the ring and {record.nic_drops.rate:,.0f}/s by the card",
             *([f"{refused:,.0f}/s refused"] if refused else []),

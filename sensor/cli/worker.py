@@ -23,7 +23,7 @@ from sensor.cli.capture import (
     tell_losses,
 )
 from sensor.cli.chosen import Chosen, detection_options
-from sensor.cli.main import FAILURE, NO_PERMISSION, USAGE, fail
+from sensor.cli.main import FAILURE, NO_PERMISSION, USAGE, fail, reason
 from sensor.cli.replay import reload_on_signal, stop_on_signals
 from sensor.cli.state import failures, hand_over, manager_option, state_option
 from sensor.cli.stats import Telling, stats_option
@@ -108,7 +108,7 @@ def command(
     damaged = False
     try:
         if not interfaces.names:
-            stdin = attended(sys.stdin.buffer, node.attend)
+            stdin = None if sys.stdin is None else attended(sys.stdin.buffer, node.attend)
             with stop_on_signals(node), files(inputs, interfaces.filter_text, stdin) as (source, seen):
                 whole = Accounting(is_replay=share[1] == 1, filter_text=interfaces.filter_text)
                 node.run(seen, whole)
@@ -132,8 +132,10 @@ def command(
     except CaptureError as error:
         is_forbidden = isinstance(error.__cause__, PermissionError) or "CAP_NET_RAW" in str(error)
         raise fail(str(error), NO_PERMISSION if is_forbidden else FAILURE) from None
-    except (RefusedError, OSError) as error:
+    except RefusedError as error:
         raise fail(str(error)) from None
+    except OSError as error:
+        raise fail(reason(error), NO_PERMISSION if isinstance(error, PermissionError) else FAILURE) from None
     sys.exit(FAILURE if damaged else 0)
 
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from sensor.cluster.disk import Disk, Tail
+from sensor.words import amount
 
 LONGEST_LINE = 1 << 20
 """Bytes, the end of the line included; an alert has about a thousand."""
@@ -126,9 +127,8 @@ class AlertFile:
         if size:
             self._disk.sync(name)
         self._tail = Tail(self._disk, name, end)
-        return (
-            [f"{name}: its last {torn} bytes, from byte {end} on, are no whole line and were cut off"] if torn else []
-        )
+        what = f"its last {amount(torn, 'byte')}, from byte {end} on"
+        return [f"{name}: no whole line, and cut off: {what}"] if torn else []
 
     def _has_room(self, line: bytes) -> bool:
         size = len(line) + 1

@@ -54,6 +54,15 @@ class Crossing:
     members: tuple[str, ...]
     missing: tuple[str, ...] = ()
     complete: bool = True
+    late: bool = False
+    """Its epoch had been over before some of this came."""
+    source: tuple[Partial, int] | None = None
+    """Its merged window, and which key of it this is."""
+
+    @property
+    def window(self) -> Partial | None:
+        """All that was known of the key."""
+        return self.source and self.source[0].take(self.judged.definition, np.array([self.source[1]]))
 
     @cached_property
     def key(self) -> Any:
@@ -66,6 +75,8 @@ class Crossing:
         name = self.judged.sumstat.name
         if self.level < 0:
             name = f"{name}.{self.judged.sumstat.result_handler}"
+        if self.late:  # what was said of that epoch before may be about less of the key
+            name = f"{name}.late"
         return alert_id(self.judged.detection.name, name, self.words.tobytes(), self.epoch, max(self.level, 0))
 
     @cached_property
@@ -118,14 +129,17 @@ class _Verdict:
 
 def crossings(judged: Judged, merged: Merged, ts: np.ndarray | None = None) -> list[Crossing]:
     """The levels that keys reached, one by one, at times `ts` (int64) if those are known."""
-    partial, who = merged.partial, (merged.members, merged.missing, not merged.missing)
+    partial, complete = merged.partial, not (merged.missing or merged.late)
+    who = merged.members, merged.missing, complete, merged.late
     rows = zip(partial.keys, results(judged.definition, partial), merged.value.tolist(), strict=True)
     found = []
     for at, (words, result, value) in enumerate(rows):
         when = result.end if ts is None else int(ts[at])
         end = merged.end or when
         found.append(
-            Crossing(judged, merged.epoch, int(merged.level[at]), when, end, words.copy(), result, value, *who)
+            Crossing(
+                judged, merged.epoch, int(merged.level[at]), when, end, words.copy(), result, value, *who, (partial, at)
+            )
         )
     return found
 
@@ -143,6 +157,7 @@ class Alerter:
         self._provisional = Suppressor()
         self._silences: list[Silence] = []
         self._standing: list[Crossing] = []
+        self._begun: list[tuple[Crossing, AlertRecord]] = []
 
     def follow(self, other: "Alerter") -> None:
         """Fold repeats into what another has told, and count on."""
@@ -161,6 +176,17 @@ class Alerter:
         """The crossings of which something was said when their epochs were over, since the last call."""
         taken, self._standing = self._standing, []
         return taken
+
+    def take_begun(self) -> list[tuple[Crossing, AlertRecord]]:
+        """The alerts about whole keys that went out and stand, since the last call."""
+        taken, self._begun = self._begun, []
+        return taken
+
+    def update(self, crossing: Crossing, record: AlertRecord, state: State) -> AlertUpdate:
+        """What has become of an alert that stands: in its detection's words, if it has any for the figures."""
+        alert = self._call(crossing)
+        now = self._record(crossing, alert) if alert else record
+        return _update(crossing, now, message=now.message, state=state)
 
     def has_answer(self, id: str) -> bool:
         """Whether something was said of a crossing whose epoch is not over: until then it is not asked about again."""
@@ -245,6 +271,8 @@ class Alerter:
         admitted = self.suppressor.admits(*given, id=crossing.id)
         self._standing.append(crossing)
         self._silence(crossing, alert)
+        if alert.same_as == crossing.key and into is None:
+            self._begun.append((crossing, self._record(crossing, alert)))
         if record:
             now = self._record(crossing, alert)
             yield _update(crossing, now, message=now.message, state="open", folded_into=into)
@@ -353,6 +381,7 @@ class Alerter:
             epoch=crossing.epoch,
             complete=crossing.complete,
             missing=list(crossing.missing),
+            late=crossing.late,
             attack=detection.attack,
             version=detection.version,
             workers=list(crossing.members),

@@ -26,7 +26,10 @@ try:
     )
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError:
-    raise ImportError("certificates need the cryptography library: pip install cryptography") from None
+    raise ImportError(
+        "certificates need the cryptography library: "
+        "pip install cryptography (in a checkout of the sensor: pip install '.[cluster]')"
+    ) from None
 
 from sensor.clock import SECOND
 from sensor.cluster.disk import Folder

@@ -38,7 +38,14 @@ class Disconnected:
     reason: str
 
 
-Received = Message | Connected | Disconnected
+@dataclass(frozen=True)
+class Failed:
+    """Nothing more is sent or received, ever."""
+
+    reason: str
+
+
+Received = Message | Connected | Disconnected | Failed
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class Client:
     ) -> None:
         self._endpoint = Endpoint.parse(address)
         self._endpoint.require(tls)
+        "".encode("idna")  # TLS looks for that when it connects: by then this process may read no file of Python's
         self._hello, self._tls, self._server_name = hello, tls, server_name
         self._limits, self._random = limits or ClientLimits(), random.Random(seed)
         self._received: queue.Queue[Received] = queue.Queue(self._limits.received)
@@ -150,7 +158,7 @@ class Client:
         except Exception as error:
             log.exception("the bus has failed: nothing more is sent or received")
             with contextlib.suppress(queue.Full):
-                self._received.put_nowait(Disconnected(f"the bus has failed: {error}"))
+                self._received.put_nowait(Failed(f"the bus has failed: {error!r}"))
         self._loop.run_until_complete(self._clear())
         self._loop.close()
 

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import msgspec
 
 from sensor.cluster.messages import Hello, Message, Role
+from sensor.words import amount
 
 _LENGTH_BYTES = 4
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -102,7 +103,7 @@ class FrameDecoder:
     def end(self) -> None:
         """The stream has ended; FrameError (truncated) if within a frame."""
         if self._buffer and self._error is None:
-            raise FrameError("truncated", f"the stream ended {len(self._buffer)} bytes into a frame")
+            raise FrameError("truncated", f"the stream ended {amount(len(self._buffer), 'byte')} into a frame")
 
     def _next(self) -> Message | None:
         if self._error is not None:

@@ -16,7 +16,8 @@ from sensor.cluster import record, snapshot
 from sensor.cluster.agenda import Agenda
 from sensor.cluster.alerter import Alerter, Crossing, Judged, Silence, Told, crossings
 from sensor.cluster.columns import Packing, pack, unpack_numbers
-from sensor.cluster.membership import NOWHERE, THE_END, Member, Membership, Position
+from sensor.cluster.incidents import Incident, Incidents
+from sensor.cluster.membership import NOWHERE, THE_END, Late, Member, Membership, Position
 from sensor.cluster.messages import ClusterSsResponse, ClusterSsSeries, DetectionSwitchedOff, Heartbeat
 from sensor.detection import Detection
 from sensor.sumstats import (
@@ -76,6 +77,7 @@ class Ledger:
     ) -> None:
         self._checks, self._deadline_s = checks, deadline_s
         self.alerter = Alerter(detections)
+        self.incidents = Incidents(self.alerter)
         self.membership = Membership(members, deadline_s)
         self.stats: dict[str, Stat] = {}
         for each in detections:
@@ -84,7 +86,7 @@ class Ledger:
                 packings = Packing(definition), Packing(of_series(definition))
                 self.stats[definition.name] = Stat(judged, Collector(definition, room=_ROOM), *packings)
         self._by_hand = {name: stat for name, stat in self.stats.items() if not stat.definition.epoch_ns}
-        self._agenda = Agenda()
+        self._agenda, self._anew = Agenda(), Agenda()
         self.digest = digest_of(stat.definition for stat in self.stats.values())
         self.counts: Counter[str] = Counter()
         self._groups: dict[tuple[str, str], Groups] = {}
@@ -92,6 +94,11 @@ class Ledger:
         self._told_early: dict[str, record.ToldEarly] = {}
         self._run, self._later = 0, list[tuple[int, str, EpochEnd]]()
         self._silences: list[Silence] = []
+
+    @property
+    def run(self) -> int:
+        """How often all clocks have begun anew."""
+        return self._run
 
     def stat(self, sumstat: str, definition: str) -> Stat:
         """A SumStat by its name and its definition's digest; ValueError if there is none."""
@@ -110,11 +117,15 @@ class Ledger:
             case record.Settled():
                 return list(self._settle(what))
             case record.BegunRun():
+                told = self._conclude()
                 self._begin_run()
+                return told
+            case record.Concluded():
+                return self._conclude()
             case record.ToldEarly():
                 return self._tell_early(what)
             case record.Left():
-                self._leave(self.membership[what.worker])
+                self._leave(self.membership[what.worker], what.until)
         return []
 
     def matters(self, message: Heartbeat) -> bool:
@@ -154,7 +165,21 @@ class Ledger:
                 start, _, who = self.stats[name].collector.pane(epoch)
                 missing = self.missing(name, epoch, start, until, who)
                 ready.setdefault(until, []).append((name, epoch, missing))
-        return sorted(ready[min(ready)], key=lambda each: each[1]) if ready else []
+        return sorted(ready[min(ready)], key=lambda each: each[1]) if ready else self._due_anew(frontier)
+
+    def _due_anew(self, frontier: Position) -> list[Due]:
+        """The windows that are over and to be judged anew, once none that is open holds what came late of them."""
+        first = self._anew.first()
+        if first is None:
+            return []
+        until, epochs = first
+        definitions = [self.stats[name].definition for name, _ in epochs]
+        until += max((each.panes - 1) * each.pane_ns for each in definitions)
+        return [(name, epoch, []) for name, epoch in sorted(epochs)] if (self._run, until) <= frontier else []
+
+    def is_over(self, sumstat: str, epoch: int) -> bool:
+        """Whether an epoch was ended."""
+        return epoch <= self.stats[sumstat].collector.closed
 
     def _due_by_hand(self, frontier: Position, now: float) -> dict[int, list[Due]]:
         """By hand they end in turn, though a worker that is ahead may end one later than others the next."""
@@ -190,7 +215,9 @@ class Ledger:
         by_hand = not self.stats[name].definition.epoch_ns
         for member in (self.membership[each] for each in self.membership.expected(since, until)):
             # Where an epoch ends by hand, time does not tell whether it had one before it ended its next.
-            is_past = member.is_done and not member.is_again if by_hand else member.reached >= until
+            is_past = member.reached >= until
+            if by_hand:
+                is_past = (member.is_done and not member.is_again) or member.is_removed
             has_nothing = is_past and not member.lacks(since, until)
             if (name, epoch, member.name) in self._broken or not (member.name in who or has_nothing):
                 missing.append(member.name)
@@ -220,12 +247,10 @@ class Ledger:
                 ended = [epoch for epoch, (_, _, who) in stat.collector.delivered.items() if member.name in who]
                 self._broken.add((name, max([stat.collector.closed, *ended]) + 1, member.name))
 
-    def _leave(self, member: Member) -> None:
+    def _leave(self, member: Member, until: Position | None) -> None:
         if not member.is_done:
-            member.gap = member.position if member.gap is None else member.gap
-            member.gaps = [*member.gaps, (member.gap, THE_END)]
             self._break_by_hand(member)
-        member.has_left, member.is_up = True, False
+        member.leave(until)
 
     def _apply(self, member: Member, applied: record.Applied) -> list[Told]:
         told: list[Told] = []
@@ -279,7 +304,7 @@ class Ledger:
             if message.run > self._run:
                 self._later.append((message.run, member.name, end))
             else:
-                self._collect(stat, member.name, end)
+                self._collect(stat, member, end, message.run)
 
     def _take(self, member: Member, stat: Stat, message: ClusterSsResponse, partial: Partial) -> None:
         """Take all that a member delivers of an epoch."""
@@ -294,20 +319,38 @@ class Ledger:
         end = EpochEnd(*about, partial, message.lost)
         if message.run > self._run:
             self._later.append((message.run, member.name, end))
-        elif self._collect(stat, member.name, end):
+        elif self._collect(stat, member, end, message.run):
             if repeats:
                 self._broken.add((message.sumstat, message.epoch, member.name))
         elif by_hand and has_some:  # it did not know which one was open: so it is the next that lacks this
             self._broken.add((message.sumstat, stat.collector.closed + 1, member.name))
 
-    def _collect(self, stat: Stat, member: str, end: EpochEnd) -> bool:
+    def _collect(self, stat: Stat, member: Member, end: EpochEnd, run: int) -> bool:
         """Keep what a member delivers until its epoch is over; False: that is so already, or it came before."""
-        length = stat.definition.pane_ns
-        is_new = stat.collector.take(member, end)
+        length, is_over = stat.definition.pane_ns, end.epoch <= stat.collector.closed
+        if is_over and length and run == self._run:
+            self._collect_late(stat, member, end)
+            return False
+        is_new = stat.collector.take(member.name, end)
+        if is_over and not member.is_again and len(end.partial):
+            member.late += Late(left_out=1)
         if is_new and length:  # the last one of all may have ended before
             start, _, _ = stat.collector.pane(end.epoch)
             self._agenda.note((end.sumstat, end.epoch), start + length)
         return is_new
+
+    def _collect_late(self, stat: Stat, member: Member, end: EpochEnd) -> None:
+        """Keep what a member delivers of an epoch that is over, and have the windows that had it judged anew."""
+        about = end.sumstat, end.epoch, member.name
+        is_whole = about not in self._broken
+        self._broken.discard(about)
+        reopened = stat.collector.take_late(member.name, end, is_whole=is_whole)
+        length = stat.definition.pane_ns
+        if reopened:
+            is_joining = member.since is not None and (self._run, end.start + length) <= member.since
+            member.late += Late(after_joining=is_joining, after_silence=not is_joining)
+        for epoch in reopened or ():
+            self._anew.note((end.sumstat, epoch), end.start + (epoch - end.epoch + 1) * length)
 
     def _is_partial(self, member: Member, message: ClusterSsResponse, *, by_hand: bool) -> bool:
         """Whether a member could not deliver all that there was of an epoch."""
@@ -325,8 +368,12 @@ class Ledger:
         found: list[Crossing] = []
         results: list[tuple[Judged, EpochResult]] = []
         for name, epoch, missing in settled.epochs:
-            self._agenda.strike((name, epoch))
             stat = self.stats[name]
+            if self.is_over(name, epoch):
+                self._anew.strike((name, epoch))
+                found += [each for told in stat.collector.settle_late(epoch) for each in crossings(stat.judged, told)]
+                continue
+            self._agenda.strike((name, epoch))
             for told in stat.collector.settle(epoch, missing):
                 if isinstance(told, Merged):
                     found += crossings(stat.judged, told)
@@ -341,6 +388,11 @@ class Ledger:
             self._told_early = {id: told for id, told in early if (told.sumstat, told.epoch) not in ended}
         yield from self.alerter.settle(found, [result for _, result in results])
         self._fire()
+        for judged, result in results:
+            yield from self.incidents.settle(self.stats[judged.definition.name].collector, result)
+        for crossing, alert in self.alerter.take_begun():
+            collector = self.stats[crossing.judged.definition.name].collector
+            yield from self.incidents.begin(Incident(crossing, alert), collector)
         for judged, result in results:
             yield from self.alerter.results(judged, result)
         self._silence()
@@ -357,18 +409,29 @@ class Ledger:
     def _silence(self) -> None:
         """What is observed of keys whose alert stands does not count, whoever has counted it."""
         for each in self.alerter.take_silences():
-            self._silences.append(each)
+            if (each.judged.definition.name, each.words.tobytes()) not in self.incidents.known:
+                self._silences.append(each)
             definition = each.judged.definition
             since = each.epoch + 1
             if definition.pane_ns:  # the first that begins at that time or later
                 since -= (each.end - each.until) // definition.pane_ns
             self.stats[definition.name].collector.silence(each.words[np.newaxis], each.epoch, since)
 
+    @property
+    def has_incidents(self) -> bool:
+        """Whether there are alerts whose keys are counted on."""
+        return bool(self.incidents.known)
+
+    def _conclude(self) -> list[Told]:
+        """Nothing more comes of what stands."""
+        return list(self.incidents.conclude(stat.collector for stat in self.stats.values()))
+
     def _begin_run(self) -> None:
         """All members' clocks began anew, and all before is over."""
         self._run = min(run for run, _, _ in self._later)
         now, self._later = self._later, []
         self._agenda.clear()
+        self._anew.clear()
         for stat in self.stats.values():
             first = min((end.epoch for _, _, end in now if end.sumstat == stat.definition.name), default=None)
             stat.collector.restart(stat.collector.closed + 1 if first is None else first)
@@ -376,7 +439,7 @@ class Ledger:
             if run > self._run:
                 self._later.append((run, member, end))
             else:
-                self._collect(self.stats[end.sumstat], member, end)
+                self._collect(self.stats[end.sumstat], self.membership[member], end, run)
 
     def _tell_early(self, told: record.ToldEarly) -> list[Told]:
         found = self._crossings_of(told)
@@ -419,6 +482,10 @@ class Ledger:
                 groups=groups,
                 later=[snapshot.later(*each) for each in self._later],
                 broken=sorted(self._broken),
+                incidents_open=[
+                    snapshot.standing(name, each, self.stats[name].collector)
+                    for (name, _), each in self.incidents.known.items()
+                ],
                 early=[(told, self.alerter.went_out(id)) for id, told in self._told_early.items()],
                 incidents=[(incident, *about) for incident, about in suppressor.incidents.items()],
                 alerts=self.alerter.alerts,
@@ -443,6 +510,8 @@ class Ledger:
             stat.collector.restore(snapshot.memory_of(own, stat.packing, stat.definition.key_words))
             for epoch, (start, _, _) in stat.collector.delivered.items() if stat.definition.pane_ns else ():
                 self._agenda.note((name, epoch), start + stat.definition.pane_ns)
+            for epoch in own.reopened:
+                self._anew.note((name, epoch), stat.collector.pane(epoch)[0] + stat.definition.pane_ns)
         for group in held.groups:
             packing = self.stats[group.sumstat].packing
             parts = tuple(packing.unpack(each) for each in group.columns)
@@ -453,6 +522,10 @@ class Ledger:
         self._broken = set(held.broken)
         suppressor, faults = self.alerter.suppressor, self.alerter.faults
         suppressor.incidents.update((incident, (until, id)) for incident, until, id in held.incidents)
+        for each in held.incidents_open:
+            stat = self.stats[each.sumstat]
+            crossing = snapshot.crossing_of(each, stat.judged, stat.packing, stat.collector)
+            self.incidents.known[each.sumstat, each.words] = Incident(crossing, each.record)
         for told, went_out in held.early:
             found = self._crossings_of(told)
             for crossing in found:

@@ -19,7 +19,7 @@ from sensor.cluster import record
 from sensor.cluster.alerter import Told
 from sensor.cluster.columns import pack, unpack_numbers
 from sensor.cluster.ledger import Ledger, Stat
-from sensor.cluster.membership import MOST_MEMBERS, NOWHERE, THE_END, Member
+from sensor.cluster.membership import MOST_MEMBERS, NOWHERE, THE_END, Late, Member, Position
 from sensor.cluster.messages import (
     Ack,
     ClusterKeyIntermediateResponse,
@@ -108,6 +108,11 @@ class Manager:
         return self._ledger.membership.names
 
     @property
+    def incarnations(self) -> dict[str, int]:
+        """Of the workers that are members."""
+        return {name: self._ledger.membership[name].incarnation for name in self.workers}
+
+    @property
     def alerts(self) -> int:
         """How many alerts went out."""
         return self._ledger.alerter.alerts
@@ -143,6 +148,25 @@ class Manager:
         """Whether the input of a member has ended, and all that came of it was applied."""
         return name in self._ledger.membership and self._ledger.membership[name].is_done
 
+    @property
+    def furthest(self) -> Position:
+        """Where the worker is that has come furthest."""
+        return self._ledger.membership.furthest
+
+    @property
+    def late(self) -> dict[str, Late]:
+        """What came of epochs that were over, by worker."""
+        return {name: each.late for name, each in self._ledger.membership.members.items() if each.late.epochs}
+
+    @property
+    def lags(self) -> dict[str, float]:
+        """By how much (s) the packet clock of each worker that captures is behind the furthest."""
+        members = self._ledger.membership.members.values()
+        live = [each for each in members if each.is_up and not each.replays and each.reached != THE_END]
+        live = [each for each in live if each.position != NOWHERE]
+        furthest = max((each.position[1] for each in live), default=0)
+        return {each.name: (furthest - each.position[1]) / 1e9 for each in live}
+
     def counts(self) -> Counts:
         """What has become of all workers' packets so far, with the faults of detections here as well as there."""
         members = self._ledger.membership.members.values()
@@ -170,7 +194,7 @@ class Manager:
         member = membership.admit(hello.name, now)
         if hello.incarnation < member.incarnation:
             return Refused(f"a later process has taken the name {hello.name}", fatal=True)
-        if hello.incarnation > member.incarnation:
+        if hello.incarnation > member.incarnation or member.has_left:
             others = membership.members.values()
             is_late = any(each.position != NOWHERE for each in others if each is not member)
             about = hello.name, hello.incarnation, hello.sequence, hello.replays, hello.version
@@ -198,6 +222,21 @@ class Manager:
         if name in self._ledger.membership and not self._ledger.membership[name].has_left:
             self._do(record.Left(name))
             self.tick(now)
+
+    def remove(self, name: str, now: float) -> str:
+        """A worker is gone for good: nothing is missing for it any more from now on. Why that cannot be; empty: it is.
+
+        It may come back, and is waited for again then.
+        """
+        membership = self._ledger.membership
+        if name not in membership or membership[name].is_removed:
+            return f"there is no worker {name}: there are {', '.join(self.workers) or 'none'}"
+        if membership[name].is_up:
+            return f"{name} is connected: stop it first"
+        self._do(record.Left(name, membership.furthest))
+        self.queries.lost(name)
+        self.tick(now)
+        return ""
 
     def receive(self, name: str, message: Message, now: float) -> None:
         """Take a message of a worker; ValueError says what in it cannot be, and it has changed nothing."""
@@ -272,17 +311,20 @@ class Manager:
                 self._end(record.Settled(due))
             elif self._ledger.begins_run(frontier):
                 self._do(record.BegunRun())
+            elif frontier == THE_END and self._ledger.has_incidents:
+                self._do(record.Concluded())
             else:
                 return
 
     def _end(self, settled: record.Settled) -> None:
-        """End epochs that are over at one time."""
+        """End epochs that are over at one time, or judge anew what was over."""
+        ended = [(name, epoch) for name, epoch, _ in settled.epochs if not self._ledger.is_over(name, epoch)]
         self._tell_early()
         self._do(settled)
         for silence in self._ledger.take_silences():
             about = silence.judged.definition.name, silence.epoch, silence.words.tobytes(), silence.until
-            self._send(EVERYBODY, ClusterThresholdCrossed(*about))
-        for name, epoch, _ in settled.epochs if self._early else ():
+            self._send(EVERYBODY, ClusterThresholdCrossed(*about, self._ledger.run))
+        for name, epoch in ended if self._early else ():
             self._views[name].clear()
             self._send(EVERYBODY, ThresholdsReset(name, epoch))
 
@@ -356,8 +398,7 @@ class Manager:
     def status(self, now: float) -> Status:
         """How the cluster is."""
         members = self._ledger.membership.members.values()
-        furthest = max((each.position[1] for each in members), default=0)
-        nodes = [self._node(each, now, furthest) for each in members]
+        nodes = [self._node(each, now, self.furthest[1]) for each in members]
         closed, incomplete = self._ledger.counts["epochs_closed"], self._ledger.counts["epochs_incomplete"]
         return Status(__version__, self.digest, nodes, self.alerts, closed, incomplete, self.counters, self.withdrawn)
 
@@ -376,7 +417,7 @@ class Manager:
         about = member.name, state, member.version, member.incarnation, watermark, lag, counts.packets_read, lost
         pace = self.paces.of(member.name, now) if state == "up" else None
         rate, loss_now = (round(pace.packets_per_second, 1), pace.loss) if pace else (None, None)
-        return NodeStatus(*about, rate, loss(counts.counters), loss_now)
+        return NodeStatus(*about, rate, loss(counts.counters), loss_now, member.late.epochs)
 
     def _do(self, what: record.Record, *, keep: bool = True) -> None:
         """Change the ledger, and note how for the journal."""

@@ -21,6 +21,29 @@ MOST_MEMBERS = 1024
 """Those that have left are among them: an epoch that is to be judged yet may name them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Of how many epochs something was delivered when they were over."""
+
+    after_joining: int = 0
+    """Others had come past them when it joined."""
+    after_silence: int = 0
+    """They had waited for it up to the deadline."""
+    left_out: int = 0
+    """Nothing more could come of them: their clock had begun anew, or they end by hand."""
+
+    def __add__(self, other: "Late") -> "Late":
+        return Late(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
+    def __sub__(self, other: "Late") -> "Late":
+        return Late(*(getattr(self, name) - getattr(other, name) for name in self.__slots__))
+
+    @property
+    def epochs(self) -> int:
+        """All of them."""
+        return self.after_joining + self.after_silence + self.left_out
+
+
 @dataclass(slots=True)
 class Member:
     """One worker."""
@@ -53,6 +76,13 @@ class Member:
     """The SumStats of which nothing came yet from its incarnation, which may have begun within an epoch."""
     started: int | None = None
     """When (ns) that was; None: it is not known."""
+    late: "Late" = field(default_factory=lambda: Late())
+    """What it delivered of epochs that were over."""
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether it has left, and nothing is missing for that any more."""
+        return self.has_left and self.gap is None
 
     @property
     def reached(self) -> Position:
@@ -102,6 +132,14 @@ class Member:
             self.gap = None
         self.position = max(self.position, position)
         self.counts, self.is_done = counts, is_done
+
+    def leave(self, until: Position | None) -> None:
+        """It is not waited for any more; what it has not told is missing up to there, or for good."""
+        if not self.is_done:
+            gap = self.position if self.gap is None else self.gap
+            self.gaps = [*self.gaps, (gap, THE_END if until is None else max(gap, until))][-_MOST_GAPS:]
+            self.gap = gap if until is None else None
+        self.has_left, self.is_up = True, False
 
     def lacks(self, start: Position, end: Position) -> bool:
         """Whether some of what it saw from `start` up to `end` was lost."""
@@ -156,6 +194,11 @@ class Membership:
         if not present:
             return max((each.position for each in late), default=NOWHERE)
         return min(each.reached for each in present)
+
+    @property
+    def furthest(self) -> Position:
+        """How far the one has come that has come furthest."""
+        return max((each.position for each in self.members.values()), default=NOWHERE)
 
     def expected(self, start: Position, end: Position) -> list[str]:
         """Whose results the epoch from `start` to `end` should have."""

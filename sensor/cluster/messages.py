@@ -87,6 +87,8 @@ class Hello(_Message, frozen=True):
     """The packet time (ns) at which it began to observe what cannot be read again; None: before all epochs."""
     goes_on: bool = False
     """It counts on from its last incarnation, as its settings were read again."""
+    parts: dict[str, str] = {}
+    """Digests of its SumStats, and of the files of its detections, by name: so what differs can be named."""
 
 
 class Welcome(_Message, frozen=True):
@@ -112,6 +114,8 @@ class Refused(_Message, frozen=True):
     reason: str
     fatal: bool = False
     """Coming back will not help: settings differ, the name is revoked, a later incarnation is there."""
+    retry_s: float | None = None
+    """For how long coming back may help; None: for ever."""
 
 
 class Ack(_Message, frozen=True):
@@ -244,6 +248,8 @@ class ClusterThresholdCrossed(_Message, frozen=True):
     epoch: int
     keys: bytes
     until: int
+    run: int = 0
+    """How often clocks had begun anew."""
 
 
 class ThresholdsReset(_Message, frozen=True):
@@ -282,6 +288,13 @@ class Heartbeat(_Message, frozen=True):
     """What of its input could not be read, for people."""
     hints: list[str] = []
     """What looks wrong about its capture now, for people."""
+
+
+class Delivered(_Message, frozen=True):
+    """A worker whose input has ended has heard that all is acknowledged, and ends."""
+
+    worker: str
+    incarnation: int
 
 
 class Ping(_Message, frozen=True):
@@ -326,6 +339,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     none came."""
     loss_now: float | None = None
     """The same over the last seconds."""
+    late: int = 0
+    """Epochs of which it told something when they were over."""
 
 
 class Status(_Message, frozen=True):
@@ -340,6 +355,21 @@ class Status(_Message, frozen=True):
     counters: dict[str, int]
     withdrawn: int = 0
     """Alerts that do not stand any more."""
+    hints: list[str] = []
+    """What looks wrong, for people."""
+
+
+class RemoveWorker(_Message, frozen=True):
+    """Somebody at the manager's host says that a worker is gone for good."""
+
+    name: str
+
+
+class WorkerRemoved(_Message, frozen=True):
+    """It is not waited for any more."""
+
+    reason: str = ""
+    """Why it still is, for people."""
 
 
 class RequestKey(_Message, frozen=True):
@@ -416,11 +446,14 @@ Message = (
     | ThresholdsReset
     | DetectionSwitchedOff
     | Heartbeat
+    | Delivered
     | CertificateRequest
     | CertificateIssued
     | Ping
     | StatusRequest
     | Status
+    | RemoveWorker
+    | WorkerRemoved
     | RequestKey
     | KeyResult
 )

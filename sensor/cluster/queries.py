@@ -16,6 +16,7 @@ import msgspec
 
 from sensor.clock import rfc3339
 from sensor.cluster.columns import values_of
+from sensor.cluster.incidents import Incidents
 from sensor.cluster.ledger import Ledger, Stat
 from sensor.cluster.membership import THE_END
 from sensor.cluster.messages import (
@@ -31,6 +32,7 @@ from sensor.detection import DetectionError, SumStat
 from sensor.events import hint
 from sensor.sumstats import Definition, Partial, Present, Selection, results
 from sensor.sumstats.calculation import Value
+from sensor.words import amount
 
 MOST_KEYS = 1000
 """Keys that can be asked for at once."""
@@ -125,7 +127,7 @@ class Queries:
         if self._ledger.stat(answer.sumstat, answer.definition) is not query.stat:
             raise ValueError(f"that is no answer to what was asked about {query.stat.definition.name}")
         if answer.left < 0 or not _EARLIEST < answer.start < _LATEST:
-            raise ValueError(f"{answer.left} keys left out, from {answer.start} on, are none")
+            raise ValueError(f"{amount(answer.left, 'key')} left out, from {answer.start} on: that cannot be")
         partial = query.stat.packing.unpack(answer.columns)
         query.stat.packing.check(partial)
         query.waiting.discard(member)
@@ -195,7 +197,7 @@ class Queries:
             keys=found.keys,
             left=left,
             within=_within(definition, query.selection.by, [view.below for view in views.values()], left),
-            rows=_rows(stat.judged.sumstat, definition, epoch, query.selection.by, found, room),
+            rows=_rows(stat.judged.sumstat, definition, epoch, query.selection.by, found, room, self._ledger.incidents),
         )
 
     def _missing(self, query: _Query, epoch: int, span: tuple[int, int], who: frozenset[str]) -> set[str]:
@@ -229,21 +231,26 @@ def _within(definition: Definition, by: str, below: list[float], left: int) -> f
     return float(sum(max(each, 0.0) for each in below)) if by in definition.growing else None
 
 
-def _rows(sumstat: SumStat, definition: Definition, epoch: int, by: str, found: Present, room: int) -> list[bytes]:
+def _rows(
+    sumstat: SumStat, definition: Definition, epoch: int, by: str, found: Present, room: int, incidents: Incidents
+) -> list[bytes]:
     """The keys as JSON objects, as many as there is room for."""
     rows: list[bytes] = []
-    values = values_of(definition, found.partial, by)
-    for result, value in zip(results(definition, found.partial), values.tolist(), strict=True):
+    judged = [reducer.name for reducer in definition.reducers if reducer.is_judged]
+    columns = {name: values_of(definition, found.partial, name).tolist() for name in judged}
+    for at, result in enumerate(results(definition, found.partial)):
         seen = sumstat.seen(result)
         row = {
             "event_type": "key",
             "sumstat": definition.name,
             "epoch": epoch,
             "key": sumstat.key.named(result.key),
-            "value": value,
+            "value": columns[by][at],
+            "figures": {name: column[at] for name, column in columns.items()},
             "num": result.num,
             "first_seen": rfc3339(result.begin),
             "last_seen": rfc3339(result.end),
+            "alert": incidents.id_of(definition.name, found.partial.keys[at]),
             "values": {name: _fields(each, result.values[name]) for name, each in seen.reducers.items()},
         }
         rows.append(_encoder.encode(row))

@@ -44,6 +44,10 @@ class BegunRun(msgspec.Struct, frozen=True, tag="begun_run"):
     """The clocks of all members had begun anew, and all before is over."""
 
 
+class Concluded(msgspec.Struct, frozen=True, tag="concluded"):
+    """The input of all members has ended, and nothing more comes of the alerts that stand."""
+
+
 class ToldEarly(msgspec.Struct, frozen=True, tag="told_early"):
     """Crossings of an open epoch were asked about: what was said of them has gone out."""
 
@@ -60,13 +64,15 @@ class Left(msgspec.Struct, frozen=True, tag="left"):
     """A member is not waited for any more."""
 
     worker: str
+    until: tuple[int, int] | None = None
+    """Where (run, ns) it is missed no more; None: nobody sees in its place what it would have seen."""
 
 
 class Written(msgspec.Struct, frozen=True, tag="written"):
     """All alerts that came of the records before this one are written where alerts go, and need not go there again."""
 
 
-Record = Joined | Applied | Settled | BegunRun | ToldEarly | Left | Written
+Record = Joined | Applied | Settled | BegunRun | Concluded | ToldEarly | Left | Written
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Record)

@@ -67,7 +67,7 @@ class Node(msgspec.Struct):
 
     @property
     def state(self) -> State:
-        """Whether it was invited, has joined (it may be invited anew), or was revoked."""
+        """Whether it was invited, has joined (it may be invited again), or was revoked."""
         return "joined" if self.certificates else "invited" if self.invitation else "revoked"
 
 
@@ -108,7 +108,7 @@ class Registry:
     def invite(self, name: str, role: Role, expires: int) -> bytes:
         """Let a node join until then, in place of any earlier invitation; returns the secret that it has to show.
 
-        A node that has joined may be invited anew: its certificates hold until it does. RegistryError if it has
+        A node that has joined may be invited again: its certificates hold until it does. RegistryError if it has
         joined in another role, or if there are too many nodes.
         """
         secret = secrets.token_bytes(16)
@@ -138,7 +138,7 @@ class Registry:
         """Give a node that was authenticated by a certificate (`serial`) another; RegistryError if it was revoked."""
         with self._edit():
             if self.is_revoked(name, serial):
-                raise RegistryError(f"the certificate of {name} was revoked: invite it anew")
+                raise RegistryError(f"the certificate of {name} was revoked: invite it again")
             node = self.nodes[name]
             node.certificates = [*node.certificates, issue(node.role)][-_CERTIFICATES:]
 

@@ -293,6 +293,8 @@ class Reporter:
                 self._acknowledge(message.sequence, now)
                 self._sent = message.sequence
                 self._enter(message.by_hand)
+                for watch in self._watches.values():
+                    watch.tell_again()
             case Ack() if message.incarnation == self.incarnation:
                 self._acknowledge(message.sequence, now)
             case ClusterKeyRequest() if message.sumstat in self._definitions:
@@ -300,7 +302,7 @@ class Reporter:
             case ClusterShare() if message.sumstat in self._definitions:
                 keys = unpack_keys(message.keys, self._definitions[message.sumstat].key_words)
                 self._watches[message.sumstat].share(keys, unpack_numbers(message.share, np.float64, len(keys)))
-            case ClusterThresholdCrossed() if message.sumstat in self._definitions:
+            case ClusterThresholdCrossed() if message.sumstat in self._definitions and message.run == self.run:
                 keys = unpack_keys(message.keys, self._definitions[message.sumstat].key_words)
                 self._sumstats.silence(message.sumstat, keys, message.until)
                 self._watches[message.sumstat].forget(keys)

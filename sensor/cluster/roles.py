@@ -12,6 +12,7 @@ from sensor.cluster.messages import (
     ClusterSsResponse,
     ClusterSsSeries,
     ClusterThresholdCrossed,
+    Delivered,
     DetectionSwitchedOff,
     Heartbeat,
     Hello,
@@ -19,12 +20,14 @@ from sensor.cluster.messages import (
     Message,
     Ping,
     Refused,
+    RemoveWorker,
     RequestKey,
     Role,
     Status,
     StatusRequest,
     ThresholdsReset,
     Welcome,
+    WorkerRemoved,
 )
 
 MAY_SEND: dict[Role | None, frozenset[type]] = {
@@ -37,6 +40,7 @@ MAY_SEND: dict[Role | None, frozenset[type]] = {
             ClusterKeyResponse,
             DetectionSwitchedOff,
             Heartbeat,
+            Delivered,
             CertificateRequest,
             Ping,
         }
@@ -54,10 +58,11 @@ MAY_SEND: dict[Role | None, frozenset[type]] = {
             CertificateIssued,
             Ping,
             Status,
+            WorkerRemoved,
             KeyResult,
         }
     ),
-    "observer": frozenset({StatusRequest, RequestKey, Ping}),
+    "observer": frozenset({StatusRequest, RemoveWorker, RequestKey, Ping}),
 }
 """By role; None: a peer that has not said hello. After it, nobody says it again."""
 
@@ -72,6 +77,7 @@ _SPEAKER: dict[type, str] = {
     ClusterKeyResponse: "worker",
     DetectionSwitchedOff: "worker",
     Heartbeat: "worker",
+    Delivered: "worker",
 }
 """The field that says whom a message is from: it must be the peer's own name."""
 

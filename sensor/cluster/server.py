@@ -21,13 +21,19 @@ from sensor.cluster.frame import FrameDecoder, FrameError, encode
 from sensor.cluster.link import Link, Peer, ServerLimits, accept
 from sensor.cluster.listener import Listener
 from sensor.cluster.messages import Hello, Message, Ping, Refused, Welcome
+from sensor.cluster.queue import Rate
 from sensor.cluster.roles import ADMITTED, may_send, speaks_for
 from sensor.cluster.tls import Admission, Identity
+from sensor.words import counted, printable
 
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
 """What can stand in a log and on a terminal as it is."""
+_SAY_S = 10.0
+"""Between lines about connections that were cut off before they said who they are."""
+_BLAMES_PER_SECOND, _BLAMES = 0.5, 20.0
+"""Lines about peers that broke a rule."""
 _TURN = 64
 """Messages of one peer before others have their turn."""
 
@@ -68,6 +74,9 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
         self._blamed: set[str] = set()
+        self._blames = Rate(_BLAMES_PER_SECOND, _BLAMES, clock)
+        self._strangers: Counter[str] = Counter()
+        self._last_stranger, self._said_at = "", clock() - _SAY_S
         self._takes = asyncio.Event()
         self._takes.set()
         self.counters: Counter[str] = Counter()
@@ -93,6 +102,8 @@ class Server:
     async def close(self) -> None:
         """Send what is waiting, within a while, and end all connections."""
         self._listener.close()
+        self._said_at -= _SAY_S
+        self._say_of_strangers()
         links = list(self._links.values())
         for link in links:
             link.finish()
@@ -141,10 +152,10 @@ class Server:
         return True
 
     def retire(self, name: str, where: str) -> None:
-        """End the connection of a peer that has come anew from elsewhere."""
+        """End the connection of a peer that has come again, from elsewhere."""
         if older := self._links.pop(name, None):
             self.counters["replaced"] += 1
-            older.refuse(Refused(f"{name} has connected anew from {where}"))
+            older.refuse(Refused(f"{name} has connected again, from {where}"))
 
     def check_admission(self) -> None:
         """Cut off those whose certificates hold no more."""
@@ -161,6 +172,7 @@ class Server:
     def _take_connection(self, connection: socket.socket, where: str) -> None:
         if reason := self._turns_away(connection, where):
             self.counters[reason] += 1
+            self._note_stranger(reason, where)
             connection.close()
             return
         self._waiting[where] += 1
@@ -196,13 +208,17 @@ class Server:
                 self._spawn(self._write(link, answer))
                 await self._listen_to(link, decoder)
         except FrameError as error:
-            self._blame(link, error)
+            self._blame(link, error, where)
         except OSError as error:
             is_slow = is_waiting and isinstance(error, TimeoutError)
-            self.counters["slow_hello" if is_slow else "broken_connections"] += 1
+            reason = "slow_hello" if is_slow else "broken_connections"
+            self.counters[reason] += 1
+            if is_waiting:
+                self._note_stranger(reason, where, "" if is_slow else str(error))
         except Exception:
             log.exception("the manager failed on what a peer sent")
-            self._blame(link, FrameError("handler_failed", "the manager could not deal with that; its log says why"))
+            failed = FrameError("handler_failed", "the manager could not deal with that; its log says why")
+            self._blame(link, failed, where)
         finally:
             try:
                 await self._end(link) if link else connection.close()
@@ -287,16 +303,33 @@ class Server:
         except ValueError as error:
             raise FrameError("impossible", f"{type(message).__name__}: {error}") from None
 
-    def _blame(self, link: Link | None, error: FrameError) -> None:
+    def _blame(self, link: Link | None, error: FrameError, where: str) -> None:
         """A peer broke a rule: it is told, and counted."""
         self.counters[error.name] += 1
-        if link is None:
-            return
-        who = link.peer.name if link.peer else "somebody unknown"
-        if link.peer:
+        if link is None or link.peer is None:
+            self._note_stranger(error.name, where, error.text)
+        else:
             self._count_bad_frame(link.peer.name.partition(" ")[0])
-        log.warning("%s was cut off: %s", who, error.text)
-        link.refuse(Refused(error.text, error.fatal))
+            if not self._blames.spend(0.0):
+                self._blames.spend(1.0)
+                log.warning("%s was cut off: %s", link.peer.name, error.text)
+        if link is not None:
+            link.refuse(Refused(error.text, error.fatal))
+
+    def _note_stranger(self, reason: str, where: str, text: str = "") -> None:
+        """A connection was cut off before it was known whose it is: that is said, of all of a while together."""
+        self._strangers[reason] += 1
+        whence = "of this host" if where == "unix" else f"from {where}"
+        self._last_stranger = f"{whence}{text and ': '}{printable(text)}"
+
+    def _say_of_strangers(self) -> None:
+        if not self._strangers or self._clock() - self._said_at < _SAY_S:
+            return
+        self._said_at = self._clock()
+        reasons = ", ".join(f"{name} {count:,}" for name, count in sorted(self._strangers.items()))
+        ended = f"{counted(self._strangers.total(), 'connection')} cut off, or ended, before it was known whose"
+        log.warning("%s: %s; the last %s", ended, reasons, self._last_stranger)
+        self._strangers.clear()
 
     def _count_bad_frame(self, name: str) -> None:
         if len(self._blamed) < self._limits.peers:
@@ -328,6 +361,7 @@ class Server:
         frame = encode(Ping())
         while True:
             await asyncio.sleep(self._limits.ping_s)
+            self._say_of_strangers()
             for name, link in list(self._links.items()):
                 link.silent_for += not link.is_paused
                 if link.silent_for > 3:

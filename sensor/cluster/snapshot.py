@@ -1,16 +1,21 @@
 """The snapshot: all that a manager knows, so that its journal need not hold what led there."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from sensor.alerts import AlertRecord
+from sensor.cluster.alerter import Crossing, Judged
 from sensor.cluster.columns import Packing, pack, unpack_keys, unpack_numbers
+from sensor.cluster.incidents import Incident
 from sensor.cluster.membership import Member
 from sensor.cluster.messages import Columns
 from sensor.cluster.record import ToldEarly
-from sensor.sumstats import EpochEnd
-from sensor.sumstats.collector import CollectorMemory, Pane
+from sensor.sumstats import Collector, EpochEnd, results
+from sensor.sumstats.collector import CollectorMemory
+from sensor.sumstats.panes import Pane
 from sensor.sumstats.suppression import QuietMemory
 
 
@@ -22,6 +27,7 @@ class HeldPane(msgspec.Struct, frozen=True):
     partials: dict[str, Columns]
     missing: list[str]
     lost: int
+    late: list[str] = []
 
 
 class Quieted(msgspec.Struct, frozen=True):
@@ -41,6 +47,8 @@ class Collected(msgspec.Struct, frozen=True):
     panes: dict[int, HeldPane]
     quiet: Quieted
     counters: tuple[int, int]
+    reopened: list[int] = []
+    delivered: dict[str, int] = {}
 
 
 class Later(msgspec.Struct, frozen=True):
@@ -67,6 +75,27 @@ class Group(msgspec.Struct, frozen=True):
     columns: list[Columns]
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """An alert whose key is counted on."""
+
+    sumstat: str
+    words: bytes
+    record: AlertRecord
+    epoch: int
+    level: int
+    ts: int
+    end: int
+    value: float
+    num: int
+    members: list[str]
+    missing: list[str]
+    complete: bool
+    late: bool
+    last: int
+    """The last pane in which something was observed of the key."""
+    columns: Columns
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """All of it."""
 
@@ -81,6 +110,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     early: list[tuple[ToldEarly, bool]]
     """What was asked of epochs that are open, and whether it went out as an alert."""
     incidents: list[tuple[str, int, str]]
+    incidents_open: list[Standing]
     alerts: int
     withdrawn: int
     suppressed: int
@@ -117,6 +147,24 @@ def end_of(held: Later, packing: Packing) -> EpochEnd:
     return EpochEnd(*about, packing.unpack(held.columns), held.lost)
 
 
+def standing(sumstat: str, incident: Incident, collector: Collector) -> Standing:
+    """An alert whose key is counted on, as it is kept."""
+    told, words = incident.crossing, incident.crossing.words
+    about = told.epoch, told.level, told.ts, told.end, told.value, told.result.num
+    who = list(told.members), list(told.missing), told.complete, told.late
+    last, columns = collector.following.last[words.tobytes()], pack(collector.following.partial(words[np.newaxis]))
+    return Standing(sumstat, words.tobytes(), incident.record, *about, *who, last, columns)
+
+
+def crossing_of(held: Standing, judged: Judged, packing: Packing, collector: Collector) -> Crossing:
+    """The crossing of an alert whose key is counted on from here; of its result, it is known how much was told."""
+    partial = packing.unpack(held.columns)
+    collector.following.begin(partial, held.last)
+    result = replace(results(judged.definition, partial)[0], num=held.num)
+    about = held.epoch, held.level, held.ts, held.end, partial.keys[0].copy(), result, held.value
+    return Crossing(judged, *about, tuple(held.members), tuple(held.missing), held.complete, held.late)
+
+
 def collected(memory: CollectorMemory) -> Collected:
     """What a collector knows, as it is kept."""
     panes = {
@@ -126,6 +174,7 @@ def collected(memory: CollectorMemory) -> Collected:
             {member: pack(partial) for member, partial in pane.partials.items()},
             sorted(pane.missing),
             pane.lost,
+            sorted(pane.late),
         )
         for index, pane in memory.panes.items()
     }
@@ -133,7 +182,7 @@ def collected(memory: CollectorMemory) -> Collected:
     for pane_index, (keys, levels) in quiet.fired.items():
         fired[pane_index] = keys.tobytes(), levels.astype(np.int64).tobytes()
     held = Quieted(quiet.keys.tobytes(), quiet.starts.tobytes(), quiet.ends.tobytes(), quiet.again.tobytes(), fired)
-    return Collected(memory.closed, panes, held, memory.counters)
+    return Collected(memory.closed, panes, held, memory.counters, sorted(memory.reopened), dict(memory.delivered))
 
 
 def memory_of(held: Collected, packing: Packing, words: int) -> CollectorMemory:
@@ -145,6 +194,7 @@ def memory_of(held: Collected, packing: Packing, words: int) -> CollectorMemory:
             {member: packing.unpack(columns) for member, columns in pane.partials.items()},
             set(pane.missing),
             pane.lost,
+            late=set(pane.late),
         )
         for index, pane in held.panes.items()
     }
@@ -156,4 +206,5 @@ def memory_of(held: Collected, packing: Packing, words: int) -> CollectorMemory:
     starts, ends, again = (
         unpack_numbers(each, np.int64, len(keys)) for each in (quiet.starts, quiet.ends, quiet.again)
     )
-    return CollectorMemory(held.closed, panes, QuietMemory(keys, starts, ends, again, fired), held.counters)
+    known = QuietMemory(keys, starts, ends, again, fired)
+    return CollectorMemory(held.closed, panes, set(held.reopened), held.delivered, known, held.counters)

@@ -155,11 +155,11 @@ def _context(protocol: int) -> ssl.SSLContext:
 def _with_certificates(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
     missing = [name for name in (AUTHORITY, CERTIFICATE, KEY) if not (folder / name).exists()]
     if missing:
-        raise CredentialsError(f"{folder} lacks {', '.join(missing)}: restore it, or remove {folder} and join anew")
+        raise CredentialsError(f"{folder} lacks {', '.join(missing)}: restore it, or remove {folder} and join again")
     try:
         context.load_verify_locations(folder / AUTHORITY)
         context.load_cert_chain(folder / CERTIFICATE, folder / KEY)
     except ssl.SSLError as error:
-        text = f"the certificates in {folder} cannot be used ({error}): restore them, or remove {folder} and join anew"
+        text = f"the certificates in {folder} cannot be used ({error}): restore them, or remove {folder} and join again"
         raise CredentialsError(text) from None
     return context

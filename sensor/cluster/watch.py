@@ -59,6 +59,11 @@ class Watch:
         found: np.ndarray = values >= base + self._table.field("share")[rows]
         return found
 
+    def tell_again(self) -> None:
+        """What was told may not have arrived: each key has grown enough."""
+        base, share = self._table.field("base"), self._table.field("share")
+        base[np.isfinite(share)] = -np.inf
+
     def forget(self, keys: np.ndarray) -> None:
         """Watch keys no more."""
         rows = self._table.lookup(np.ascontiguousarray(keys))

@@ -18,6 +18,7 @@ from sensor.detection.sumstat import Epoch, SumStat
 from sensor.events import AddressColumn, Batch, ConnState
 from sensor.sumstats.calculations import find
 from sensor.sumstats.zeek_types import Key, Observation
+from sensor.words import plural
 
 __all__ = [
     "AddressColumn",
@@ -35,6 +36,7 @@ __all__ = [
     "SumStat",
     "address",
     "on",
+    "plural",
     "reduction",
     "text",
 ]

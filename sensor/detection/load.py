@@ -1,11 +1,13 @@
 """Loading: detections from the entry-point group `sensor.plugins` and from files, chosen and set as asked."""
 
 import functools
+import hashlib
 import importlib.metadata
 import importlib.util
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sensor.detection.detection import Detection
@@ -20,7 +22,8 @@ GROUP = "sensor.plugins"
 def load_installed() -> tuple[type[Detection], ...]:
     """The detections of every installed package, in order of name; as found when it is first asked."""
     found = []
-    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda each: each.name):
+    entries = {(each.name, each.value): each for each in importlib.metadata.entry_points(group=GROUP)}
+    for _, entry in sorted(entries.items()):  # each once: an older installation may be there under another name
         try:
             detection = entry.load()
         except (Exception, SystemExit) as error:
@@ -31,8 +34,41 @@ def load_installed() -> tuple[type[Detection], ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class Plugins:
+    """What was found where somebody said that detections are."""
+
+    detections: list[type[Detection]]
+    notice: str = ""
+    """Of a folder: what was found in which of its files."""
+
+
+def load_plugins(path: str) -> Plugins:
+    """The detections of a Python file, or of all those directly in a folder, in order of name.
+
+    Files without a detection are help for the others; DetectionError says it where there is none at all.
+    """
+    if not Path(path).is_dir():
+        return Plugins(load_file(path))
+    files = sorted(each for each in Path(path).glob("*.py") if each.is_file())
+    if not files:
+        raise DetectionError(f"{path}: there is no Python file in this folder")
+    found = {each.name: _defined(str(each)) for each in files}
+    detections = [detection for each in found.values() for detection in each]
+    if not detections:
+        raise DetectionError(f"{path}: no detection is defined in {', '.join(found)}")
+    said = [f"{', '.join(one.name for one in each) or 'nothing'} from {name}" for name, each in found.items()]
+    return Plugins(detections, f"{path}: {'; '.join(said)}")
+
+
 def load_file(path: str) -> list[type[Detection]]:
     """The detections that a Python file defines; DetectionError is one line with the file, the line and the fix."""
+    if not (found := _defined(path)):
+        raise DetectionError(f"{path}: defines no detection; derive a class from sensor.detection.Detection")
+    return found
+
+
+def _defined(path: str) -> list[type[Detection]]:
     if not Path(path).is_file():
         raise DetectionError(f"{path}: there is no such file")
     name = f"sensor_plugin_file_{Path(path).stem}"
@@ -45,27 +81,33 @@ def load_file(path: str) -> list[type[Detection]]:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise DetectionError(_where(error, path)) from error
-    found = [
+    return [
         each
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, Detection) and each.__module__ == name
     ]
-    if not found:
-        raise DetectionError(f"{path}: defines no detection; derive a class from sensor.detection.Detection")
-    return found
 
 
-def choose(available: Iterable[type[Detection]], names: Sequence[str]) -> list[type[Detection]]:
-    """The named detections, or all of them where none is named, in order of name."""
+def source_digest(detection: type[Detection]) -> str:
+    """Of the file that a detection is defined in: eight hexadecimal digits; none, where it cannot be read."""
+    file = getattr(sys.modules.get(detection.__module__), "__file__", None)
+    try:
+        return hashlib.sha256(Path(file or "").read_bytes()).hexdigest()[:8]
+    except OSError:
+        return ""
+
+
+def choose(available: Iterable[type[Detection]], names: Sequence[str] | None) -> list[type[Detection]]:
+    """The named detections, or all of them (None), in order of name."""
     by_name: dict[str, type[Detection]] = {}
     for each in available:
         if each.name in by_name:
             raise DetectionError(f"two detections are called {each.name!r}: give one another `name`")
         by_name[each.name] = each
-    for name in names:
+    for name in names or ():
         if name not in by_name:
             raise DetectionError(f"there is no detection {name!r}{hint(name, by_name)}")
-    return [by_name[name] for name in sorted((names and set(names)) or by_name)]
+    return [by_name[name] for name in sorted(by_name if names is None else set(names))]
 
 
 def parse_settings(

@@ -78,5 +78,5 @@ def _tallies(now: Mapping[str, int], last: Mapping[str, int], seconds: float) ->
 
 
 def _rate(more: int, seconds: float) -> float:
-    """What came a second; a total that fell is of workers that began anew, and tells nothing."""
+    """What came a second; a total that fell is of workers that began again, and tells nothing."""
     return round(max(more, 0) / seconds, 3) if seconds else 0.0

@@ -117,7 +117,7 @@ class Disk:
             self._is_marked = True
 
     def compact(self, snapshot: Callable[[], bytes]) -> None:
-        """Let the journal begin anew when it has grown; not while an alert waits for a disk that takes it."""
+        """Let the journal start over when it has grown; not while an alert waits for a disk that takes it."""
         waits = self._file is not None and self._file.waiting
         is_due = elapsed_s() >= self._compact_at
         if self._journal and self._journal.size > COMPACT_BYTES and not waits and is_due:
@@ -140,12 +140,14 @@ class Disk:
 def _line(told: Told) -> tuple[str, bytes]:
     """An alert as the alert file has it, and its id there: that of an update is its own."""
     line = msgspec.json.encode(told)
-    return (told.id if isinstance(told, AlertRecord) else f"{told.id} update"), line
+    return (told.id if isinstance(told, AlertRecord) else f"{told.id} update {told.ts} {told.state}"), line
 
 
 class _Line(msgspec.Struct):
     event_type: str
     id: str
+    ts: str = ""
+    state: str = ""
 
 
 _decoder = msgspec.json.Decoder(_Line)
@@ -156,4 +158,4 @@ def _id_of(line: bytes) -> str | None:
         read = _decoder.decode(line)
     except msgspec.MsgspecError:
         return None
-    return read.id if read.event_type == "alert" else f"{read.id} update"
+    return read.id if read.event_type == "alert" else f"{read.id} update {read.ts} {read.state}"

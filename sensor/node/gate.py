@@ -48,6 +48,11 @@ class Gate:
         else:
             self._failed = False
 
+    @property
+    def revoked(self) -> set[str]:
+        """The nodes that were revoked, and not invited anew."""
+        return {name for name, node in self._registry.nodes.items() if node.state == "revoked"}
+
     def _is_revoked(self, name: str, serial: str) -> bool:
         if not self._registry.is_revoked(name, serial, now_ns()):
             return False

@@ -8,9 +8,12 @@ it depends on the files only, and not on how fast, in which blocks and by how ma
 from typing import Generic, NamedTuple, TypeVar
 
 from sensor.node.sight import Sight
+from sensor.words import amount
 
 PATIENCE_S = 10.0
 """How long nothing may come, or losses may have stopped, before that is said."""
+MOMENT_S = 2.0
+"""How long what has arrived may take to be read: a block of the ring may be open for a while, and looks are few."""
 CONNECTIONS = 50
 """That carried data, of which it can be told whether both directions are seen: fewer may all be odd."""
 ACKS = 100
@@ -73,6 +76,7 @@ class Silence:
         self._heard = self._half_way = now
         self._since: Sight | None = None
         """What is judged is what came from here on: half-way, as the interface's own counts may be seconds late."""
+        self._looks: list[tuple[float, Sight]] = []
 
     def look(self, sight: Sight, now: float) -> str:
         """What is to be said of an interface as it is now; nothing, mostly."""
@@ -84,13 +88,23 @@ class Silence:
         if self._since is None or now - self._half_way < half:
             return ""
         kind, why = why_silent(self._since, sight, self._filter)
+        if kind == "deaf" and why_silent(self._since, self._a_moment_ago(sight, now), self._filter)[0] != "deaf":
+            return ""
         name = f"{sight.interface} {kind}"
         if self.hint and self.hint.name == name:
             return ""
         self.hint = Hint(name, f"{sight.interface}: no packets for {now - self._heard:.0f} s: {why}")
         return self.hint.text
 
+    def _a_moment_ago(self, sight: Sight, now: float) -> Sight:
+        """The interface as it was then: what has arrived since may be about to be read."""
+        self._looks.append((now, sight))
+        ago = [at for at, (then, _) in enumerate(self._looks) if now - then >= MOMENT_S]
+        self._looks = self._looks[ago[-1] if ago else 0 :]
+        return self._looks[0][1] if ago else self._since or sight
+
     def _hear(self, sight: Sight, now: float) -> str:
+        self._looks.clear()
         was, self.hint, self._since = self.hint, None, None
         self._heard = now if self._last else self._heard
         self._last = sight
@@ -117,14 +131,15 @@ class Losses:
         if self.hint and now - self._lost_at >= self._calm_s:
             self.hint = None
             total = getattr(sight, self._counter) - self._before
-            return f"{sight.interface}: no more packets are lost there; {total:,} were"
+            return f"{sight.interface}: no more packets are lost there; {total:,} {'was' if total == 1 else 'were'}"
         return ""
 
     def _begin(self, sight: Sight, last: Sight, lost: int) -> str:
         self._before = getattr(last, self._counter)
         came = sight.kernel - last.kernel + (lost if self._counter == "nic_drops" else 0)
-        of = f"{lost:,} of {came:,} packets are lost" if came >= lost else f"{lost:,} packets are lost"
-        text = f"{sight.interface}: {of}: {_ADVICE[self._counter].format(interface=sight.interface)}"
+        of = f"{lost:,} of {amount(came, 'packet')}" if came >= lost else amount(lost, "packet")
+        advice = _ADVICE[self._counter].format(interface=sight.interface)
+        text = f"{sight.interface}: {of} {'is' if lost == 1 else 'are'} lost: {advice}"
         self.hint = Hint(f"{sight.interface} {self._counter}", text)
         return text
 

@@ -1,7 +1,7 @@
 """A local cluster: a manager in this process, and workers in processes of their own that share an input.
 
 Of files every worker reads all and tracks its share of the hosts, so that all see the same time. One that dies is
-started anew and reads from the start; the manager has what it had delivered, so nothing is told twice. Standard input
+restarted and reads from the start; the manager has what it had delivered, so nothing is told twice. Standard input
 is read here and handed to all of them; one that dies cannot read it again, and is done without from then on. Of
 interfaces the kernel gives each worker its share of the packets. For what one that dies has missed, the others' results
 are told as incomplete.
@@ -29,13 +29,14 @@ from sensor.node.reload import reloaded
 from sensor.node.tee import Recorded, Tee
 from sensor.outputs.summary import Summary
 from sensor.privileges import User
+from sensor.words import amount
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 4
 """How often a worker is started: one that dies of its input will die of it again."""
 STEADY_S = 60.0
-"""A worker that has captured for so long was not ill from the start: its attempts are counted anew."""
+"""A worker that has captured for so long was not ill from the start: its attempts are counted again."""
 
 _NEVER_S = 1e9  # a worker that is gone comes back, or is given up by name
 _STOP_S = 5.0
@@ -169,10 +170,11 @@ class LocalCluster:
             last = await self._listen(name, process)
             code = await process.wait()
             if self._node.has_delivered(name):  # whatever its exit code says of its input
+                self._node.note_ended(name)
                 return
             reason = f"it was ended by {signal.Signals(-code).name}" if code < 0 else last or f"it ended with {code}"
             if self._shared and not self._stopping:
-                self._shared.say(f"sensor: {name} is started anew: {reason}")
+                self._shared.say(f"sensor: {name} is restarted: {reason}")
             if self._shared and elapsed_s() - started > STEADY_S:
                 attempts = 0
         self._give_up(name, attempts, reason)
@@ -180,7 +182,7 @@ class LocalCluster:
     def _give_up(self, name: str, attempts: int, reason: str) -> None:
         """Go on without a worker: at once, and said at once, where standard input cannot be read again."""
         assert self._node is not None
-        times = "once" if attempts == 1 else f"{attempts} times"
+        times = "once" if attempts == 1 else amount(attempts, "time")
         has_begun = self._is_ready or not self._shared
         why = f"{name} died {times}, and its share is missing: {reason}"
         if self._tee:

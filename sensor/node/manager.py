@@ -20,19 +20,25 @@ from sensor.cluster.manager import EVERYBODY, Manager, Output
 from sensor.cluster.messages import (
     Ack,
     CertificateRequest,
+    Delivered,
     Heartbeat,
     Hello,
     Message,
     Refused,
+    RemoveWorker,
     RequestKey,
     StatusRequest,
     Welcome,
+    WorkerRemoved,
 )
 from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
 from sensor.node import disk
 from sensor.node.accounting import Accounting, View
+from sensor.node.attendance import Attendance
+from sensor.node.difference import definitions_that_differ, parts_of, sources_that_differ
 from sensor.node.disk import Disk
+from sensor.node.lateness import Lateness
 from sensor.node.output import Output as Writer
 from sensor.node.output import summarise, tell
 from sensor.node.relay import Relay
@@ -48,9 +54,17 @@ log = logging.getLogger(__name__)
 COMMIT_S = 0.005
 """How long messages are gathered before they share a write: a twentieth of what an early alert may take."""
 TICK_S = 0.1
+STAY_S = 30.0
+"""How long a manager that is done stays for workers that have not heard yet that all of theirs is here."""
+AWAY_S = 6.0
+"""The same for those that are not connected: one that waits dials every five seconds at least."""
+TAKEN_S = 10.0
+"""How long a worker whose name is taken may come back: whoever had it may be gone, and not known to be."""
 WAITING_BYTES, WAITING_MESSAGES = 32 << 20, 100_000
 """What may wait for a disk that takes nothing: records and alerts, and messages that may not go out before these."""
+_LONGEST = 1000  # letters of a reason that a peer is told
 _ALERT_BYTES = 1024  # of an alert that waits, about
+_SAY_S = 60.0  # between lines on who has a name that is taken
 
 
 class ManagerNode:
@@ -85,8 +99,14 @@ class ManagerNode:
         self._damage: list[str] = []
         self._pardoned: tuple[str, ...] = ()
         self._accounting, self._relay = accounting or Accounting(), Relay()
+        self._lateness = Lateness((cluster or ClusterSettings()).deadline_s)
+        self._attendance = Attendance((cluster or ClusterSettings()).deadline_s)
+        self._parts = parts_of(settings)
         self._started = elapsed_s()
         self._is_committing = False
+        self._done_since: float | None = None
+        self._have_heard: dict[str, int] = {}
+        self._turned_away: dict[str, float] = {}
         self._acks: dict[str, Ack] = {}
         self._over = asyncio.Event()
         self.servers = Servers(self, gate)
@@ -145,8 +165,9 @@ class ManagerNode:
             await asyncio.sleep(0)
         finally:
             await self.servers.close()
+        self._warn(self._lateness.finish(self.manager.late))
         self._accounting.finish(self._view())
-        hints = [*self._accounting.said, *self._relay.said]
+        hints = [*self._accounting.said, *self._relay.said, *self._lateness.hints]
         summary = summarise(self.manager, self._settings, elapsed_s() - self._started, self._damage, hints)
         summary = msgspec.structs.replace(summary, counters=summary.counters | self._counters)
         for output in self._outputs:
@@ -167,23 +188,61 @@ class ManagerNode:
             return Refused("the manager waits until all workers have ended their epochs under the settings before")
         if self._is_full:
             return Refused("the manager's disk takes nothing, and as much waits for it as may; its log says why")
+        if hello.digest == self.manager.digest and (where := self.servers.other_of(peer)):
+            return self._turn_away(peer, where)
         answer = self.manager.hello(hello, elapsed_s())
         is_durable = self._commit()
         if isinstance(answer, Welcome):
             self.servers.retire(peer)
+            self._say(self._attendance.came(peer.name))
+            self._say_of_sources(hello)
             return answer if is_durable else answer.without_promise(hello)
+        return self._refuse(peer, hello, answer)
+
+    def _refuse(self, peer: Peer, hello: Hello, answer: Refused) -> Refused:
+        """Name what differs, if that is why, and say it here too."""
+        differs = definitions_that_differ(self._parts, hello.parts) if hello.digest != self.manager.digest else ""
+        if differs:
+            answer = msgspec.structs.replace(answer, reason=f"{answer.reason} ({differs})"[:_LONGEST])
+        self._say(self._attendance.refused(peer.name, peer.address, answer.reason))
         return answer
+
+    def _turn_away(self, peer: Peer, where: str) -> Refused:
+        """Somebody else is heard of under that name: say so on both sides, here once in a while."""
+        now = elapsed_s()
+        if now - self._turned_away.get(peer.name, -_SAY_S) >= _SAY_S:
+            self._turned_away[peer.name] = now
+            text = "a second worker, %s, has the name %s, and is refused while the first is heard of, %s"
+            log.warning(text, _whence(peer.address), peer.name, _whence(where))
+        text = f"a worker of the name {peer.name} is connected already, {_whence(where)}: give this one another --name"
+        return Refused(text, retry_s=TAKEN_S)
+
+    def _say_of_sources(self, hello: Hello) -> None:
+        if others := sources_that_differ(self._parts, hello.parts):
+            text = f"{hello.name} runs {', '.join(others)} from another file than the manager's"
+            advice = "`where` and such may differ there, and its results are merged all the same"
+            self._say(self._attendance.once(hello.name, f"{text}: {advice}"))
+
+    def _say(self, lines: Iterable[str]) -> None:
+        """Say what is new of workers, unless whoever started them does."""
+        for line in lines if not (self._accounting.is_together or self._accounting.is_replay) else ():
+            log.warning("%s", line)
 
     def received(self, peer: Peer, message: Message) -> None:
         """A message has come. ValueError says what in it cannot be."""
         if isinstance(message, StatusRequest):
             status = self.manager.status(elapsed_s())
-            about = msgspec.structs.replace(status, counters=status.counters | self._counters)
+            hints = [*self._relay.hints, *self._lateness.hints]
+            about = msgspec.structs.replace(status, counters=status.counters | self._counters, hints=hints)
             self.servers.send(peer.name, about)
+        if isinstance(message, RemoveWorker):
+            self._remove(peer, message.name)
         if isinstance(message, RequestKey):
             self.manager.queries.ask(peer.name, message, elapsed_s())
         if isinstance(message, CertificateRequest):
             self.servers.renew(peer, message)
+        elif isinstance(message, Delivered):
+            self._have_heard[message.worker] = message.incarnation
         elif peer.role == "worker":
             self.manager.receive(peer.name, message, elapsed_s())
             if isinstance(message, Heartbeat):
@@ -193,18 +252,38 @@ class ManagerNode:
                 self._gather()
         self._send_queries()
 
+    def _remove(self, peer: Peer, name: str) -> None:
+        """Let a worker go for good, and say so once that is durable."""
+        reason = "this is for the manager's own host alone"
+        if peer.identity is None:
+            reason = self.manager.remove(name, elapsed_s())
+        if not reason:
+            log.warning("%s is gone for good: nothing is missing for it from now on", name)
+        self._gather()
+        self._pending.messages.append((peer.name, WorkerRemoved(reason)))
+        self._commit_soon()
+
+    def _remove_revoked(self) -> None:
+        """Whoever was revoked is not waited for."""
+        for name in self.servers.revoked & set(self.manager.workers):
+            self.manager.lost(name, elapsed_s())
+            self.manager.remove(name, elapsed_s())
+            log.warning("%s is revoked: nothing is missing for it from now on", name)
+
     @property
     def _counters(self) -> dict[str, int]:
         """What was not said, and how it stands with the disk, if there is one."""
         of_disk = self._disk.counters
         pauses = {"manager_pauses": self.servers.pauses} if of_disk else {}
-        return {"hints_unsaid": self._relay.unsaid, **of_disk, **pauses}
+        return {"hints_unsaid": self._relay.unsaid, "lines_unsaid": self._attendance.unsaid, **of_disk, **pauses}
 
     def lost(self, peer: Peer) -> None:
         """A connection is gone."""
         if peer.role == "worker":
             self.manager.lost(peer.name, elapsed_s())
-            self._relay.take(peer.name, ())
+            self._relay.forget(peer.name)
+            if not (self._over.is_set() or self.manager.has_delivered(peer.name)):
+                self._say(self._attendance.gone(peer.name))
             self._commit_soon()
         self.manager.queries.forget(peer.name)
         self._send_queries()
@@ -218,13 +297,12 @@ class ManagerNode:
         now = elapsed_s()
         paces = {name: self.manager.paces.of(name, now) for name in self.manager.workers}
         rates = {name: pace.packets_per_second for name, pace in paces.items() if pace and pace.is_capture}
-        return View(self.manager.counts(), self.manager.alerts, self._counters, rates, self._relay.hints)
+        hints = [*self._relay.hints, *self._lateness.hints]
+        return View(self.manager.counts(), self.manager.alerts, self._counters, rates, hints)
 
     def _note(self, beat: Heartbeat) -> None:
         self._read[beat.worker] = beat.read
-        for line in self._relay.take(beat.worker, beat.hints):
-            if not (self._accounting.is_together or self._accounting.is_replay):
-                log.warning("%s", line)
+        self._say(self._relay.take(beat.worker, beat.hints))
         for line in beat.damage:
             self.note_damage(line)
         if self._progress:
@@ -235,16 +313,39 @@ class ManagerNode:
             self.manager.tick(elapsed_s())
         self._send_queries()
         self._commit()
+        self._warn(self._lateness.look(self.manager.late, self.manager.lags))
         self._accounting.look(self._view)
         self.servers.look()
+        self._remove_revoked()
         is_told = not (self._waiting_bytes or self._acks)
         if self._next is not None and self.manager.is_done and is_told:
             self._change(self._next)
-        if self._until_done and self.manager.is_done and is_told:
+        if self._until_done and is_told and self._may_end:
             self._over.set()
+
+    @property
+    def _may_end(self) -> bool:
+        """Whether the input of all has ended, and they have heard that all of it is here, or have had time to."""
+        if not self.manager.is_done:
+            self._done_since = None
+            return False
+        self._done_since = elapsed_s() if self._done_since is None else self._done_since
+        waiting = [name for name, own in self.manager.incarnations.items() if self._have_heard.get(name) != own]
+        stay_s = STAY_S if self.servers.has_any(waiting) else AWAY_S
+        return not waiting or elapsed_s() - self._done_since >= stay_s
+
+    def note_ended(self, name: str) -> None:
+        """The process of a worker that has delivered all has ended."""
+        self._have_heard[name] = self.manager.incarnations.get(name, 0)
+
+    @staticmethod
+    def _warn(lines: Iterable[str]) -> None:
+        for line in lines:
+            log.warning("%s", line)
 
     def _change(self, settings: Settings) -> None:
         before, self._settings, self._next = self.manager, settings, None
+        self._parts = parts_of(settings)
         self.manager = Manager(settings.make(), before.workers, early=self._early, settings=self._cluster)
         self.manager.follow(before)
         self.manager.start(elapsed_s())
@@ -312,3 +413,7 @@ class ManagerNode:
     def _tell(self, told: list[AlertRecord | AlertUpdate]) -> None:
         self._disk.write(told)
         tell(told, self._outputs)
+
+
+def _whence(address: str) -> str:
+    return "of this host" if address == "unix" else f"from {address}"

@@ -3,14 +3,24 @@
 from typing import TypeVar
 
 from sensor import __version__
-from sensor.cluster.client import Connected, Disconnected
-from sensor.cluster.messages import Hello, KeyResult, Message, Refused, RequestKey, Status, StatusRequest
+from sensor.cluster.client import Connected, Disconnected, Failed
+from sensor.cluster.messages import (
+    Hello,
+    KeyResult,
+    Message,
+    Refused,
+    RemoveWorker,
+    RequestKey,
+    Status,
+    StatusRequest,
+    WorkerRemoved,
+)
 from sensor.node.contact import Contact
 
 _PATIENCE = 10
 _WAIT_S = 0.5
 
-Answer = TypeVar("Answer", Status, KeyResult)
+Answer = TypeVar("Answer", Status, KeyResult, WorkerRemoved)
 
 
 def ask_status(manager: Contact) -> Status:
@@ -23,6 +33,11 @@ def ask_keys(manager: Contact, request: RequestKey) -> KeyResult:
     return _ask(manager, "query", request, KeyResult)
 
 
+def remove_worker(manager: Contact, name: str) -> str:
+    """Have a worker that is gone for good not waited for; why it still is, or empty. TimeoutError: as above."""
+    return _ask(manager, "remove", RemoveWorker(name), WorkerRemoved).reason
+
+
 def _ask(manager: Contact, name: str, question: Message, kind: type[Answer]) -> Answer:
     mine = manager.credentials
     client, _ = manager.client(lambda: Hello(mine.name if mine else name, "observer", __version__))
@@ -33,7 +48,7 @@ def _ask(manager: Contact, name: str, question: Message, kind: type[Answer]) -> 
             for each in client.receive(_WAIT_S):
                 if isinstance(each, Connected):
                     client.send(question)
-                elif isinstance(each, Disconnected | Refused):
+                elif isinstance(each, Disconnected | Refused | Failed):
                     raise TimeoutError(each.reason)
                 elif isinstance(each, kind):
                     return each

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from sensor.clock import elapsed_s
 from sensor.cluster.queue import Rate
-from sensor.outputs.terminal import printable
+from sensor.words import printable
 
 MOST = 64
 """Hints of one worker that are heard."""
@@ -34,13 +34,19 @@ class Relay:
         return _lines(self._last)
 
     def take(self, worker: str, hints: Sequence[str]) -> list[str]:
-        """A worker says what looks wrong now; what of it is to be said here."""
+        """A worker says what looks wrong now; what of it is to be said here, and what is over, such as a lull."""
         found = [printable(each) for each in hints[:MOST]]
         new = [each for each in found if each not in self._now.get(worker, ())]
+        over = [each for each in self._now.get(worker, ()) if each not in found]
         self._now[worker] = found
         if found:
             self._last[worker] = found
-        return [f"{worker}: {each}" for each in new if self._may_say(worker)]
+        lines = [*(_end_of(each) for each in over if not new), *new]
+        return [f"{worker}: {each}" for each in lines if self._may_say(worker)]
+
+    def forget(self, worker: str) -> None:
+        """A worker is gone: nothing is known of how it looks there now."""
+        self._now.pop(worker, None)
 
     def _may_say(self, worker: str) -> bool:
         rate = self._rates.setdefault(worker, Rate(_PER_SECOND, _BURST, self._clock))
@@ -49,6 +55,11 @@ class Relay:
             return False
         rate.spend(1.0)
         return True
+
+
+def _end_of(hint: str) -> str:
+    interface, is_lull, _ = hint.partition(": no packets for ")
+    return f"{interface}: packets come again" if is_lull else f"over: {hint}"
 
 
 def _lines(hints: dict[str, list[str]]) -> list[str]:

@@ -29,11 +29,11 @@ def reloaded(
         log.error("the settings stay as they are: %s", error)
         return None
     if not accepts(settings):
-        advice = "start that anew with these settings, and then this worker"
+        advice = "restart that with these settings, and then this worker"
         log.error("the settings stay as they are: they define other SumStats than the manager's: %s", advice)
         return None
     if (settings.flows, settings.decode) != (present.flows, present.decode):
-        log.warning("options of flows and decode stay as they are until the sensor is started anew")
+        log.warning("options of flows and decode stay as they are until the sensor is restarted")
     if not is_led:
         say_that_they_hold(settings)
     return replace(settings, flows=present.flows, decode=present.decode, sketch_key=present.sketch_key)
@@ -41,4 +41,6 @@ def reloaded(
 
 def say_that_they_hold(settings: Settings) -> None:
     """Say that no packet is judged by the settings before any more."""
-    log.warning("the settings were read again: %s", ", ".join(each.name for each in settings.detections))
+    log.warning(
+        "the settings were read again: %s", ", ".join(each.name for each in settings.detections) or "no detection"
+    )

@@ -1,7 +1,7 @@
 """The servers of a manager: all addresses where it is reached, as one."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from sensor.cluster.link import Peer
@@ -45,6 +45,11 @@ class Servers:
         return [server.address for server in self._servers]
 
     @property
+    def revoked(self) -> set[str]:
+        """The nodes that are let in no more."""
+        return self._gate.revoked if self._gate else set()
+
+    @property
     def pauses(self) -> int:
         """How often workers were not heard for a while."""
         return sum(server.counters["pauses"] for server in self._servers)
@@ -73,8 +78,17 @@ class Servers:
         for server in self._servers:
             server.broadcast(message)
 
+    def other_of(self, peer: Peer) -> str:
+        """From where a worker of that name is connected that is another process; empty: from nowhere."""
+        found = [each for server in self._servers for each in server.peers if each.name == peer.name]
+        return next((each.address for each in found if each.incarnation != peer.incarnation), "")
+
+    def has_any(self, names: Collection[str]) -> bool:
+        """Whether one of some peers is connected."""
+        return any(peer.name in names for server in self._servers for peer in server.peers)
+
     def retire(self, peer: Peer) -> None:
-        """End the connections that a peer had before it came anew, perhaps by another address."""
+        """End the connections that a peer had before it came again, perhaps by another address."""
         for server in self._servers:
             server.retire(peer.name, peer.address)
 

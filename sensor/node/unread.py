@@ -11,6 +11,7 @@ from sensor.capture.missed import BEHIND, TAGGED, counter
 from sensor.cluster.messages import Counts
 from sensor.cluster.worker import UNKNOWN_LINKTYPE
 from sensor.node.hints import Hint
+from sensor.words import amount, counted
 
 _ADVICE = {
     "unknown_linktype": "record it on an interface of Ethernet or IP, or with `tcpdump -i any`",
@@ -37,7 +38,7 @@ def _refused(counts: Counts) -> list[str]:
     read, refused = counts.captured, counts.refused
     kinds = _linktypes(counts.counters, UNKNOWN_LINKTYPE)
     if not read or sum(refused.values()) < read:
-        return [f"{count:,} of {read:,} packets are of {kind}, which is not read" for kind, count in kinds.items()]
+        return [f"{_of(count, read)} of {kind}, which is not read" for kind, count in kinds.items()]
     most = max(refused, key=lambda reason: (refused[reason], reason))
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(refused.items()))
     named = f" ({', '.join(kinds)})" if kinds else ""
@@ -55,8 +56,9 @@ def _filtered(counts: Counts, text: str) -> list[str]:
             f"nothing could be read: the filter {text!r} has no meaning for {kinds}, of which {_all(filtered)}: "
             "write one that has, or leave it out"
         ]
-    said = [f"the filter {text!r} has no meaning for {kinds}: {unfit:,} packets were left out"] if unfit else []
-    return said if read else [*said, f"the filter {text!r} took none of {_amount(filtered)}{_missed(counters, text)}"]
+    said = [f"the filter {text!r} has no meaning for {kinds}: {counted(unfit, 'packet')} left out"] if unfit else []
+    none = f"none of {amount(filtered, 'packet')}"
+    return said if read else [*said, f"the filter {text!r} took {none}{_missed(counters, text)}"]
 
 
 def _missed(counters: Mapping[str, int], text: str) -> str:
@@ -80,8 +82,8 @@ def _linktypes(counters: Mapping[str, int], name: str) -> dict[str, int]:
     return {describe(int(number)) if number.isdecimal() else "other link types": found[number] for number in most}
 
 
-def _amount(count: int) -> str:
-    return f"{count:,} packet" if count == 1 else f"{count:,} packets"
+def _of(count: int, read: int) -> str:
+    return f"{count:,} of {amount(read, 'packet')} {'is' if count == 1 else 'are'}"
 
 
 def _all(count: int) -> str:

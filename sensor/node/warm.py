@@ -4,7 +4,8 @@ It is also the last time that they can be saved: what decodes is then another us
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,8 +18,11 @@ from sensor.hash import new_key
 from sensor.node.doctor.traffic import warm_up as warm_up_capture
 from sensor.node.standalone import Standalone
 from sensor.packet import FRAME, Block
+from sensor.sumstats import Definition, Reducer, SumStats
 from sensor.sumstats.table import Keys
 
+SHIPPED = "sensor_plugins"
+"""The package of the detections that ship."""
 _ETHERNET = bytes.fromhex("0200000000020200000000010800")
 _CLIENT, _SERVER = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
 _ICMP, _TCP, _UDP = 1, 6, 17
@@ -30,18 +34,44 @@ _MANY = 80  # more than make a scan, and than are looked up by the kernel for a 
 def warm_up(settings: Settings) -> None:
     """Take made-up packets the whole way, in nodes that nobody hears of.
 
-    Detections of the settings observe them. Only those that ship are told of crossings: others may do anything then.
+    Only detections that ship observe them. Of others what they define is fed, but no code of theirs is called: it may
+    do anything with connections that nobody made.
     """
     warm_up_capture()
     _judge()
     _look_up()
     start = now_ns()
-    worker = Worker("warm-up", settings.make(), settings.flows, settings.decode)
+    made = settings.make()
+    own = [each for each in made if type(each).__module__.partition(".")[0] != SHIPPED]
+    _reduce([definition for each in own for definition in each.define().values()], start)
+    worker = Worker("warm-up", [each for each in made if each not in own], settings.flows, settings.decode)
     for block in _blocks(start):
         worker.process(block)
     worker.pass_time(start + 600 * SECOND)
     worker.finish()
     Standalone(configure((), (), ()), [], early=True, live=True).run(_MadeUp(start), lambda done, packets: None)
+
+
+def _reduce(definitions: Iterable[Definition], start: int) -> None:
+    """Give made-up observations to SumStats, but for calculations and threshold functions that are not the sensor's."""
+    for definition in definitions:
+        if any(
+            type(each).__module__.partition(".")[0] != __package__.partition(".")[0] for each in definition.reducers
+        ):
+            continue
+        judged = definition.threshold if definition.threshold and not definition.threshold.function else None
+        engine = SumStats([replace(definition, threshold=judged)])
+        engine.start(start)
+        keys, ts = np.ones((_MANY, definition.key_words), np.uint64), np.full(_MANY, start)
+        values = {each.name: _values(each) for each in definition.reducers}
+        engine.observe(definition.name, keys, ts, values)
+        engine.advance(start + 3 * max(definition.epoch_ns, SECOND))
+
+
+def _values(reducer: Reducer) -> np.ndarray:
+    if not reducer.element_words:
+        return np.ones(_MANY)
+    return np.repeat(np.arange(_MANY).astype(np.uint64)[:, np.newaxis], reducer.element_words, axis=1)
 
 
 class _MadeUp:

@@ -13,15 +13,16 @@ import msgspec
 from sensor import __version__
 from sensor.capture import Capture
 from sensor.clock import elapsed_s, incarnation
-from sensor.cluster.client import Connected, Disconnected, Received
+from sensor.cluster.client import Connected, Disconnected, Failed, Received
 from sensor.cluster.ledger import digest_of
-from sensor.cluster.messages import CertificateIssued, Hello, Numbered, Refused, Welcome
+from sensor.cluster.messages import CertificateIssued, Delivered, Hello, Numbered, Refused, Welcome
 from sensor.cluster.settings import ClusterSettings
 from sensor.cluster.spool import Spool
 from sensor.cluster.worker import Worker
 from sensor.config import Settings
 from sensor.node.accounting import Accounting, View
 from sensor.node.contact import Contact
+from sensor.node.difference import parts_of
 from sensor.node.lots import Lots
 from sensor.node.reload import reloaded
 from sensor.sumstats import Definition
@@ -37,7 +38,9 @@ MEMORY_BYTES, DISK_BYTES = 64 << 20, 1 << 30
 _BACKLOG = 2000  # messages that are not acknowledged, beyond which a worker that can wait reads no further
 _WAIT_S = 0.2
 _FLUSH_S = 2.0
-_LAST_S = 3.0  # that a live worker that was told to end gives the manager to take all
+_LAST_S = 3.0  # that a worker that was told to end, or cannot tell again, gives the manager to take all
+GIVE_UP_S = 60.0
+"""How long a worker whose input has ended dials in vain: by then a manager that is started anew is back."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Numbered] = msgspec.msgpack.Decoder(Numbered)
@@ -99,12 +102,14 @@ class WorkerNode:
     ) -> None:
         self._settings, self._place, self._cluster = settings, place, cluster or ClusterSettings()
         self._incarnation = incarnation()
-        self._digest = digest_of(definitions_of(settings))
+        self._digest, self._parts = digest_of(definitions_of(settings)), parts_of(settings)
         self._worker: Worker | None = None
         self._spooled = _Spooled(place.spool)
         self._client, tls = place.manager.client(self._hello)
         self._renewal = _renewal(place.manager, tls)
         self._trouble = ""
+        self._turned_away = 0.0
+        self._alone_since: float | None = None
         self._stopping, self._is_over, self._is_changing = False, False, False
         self._load: Callable[[], Settings] | None = None
 
@@ -160,11 +165,32 @@ class WorkerNode:
             self._client.stop(flush=_FLUSH_S)
 
     def _deliver(self) -> None:
-        """Wait until the manager has all: if it cannot be told again, for a while."""
+        """Wait until the manager has all: for a while, if it cannot be told again, or if this is to end.
+
+        RefusedError: the manager is gone for so long that the input is better read again.
+        """
         assert self._worker is not None
-        until = elapsed_s() + _LAST_S
-        while self._worker.unacknowledged and (self._place.replays or elapsed_s() < until):
+        began = elapsed_s()
+        while self._worker.unacknowledged and not self._is_late(began):
             self._exchange(_WAIT_S)
+        if self._worker.unacknowledged:
+            log.warning(
+                "%d messages with results were not taken by the manager, and are lost", self._worker.unacknowledged
+            )
+        elif self._is_over:
+            self._client.send(Delivered(self._place.name, self._incarnation))
+
+    def _is_late(self, began: float) -> bool:
+        """Whether what is not delivered by now, having begun at a time (s), is given up."""
+        now, alone = elapsed_s(), self._alone_since
+        if not self._place.replays or self._stopping:
+            return now - began >= _LAST_S or (self._stopping and alone is not None)
+        if alone is not None and now - max(alone, began) >= GIVE_UP_S:
+            raise RefusedError(
+                f"the manager at {self._place.manager.address} was not there for {GIVE_UP_S:.0f} s, and has not "
+                "acknowledged all: what it lacks is told again where the input is read again"
+            )
+        return False
 
     def _change(self, load: Callable[[], Settings]) -> None:
         """Go on with settings that are read again: as a parent does that has read them too, or as the manager may."""
@@ -192,6 +218,7 @@ class WorkerNode:
         before, self._worker, self._is_changing = self._worker, None, True
         self._client.stop(flush=_FLUSH_S)
         self._settings, self._incarnation, self._digest = settings, incarnation(), digest_of(definitions_of(settings))
+        self._parts = parts_of(settings)
         self._client, tls = self._place.manager.client(self._hello)
         self._renewal = _renewal(self._place.manager, tls)
         self._client.start()
@@ -210,6 +237,9 @@ class WorkerNode:
         return {**self._spooled.counters, "messages_unsent": self._client.counters["messages_unsent"]}
 
     def _hello(self) -> Hello:
+        return msgspec.structs.replace(self._own_hello(), parts=self._parts)
+
+    def _own_hello(self) -> Hello:
         if self._worker is not None:
             return self._worker.hello(__version__, self._digest)
         return Hello(
@@ -275,8 +305,16 @@ class WorkerNode:
 
     def _tell_of(self, received: Received) -> None:
         """Tell people how it stands with the manager, once for each trouble; RefusedError if it will not get better."""
-        if isinstance(received, Refused) and received.fatal:
+        if isinstance(received, Failed) or (isinstance(received, Refused) and received.fatal):
             raise RefusedError(received.reason)
+        if isinstance(received, Connected):
+            self._alone_since, self._turned_away = None, 0.0
+        elif isinstance(received, Disconnected) and self._alone_since is None:
+            self._alone_since = elapsed_s()
+        elif isinstance(received, Refused) and received.retry_s is not None:
+            self._turned_away = self._turned_away or elapsed_s()
+            if elapsed_s() - self._turned_away >= received.retry_s:
+                raise RefusedError(received.reason)
         address = self._place.manager.address
         is_delivered = self._is_over and self._worker and not self._worker.unacknowledged
         if is_delivered or self._is_changing:  # the manager may end, or let nobody in until all others have delivered

@@ -1,5 +1,6 @@
 """JSON lines: a record a line, whose `event_type` is `alert`, `alert_update`, `stats` or `summary`, as they happen."""
 
+from collections.abc import Callable
 from typing import TextIO
 
 import msgspec
@@ -12,11 +13,11 @@ from sensor.outputs.summary import Summary
 class JsonLines:
     """Writes records to a text stream, each flushed so that a reader of a pipe sees it at once.
 
-    `stats`: also those of every second; without, they are left out.
+    `stats`: also those of every second; without, they are left out. `lost` says how many lines could not be written.
     """
 
-    def __init__(self, stream: TextIO, *, stats: bool = False) -> None:
-        self._stream, self._writes_stats = stream, stats
+    def __init__(self, stream: TextIO, *, stats: bool = False, lost: Callable[[], int] = lambda: 0) -> None:
+        self._stream, self._writes_stats, self._lost = stream, stats, lost
 
     def alert(self, record: AlertRecord) -> None:
         """Write an alert."""
@@ -32,7 +33,9 @@ class JsonLines:
             self._write(record)
 
     def summary(self, record: Summary) -> None:
-        """Write the closing record."""
+        """Write the closing record, with how much of all before could not be written."""
+        if lost := self._lost():
+            record = msgspec.structs.replace(record, counters=record.counters | {"lines_lost": lost})
         self._write(record)
 
     def _write(self, record: AlertRecord | AlertUpdate | Stats | Summary) -> None:

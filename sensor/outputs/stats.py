@@ -34,7 +34,10 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type", t
     bytes: Tally
     """Of the packets, on the wire."""
     flows: Tally
+    """That began."""
     observations: Tally
+    """That detections made of events."""
     alerts: Tally
+    """That went out."""
     hints: list[str]
     """What looks wrong now, for people."""

@@ -1,101 +1,134 @@
 """The terminal: a table of alerts that grows as they happen, then a summary for people.
 
-What became of an alert that went out early is a row of its own where that is news: another severity, or that it was
-withdrawn. The severities of as many alerts as may wait for that are remembered, oldest out first: of one beyond them,
-whatever became of it is written.
+What became of an alert that went out is a row of its own where that is news: it was withdrawn, has another severity,
+says something else when its epoch is over, or has grown tenfold since it was last told. What was told of as many alerts
+as may be open is remembered, oldest out first: of one beyond them, whatever became of it is written.
 """
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TextIO
 
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
 from sensor.alerts import AlertRecord, AlertUpdate
+from sensor.outputs.grid import fold, room
+from sensor.outputs.rows import NAMES, Rows
 from sensor.outputs.summary import Summary
+from sensor.words import amount, printable
 
 _STYLES = {"low": "cyan", "medium": "yellow", "high": "bold red"}
 _SHORTFALLS = {
-    "sumstats_keys_evicted": "SumStats had no room for {:,} keys: the lightest were given up, heavy ones were kept",
-    "sumstats_elements_refused": "SumStats had no room for {:,} elements: results that lack some are flagged saturated",
-    "sumstats_threshold_faults": "threshold functions raised {:,} times: such keys did not cross",
+    "sumstats_keys_evicted": ("key", "SumStats had no room for {}: the lightest were given up, heavy ones were kept"),
+    "sumstats_elements_refused": (
+        "element",
+        "SumStats had no room for {}: results that lack some are flagged saturated",
+    ),
+    "sumstats_threshold_faults": ("time", "threshold functions raised {}: such keys did not cross"),
 }
-"""Counters that say that a result may be less than the truth, and how to say it."""
+"""Counters that say that a result may be less than the truth, of what, and how to say it."""
 
 _REMEMBERED = 1 << 16  # alerts
+_GROWN = 10.0  # times what was told: that is news
 
-_ROW = "{:<8} {:<15} {:<68} {:<20} {}"
+
+@dataclass
+class _Known:
+    """What was last told of an alert."""
+
+    severity: str
+    message: str
+    value: float | None
+    is_updated: bool = False
+    """Whether anything became of it yet: first its epoch is over."""
+
+    def is_news(self, record: AlertUpdate) -> bool:
+        """Whether a person wants to read what an alert has come to."""
+        if record.severity != self.severity:
+            return True
+        if record.message == self.message:
+            return False
+        return not self.is_updated or (record.value or 0.0) >= _GROWN * (self.value or 0.0) > 0
 
 
 class Terminal:
-    """Writes alerts as rows and the summary as sentences; plain text where the stream is no terminal."""
+    """Writes alerts as rows and the summary as sentences: a line an alert, and plain text, where it is no terminal."""
 
     def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self.console = Console(file=stream, highlight=False, soft_wrap=True)
-        self._rows = 0
-        self._severities: OrderedDict[str, str] = OrderedDict()
+        self._rows = Rows()
+        self._has_rows = False
+        self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def alert(self, record: AlertRecord) -> None:
         """Write a row: severity, source, sentence, first seen, ATT&CK technique."""
-        if not self._rows:
-            self.console.print(Text(_ROW.format("SEVERITY", "SOURCE", "ALERT", "FIRST SEEN", "ATT&CK"), style="bold"))
-        self._rows += 1
-        self._severities[record.id] = record.severity
-        if len(self._severities) > _REMEMBERED:
-            self._severities.popitem(last=False)
-        self._row(record.severity.upper(), _STYLES[record.severity], record, record.attack)
+        self._known[record.id] = _Known(record.severity, record.message, record.value)
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        self._row(record.severity.upper(), _STYLES[record.severity], record, record.message, record.attack)
         if not record.complete:
-            self.console.print(f"         incomplete: nothing from {escape(', '.join(record.missing))}")
+            self._sentence(f"         incomplete: nothing from {printable(', '.join(record.missing))}")
 
     def update(self, record: AlertUpdate) -> None:
-        """Write that it was withdrawn, or has another severity; its final figures are for machines."""
-        told = self._severities.pop(record.id, None)
+        """Write what became of an alert, if that is news; all else of it is for machines."""
+        known = self._known.get(record.id)
         if record.state == "withdrawn":
-            self._row("-", "dim", record)
-        elif told != record.severity and record.folded_into is None:
-            self._row(record.severity.upper(), _STYLES[record.severity], record)
+            self._known.pop(record.id, None)
+            self._row("-", "dim", record, record.message)
+        elif record.folded_into is not None:
+            self._known.pop(record.id, None)
+        elif record.state == "ended":
+            self._known.pop(record.id, None)
+            if known is None or record.message != known.message:
+                self._row(record.severity.upper(), _STYLES[record.severity], record, f"ended: {record.message}")
+        elif known is None or known.is_news(record):
+            told = _Known(record.severity, record.message, record.value, is_updated=True)
+            if known is not None:
+                self._known[record.id] = told
+            self._row(record.severity.upper(), _STYLES[record.severity], record, f"update: {record.message}")
+        else:
+            known.is_updated = True
 
-    def _row(self, severity: str, style: str, record: AlertRecord | AlertUpdate, attack: str | None = None) -> None:
+    def _row(
+        self, severity: str, style: str, record: AlertRecord | AlertUpdate, message: str, attack: str | None = None
+    ) -> None:
         first_seen = record.first_seen[:19].replace("T", " ")
-        text = Text(
-            _ROW.format(severity, record.src or "-", printable(record.message), first_seen, attack or "-"),
-        )
-        text.stylize(style, 0, 8)
-        self.console.print(text)
+        row = severity, printable(record.src or "-"), printable(message), first_seen, printable(attack or "-")
+        cells = room(self._stream)
+        header, lines = self._rows.whole(*row) if cells is None else self._rows.fitting(cells, *row)
+        self._has_rows = True
+        for line in header:
+            self.console.print(Text(line, style="bold"))
+        for at, line in enumerate(lines):
+            text = Text(line)
+            text.stylize(style if at == 0 else "", 0, len(NAMES[0]))
+            self.console.print(text)
+
+    def _sentence(self, text: str) -> None:
+        cells = room(self._stream)
+        for line in [text] if cells is None else fold(text, cells):
+            self.console.print(Text(line))
 
     def summary(self, record: Summary) -> None:
         """Write what became of every packet, and what found nothing."""
-        if self._rows:
-            self.console.print()
-        else:
-            self.console.print("No alerts.\n")
-        for line in _sentences(record):
-            self.console.print(escape(line))
-
-
-def printable(text: str) -> str:
-    """Text with control characters escaped, so that nothing from the wire can drive a terminal."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def amount(n: int, noun: str) -> str:
-    """So many of something, in words for people."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+        for line in [*([] if self._has_rows else ["No alerts."]), "", *_sentences(record)]:
+            self._sentence(line)
 
 
 def _sentences(record: Summary) -> list[str]:
     refused = sum(record.refused.values())
     passed = record.counters.get("sumstats_passed_over", 0)
     lines = [
-        f"{record.packets_read:,} packets read ({_bytes(record.bytes)}): "
+        f"{amount(record.packets_read, 'packet')} read ({_bytes(record.bytes)}): "
         f"{record.packets_decoded:,} decoded, {refused:,} refused{_reasons(record.refused)}",
         f"{amount(record.flows, 'flow')}, {amount(record.observations, 'observation')}"
         + (f" ({passed:,} of what an alert stands for)" if passed else "")
         + f", {amount(record.alerts, 'alert')}"
         + _became(record)
         + f" from {amount(len(record.detections), 'detection')}",
-        f"{record.seconds:.2f} seconds, {record.packets_per_second:,.0f} packets/s",
+        f"{record.seconds:.2f} seconds, {amount(round(record.packets_per_second), 'packet')}/s",
     ]
     if record.capture_loss:
         lines.append(f"{record.capture_loss:.2%} of TCP's acknowledgements are of bytes that the capture never saw")
@@ -103,12 +136,16 @@ def _sentences(record: Summary) -> list[str]:
         lines.insert(1, _left_out(filtered, record.counters.get("packets_filter_inapplicable", 0)))
     if record.weirds:
         lines.insert(1, f"odd packets{_reasons(record.weirds)}")
+    if record.interrupted:
+        lines.insert(0, "interrupted: this is of a part of the input")
     lines += [
-        f"detection {name} raised {count} times: its result is not to be relied on"
+        f"detection {name} raised {amount(count, 'time')}: its result is not to be relied on"
         for name, count in record.detection_faults.items()
     ]
     return lines + [
-        text.format(record.counters[name]) for name, text in _SHORTFALLS.items() if record.counters.get(name)
+        text.format(amount(record.counters[name], noun))
+        for name, (noun, text) in _SHORTFALLS.items()
+        if record.counters.get(name)
     ]
 
 
@@ -120,7 +157,7 @@ def _left_out(filtered: int, inapplicable: int) -> str:
 def _became(record: Summary) -> str:
     """What became of alerts, if anything."""
     said = [f"{record.alerts_withdrawn:,} of them withdrawn"] * bool(record.alerts_withdrawn)
-    said += [f"{record.alerts_suppressed:,} repeats folded in"] * bool(record.alerts_suppressed)
+    said += [f"{amount(record.alerts_suppressed, 'repeat')} folded in"] * bool(record.alerts_suppressed)
     return f" ({', '.join(said)})" if said else ""
 
 

@@ -11,11 +11,14 @@ window that still has the epoch in it.
 An epoch is over when all members, by name, have ended it; `close` ends it without those that are missing, and its
 result says so. Where windows hop, what members deliver are panes, each merged once, and an epoch's results are those of
 the window that ends with its pane.
+
+What a member delivers when its epoch is over (`take_late`) is in every window that is open then. The windows that are
+over are judged anew (`settle_late`), after those that were open, for levels that did not stand before; their results
+are not told again.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +26,8 @@ from sensor.hash import new_key
 from sensor.sumstats.asked import Asked
 from sensor.sumstats.definition import Definition
 from sensor.sumstats.engine import EpochEnd
+from sensor.sumstats.following import Following
+from sensor.sumstats.panes import Pane, Panes
 from sensor.sumstats.partial import Partial
 from sensor.sumstats.query import Request, Selection
 from sensor.sumstats.series import Piece
@@ -51,6 +56,8 @@ class Merged:
     """Whose values should be, where it was found only when the epoch was over."""
     end: int = 0
     """When that was (ns)."""
+    late: bool = False
+    """Some of it came only after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +106,13 @@ class CollectorMemory:
     """All that a collector knows."""
 
     closed: int
-    panes: Mapping[int, "Pane"]
+    panes: Mapping[int, Pane]
+    reopened: Set[int]
+    """The panes that end windows which are to be judged anew."""
+    delivered: Mapping[str, int]
+    """The last pane of each member."""
     quiet: QuietMemory
     counters: tuple[int, int]
-
-
-@dataclass(slots=True)
-class Pane:
-    """What members have delivered of one pane."""
-
-    start: int
-    end: int
-    partials: dict[str, Partial] = field(default_factory=dict)
-    missing: set[str] = field(default_factory=set)
-    lost: int = 0
-    peak: float | None = None
-    """How near to its first level any key can have come by it: its part of it, or a little more; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +156,17 @@ class Collector:
         self._entered: dict[str, int | None] = dict.fromkeys(sorted(members))
         self._quiet = Quiet(definition, self._secret)
         self._asked = Asked(definition, self._secret)
-        self._panes: dict[int, Pane] = {}
-        self._over: deque[int] = deque()  # those of them that are, and windows still hold
+        self._panes = Panes(definition.panes)
+        self._delivered: dict[str, int] = {}
         parts = (len(self._entered) if room is None else room) * definition.panes
         self._merging = replace(  # so that merging need not give up what members had room for
             definition, max_keys=min(definition.max_keys * parts, 1 << 30), max_bytes=definition.max_bytes * parts
         )
+        self.following = Following(self._merging, self._secret)
+        """Keys that are counted on, by whoever ends epochs."""
         self._nothing = Store(definition, self._secret, judges=False).partial()
         self._closed = -1
         self._late, self._repeated = 0, 0
-        self._span = definition.panes
         self._far = self._far_from(definition)
 
     @staticmethod
@@ -205,8 +204,7 @@ class Collector:
     @property
     def delivered(self) -> dict[int, tuple[int, int, Set[str]]]:
         """The epochs that are not over: where each begins and ends (ns), and who has delivered it so far."""
-        panes = self._panes.items()
-        return {at: (pane.start, pane.end, pane.partials.keys()) for at, pane in panes if at > self._closed}
+        return {at: self.pane(at) for at in self._panes if at > self._closed}
 
     def pane(self, epoch: int) -> tuple[int, int, Set[str]]:
         """The same for one of them."""
@@ -216,12 +214,13 @@ class Collector:
     @property
     def memory(self) -> CollectorMemory:
         """All that it knows, to go on from in another process."""
-        return CollectorMemory(self._closed, dict(self._panes), self._quiet.memory, (self._late, self._repeated))
+        counters = self._late, self._repeated
+        return CollectorMemory(self._closed, *self._panes.memory, dict(self._delivered), self._quiet.memory, counters)
 
     def restore(self, memory: CollectorMemory) -> None:
         """Go on from there."""
-        self._closed, self._panes = memory.closed, dict(memory.panes)
-        self._over = deque(sorted(at for at in memory.panes if at <= memory.closed))
+        self._closed, self._delivered = memory.closed, dict(memory.delivered)
+        self._panes.restore(memory.panes, memory.reopened, memory.closed)
         self._late, self._repeated = memory.counters
         self._quiet.restore(memory.quiet)
 
@@ -279,25 +278,39 @@ class Collector:
 
     def take(self, member: str, end: EpochEnd) -> bool:
         """Keep what a member delivers until its epoch is settled; False: that is so already, or it came before."""
-        pane = self._panes.get(end.epoch)
         if end.epoch <= self._closed:
             self._late += 1
             return False
-        if pane and member in pane.partials:
+        if end.epoch in self._panes and member in self._panes[end.epoch].partials:
             self._repeated += 1
             return False
-        pane = self._panes.setdefault(end.epoch, Pane(end.start, end.end))
-        pane.start, pane.end = min(pane.start, end.start), max(pane.end, end.end)
-        pane.partials[member] = end.partial
-        pane.lost += end.lost
+        self._panes.open(end.epoch, end.start, end.end).add(member, end.partial, end.lost)
+        self._delivered[member] = end.epoch
         return True
+
+    def take_late(self, member: str, end: EpochEnd, *, is_whole: bool) -> list[int] | None:
+        """Keep what a member delivers of an epoch that is over; the epochs whose windows are to be judged anew for it.
+
+        None: it was delivered before. `is_whole`: it is all that the member saw in that epoch.
+        """
+        if end.epoch <= self._delivered.get(member, -1):
+            self._repeated += 1
+            return None
+        self._late += 1
+        self._delivered[member] = end.epoch
+        self._panes.mend(member, end.epoch + (not is_whole), end.following)
+        if not len(end.partial) and not end.partial.support:
+            return []
+        self._panes.open(end.epoch, end.start, end.end).add(member, end.partial, end.lost)
+        return self._panes.reopen(end.epoch, member)
 
     def restart(self, following: int) -> None:
         """The clock begins anew: what comes has nothing to do with what was, and its first epoch is `following`."""
         self._quiet.clear()
         self._asked.clear()
         self._panes.clear()
-        self._over.clear()
+        self.following.clear()
+        self._delivered.clear()
         self._closed = following - 1
 
     def close(self, epoch: int) -> list[Told]:
@@ -312,6 +325,17 @@ class Collector:
     def settle(self, index: int, missing: Iterable[str] = ()) -> list[Told]:
         """End an epoch that was delivered, after those before it; `missing` should have delivered it too."""
         return self._end(index, set(missing), judges=True, fires=False)
+
+    def settle_late(self, index: int) -> list[Merged]:
+        """Judge anew the window that ended with an epoch, for what came of it since; in order of the epochs."""
+        window, told = self._panes.of(index), list[Merged]()
+        if self.definition.threshold and not self._are_all_far(window):
+            keys = self._worth_judging(index, only_late=True)
+            if len(keys):
+                crossed = _judged(self._compose(index, Keys(keys, self._secret)), keys)
+                told += self._merged(crossed, index, *_who(window), self._panes[index].end, late=True)
+        self._panes.reclose(index, self._closed)
+        return told
 
     def fire(self, index: int, keys: np.ndarray, levels: np.ndarray) -> None:
         """Levels (int64) that keys (uint64, (m, words)) had reached when an epoch was over stand."""
@@ -349,7 +373,7 @@ class Collector:
         for view in open_windows.values():
             window.merge(view)
         supports = []
-        panes = dict(self._panes_of(epoch))
+        panes = dict(self._panes.of(epoch))
         for at, pane in panes.items():
             for partial in (own for member, own in sorted(pane.partials.items()) if member not in open_windows):
                 counts = self._quiet.counts(partial.keys, at, at_start=at == epoch)
@@ -379,8 +403,9 @@ class Collector:
         pane = self._panes[index]
         pane.missing = missing
         self._closed = index
-        self._quiet.expire(index)
-        window = self._panes_of(index)
+        first = self._panes.first
+        self._quiet.expire(index if first is None or first > index - self.definition.panes else first)
+        window = self._panes.of(index)
         whole = self._compose(index) if self.definition.wants_results else None
         told: list[Told] = []
         if self.definition.threshold and judges and not self._are_all_far(window):  # as nearly always in quiet times
@@ -390,9 +415,8 @@ class Collector:
             self.fire(index, each.partial.keys, each.level)
         self._asked.expire(index)
         told.append(self._result(index, window, whole))
-        self._over.append(index)
-        while self._over and self._over[0] <= index + 1 - self._span:
-            self._panes.pop(self._over.popleft(), None)
+        self.following.take(index, [partial for _, partial in sorted(pane.partials.items())])
+        self._panes.end(index)
         return told
 
     def _judge(self, index: int, pane: Pane, whole: Store | None) -> list[Merged]:
@@ -400,7 +424,7 @@ class Collector:
         keys = self._worth_judging(index)
         if not len(keys):
             return []
-        who = (*_who(self._panes_of(index)), pane.end)
+        who = (*_who(self._panes.of(index)), pane.end)
         window = whole if whole is not None else self._compose(index, Keys(keys, self._secret))
         told: list[Merged] = []
         if self.definition.threshold and self.definition.threshold.one_a_check:
@@ -408,8 +432,7 @@ class Collector:
             told += self._merged(self._reached(window, keys, asked), index, *who)
             # Others had the one look that Zeek gives a key.
             keys = keys[~(self._quiet.fired(keys, index) | asked).any(axis=1)]
-        rows = window.lookup(keys)
-        return told + self._merged(window.judge(np.unique(rows[rows >= 0])), index, *who)
+        return told + self._merged(_judged(window, keys), index, *who)
 
     def _reached(self, window: Store, keys: np.ndarray, levels: np.ndarray) -> Crossed:
         """Those of some levels of keys (bool, (m, levels)) that these are still at or over."""
@@ -419,8 +442,8 @@ class Collector:
         at, level = np.nonzero(levels[first] & (np.arange(levels.shape[1]) < window.reached(rows)[:, np.newaxis]))
         return Crossed(at, level, window.compared(rows[at]), window.partial(rows[at]))
 
-    def _worth_judging(self, index: int) -> np.ndarray:
-        """The keys of a pane (uint64, (m, words)) that may have come to a level.
+    def _worth_judging(self, index: int, *, only_late: bool = False) -> np.ndarray:
+        """The keys of a pane, and of what came late of its window (uint64, (m, words)), that may have come to a level.
 
         Some part must be at least the level by the number of parts; see `_far_from`.
         """
@@ -428,6 +451,9 @@ class Collector:
         assert threshold is not None
         held = self._held(index)
         parts = [partial for _, partial in held]
+        fresh = self._late_in(index)
+        if not only_late:
+            fresh += [partial for at, partial in held if at == index]
         if self._far:
             reducer = self.definition.reducer(threshold.names[0])
             found = []
@@ -436,12 +462,12 @@ class Collector:
                 values = reducer.values(partial.headers[reducer.stream]["num"], partial.states[reducer.name])
                 found.append(partial.keys[values >= self._far * levels / len(parts) / 1.001])
             near = Keys(np.concatenate(found), self._secret)
-            own = [partial.keys[near.has(partial.keys)] for at, partial in held if at == index]
+            own = [partial.keys[near.has(partial.keys)] for partial in fresh]
         else:
             near = Keys(np.concatenate([partial.keys for partial in parts]), self._secret)
-            own = [partial.keys for at, partial in held if at == index]
+            own = [partial.keys for partial in fresh]
         if len(near.words):
-            own += [keys for at, partial in held if at == index for keys in keys_among(partial.support, near)]
+            own += [keys for partial in fresh for keys in keys_among(partial.support, near)]
         return np.concatenate(own)
 
     def _are_all_far(self, window: Iterable[tuple[int, Pane]]) -> bool:
@@ -475,21 +501,20 @@ class Collector:
         peaks: list[float] = (1.001 * np.where(np.diff(bounds) > 0, np.maximum(greatest, 0.0), 0.0)).tolist()
         return peaks
 
+    def _late_in(self, index: int) -> list[Partial]:
+        """What was delivered late of the window that ends with a pane."""
+        return [pane.partials[member] for _, pane in self._panes.of(index) for member in sorted(pane.late)]
+
     def _held(self, index: int) -> list[tuple[int, Partial]]:
         """What was delivered of the window that ends with a pane: each with its pane, those of one member by name."""
-        return [(at, partial) for at, pane in self._panes_of(index) for _, partial in sorted(pane.partials.items())]
+        return [(at, partial) for at, pane in self._panes.of(index) for _, partial in sorted(pane.partials.items())]
 
     def _result(self, index: int, window: list[tuple[int, Pane]], whole: Store | None) -> EpochResult:
         pane = window[-1][1]
-        start = pane.start - (self._span - 1) * self.definition.hop_ns
+        start = pane.start - (self.definition.panes - 1) * self.definition.hop_ns
         partial = self._nothing if whole is None else whole.partial()
         lost = sum([each.lost for _, each in window]) + (0 if whole is None else whole.lost)
         return EpochResult(self.definition.name, index, start, pane.end, partial, *_who(window), lost)
-
-    def _panes_of(self, index: int) -> list[tuple[int, Pane]]:
-        """The panes of the window that ends with one."""
-        panes = self._panes
-        return [(at, panes[at]) for at in range(index - self._span + 1, index + 1) if at in panes]
 
     def _compose(self, index: int, only: Keys | None = None) -> Store:
         """The window that ends with a pane, put together from what members delivered: of all keys or of some."""
@@ -512,12 +537,25 @@ class Collector:
         return Store(self._merging, self._secret, memory=_Memory(self._quiet, index))
 
     def _merged(
-        self, crossed: Crossed, epoch: int, members: tuple[str, ...], missing: tuple[str, ...] = (), end: int = 0
+        self,
+        crossed: Crossed,
+        epoch: int,
+        members: tuple[str, ...],
+        missing: tuple[str, ...] = (),
+        end: int = 0,
+        *,
+        late: bool = False,
     ) -> list[Merged]:
         if not len(crossed.at):
             return []
         of = (self.definition.name, epoch, crossed.level, crossed.value, crossed.partial)
-        return [Merged(*of, members, missing, end)]
+        return [Merged(*of, members, missing, end, late)]
+
+
+def _judged(window: Store, keys: np.ndarray) -> Crossed:
+    """The levels that keys (uint64, (m, words)) have reached in a window and not fired yet."""
+    rows = window.lookup(keys)
+    return window.judge(np.unique(rows[rows >= 0]))
 
 
 def _who(window: Iterable[tuple[int, Pane]]) -> tuple[tuple[str, ...], tuple[str, ...]]:

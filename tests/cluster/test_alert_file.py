@@ -73,7 +73,8 @@ def test_a_torn_last_line_of_any_length_is_cut_off_and_told():
     for size in range(1, len(second)):
         disk = SimulatedDisk({_NAME: first + second[:size]})
         file = AlertFile(disk, _NAME, identify)
-        told = f"{_NAME}: its last {size} bytes, from byte {len(first)} on, are no whole line and were cut off"
+        what = "1 byte" if size == 1 else f"{size} bytes"
+        told = f"{_NAME}: no whole line, and cut off: its last {what}, from byte {len(first)} on"
         assert file.open() == [told]
         assert file.write([alert(1), alert(2)]) == 1
         assert disk.read(_NAME) == first + second

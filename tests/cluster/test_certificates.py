@@ -164,7 +164,7 @@ def test_a_worker_that_comes_by_another_address_takes_the_place_of_its_first_con
             await first(made, Connected)
             async with dialling(where[1], None, digest=digest) as again:
                 await first(again, Connected)
-                assert "connected anew from unix" in (await first(made, Refused)).reason
+                assert "connected again, from unix" in (await first(made, Refused)).reason
 
     serving(state, test)
 

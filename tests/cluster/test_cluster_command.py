@@ -213,7 +213,8 @@ def test_without_cryptography_it_is_said_how_to_get_it(tmp_path):
     command = [sys.executable, "-c", program, "cluster", "init", "--state", tmp_path]
     result = subprocess.run(command, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == "sensor: certificates need the cryptography library: pip install cryptography\n"
+    advice = "pip install cryptography (in a checkout of the sensor: pip install '.[cluster]')"
+    assert result.stderr == f"sensor: certificates need the cryptography library: {advice}\n"
 
 
 def test_help_says_how_to_keep_the_token_from_others():

@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from sensor.cluster.client import Client, ClientLimits, Connected, Disconnected
+from sensor.cluster.client import Client, ClientLimits, Connected, Disconnected, Failed
 from sensor.cluster.frame import FrameDecoder, encode
 from sensor.cluster.link import ServerLimits
 from sensor.cluster.messages import ClusterSsResponse, Columns, Hello, Refused, StatusRequest, Welcome
@@ -114,8 +114,8 @@ def test_a_client_that_fails_says_so():
     async def test(server, manager):
         made = Client(server.address, fail, seed=1)
         made.start()
-        gone = [each for each in await came(made, Disconnected) if isinstance(each, Disconnected)]
-        assert "no hello today" in gone[0].reason
+        [gone] = [each for each in await came(made, Failed) if isinstance(each, Failed)]
+        assert "no hello today" in gone.reason
         made.stop()
 
     serving(test)

@@ -29,7 +29,7 @@ from sensor.cluster.messages import (
 from sensor.cluster.reporter import Reporter
 from sensor.cluster.settings import ClusterSettings
 from sensor.detection import Alert, Detection, Stream, Sum, SumStat, Unique
-from sensor.sumstats import EpochEnd, Store, SumStats
+from sensor.sumstats import EpochEnd, Store, SumStats, following
 
 SECOND = 1_000_000_000
 SECRET = np.array([3, 4], np.uint64)
@@ -1004,8 +1004,9 @@ def test_a_manager_that_reads_its_journal_goes_on_and_repeats_no_alert():
         assert len(ids) == len(set(ids)) == 2
 
 
-def test_only_what_needs_no_counting_is_silenced():
-    """M25: the original went on counting what was suppressed."""
+def test_only_what_needs_no_counting_is_silenced(monkeypatch):
+    """M25: the original went on counting what was suppressed. A key is counted on where there is room to follow it."""
+    monkeypatch.setattr(following, "MOST_FOLLOWED", 0)
 
     class Often(Detection):
         """Misses nothing."""
@@ -1032,6 +1033,16 @@ def test_only_what_needs_no_counting_is_silenced():
         net.observe(name, 25, 5)
         net.observe(name, 26, 5)
     assert net.engines["a"].counters["often.sums"]["passed_over"] == 2
+
+
+def test_what_is_silenced_before_the_clock_begins_anew_counts_after_that():
+    net = Net("a", make=Totals)
+    key = np.array([[5]], np.uint64).tobytes()
+    net.reporters["a"].run = 1
+    for run, passed in ((0, 0), (1, 1)):
+        net.reporters["a"].receive(ClusterThresholdCrossed("totals.sums", 0, key, 3610 * SECOND, run), 0.0)
+        net.observe("a", 20 + run * 20, 5)
+        assert net.engines["a"].counters["totals.sums"]["passed_over"] == passed
 
 
 def test_an_early_report_is_no_message_that_must_arrive():

@@ -6,9 +6,11 @@ import json
 import msgspec
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sensor.cli.main import group
 from sensor.cluster.columns import fit, nbytes
 from sensor.cluster.manager import EVERYBODY
 from sensor.cluster.messages import ClusterKeyRequest, ClusterKeyResponse, Columns, KeyResult, RequestKey
@@ -20,11 +22,14 @@ from sensor.detection import (
     Key,
     Max,
     Sample,
+    StdDev,
     Stream,
     Sum,
     SumStat,
     Unique,
+    Variance,
 )
+from sensor.node import observer
 from tests.cluster.test_protocol import SECOND, Net
 from tests.sumstats.reference import fed
 
@@ -149,6 +154,8 @@ def test_a_key_has_the_merged_value_of_all_workers():
         "num": 2,
         "first_seen": "1970-01-01T00:00:01.000000Z",
         "last_seen": "1970-01-01T00:00:01.000000Z",
+        "alert": None,
+        "figures": {"total": 7.0},
         "values": {"total": {"sum": 7.0}},
     }
 
@@ -557,3 +564,46 @@ def test_a_worker_that_has_read_nothing_yet_is_not_missing():
     net.observe("a", 35, 5, 3)
     net.carry()
     assert all(epoch.complete for epoch in ask(net).epochs)
+
+
+def test_a_key_whose_alert_stands_has_its_value_and_the_id_of_that():
+    """The original counted such a key no more, and answered with nothing."""
+    net = Net("a", "b", make=Hopping)
+    net.observe("a", 1, 5, 600)
+    net.observe("b", 1, 5, 600)
+    for name in "ab":
+        net.pass_time(name, 5)
+    net.carry()
+    [alert] = net.told
+    net.observe("a", 6, 5, 30)
+    net.observe("b", 6, 6, 1)
+    net.carry()
+    epoch = ask(net).epochs[-1]
+    known = {row["key"]["resp_p"]: (row["value"], row["alert"]) for row in map(json.loads, epoch.rows)}
+    assert known == {5: (1230.0, alert.id), 6: (1.0, None)}
+
+
+class Spreads(Detection):
+    """Has several figures of a key, whose calculations know others too. Misses all."""
+
+    seen = Stream("connection_attempt", key="resp_p", value="orig_p")
+    sums = SumStat(
+        hops=0,
+        epoch="10s",
+        mean=Average(seen, of="orig_bytes"),
+        sd=StdDev(seen, of="orig_bytes"),
+        var=Variance(seen, of="orig_bytes"),
+    )
+
+
+def test_the_table_shows_what_was_asked_for_and_cuts_no_key(monkeypatch):
+    net = Net("a", "b", make=Spreads)
+    for name, value in (("a", 2), ("a", 4), ("b", 6)):
+        net.observe(name, 1, 5, value)
+    net.carry()
+    result = ask(net)
+    monkeypatch.setattr(observer, "ask_keys", lambda manager, request: result)
+    shown = CliRunner().invoke(group, ["query", "spreads.sums", "--manager", "127.0.0.1:1"], env={"COLUMNS": "20"})
+    header, row = shown.stdout.splitlines()[1:3]
+    assert header.split()[:4] == ["resp_p", "mean", "sd", "var"]
+    assert row.split()[:4] == ["5", "4", "2", "4"]

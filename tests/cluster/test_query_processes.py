@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from sensor.cli.main import group
 from tests.cluster.test_processes import PATIENCE_S, RANDOM, start, started, until
+from tests.replaying import on_terminal
 
 PACKETS = 1230  # of RANDOM
 
@@ -27,16 +28,18 @@ def nodes(bus):
 
 
 @contextlib.contextmanager
-def cluster(folder, n):
+def cluster(folder, n, *options):
     """A manager and so many workers that share a capture whose end has yet to come."""
     bus = f"unix:{folder}/bus{n}"
     with contextlib.ExitStack() as stack:
-        stack.enter_context(started("manager", "--listen", bus, "--workers", ",".join(map(str, range(1, n + 1)))))
+        stack.enter_context(
+            started("manager", "--listen", bus, "--workers", ",".join(map(str, range(1, n + 1))), *options)
+        )
         until((folder / f"bus{n}").exists, "the manager")
         workers = []
         for at in range(1, n + 1):
             share = "--share", f"{at}/{n}", "--name", str(at), "--replay", "-"
-            workers.append(start("worker", "--manager", bus, *share, stdin=subprocess.PIPE))
+            workers.append(start("worker", "--manager", bus, *share, *options, stdin=subprocess.PIPE))
             stack.callback(end, workers[-1])
             workers[-1].stdin.buffer.write(RANDOM.read_bytes())
             workers[-1].stdin.buffer.flush()
@@ -84,9 +87,39 @@ def test_the_table_has_the_key_and_its_values(of_two):
     ran = CliRunner().invoke(group, ["query", "random_scan.scan", "--manager", bus])
     assert (ran.exit_code, ran.stderr) == (0, "")
     title, head, row, *_ = ran.stdout.splitlines()
-    assert "of 1, 2: 1 keys" in title
+    assert "of 1, 2: 1 key" in title
     assert head.split()[:4] == ["orig_h", "pairs", "hosts", "ports"]
     assert row.split()[1] == str(int(told("random_scan.scan", "--manager", bus)[1][0]["value"]))
+
+
+LOADS = '''
+"""Loads."""
+from sensor.detection import Average, Detection, StdDev, Stream, SumStat, Variance
+
+class Loads(Detection):
+    """How much connections carry."""
+    ports = Stream("connection_attempt", "connection_rejected", key="orig_h", value="resp_p")
+    load = SumStat(hops=0, epoch="1h", avg=Average(ports), sd=StdDev(ports), var=Variance(ports))
+'''
+
+
+def test_the_table_shows_the_statistic_that_was_asked_for_and_all_of_it_in_a_pipe(tmp_path):
+    plugin = tmp_path / "loads.py"
+    plugin.write_text(LOADS)
+    with cluster(tmp_path, 2, "--plugin", str(plugin), "--detection", "loads") as (bus, _):
+        [key, _] = told("loads.load", "--manager", bus)[1]
+        ran = CliRunner().invoke(group, ["query", "loads.load", "--manager", bus])
+        narrow = on_terminal(60, "query", "loads.load", "--manager", bus)
+    _, head, row, *_ = ran.stdout.splitlines()
+    shown = dict(zip(head.split(), row.split(), strict=False))
+    assert shown["orig_h"] == key["key"]["orig_h"]
+    of_sd = key["values"]["sd"]
+    wanted = {"avg": of_sd["average"], "sd": of_sd["std_dev"], "var": of_sd["variance"]}
+    assert {name: float(shown[name].replace(",", "")) for name in wanted} == pytest.approx(wanted, rel=1e-2)
+    assert key["figures"] == pytest.approx(wanted)
+    assert len(set(wanted.values())) == 3
+    assert max(map(len, narrow)) <= 60
+    assert key["key"]["orig_h"] in " ".join(narrow)
 
 
 @pytest.mark.parametrize(

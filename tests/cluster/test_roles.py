@@ -24,11 +24,14 @@ cluster_threshold_crossed            -      -      yes     -
 thresholds_reset                     -      -      yes     -
 detection_switched_off               -      yes    -       -
 heartbeat                            -      yes    -       -
+delivered                            -      yes    -       -
 certificate_request                  -      yes    -       -
 certificate_issued                   -      -      yes     -
 ping                                 -      yes    yes     yes
 status_request                       -      -      -       yes
 status                               -      -      yes     -
+remove_worker                        -      -      -       yes
+worker_removed                       -      -      yes     -
 request_key                          -      -      -       yes
 key_result                           -      -      yes     -
 """

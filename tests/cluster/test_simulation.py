@@ -22,16 +22,17 @@ from tools.simulation.network import Network, Timeline
 BROKEN = {
     "skip-sequence-check": 0,
     "acknowledge-before-log": 5,
-    "welcome-before-log": 241,
     "count-replies": 0,
     "judge-last-group": 0,
-    "drop-epoch-from-crossings": 20,
-    "forget-given-up": 20,
+    "drop-epoch-from-crossings": 53,
+    "forget-given-up": 12,
     "name-all": 0,
     "forget-runs": 5,
     "last-by-hand-first": 0,
+    "drop-late": 58,
+    "late-by-itself": 3,
 }
-"""Each way to break the protocol, and a seed that finds it."""
+"""Ways to break the protocol, and a seed that finds each; `welcome-before-log`, which is rare, has its test below."""
 
 
 def simulate(*arguments, seed="0"):

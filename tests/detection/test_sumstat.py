@@ -42,7 +42,7 @@ from sensor.detection import (
     text,
 )
 from sensor.events import Batch
-from sensor.sumstats import CALCULATIONS, calculation
+from sensor.sumstats import CALCULATIONS, calculation, following
 from sensor.sumstats.calculations.sum import Sum as SumReducer
 from tests.cluster.clusters import Cluster
 from tests.replaying import ETHER, PCAPS, replay, sensor, write
@@ -1367,7 +1367,8 @@ def hours(*starts):
     return [Sent(start + n, src) for start in starts for n in range(5) for src in (A, B) if src == A or start == 0]
 
 
-def test_a_key_whose_alert_stands_is_passed_over_for_an_hour_and_no_longer(tmp_path):
+def test_a_key_that_is_not_followed_is_passed_over_for_an_hour_and_no_longer(tmp_path, monkeypatch):
+    monkeypatch.setattr(following, "MOST_FOLLOWED", 0)
     ran = detect(Often, capture(tmp_path, hours(0, 120, 1800, 3480)), 1)
     assert [each.src for each in ran.alerts] == [str(A), str(B)]
     assert ran.counters["sumstats_passed_over"] == 10  # told when the next epoch has begun, of those after it
@@ -1412,7 +1413,16 @@ def test_an_alert_that_is_not_about_its_key_does_not_silence_it(tmp_path, same_a
     assert ran.counters["sumstats_passed_over"] == 0
 
 
-def test_a_series_is_passed_over_until_its_first_level_may_be_told_again(tmp_path):
+def test_a_key_whose_alert_stands_is_counted_on(tmp_path):
+    """What is observed of it later is no part of it, and folded into it all the same."""
+    ran = detect(Often, capture(tmp_path, hours(0, 120, 1800, 3480)), 1)
+    assert [each.src for each in ran.alerts] == [str(A), str(B)]
+    assert ran.counters["sumstats_passed_over"] == 0
+
+
+def test_a_series_is_passed_over_until_its_first_level_may_be_told_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(following, "MOST_FOLLOWED", 0)
+
     class Rising(Detection):
         requests = Stream("udp_request", key="orig_h")
         s = SumStat(hops=0, epoch="1m", total=Sum(requests))

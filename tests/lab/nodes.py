@@ -64,7 +64,8 @@ class Capture:
         data = path.read_bytes()
         size = -(-len(data) // BLOCKS)
         self.blocks = [data[start : start + size] for start in range(0, len(data), size)]
-        self.alerts = standing(replay(path).alerts)
+        ran = replay(path)
+        self.alerts = standing(ran.alerts + ran.updates)
 
 
 def _traffic():
@@ -108,7 +109,7 @@ def standing(records):
     for each in records:
         if each["event_type"] == "alert":
             found[each["id"]] = {name: each[name] for name in _ABOUT + _FINAL}
-        elif each["folded_into"] is None and each["state"] == "open":
+        elif each["folded_into"] is None and each["state"] in ("open", "ended"):
             found[each["id"]] |= {name: each[name] for name in _FINAL}
         else:
             del found[each["id"]]
@@ -118,7 +119,7 @@ def standing(records):
 def told(path):
     """The records of an alert file, each of which must be there once."""
     records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    names = [(each["event_type"], each["id"]) for each in records]
+    names = [(each["event_type"], each["id"], each["ts"], each.get("state")) for each in records]
     assert len(names) == len(set(names)), "an alert is there twice"
     return records
 

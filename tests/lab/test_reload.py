@@ -132,7 +132,7 @@ def test_a_worker_of_a_manager_elsewhere_takes_what_defines_the_same(wire, kept)
         arguments = ["worker", "-i", "near", "--manager", bus, "--name", "a", "--settings", kept]
         with listening(wire, *arguments) as worker:
             plugin.write_text(PICKY.replace('"5m"', '"6m"'))
-            assert "start that anew with these settings, and then this worker" in hang_up(worker)
+            assert "restart that with these settings, and then this worker" in hang_up(worker)
             plugin.write_text(PICKY.replace("== 0", "> 0"))
             assert hang_up(worker) == "sensor: the settings were read again: picky\n"
             play(wire, frames)

@@ -184,7 +184,7 @@ def test_a_capture_worker_that_is_killed_is_started_anew_and_what_it_missed_is_s
         hear_of_both(wire, process)
         first, second = (pid for pid in workers_of(process.pid))
         os.kill(first, signal.SIGKILL)
-        assert process.stderr.readline() == "sensor: worker-1 is started anew: it was ended by SIGKILL\n"
+        assert process.stderr.readline() == "sensor: worker-1 is restarted: it was ended by SIGKILL\n"
         assert "sensor: worker-1: listening on near as nobody" in process.stderr.readline()
         assert len({first, second, *workers_of(process.pid)}) == 3
         play(wire, frames)

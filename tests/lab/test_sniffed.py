@@ -253,7 +253,12 @@ def test_what_is_in_the_way_is_said(wire):
 def test_without_scapy_it_says_how_to_get_it(monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "scapy"]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(CaptureError, match=r"pip install 'sensor\[scapy\]'"), sniff(["lo"], ""):
+    with (
+        pytest.raises(
+            CaptureError, match=r"pip install scapy \(in a checkout of the sensor: pip install '\.\[scapy\]'\)"
+        ),
+        sniff(["lo"], ""),
+    ):
         pass
 
 

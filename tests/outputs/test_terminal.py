@@ -118,9 +118,21 @@ def test_a_run_without_alerts_says_so():
     assert written(summary=SUMMARY).startswith("No alerts.")
 
 
-def test_final_figures_that_change_nothing_for_people_are_not_written():
-    assert written(ALERT, UPDATE) == written(ALERT)
+def test_what_an_alert_came_to_is_told_again_when_its_epoch_is_over_if_it_is_news():
+    *_, row = written(ALERT, UPDATE).splitlines()
+    for part in ("MEDIUM", "10.0.0.1", "update: 10.0.0.1 tried 40 ports", "2023-11-14 22:13:20"):
+        assert part in row
+    assert written(ALERT, msgspec.structs.replace(UPDATE, message=ALERT.message)) == written(ALERT)
     assert written(ALERT, msgspec.structs.replace(UPDATE, severity="low", folded_into="2")) == written(ALERT)
+
+
+def grown(value):
+    return msgspec.structs.replace(UPDATE, value=value, message=f"10.0.0.1 tried {value} ports")
+
+
+def test_after_that_an_alert_is_told_again_each_time_that_it_has_grown_tenfold():
+    rows = written(ALERT, *map(grown, [40, 41, 399, 400, 3999, 4000, 4001])).splitlines()[2:]
+    assert [row.split("update: ")[1].split()[2] for row in rows] == ["40", "400", "4000"]
 
 
 def test_another_severity_is_a_row_with_the_sentence_as_it_stands_now():

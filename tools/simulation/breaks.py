@@ -16,9 +16,10 @@ import numpy as np
 from sensor.cluster.columns import unpack_keys
 from sensor.cluster.ledger import Ledger
 from sensor.cluster.manager import Manager
-from sensor.cluster.membership import THE_END
+from sensor.cluster.membership import THE_END, Late
 from sensor.cluster.messages import Welcome
 from sensor.sumstats import Collector
+from sensor.sumstats.panes import Panes
 from tools.simulation.manager import ManagerProcess
 
 Change = tuple[type, str, Callable[..., Any]]
@@ -153,6 +154,26 @@ def last_by_hand_first() -> Iterable[Change]:
     return [(Ledger, "due", last_first)]
 
 
+def drop_late() -> Iterable[Change]:
+    """What comes of an epoch that is over is left out, though windows that are open hold it."""
+
+    def drop(self: Any, stat: Any, member: Any, end: Any) -> None:
+        member.late += Late(left_out=1)
+
+    return [(Ledger, "_collect_late", drop)]
+
+
+def late_by_itself() -> Iterable[Change]:
+    """What comes of an epoch that is over is not judged with what others have seen in it."""
+    reopen = Panes.reopen
+
+    def alone(self: Any, index: int, member: str) -> list[int]:
+        self[index].partials = {member: self[index].partials[member]}
+        return reopen(self, index, member)
+
+    return [(Panes, "reopen", alone)]
+
+
 BREAKS: dict[str, Callable[[], Iterable[Change]]] = {
     "skip-sequence-check": skip_sequence_check,
     "acknowledge-before-log": acknowledge_before_log,
@@ -164,6 +185,8 @@ BREAKS: dict[str, Callable[[], Iterable[Change]]] = {
     "name-all": name_all,
     "forget-runs": forget_runs,
     "last-by-hand-first": last_by_hand_first,
+    "drop-late": drop_late,
+    "late-by-itself": late_by_itself,
 }
 
 

@@ -1,6 +1,6 @@
 """The faults: what goes wrong in a run, and when, all drawn from its seed before it begins."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from sensor.cluster.settings import ClusterSettings
@@ -57,6 +57,8 @@ class Leave:
 
     node: str
     at: float
+    is_removed: bool = False
+    """Nothing is to be missing for it any more."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def draw(random: Random, workers: list[str], length_s: float) -> Plan:
     # What ended where by hand cannot be read again, nor does it go on where the clock begins anew.
     is_read_once = not steps_back and not (replays and any(kill.node != MANAGER for kill in kills))
     by_hand = is_read_once and random.random() < 0.3
-    return Plan(
+    plan = Plan(
         replays=replays,
         early=random.random() < 0.5,
         settings=settings,
@@ -155,12 +157,30 @@ def draw(random: Random, workers: list[str], length_s: float) -> Plan:
         ends_by_hand=[random.uniform(0, end) for _ in range(3)] if by_hand else None,
         spool_bytes=random.choice([1500, 4000]) if is_full else None,
     )
+    return _and_more(plan, workers, length_s)
+
+
+def _and_more(plan: Plan, workers: list[str], length_s: float) -> Plan:
+    """The same with what came to be drawn later, of a number of its own, so that all that was drawn before stays."""
+    random = Random(repr(plan))
+    cuts, leaves = plan.cuts, [replace(each, is_removed=random.random() < 0.5) for each in plan.leaves]
+    if plan.can_be_late and random.random() < 0.5:
+        cuts = [*cuts, _long_cut(random, workers, length_s, plan.settings.deadline_s)]
+    if not plan.leaves and random.random() < 0.03:
+        leaves = [Leave(random.choice(workers), random.uniform(0, plan.end), is_removed=True)]
+    return replace(plan, cuts=cuts, leaves=leaves)
 
 
 def _cut(random: Random, workers: list[str], end: float) -> Cut:
     start = random.uniform(0, end)
     up, down = random.choice([(True, True), (True, False), (False, True)])
     return Cut(random.choice(workers), start, min(end, start + random.uniform(0.5, 20)), up, down)
+
+
+def _long_cut(random: Random, workers: list[str], length_s: float, deadline_s: float) -> Cut:
+    """One that outlasts the deadline, and ends while there is something to see yet, or all is over."""
+    start = random.uniform(0, length_s)
+    return Cut(random.choice(workers), start, start + deadline_s + random.uniform(3, 15), up=True, down=True)
 
 
 def _stop(random: Random, workers: list[str], end: float) -> Stop:

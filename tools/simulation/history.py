@@ -20,6 +20,9 @@ class History:
     """SumStat, epoch and worker of results that found no room in its spool."""
     admitted: dict[str, float] = field(default_factory=dict)
     """When (virtual s) it was first durable that a worker has joined that was not waited for."""
+    removed: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By worker: up to where something is missing for its being removed, at most: how often packet time had stepped
+    back, and the packet clock (ns)."""
     died: set[str] = field(default_factory=set)
     """The workers that were killed."""
     told: dict[tuple[str, int], float] = field(default_factory=dict)
@@ -53,9 +56,10 @@ class History:
         if name in self._lost_since:
             self.gaps[name].append((self._lost_since.pop(name), place))
 
-    def finish(self) -> None:
-        """The run is over: what is away, or lost, stays so."""
+    def finish(self, step: int) -> None:
+        """The run is over: what is away, or lost, stays so. `step`: how far (ns) packet time steps back, if at all."""
         for name, since in self._away_since.items():
             self.away[name].append((since, inf))
         for name in list(self._lost_since):
-            self.begun(name, inf)
+            run, clock = self.removed.get(name, (0, inf))
+            self.begun(name, clock + max(run, 0) * step)

@@ -59,8 +59,8 @@ def identify(line: bytes) -> str | None:
 
 
 def id_of(told: AnyAlert) -> str:
-    """The id of an alert there: that of an update is its own."""
-    return told.id if isinstance(told, AlertRecord) else f"{told.id} update"
+    """The id of an alert there: that of an update is its own, and tells when."""
+    return told.id if isinstance(told, AlertRecord) else f"{told.id} update {told.ts} {told.state}"
 
 
 class ManagerProcess(Process):
@@ -127,12 +127,15 @@ class ManagerProcess(Process):
         self.machine.next_epoch(sumstat, epoch)
         self._commit_soon()
 
-    def leave(self, name: str) -> None:
+    def leave(self, name: str, *, is_removed: bool) -> None:
         """Wait for a worker no more."""
-        self.when_it_runs(self._let_go, name)
+        self.when_it_runs(self._let_go, name, is_removed)
 
-    def _let_go(self, name: str) -> None:
-        self.machine.leave(name, self._timeline.now)
+    def _let_go(self, name: str, is_removed: bool) -> None:
+        if not is_removed:
+            self.machine.leave(name, self._timeline.now)
+        elif not self.machine.remove(name, self._timeline.now):
+            self._history.removed[name] = self.machine.furthest
         self._commit_soon()
 
     def _receive(self, connection: Connection, message: Message) -> None:

@@ -54,7 +54,7 @@ class Run:
         self._manager: ManagerProcess | None = None
         self._workers: dict[str, WorkerProcess] = {}
         self._incarnations: Counter[str] = Counter()
-        self._expected, self._left = set(self._names), set[str]()
+        self._expected, self._left = set(self._names), dict[str, bool]()
         self._down_s = 1.0
         self._is_over = False
 
@@ -79,7 +79,7 @@ class Run:
                 self._end_manager(self._disk.after_crash())
         lines = self._disk.read(ALERTS).splitlines() if self._disk.size(ALERTS) else []
         self._timeline.note("alerts", b"".join(lines))
-        self._history.finish()
+        self._history.finish(self._input.shift(len(self._input.edges)))
         self._counts["given_up"] = len(self._history.given_up)
         return Outcome(
             self._plan,
@@ -136,7 +136,7 @@ class Run:
         if worker is not None:
             worker.kill()
             self._history.lost(leave.node, worker.safe)
-        self._left.add(leave.node)
+        self._left[leave.node] = leave.is_removed
         self._expected.discard(leave.node)
 
     def _begin_worker(self, name: str) -> None:
@@ -221,8 +221,8 @@ class Run:
 
     def _look(self) -> None:
         """See whether all is done, and that the manager knows who has left."""
-        for name in self._left & set(self._manager.machine.workers) if self._manager else ():
-            self._manager.leave(name)
+        for name in self._left.keys() & set(self._manager.machine.workers) if self._manager else ():
+            self._manager.leave(name, is_removed=self._left[name])
         for worker in self._workers.values():
             if worker.is_alive and worker.is_over:
                 worker.exit()

@@ -1,4 +1,4 @@
-"""The doctor: whether this machine is ready for live capture, check by check, and what mends what is not.
+"""The doctor: whether this machine is ready for live capture, check by check, and what fixes what is not.
 
 Each module gathers the facts of one matter and judges them; judging asks nothing of the machine.
 """

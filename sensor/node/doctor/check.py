@@ -1,4 +1,4 @@
-"""A check: one thing that live capture needs, how it is, and the command that mends it."""
+"""A check: one thing that live capture needs, how it is, and the command that fixes it."""
 
 import os
 import shlex
@@ -21,7 +21,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Mend:
-    """A command that mends what a check has found."""
+    """A command that fixes what a check has found."""
 
     argv: tuple[str, ...]
     needs_root: bool = True
@@ -35,7 +35,7 @@ class Mend:
 
 @dataclass(frozen=True)
 class Check:
-    """What was found in one line, with the command that mends it where there is one."""
+    """What was found in one line, with the command that fixes it where there is one."""
 
     name: str
     state: State

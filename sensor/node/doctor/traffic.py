@@ -14,6 +14,7 @@ from sensor.clock import elapsed_s
 from sensor.decode import Decoder
 from sensor.node.doctor.check import Check, State
 from sensor.packet import FRAME, Block, Kind
+from sensor.words import amount
 
 NAME = "traffic"
 PAIRS_MAX = 4096
@@ -127,7 +128,8 @@ def judge(name: str, seen: Seen | str) -> Check:
         return Check(NAME, State.SKIPPED, f"not looked at: {seen}", interface=name)
     within = f"within {seen.seconds:.1f} s"
     if not seen.frames and seen.received > 0:
-        reason = f"deaf: it received {seen.received:,} packets {within}, and none was delivered; is XDP or DPDK on it?"
+        came = f"{amount(seen.received, 'packet')} {within}"
+        reason = f"deaf: it received {came}, and none was delivered; is XDP or DPDK on it?"
         return Check(NAME, State.FAILED, reason, interface=name)
     if not seen.frames:
         reason = f"quiet: nothing came {within}, and its counter stands still; does a mirror port or tap send here?"
@@ -139,6 +141,6 @@ def judge(name: str, seen: Seen | str) -> Check:
 
 def _one_way(seen: Seen) -> str:
     if not seen.flows.spoken and not seen.stations.spoken:
-        return f"only broadcast and multicast: is the port mirrored? {seen.frames:,} packets"
+        return f"only broadcast and multicast: is the port mirrored? {amount(seen.frames, 'packet')}"
     many, what = (seen.flows, "Flows") if seen.flows.spoken else (seen.stations, "Pairs of stations")
     return f"one direction only: are receive and transmit mirrored? {what} without a reply: {len(many.spoken):,}"

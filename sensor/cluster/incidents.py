@@ -1,0 +1,102 @@
+"""Incidents: alerts that stand, whose keys are counted on, and what is said of them as they grow and when they end.
+
+An alert is told again, as an update, when its value has come to twice what was last said of it, and in the end, when
+its key rests or input has ended: with the first and the last observation, the value and the message of all of it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sensor.alerts import AlertRecord, State
+from sensor.cluster.alerter import Alerter, Crossing, Told
+from sensor.sumstats import Collector, EpochResult, results
+
+_GROWN = 2.0
+
+Key = tuple[str, bytes]
+"""A SumStat's name, and the words of a key."""
+
+
+@dataclass(frozen=True)
+class Incident:
+    """An alert that stands, as it was last told."""
+
+    crossing: Crossing
+    record: AlertRecord
+
+
+class Incidents:
+    """The incidents of all SumStats; `alerter` asks detections about them."""
+
+    def __init__(self, alerter: Alerter) -> None:
+        self._alerter = alerter
+        self.known: dict[Key, Incident] = {}
+
+    def id_of(self, sumstat: str, words: np.ndarray) -> str | None:
+        """The id of the alert that stands about a key, if one does."""
+        incident = self.known.get((sumstat, words.tobytes()))
+        return incident.record.id if incident else None
+
+    def begin(self, incident: Incident, collector: Collector) -> Iterator[Told]:
+        """An alert stands: its key is counted on, if there is room. What stood about it before has ended."""
+        crossing = incident.crossing
+        key = collector.definition.name, crossing.words.tobytes()
+        if key in self.known:
+            yield from self._end(collector, crossing.words[np.newaxis], crossing.end)
+        if crossing.window is not None and collector.following.begin(crossing.window, collector.closed):
+            self.known[key] = incident
+
+    def settle(self, collector: Collector, ended: EpochResult) -> Iterator[Told]:
+        """An epoch is over: tell of what has grown in it, and of what rests."""
+        following = collector.following
+        if ended.missing:
+            self._lack(collector.definition.name, ended.missing)
+        touched = following.touched(ended.epoch)
+        if len(touched):
+            yield from self._tell(collector, touched, ended.end, _GROWN, "open")
+        resting = following.resting(ended.epoch)
+        if len(resting):
+            yield from self._end(collector, resting, ended.end)
+
+    def _lack(self, name: str, missing: tuple[str, ...]) -> None:
+        """What members saw of an epoch is missing in all that goes on."""
+        for key, known in [each for each in self.known.items() if each[0][0] == name]:
+            every = tuple(sorted({*known.crossing.missing, *missing}))
+            self.known[key] = replace(known, crossing=replace(known.crossing, missing=every, complete=False))
+
+    def conclude(self, collectors: Iterable[Collector]) -> Iterator[Told]:
+        """All is over, or has nothing to do with what comes."""
+        for collector in collectors:
+            if len(keys := collector.following.keys):
+                yield from self._end(collector, keys)
+
+    def _end(self, collector: Collector, keys: np.ndarray, end: int | None = None) -> Iterator[Told]:
+        yield from self._tell(collector, keys, end, 0.0, "ended")
+        collector.following.end(keys)
+        for words in keys:
+            del self.known[collector.definition.name, words.tobytes()]
+
+    def _tell(
+        self,
+        collector: Collector,
+        keys: np.ndarray,
+        end: int | None,
+        least: float,
+        state: State,
+    ) -> Iterator[Told]:
+        """Tell of those keys that are at `least` so many times what was said last, if there is anything new."""
+        name, values = collector.definition.name, collector.following.values(keys)
+        before = [self.known[name, words.tobytes()] for words in keys]
+        said = np.array([each.crossing.value for each in before])
+        rows = np.flatnonzero(values >= least * said)
+        partial = collector.following.partial(keys[rows])
+        for row, result in zip(rows.tolist(), results(collector.definition, partial), strict=True):
+            known = before[row].crossing
+            if result.num == known.result.num:
+                continue
+            now = replace(known, result=result, value=float(values[row]), end=end or max(known.end, result.end))
+            told = self._alerter.update(now, before[row].record, state)
+            self.known[name, keys[row].tobytes()] = Incident(now, before[row].record)
+            yield told

@@ -1,0 +1,93 @@
+"""Following: keys whose alert stands, counted on from their window until they rest, so that its figures stay true.
+
+Each pane is merged once, when it is over. A key rests when nothing was observed of it in the panes of a whole window.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from sensor.sumstats.definition import Definition
+from sensor.sumstats.partial import Partial
+from sensor.sumstats.store import Store
+from sensor.sumstats.support import keys_among
+from sensor.sumstats.table import Keys
+
+MOST_FOLLOWED = 65_536
+"""Keys of a SumStat; those that cross beyond them are not followed."""
+
+
+class Following:
+    """The followed keys of one SumStat."""
+
+    def __init__(self, definition: Definition, secret: np.ndarray) -> None:
+        self._definition, self._secret = definition, secret
+        self._store = Store(definition, secret)
+        self.last: dict[bytes, int] = {}
+        """The last pane in which something was observed of each."""
+
+    @property
+    def keys(self) -> np.ndarray:
+        """All of them (uint64, (m, words))."""
+        return self._words(list(self.last))
+
+    def restore(self, partial: Partial, last: Mapping[bytes, int]) -> None:
+        """Go on from what was known of all keys."""
+        self.clear()
+        self._store.merge(partial)
+        self.last = dict(last)
+
+    def begin(self, window: Partial, pane: int) -> bool:
+        """Follow a key, of which so much is known after a pane; False: there is no room."""
+        if len(self.last) >= MOST_FOLLOWED:
+            return False
+        self._store.merge(window)
+        self.last[window.keys.tobytes()] = pane
+        return True
+
+    def take(self, pane: int, partials: Iterable[Partial]) -> None:
+        """A pane is over: count on."""
+        if not self.last:
+            return
+        known, held, touched = Keys(self._store.keys, self._secret), list(partials), []
+        for partial in held:
+            is_known = known.has(partial.keys)
+            if is_known.any():
+                self._store.merge(partial, is_known)
+                touched.append(partial.keys[is_known])
+        for partial in held:
+            self._store.absorb(partial.support)
+            touched += keys_among(partial.support, known)
+        self.last.update((words.tobytes(), pane) for keys in touched for words in keys)
+
+    def touched(self, pane: int) -> np.ndarray:
+        """The keys of which the last that was observed was so in a pane."""
+        return self._words(sorted(key for key, last in self.last.items() if last == pane))
+
+    def resting(self, pane: int) -> np.ndarray:
+        """The keys of which nothing was observed in the window that ends with a pane."""
+        first = pane - self._definition.panes
+        return self._words(sorted(key for key, last in self.last.items() if last <= first))
+
+    def values(self, keys: np.ndarray) -> np.ndarray:
+        """What levels are compared with (float64), of followed keys."""
+        return self._store.compared(self._store.lookup(keys))
+
+    def partial(self, keys: np.ndarray) -> Partial:
+        """What is known of followed keys."""
+        return self._store.partial(self._store.lookup(keys))
+
+    def end(self, keys: np.ndarray) -> None:
+        """Follow keys no more."""
+        self._store.drop(keys)
+        for words in keys:
+            del self.last[words.tobytes()]
+
+    def clear(self) -> None:
+        """Follow none."""
+        self._store.clear()
+        self.last.clear()
+
+    def _words(self, keys: list[bytes]) -> np.ndarray:
+        words = self._definition.key_words
+        return np.frombuffer(b"".join(keys), np.uint64).reshape(len(keys), words)
