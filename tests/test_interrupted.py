@@ -30,8 +30,10 @@ class Interrupting(Detection):
         except FileExistsError:
             pass
         else:
-            for _ in range({times}):
+            for _ in range({times}):  # each once the one before was taken: two that are pending count as one
                 os.kill(os.{whom}(), signal.{name})
+                while signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+                    time.sleep(0.002)
         while signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL or {times} > 1:
             time.sleep(0.002)
 """

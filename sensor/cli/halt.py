@@ -15,6 +15,7 @@ from sensor.outputs.summary import Summary
 GRACE_S = 0.5
 """How long a pipe may take to come to its end: a terminal's INT is for its writer too, whose last packets count."""
 _ANSWER = b"sensor: interrupted: finishing with what has been read; once more ends at once\n"
+_WITHIN_A_PACKET = "the file ends inside a packet"
 _BY_US = "it was ended by SIGTERM"  # a worker that had not yet begun
 
 
@@ -78,11 +79,16 @@ class Halt:
         return f"interrupted by {signal.Signals(self._number).name}: stopped at byte {self._done:,}{of_all}"
 
     def marked(self, record: Summary) -> Summary:
-        """A summary that says whether it is of the whole. What the halt itself did is no damage."""
-        if not self.is_short:
+        """A summary that says whether it is of the whole. What the halt did, to a pipe's writer too, is no damage."""
+        if not self._number:
             return record
-        damage = [each for each in record.damage if not each.startswith("-: ") and not each.endswith(_BY_US)]
-        return msgspec.structs.replace(record, interrupted=True, damage=damage)
+        damage = [each for each in record.damage if not self._is_of_the_halt(each)]
+        return msgspec.structs.replace(record, interrupted=self.is_short, damage=damage)
+
+    def _is_of_the_halt(self, damage: str) -> bool:
+        if self.is_short:
+            return damage.startswith("-: ") or damage.endswith(_BY_US)
+        return damage.startswith("-: ") and _WITHIN_A_PACKET in damage
 
     def _cut(self) -> None:
         self._is_cut = True

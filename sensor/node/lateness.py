@@ -21,11 +21,10 @@ class Lateness:
         self._said: dict[str, Late] = {}
         self._behind: dict[str, str] = {}
 
-    @property
-    def hints(self) -> list[str]:
-        """What is to be said of each worker so far."""
-        late = [line for name in sorted(self._said) for line in self._lines(name, self._said[name])]
-        return [*late, *(self._behind[name] for name in sorted(self._behind))]
+    def hints(self, late: Mapping[str, Late]) -> list[str]:
+        """What there is to say of each worker, now that so much has come late."""
+        lines = [line for name in sorted(late) for line in self._lines(name, late[name])]
+        return [*lines, *(self._behind[name] for name in sorted(self._behind))]
 
     def look(self, late: Mapping[str, Late], lags: Mapping[str, float]) -> list[str]:
         """What is new, now that so much has come late, and clocks (s) are so far behind the furthest."""

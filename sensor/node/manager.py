@@ -167,7 +167,7 @@ class ManagerNode:
             await self.servers.close()
         self._warn(self._lateness.finish(self.manager.late))
         self._accounting.finish(self._view())
-        hints = [*self._accounting.said, *self._relay.said, *self._lateness.hints]
+        hints = [*self._accounting.said, *self._relay.said, *self._lateness.hints(self.manager.late)]
         summary = summarise(self.manager, self._settings, elapsed_s() - self._started, self._damage, hints)
         summary = msgspec.structs.replace(summary, counters=summary.counters | self._counters)
         for output in self._outputs:
@@ -232,7 +232,7 @@ class ManagerNode:
         """A message has come. ValueError says what in it cannot be."""
         if isinstance(message, StatusRequest):
             status = self.manager.status(elapsed_s())
-            hints = [*self._relay.hints, *self._lateness.hints]
+            hints = [*self._relay.hints, *self._lateness.hints(self.manager.late)]
             about = msgspec.structs.replace(status, counters=status.counters | self._counters, hints=hints)
             self.servers.send(peer.name, about)
         if isinstance(message, RemoveWorker):
@@ -297,7 +297,7 @@ class ManagerNode:
         now = elapsed_s()
         paces = {name: self.manager.paces.of(name, now) for name in self.manager.workers}
         rates = {name: pace.packets_per_second for name, pace in paces.items() if pace and pace.is_capture}
-        hints = [*self._relay.hints, *self._lateness.hints]
+        hints = [*self._relay.hints, *self._lateness.hints(self.manager.late)]
         return View(self.manager.counts(), self.manager.alerts, self._counters, rates, hints)
 
     def _note(self, beat: Heartbeat) -> None:
