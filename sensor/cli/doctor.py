@@ -47,7 +47,7 @@ def command(
     Exit codes: 0 nothing failed, though there may be warnings; 1 something failed; 2 usage; 77 nothing failed but for
     want of permission.
     """
-    from sensor.cluster.endpoint import BusError, Endpoint
+    from sensor.bus.endpoint import BusError, Endpoint
     from sensor.node.doctor import Question, examine, fix
 
     try:

@@ -19,8 +19,8 @@ from sensor.cli.state import default_state, failures
 from sensor.cli.stats import Telling, stats_option
 
 if TYPE_CHECKING:
-    from sensor.cluster.tls import Credentials
     from sensor.node.gate import Gate
+    from sensor.pki.credentials import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +65,9 @@ def command(
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     settings = chosen.settings()
-    from sensor.cluster.journal import JournalError
     from sensor.node.contact import DEFAULT, local_socket
     from sensor.node.manager import ManagerNode
+    from sensor.storage.journal import JournalError
 
     listens = [listen or DEFAULT]
     with failures():
@@ -115,7 +115,7 @@ def refuse_reload() -> Iterator[None]:
 
 def _cluster(state: Path | None, listen: str | None) -> tuple[Path | None, "Gate | None", "Credentials | None"]:
     """The folder, with the cluster that is in it, if there is one and the address is not another on this host."""
-    from sensor.cluster.endpoint import Endpoint
+    from sensor.bus.endpoint import Endpoint
     from sensor.node.contact import CLUSTER, credentials
 
     folder = state or default_state()

@@ -39,7 +39,7 @@ manager_option: Callable[[Any], Any] = click.option(
 
 def hand_over(user: User, address: str, certificates: Path | None, spool: Path | None) -> None:
     """Let whom this process becomes write what it has to, and see to it that the manager will be in reach."""
-    from sensor.cluster.endpoint import Endpoint
+    from sensor.bus.endpoint import Endpoint
 
     path = Endpoint.parse(address).path
     if path and Path(path).exists() and Path(path).stat().st_uid != user.uid:
@@ -74,9 +74,9 @@ def _check_way(user: User, path: Path, option: str) -> None:
 @contextmanager
 def failures() -> Iterator[None]:
     """Say in a line what is wrong with a cluster's folder, or with an address, and leave."""
-    from sensor.cluster.endpoint import BusError
-    from sensor.cluster.registry import RegistryError
-    from sensor.cluster.tls import CredentialsError
+    from sensor.bus.endpoint import BusError
+    from sensor.pki.credentials import CredentialsError
+    from sensor.pki.registry import RegistryError
 
     try:
         yield

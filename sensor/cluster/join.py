@@ -12,23 +12,15 @@ from pathlib import Path
 
 import msgspec
 
-from sensor.cluster.authority import new_key, new_request
-from sensor.cluster.disk import Folder
-from sensor.cluster.endpoint import BusError, Endpoint, connect
+from sensor.bus.endpoint import BusError, Endpoint, connect
+from sensor.bus.message import Refused
+from sensor.bus.tls import blind_context, client_context, pinned_context
 from sensor.cluster.enrol import LENGTH_BYTES, Enrolled, Offer, Request, frame
-from sensor.cluster.messages import Refused
-from sensor.cluster.registry import lock
-from sensor.cluster.tls import (
-    AUTHORITY,
-    CERTIFICATE,
-    KEY,
-    Credentials,
-    CredentialsError,
-    blind_context,
-    client_context,
-    pinned_context,
-)
-from sensor.cluster.token import Token
+from sensor.pki.authority import new_key, new_request
+from sensor.pki.credentials import AUTHORITY, CERTIFICATE, KEY, Credentials, CredentialsError
+from sensor.pki.registry import lock
+from sensor.pki.token import Token
+from sensor.storage.durable_folder import Folder
 
 _MOST_ANSWER = 16 << 10
 """Bytes that the server may answer: certificates take less than 1 KiB each."""

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from sensor import __version__
+from sensor.bus.message import Message, Refused
 from sensor.cluster import record
 from sensor.cluster.alerter import Told
 from sensor.cluster.columns import pack, unpack_numbers
@@ -33,10 +34,8 @@ from sensor.cluster.messages import (
     DetectionSwitchedOff,
     Heartbeat,
     Hello,
-    Message,
     NodeStatus,
     Numbered,
-    Refused,
     Status,
     ThresholdsReset,
     Welcome,

@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
+from sensor.bus.message import Message
 from sensor.cluster.columns import as_it_is, fit, nbytes, pack, unpack_keys, unpack_numbers
 from sensor.cluster.messages import (
     Ack,
@@ -30,7 +31,6 @@ from sensor.cluster.messages import (
     DetectionSwitchedOff,
     Heartbeat,
     Hello,
-    Message,
     Numbered,
     ThresholdsReset,
     Welcome,

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sensor.cluster.client import Client
-from sensor.cluster.endpoint import BusError, Endpoint
+from sensor.bus.endpoint import BusError, Endpoint
+from sensor.bus.interface import BusClient
+from sensor.bus.tls import client_context
+from sensor.bus.transport import dial
 from sensor.cluster.messages import Hello
-from sensor.cluster.tls import Credentials, client_context
+from sensor.cluster.vocabulary import VOCABULARY
+from sensor.pki.credentials import Credentials
 
 DEFAULT = "127.0.0.1:47700"
 """Where a manager is that nothing else is said of."""
@@ -59,13 +62,13 @@ class Contact:
         """Who this node is; None: whoever it says."""
         return None if self.folder is None else Credentials.load(self.folder)
 
-    def client(self, hello: Callable[[], Hello]) -> tuple[Client, ssl.SSLContext | None]:
+    def client(self, hello: Callable[[], Hello]) -> tuple[BusClient, ssl.SSLContext | None]:
         """A client of the bus, and what it shows its certificate by. CredentialsError if that cannot be used."""
         mine = self.credentials
         if self.folder is None or mine is None:
-            return Client(self.address, hello), None
+            return dial(self.address, hello, VOCABULARY), None
         tls = client_context(self.folder)
-        return Client(self.address, hello, tls=tls, server_name=Endpoint.parse(mine.address).host), tls
+        return dial(self.address, hello, VOCABULARY, tls=tls, server_name=Endpoint.parse(mine.address).host), tls
 
 
 def credentials(state: Path) -> Credentials | None:

@@ -9,10 +9,10 @@ import msgspec
 from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.clock import elapsed_s
 from sensor.cluster import record
-from sensor.cluster.alert_file import AlertFile
-from sensor.cluster.disk import Folder
-from sensor.cluster.journal import Journal, JournalError
 from sensor.cluster.manager import Manager
+from sensor.storage.alert_file import AlertFile
+from sensor.storage.durable_folder import Folder
+from sensor.storage.journal import Journal, JournalError
 
 log = logging.getLogger(__name__)
 

@@ -4,12 +4,13 @@ import asyncio
 import logging
 from pathlib import Path
 
+from sensor.bus.tls import Admission, Identity, server_context
 from sensor.clock import now_ns
-from sensor.cluster.authority import Authority
 from sensor.cluster.enrol import EnrolmentServer
-from sensor.cluster.messages import CertificateIssued, Role
-from sensor.cluster.registry import Certificate, Registry, RegistryError
-from sensor.cluster.tls import Admission, Credentials, CredentialsError, Identity, server_context
+from sensor.cluster.messages import CertificateIssued
+from sensor.pki.authority import Authority
+from sensor.pki.credentials import Credentials, CredentialsError, Role
+from sensor.pki.registry import Certificate, Registry, RegistryError
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sensor.alerts import AlertRecord, AlertUpdate
+from sensor.bus.interface import Peer
+from sensor.bus.message import Message, Refused
 from sensor.clock import elapsed_s
-from sensor.cluster.link import Peer
 from sensor.cluster.manager import EVERYBODY, Manager, Output
 from sensor.cluster.messages import (
     Ack,
@@ -23,8 +24,6 @@ from sensor.cluster.messages import (
     Delivered,
     Heartbeat,
     Hello,
-    Message,
-    Refused,
     RemoveWorker,
     RequestKey,
     StatusRequest,

@@ -3,18 +3,9 @@
 from typing import TypeVar
 
 from sensor import __version__
-from sensor.cluster.client import Connected, Disconnected, Failed
-from sensor.cluster.messages import (
-    Hello,
-    KeyResult,
-    Message,
-    Refused,
-    RemoveWorker,
-    RequestKey,
-    Status,
-    StatusRequest,
-    WorkerRemoved,
-)
+from sensor.bus.interface import Connected, Disconnected, Failed
+from sensor.bus.message import Message, Refused
+from sensor.cluster.messages import Hello, KeyResult, RemoveWorker, RequestKey, Status, StatusRequest, WorkerRemoved
 from sensor.node.contact import Contact
 
 _PATIENCE = 10

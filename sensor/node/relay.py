@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from sensor.bus.outbox import Rate
 from sensor.clock import elapsed_s
-from sensor.cluster.queue import Rate
 from sensor.words import printable
 
 MOST = 64

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from sensor.capture import Capture
 from sensor.clock import elapsed_s
-from sensor.cluster.bus import InProcessBus
+from sensor.cluster.in_process import InProcessBus
 from sensor.cluster.manager import Manager
 from sensor.cluster.worker import Worker
 from sensor.config import Settings

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sensor import __version__
+from sensor.bus.interface import Connected, Disconnected, Failed, Received
+from sensor.bus.message import Refused
 from sensor.capture import Capture
 from sensor.clock import elapsed_s, incarnation
-from sensor.cluster.client import Connected, Disconnected, Failed, Received
 from sensor.cluster.ledger import digest_of
-from sensor.cluster.messages import CertificateIssued, Delivered, Hello, Numbered, Refused, Welcome
+from sensor.cluster.messages import CertificateIssued, Delivered, Hello, Numbered, Welcome
 from sensor.cluster.settings import ClusterSettings
-from sensor.cluster.spool import Spool
 from sensor.cluster.worker import Worker
 from sensor.config import Settings
 from sensor.node.accounting import Accounting, View
@@ -25,6 +25,7 @@ from sensor.node.contact import Contact
 from sensor.node.difference import parts_of
 from sensor.node.lots import Lots
 from sensor.node.reload import reloaded
+from sensor.storage.spool import Spool
 from sensor.sumstats import Definition
 
 if TYPE_CHECKING:

@@ -10,18 +10,22 @@ from click.testing import CliRunner
 from cryptography import x509
 
 from sensor import __version__
+from sensor.bus.client import Client
+from sensor.bus.codec import encode
+from sensor.bus.endpoint import BusError, Endpoint
+from sensor.bus.interface import Connected, Disconnected
+from sensor.bus.message import Refused
+from sensor.bus.tls import client_context
 from sensor.cli.main import group
-from sensor.cluster.client import Client, Connected, Disconnected
-from sensor.cluster.endpoint import BusError, Endpoint
-from sensor.cluster.frame import encode
-from sensor.cluster.messages import CertificateIssued, CertificateRequest, Hello, Refused, Status, StatusRequest
-from sensor.cluster.registry import Registry
-from sensor.cluster.tls import CERTIFICATE, KEY, Credentials, client_context
+from sensor.cluster.messages import CertificateIssued, CertificateRequest, Hello, Status, StatusRequest
+from sensor.cluster.vocabulary import VOCABULARY
 from sensor.config import configure
 from sensor.node.contact import Contact, local_socket
 from sensor.node.gate import Gate
 from sensor.node.manager import ManagerNode
 from sensor.node.renewal import LOOK_S, Renewal
+from sensor.pki.credentials import CERTIFICATE, KEY, Credentials
+from sensor.pki.registry import Registry
 from tests.cluster.certificates import DAY, NOW, fill, forge, free_port, make_cluster, make_node, without_certificate
 from tests.cluster.test_processes import PATIENCE_S, started, told, until
 from tests.replaying import PCAPS
@@ -57,7 +61,7 @@ def serving(state, test):
 async def dialling(address, node, name="worker-1", role="worker", digest=""):
     """A client that shows the certificate in a node's folder."""
     tls = client_context(node) if node else None
-    made = Client(address, lambda: Hello(name, role, __version__, digest, 1, 1), tls=tls, seed=1)
+    made = Client(address, lambda: Hello(name, role, __version__, digest, 1, 1), VOCABULARY, tls=tls, seed=1)
     made.start()
     try:
         yield made
@@ -102,7 +106,9 @@ def test_a_certificate_is_renewed_over_the_bus_and_shown_from_then_on(tmp_path, 
     async def test(node, where):
         tls = client_context(own)
         renewal = Renewal(own, tls)
-        made = Client(where[0], lambda: Hello("worker-1", "worker", __version__, node.manager.digest, 1, 1), tls=tls)
+        made = Client(
+            where[0], lambda: Hello("worker-1", "worker", __version__, node.manager.digest, 1, 1), VOCABULARY, tls=tls
+        )
         made.start()
         await first(made, Connected)
         assert made.send(renewal.due())

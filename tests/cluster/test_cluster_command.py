@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from sensor.cli.main import group
-from sensor.cluster.registry import Registry
-from sensor.cluster.tls import Credentials
-from sensor.cluster.token import Token
+from sensor.pki.credentials import Credentials
+from sensor.pki.registry import Registry
+from sensor.pki.token import Token
 from tests.cluster.certificates import free_port
 from tests.cluster.test_enrol import serving
 

@@ -5,7 +5,8 @@ import logging
 
 import pytest
 
-from sensor.cluster.messages import Refused, Status, StatusRequest, Welcome
+from sensor.bus.message import Refused
+from sensor.cluster.messages import Status, StatusRequest, Welcome
 from sensor.node import disk as disk_module
 from sensor.node import manager as module
 from tests.cluster.nodes import running, speaking, switched_off, until

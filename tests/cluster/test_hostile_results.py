@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from sensor import __version__
+from sensor.bus.codec import encode
 from sensor.capture import open_savefiles
-from sensor.cluster.frame import encode
 from sensor.cluster.messages import (
     ClusterSsResponse,
     Columns,
@@ -24,7 +24,7 @@ from sensor.config import configure
 from sensor.node.contact import Contact
 from sensor.node.manager import ManagerNode
 from sensor.node.worker import Place, WorkerNode
-from tests.cluster.test_bus import beat
+from tests.bus.test_bus import beat
 from tests.replaying import PCAPS
 
 PATIENCE_S = 60.0

@@ -5,14 +5,14 @@ import asyncio
 import pytest
 
 from sensor import __version__
-from sensor.cluster.registry import Registry
-from sensor.cluster.tls import Credentials
 from sensor.config import configure
 from sensor.node.contact import local_socket
 from sensor.node.doctor import State
 from sensor.node.doctor.manager import Answer, judge
 from sensor.node.gate import Gate
 from sensor.node.manager import ManagerNode
+from sensor.pki.credentials import Credentials
+from sensor.pki.registry import Registry
 from tests.cluster.certificates import free_port, make_cluster, make_node
 from tests.cluster.nodes import PATIENCE_S, running
 

@@ -4,11 +4,11 @@ import errno
 from dataclasses import dataclass
 from pathlib import Path
 
-from sensor.cluster.endpoint import BusError, Endpoint
-from sensor.cluster.tls import CredentialsError
+from sensor.bus.endpoint import BusError, Endpoint
 from sensor.node.contact import Contact, credentials, local_socket
 from sensor.node.doctor.check import Check, Mend, State, sensor_command
 from sensor.node.observer import ask_status
+from sensor.pki.credentials import CredentialsError
 
 NAME = "manager"
 _REFUSED = f"[Errno {errno.ECONNREFUSED}]"

@@ -9,9 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sensor.cluster.messages import Ack, Message, Ping, Status
-
-_TELEMETRY = (Ping, Status)
+from sensor.bus.message import Message, Ping
+from sensor.bus.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,9 @@ class QueueLimits:
 class Outbox:
     """What waits for one peer, by class."""
 
-    def __init__(self, limits: QueueLimits) -> None:
-        self._limits = limits
-        self._ack = b""
+    def __init__(self, limits: QueueLimits, vocabulary: Vocabulary) -> None:
+        self._limits, self._vocabulary = limits, vocabulary
+        self._newest = b""
         self._control: deque[bytes] = deque()
         self._control_bytes = 0
         self._telemetry: deque[bytes] = deque()
@@ -41,15 +40,15 @@ class Outbox:
         self.telemetry_dropped = 0
 
     def __bool__(self) -> bool:
-        return bool(self._ack or self._control or self._telemetry)
+        return bool(self._newest or self._control or self._telemetry)
 
     def put(self, message: Message, frame: bytes) -> bool:
         """Let a message wait, of which `frame` are the bytes; False: it must not be lost, and there is no room."""
         self._changed.set()
-        if isinstance(message, Ack):
-            self.acks_coalesced += bool(self._ack)
-            self._ack = frame
-        elif isinstance(message, _TELEMETRY):
+        if isinstance(message, self._vocabulary.newest):
+            self.acks_coalesced += bool(self._newest)
+            self._newest = frame
+        elif isinstance(message, (Ping, *self._vocabulary.telemetry)):
             self._put_telemetry(frame)
         else:
             return self._put_control(frame)
@@ -82,8 +81,8 @@ class Outbox:
             self.telemetry_dropped += 1
 
     def _pop(self, most: int) -> bytes:
-        frames, size = [self._ack], len(self._ack)
-        self._ack = b""
+        frames, size = [self._newest], len(self._newest)
+        self._newest = b""
         while waiting := self._control or self._telemetry:
             if size and size + len(waiting[0]) > most:
                 break

@@ -1,9 +1,10 @@
 """The bus: carries messages between workers and the manager."""
 
 from sensor import __version__
+from sensor.bus.message import Message
 from sensor.cluster.alerter import Told
 from sensor.cluster.manager import Manager
-from sensor.cluster.messages import Message, Welcome
+from sensor.cluster.messages import Welcome
 from sensor.cluster.worker import Worker
 
 

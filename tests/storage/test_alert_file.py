@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensor.cluster import alert_file
-from sensor.cluster.alert_file import AlertFile
-from sensor.cluster.disk import Folder
+from sensor.storage import alert_file
+from sensor.storage.alert_file import AlertFile
+from sensor.storage.durable_folder import Folder
 from tools.simulated_disk import Crashed, SimulatedDisk
 
 _NAME = "alerts.jsonl"

@@ -7,20 +7,19 @@ the largest frame that its peer may send and what it was last given, and never m
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
-from sensor.cluster.messages import Hello, Message, Role
+from sensor.bus.message import Message
+from sensor.bus.vocabulary import Vocabulary, tag_of
+from sensor.pki.credentials import Role
 from sensor.words import amount
 
 _LENGTH_BYTES = 4
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 _encoder = msgspec.msgpack.Encoder()
-_hello = msgspec.msgpack.Decoder(Hello)
-_any = msgspec.msgpack.Decoder[Message](Message)
-_TAGS = frozenset(each.__struct_config__.tag for each in get_args(Message))
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,11 @@ class Limits:
     observer: int = 1 << 20
     """Bytes of a frame from an observer, which has nothing large to say."""
     name_bytes: int = 128
-    """Of any text but a reason."""
+    """Of any text but those that people read."""
     reason_bytes: int = 4096
     """Of a text that people read."""
+    long_texts: frozenset[str] = frozenset()
+    """The fields of such texts; a vocabulary names them."""
     entries: int = 4096
     """Of a list or a dict: more than there are detections, weirds or nodes."""
     items: int = 1 << 16
@@ -64,7 +65,7 @@ def encode(message: Message) -> bytes:
     """A message as a frame; FrameError (oversize) if no peer would take it."""
     body = _encoder.encode(message)
     if len(body) > Limits.worker:
-        text = f"a {_tag_of(message)} of {len(body)} bytes is more than the {Limits.worker} that a frame may have"
+        text = f"a {tag_of(message)} of {len(body)} bytes is more than the {Limits.worker} that a frame may have"
         raise FrameError("oversize", f"{text}: send fewer keys at once (cluster_send_in_groups_of)")
     return len(body).to_bytes(_LENGTH_BYTES, "big") + body
 
@@ -72,8 +73,9 @@ def encode(message: Message) -> bytes:
 class FrameDecoder:
     """Messages from the bytes of one peer, as they come. `role` is the peer's; None: it has to say hello first."""
 
-    def __init__(self, limits: Limits | None = None, role: Role | None = None) -> None:
-        self._limits, self._role = limits or Limits(), role
+    def __init__(self, vocabulary: Vocabulary, limits: Limits | None = None, role: Role | None = None) -> None:
+        self._vocabulary, self._role = vocabulary, role
+        self._limits = replace(limits or Limits(), long_texts=vocabulary.for_people)
         self._buffer, self._at = bytearray(), 0
         self._error: FrameError | None = None
         self.frame_bytes = 0
@@ -129,7 +131,8 @@ class FrameDecoder:
         if len(frame) > self._limits.items:
             _count_items(frame, self._limits.items)
         try:
-            message = _hello.decode(frame) if self._role is None else _any.decode(frame)
+            decoder = self._vocabulary.greetings if self._role is None else self._vocabulary.messages
+            message: Message = decoder.decode(frame)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self._explain(frame, str(error)) from None
         except RecursionError:
@@ -142,21 +145,17 @@ class FrameDecoder:
             tag = msgspec.msgpack.decode(frame, type=_Tagged).type
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return FrameError("malformed", f"not a message: {why}")
-        if tag not in _TAGS:
+        if tag not in self._vocabulary.tags:
             return FrameError(
                 "unknown_message", f"{tag[:64]!r} is no message of this version of the sensor", fatal=True
             )
-        if self._role is None and tag != _tag_of(Hello):
+        if self._role is None and tag != tag_of(self._vocabulary.hello):
             return FrameError("early", f"{tag} came before hello")
         return FrameError("malformed", f"{tag}: {why}")
 
 
 class _Tagged(msgspec.Struct):
     type: str
-
-
-def _tag_of(message: Any) -> str:
-    return str(message.__struct_config__.tag)
 
 
 def _count_items(frame: memoryview, most: int) -> None:
@@ -209,10 +208,6 @@ def _shapes() -> list[_Shape | None]:
 _SHAPES = _shapes()
 
 
-_FOR_PEOPLE = frozenset({"reason", "damage", "hints"})
-"""Fields of texts that people read."""
-
-
 def _check(value: Any, limits: Limits) -> None:
     """Refuse what the types of a message allow, but no peer of ours would send."""
     check = _CHECKS.get(type(value))
@@ -220,7 +215,7 @@ def _check(value: Any, limits: Limits) -> None:
         check(value, limits)
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
-            if name in _FOR_PEOPLE:
+            if name in limits.long_texts:
                 _check(getattr(value, name), replace(limits, name_bytes=limits.reason_bytes))
             else:
                 _check(getattr(value, name), limits)

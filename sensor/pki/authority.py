@@ -32,11 +32,9 @@ except ImportError:
     ) from None
 
 from sensor.clock import SECOND
-from sensor.cluster.disk import Folder
-from sensor.cluster.endpoint import Endpoint
-from sensor.cluster.messages import Role
-from sensor.cluster.registry import Certificate, Registry, lock
-from sensor.cluster.tls import AUTHORITY, CERTIFICATE, KEY, Credentials, CredentialsError
+from sensor.pki.credentials import AUTHORITY, CERTIFICATE, KEY, Credentials, CredentialsError, Role
+from sensor.pki.registry import Certificate, Registry, lock
+from sensor.storage.durable_folder import Folder
 
 _AUTHORITY_KEY = "ca.key"
 MANAGER = "manager"
@@ -87,12 +85,14 @@ class Authority:
         return _issued(issued)
 
 
-def create(folder: Path, bus: Endpoint, enrolment: Endpoint, now: int) -> Credentials:
-    """Make a cluster in a folder: its authority, and the manager, whose certificate is for the host of `bus`.
+def create(folder: Path, host: str, *, bus: str, enrolment: str, now: int) -> Credentials:
+    """Make a cluster in a folder: its authority, and the manager, whose certificate is for a host.
+
+    `bus` and `enrolment` are where it can be reached, as nodes write it.
 
     ValueError if that cannot be in a certificate, CredentialsError if there is a node in the folder already.
     """
-    name = _general_name(bus.host)
+    name = _general_name(host)
     Folder(folder).close()  # makes it
     with lock(folder):
         if Credentials.exist(folder):
@@ -100,7 +100,7 @@ def create(folder: Path, bus: Endpoint, enrolment: Endpoint, now: int) -> Creden
         _write_keys(folder, cluster := secrets.token_hex(8), name, _time(now))
         Registry.create(folder)
         secret = secrets.token_bytes(16)
-        credentials = Credentials(cluster, MANAGER, "manager", str(bus), secret, str(enrolment))
+        credentials = Credentials(cluster, MANAGER, "manager", bus, secret, enrolment)
         credentials.save(folder)
     return credentials
 

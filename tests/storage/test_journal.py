@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sensor.cluster.journal import JournalError
-from tests.cluster.journals import Writer, goes_on, opened, record
+from sensor.storage.journal import JournalError
+from tests.storage.journals import Writer, goes_on, opened, record
 from tools.simulated_disk import Crashed, SimulatedDisk
 
 _OPERATIONS = ["append", "sync", "append", "append", "sync", "compact", "append", "sync", "append", "compact", "append"]

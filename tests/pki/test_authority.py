@@ -19,24 +19,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensor.cluster.authority import Authority, create, needs_renewal, new_key, new_request
-from sensor.cluster.client import Client, Connected
-from sensor.cluster.endpoint import Endpoint
-from sensor.cluster.messages import Hello, Refused, Welcome
-from sensor.cluster.registry import Certificate, InvitationError, Registry, RegistryError
-from sensor.cluster.server import Server
-from sensor.cluster.tls import (
-    AUTHORITY,
-    CERTIFICATE,
-    KEY,
-    Admission,
-    Credentials,
-    CredentialsError,
-    client_context,
-    identity,
-    server_context,
-)
-from sensor.cluster.token import Token
+from sensor.bus.client import Client
+from sensor.bus.interface import Connected
+from sensor.bus.message import Refused
+from sensor.bus.server import Server
+from sensor.bus.tls import Admission, client_context, identity, server_context
+from sensor.cluster.messages import Hello, Welcome
+from sensor.cluster.vocabulary import VOCABULARY
+from sensor.pki.authority import Authority, create, needs_renewal, new_key, new_request
+from sensor.pki.credentials import AUTHORITY, CERTIFICATE, KEY, Credentials, CredentialsError
+from sensor.pki.registry import Certificate, InvitationError, Registry, RegistryError
+from sensor.pki.token import Token
 from tests.cluster.certificates import DAY, NOW, fill, forge, make_cluster, make_node, without_certificate
 
 PATIENCE_S = 10.0
@@ -232,7 +225,9 @@ def test_a_manager_of_another_cluster_is_refused_before_anything_is_said(tmp_pat
 
 
 def test_the_managers_certificate_is_for_its_host(tmp_path):
-    create(tmp_path / "manager", Endpoint("sensor.example", 47700), Endpoint("sensor.example", 47701), NOW)
+    create(
+        tmp_path / "manager", "sensor.example", bus="sensor.example:47700", enrolment="sensor.example:47701", now=NOW
+    )
     make_node(tmp_path / "node", tmp_path / "manager")
     assert said_to(server_context(tmp_path / "manager"), client_context(tmp_path / "node")) == b""
 
@@ -260,9 +255,9 @@ def dial(manager, node, name):
 
     async def run():
         admission = Admission(Credentials.load(manager).cluster, Registry(manager).is_revoked)
-        server = Server("127.0.0.1:0", handler, tls=server_context(manager), admission=admission)
+        server = Server("127.0.0.1:0", handler, VOCABULARY, tls=server_context(manager), admission=admission)
         await server.start()
-        client = Client(server.address, lambda: Hello(name, "worker", "1"), tls=client_context(node))
+        client = Client(server.address, lambda: Hello(name, "worker", "1"), VOCABULARY, tls=client_context(node))
         client.start()
         try:
             return (await asyncio.to_thread(client.receive, PATIENCE_S))[0]
@@ -326,7 +321,7 @@ def test_credentials_that_are_damaged_are_told(manager, content):
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "a b", "-x", "ä.example", 254 * "a"])
 def test_a_host_that_no_certificate_can_be_for_leaves_nothing_behind(tmp_path, host):
     with pytest.raises(ValueError, match=r"neither an IP|no address to reach"):
-        create(tmp_path / "manager", Endpoint(host, 47700), Endpoint(host, 47701), NOW)
+        create(tmp_path / "manager", host, bus=f"{host}:47700", enrolment=f"{host}:47701", now=NOW)
     assert not (tmp_path / "manager").exists()
 
 
@@ -409,7 +404,7 @@ def test_a_running_manager_sees_what_another_process_revokes(tmp_path, manager):
     certificate = make_node(tmp_path / "node", manager)
     running = Registry(manager)
     assert not running.changed()
-    program = "import sys, pathlib; from sensor.cluster.registry import Registry; "
+    program = "import sys, pathlib; from sensor.pki.registry import Registry; "
     program += "Registry(pathlib.Path(sys.argv[1])).revoke('worker-1')"
     subprocess.run([sys.executable, "-c", program, manager], check=True)
     assert not running.is_revoked("worker-1", certificate.serial)
@@ -518,7 +513,7 @@ def test_a_role_does_not_change_while_its_node_is_in(tmp_path, manager):
 
 
 def test_the_registry_is_full_at_1024_nodes_unless_one_was_revoked(manager, monkeypatch):
-    monkeypatch.setattr("sensor.cluster.registry.MOST_NODES", 3)
+    monkeypatch.setattr("sensor.pki.registry.MOST_NODES", 3)
     registry = Registry(manager)
     for name in ("a", "b", "c"):
         registry.invite(name, "worker", NOW)

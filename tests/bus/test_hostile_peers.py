@@ -10,11 +10,14 @@ from collections import Counter
 
 import pytest
 
-from sensor.cluster.client import Client, ClientLimits, Connected, Disconnected, Failed
-from sensor.cluster.frame import FrameDecoder, encode
-from sensor.cluster.link import ServerLimits
-from sensor.cluster.messages import ClusterSsResponse, Columns, Hello, Refused, StatusRequest, Welcome
-from tests.cluster.test_bus import PATIENCE_S, beat, came, client, hello, raw, serving, told
+from sensor.bus.client import Client, ClientLimits
+from sensor.bus.codec import FrameDecoder, encode
+from sensor.bus.connection import ServerLimits
+from sensor.bus.interface import Connected, Disconnected, Failed
+from sensor.bus.message import Refused
+from sensor.cluster.messages import ClusterSsResponse, Columns, Hello, StatusRequest, Welcome
+from sensor.cluster.vocabulary import VOCABULARY
+from tests.bus.test_bus import PATIENCE_S, beat, came, client, hello, raw, serving, told
 
 GARBAGE = b"\x00\x00\x00\x05hello"
 
@@ -35,7 +38,7 @@ def test_a_client_whose_connections_held_does_not_wait_longer_each_time():
     limits = ClientLimits(least_pause_s=0.01, most_pause_s=60.0)
 
     async def test(server, manager):
-        made = Client(server.address, hello, limits=limits, seed=1)
+        made = Client(server.address, hello, VOCABULARY, limits=limits, seed=1)
         made.start()
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -66,7 +69,7 @@ def test_what_waits_is_delivered_before_a_client_stops(tmp_path):
 
 def _sent_before_it_waits(listener, address, most):
     """Send results of 1000 bytes, as many as a client can get rid of while nobody reads, and `most` at most."""
-    made = Client(address, hello, seed=1)
+    made = Client(address, hello, VOCABULARY, seed=1)
     made.start()
     accepted = listener.accept()[0]
     accepted.settimeout(PATIENCE_S)
@@ -99,7 +102,7 @@ def _result(i, size):
 
 def _all_of(connection):
     """What a client sends after its hello, until the stream ends; read in small pieces."""
-    decoder = FrameDecoder(role="worker")
+    decoder = FrameDecoder(VOCABULARY, role="worker")
     seen = []
     while data := connection.recv(5000):
         seen += decoder.feed(data)
@@ -112,7 +115,7 @@ def test_a_client_that_fails_says_so():
         raise ZeroDivisionError("no hello today")
 
     async def test(server, manager):
-        made = Client(server.address, fail, seed=1)
+        made = Client(server.address, fail, VOCABULARY, seed=1)
         made.start()
         [gone] = [each for each in await came(made, Failed) if isinstance(each, Failed)]
         assert "no hello today" in gone.reason

@@ -11,18 +11,18 @@ from random import Random
 
 import pytest
 
-from sensor.cluster.alert_file import AlertFile
-from sensor.cluster.disk import Folder, Tail
-from sensor.cluster.journal import Journal, JournalError
+from sensor.storage.alert_file import AlertFile
+from sensor.storage.durable_folder import Folder, Tail
+from sensor.storage.journal import Journal, JournalError
 from tools.simulated_disk import SimulatedDisk
 
 _CHILD = """
 import sys
 from pathlib import Path
 from random import Random
-from sensor.cluster.alert_file import AlertFile
-from sensor.cluster.disk import Folder
-from sensor.cluster.journal import Journal
+from sensor.storage.alert_file import AlertFile
+from sensor.storage.durable_folder import Folder
+from sensor.storage.journal import Journal
 
 random, folder = Random(int(sys.argv[2])), Folder(Path(sys.argv[1]))
 journal, alerts = Journal(folder), AlertFile(folder, "alerts", bytes.decode)

@@ -5,9 +5,9 @@ import zlib
 
 import pytest
 
-from sensor.cluster import journal as journal_module
-from sensor.cluster.journal import Journal, JournalError
-from tests.cluster.journals import Writer, a_file, goes_on, record
+from sensor.storage import journal as journal_module
+from sensor.storage.journal import Journal, JournalError
+from tests.storage.journals import Writer, a_file, goes_on, record
 from tools.simulated_disk import SimulatedDisk
 
 

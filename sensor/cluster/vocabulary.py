@@ -1,5 +1,7 @@
-"""Roles: who may send what, and in whose name. What is not in the table is refused."""
+"""The cluster's vocabulary: who may send what, and in whose name. What is not in the table is refused."""
 
+from sensor.bus.message import Message, Ping, Refused
+from sensor.bus.vocabulary import Vocabulary
 from sensor.cluster.messages import (
     Ack,
     CertificateIssued,
@@ -17,20 +19,17 @@ from sensor.cluster.messages import (
     Heartbeat,
     Hello,
     KeyResult,
-    Message,
-    Ping,
-    Refused,
     RemoveWorker,
     RequestKey,
-    Role,
     Status,
     StatusRequest,
     ThresholdsReset,
     Welcome,
     WorkerRemoved,
 )
+from sensor.pki.credentials import Role
 
-MAY_SEND: dict[Role | None, frozenset[type]] = {
+_MAY_SEND: dict[Role | None, frozenset[type[Message]]] = {
     None: frozenset({Hello}),
     "worker": frozenset(
         {
@@ -66,10 +65,7 @@ MAY_SEND: dict[Role | None, frozenset[type]] = {
 }
 """By role; None: a peer that has not said hello. After it, nobody says it again."""
 
-ADMITTED: frozenset[Role] = frozenset({"worker", "observer"})
-"""Those that may say hello to a manager."""
-
-_SPEAKER: dict[type, str] = {
+_SPEAKER: dict[type[Message], str] = {
     Hello: "name",
     ClusterSsResponse: "worker",
     ClusterSsSeries: "worker",
@@ -82,12 +78,13 @@ _SPEAKER: dict[type, str] = {
 """The field that says whom a message is from: it must be the peer's own name."""
 
 
-def may_send(role: Role | None, message: Message) -> bool:
-    """Whether a peer in that role may send such a message; None: before its hello."""
-    return type(message) in MAY_SEND[role]
-
-
-def speaks_for(name: str, message: Message) -> bool:
-    """Whether a message is in the name of that peer, or in nobody's."""
-    field = _SPEAKER.get(type(message))
-    return field is None or getattr(message, field) == name
+VOCABULARY = Vocabulary(
+    hello=Hello,
+    welcome=Welcome,
+    may_send=_MAY_SEND,
+    admitted=frozenset({"worker", "observer"}),
+    speaker=_SPEAKER,
+    newest=Ack,
+    telemetry=(Status,),
+    for_people=frozenset({"reason", "damage", "hints"}),
+)

@@ -1,4 +1,6 @@
-"""Endpoints: where the bus is reached, "HOST:PORT" or "unix:/PATH", and how a socket is had there.
+"""Endpoints: where the bus is reached, "tcp://HOST:PORT" or "unix:///PATH", and how a socket is had there.
+
+People may leave the slashes out: "HOST:PORT" and "unix:/PATH" are read, and written, too.
 
 What has no TLS stays on the machine: on loopback, or on a Unix socket of mode 0600 at both ends of which is the same
 user, or root, by what the kernel says.
@@ -13,6 +15,8 @@ import ssl
 import struct
 from dataclasses import dataclass
 
+SCHEMES = ("tcp", "unix")
+"""Of addresses: what the bus runs over."""
 _BACKLOG = 128
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 
@@ -32,9 +36,12 @@ class Endpoint:
     @classmethod
     def parse(cls, text: str) -> "Endpoint":
         """Read "HOST:PORT" ("[HOST]:PORT" for IPv6; port 0: any that is free) or "unix:/PATH"; BusError if neither."""
+        scheme = text.partition("://")[0] if "://" in text else ""
+        if scheme not in ("", *SCHEMES):
+            raise BusError(f"{text!r}: there is no transport {scheme}://; write tcp://HOST:PORT or unix:///PATH")
         if text.startswith("unix:/"):
-            return cls(path=text.removeprefix("unix:"))
-        host, _, port = text.rpartition(":")
+            return cls(path=text.removeprefix("unix:").replace("//", "", 1) if scheme else text.removeprefix("unix:"))
+        host, _, port = text.removeprefix("tcp://").rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
             raise BusError(f"{text!r} is no address of the bus; write HOST:PORT, [HOST]:PORT for IPv6, or unix:/PATH")
@@ -44,6 +51,11 @@ class Endpoint:
         if self.path:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def scheme(self) -> str:
+        """What the bus runs over there."""
+        return "unix" if self.path else "tcp"
 
     @property
     def is_local(self) -> bool:

@@ -9,24 +9,27 @@ from dataclasses import replace
 
 import pytest
 
-from sensor.cluster.client import Client, Connected, Disconnected
-from sensor.cluster.endpoint import BusError, Endpoint
-from sensor.cluster.frame import FrameDecoder, encode
-from sensor.cluster.link import ServerLimits
+from sensor.bus.client import Client
+from sensor.bus.codec import FrameDecoder, encode
+from sensor.bus.connection import ServerLimits
+from sensor.bus.endpoint import BusError, Endpoint
+from sensor.bus.interface import Connected, Disconnected
+from sensor.bus.message import Message, Ping, Refused
+from sensor.bus.outbox import Outbox, QueueLimits
+from sensor.bus.server import Server
+from sensor.bus.transport import TRANSPORTS, dial, serve
+from sensor.bus.vocabulary import Vocabulary
 from sensor.cluster.messages import (
     Ack,
     ClusterThresholdCrossed,
     Counts,
     Heartbeat,
     Hello,
-    Ping,
-    Refused,
     Status,
     StatusRequest,
     Welcome,
 )
-from sensor.cluster.queue import Outbox, QueueLimits
-from sensor.cluster.server import Server
+from sensor.cluster.vocabulary import VOCABULARY
 
 PATIENCE_S = 10.0
 QUICK = ServerLimits(hello_s=0.3, ping_s=0.1, linger_s=0.3)
@@ -77,7 +80,7 @@ def serving(test, limits=None, address="127.0.0.1:0"):
 
     async def run():
         manager = Manager()
-        server = Server(address, manager, limits=limits or ServerLimits(ping_s=0.2, linger_s=0.3))
+        server = Server(address, manager, VOCABULARY, limits=limits or ServerLimits(ping_s=0.2, linger_s=0.3))
         await server.start()
         try:
             await test(server, manager)
@@ -89,7 +92,7 @@ def serving(test, limits=None, address="127.0.0.1:0"):
 
 @contextlib.contextmanager
 def client(server, name="a", **options):
-    made = Client(server.address, lambda: hello(name, **options), seed=1)
+    made = Client(server.address, lambda: hello(name, **options), VOCABULARY, seed=1)
     made.start()
     try:
         yield made
@@ -119,7 +122,7 @@ async def raw(server, *frames):
 async def told(reader):
     """All that a raw connection is sent until it ends."""
     async with asyncio.timeout(PATIENCE_S):
-        decoder = FrameDecoder(role="manager")
+        decoder = FrameDecoder(VOCABULARY, role="manager")
         seen = []
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
@@ -158,9 +161,11 @@ def test_a_unix_socket_is_for_its_owner_alone(tmp_path):
 def test_there_is_no_plain_tcp_off_loopback():
     for address in ("0.0.0.0:0", "192.0.2.1:47700", "sensor.example:47700"):
         with pytest.raises(BusError, match="TLS"):
-            Server(address, Manager.__new__(Manager))
+            Server(address, Manager.__new__(Manager), VOCABULARY)
         with pytest.raises(BusError, match="TLS"):
-            Client(address, hello)
+            Client(address, hello, VOCABULARY)
+    with pytest.raises(BusError, match="there is no transport quic://; write tcp://HOST:PORT or unix:///PATH"):
+        Endpoint.parse("quic://127.0.0.1:1")
     with pytest.raises(BusError, match="HOST:PORT"):
         Endpoint.parse("nowhere")
 
@@ -174,7 +179,7 @@ def test_a_client_comes_back_when_the_manager_does():
             await came(made, Disconnected)
             assert not made.send(beat("a", 1))
             assert made.counters["messages_unsent"] == 1
-            again = Server(address, manager)
+            again = Server(address, manager, VOCABULARY)
             await again.start()
             try:
                 await came(made, Connected)
@@ -215,7 +220,7 @@ def test_an_observer_asks_and_is_told():
 
 def test_acknowledgements_coalesce_and_telemetry_goes_first():
     async def test():
-        box = Outbox(QueueLimits(control_messages=2, telemetry_messages=1))
+        box = Outbox(QueueLimits(control_messages=2, telemetry_messages=1), VOCABULARY)
         for n in range(3):
             assert box.put(Ack(1, n), encode(Ack(1, n)))
             assert box.put(Ping(), encode(Ping()))
@@ -224,7 +229,7 @@ def test_acknowledgements_coalesce_and_telemetry_goes_first():
         assert box.put(control, encode(control))
         assert not box.put(control, encode(control))
         data = await box.take(1 << 20)
-        assert list(FrameDecoder(role="manager").feed(data)) == [Ack(1, 2), control, control, Ping()]
+        assert list(FrameDecoder(VOCABULARY, role="manager").feed(data)) == [Ack(1, 2), control, control, Ping()]
         assert (box.acks_coalesced, box.telemetry_dropped) == (2, 2)
 
     asyncio.run(test())
@@ -347,3 +352,67 @@ def test_a_frame_that_is_cut_short_is_counted():
         writer.close()
 
     serving(test)
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("tcp://127.0.0.1:47700", Endpoint("127.0.0.1", 47700)),
+        ("127.0.0.1:47700", Endpoint("127.0.0.1", 47700)),
+        ("tcp://[::1]:47700", Endpoint("::1", 47700)),
+        ("unix:///run/bus", Endpoint(path="/run/bus")),
+        ("unix:/run/bus", Endpoint(path="/run/bus")),
+    ],
+)
+def test_an_address_has_a_scheme_or_the_short_form_of_one(text, endpoint):
+    assert Endpoint.parse(text) == endpoint
+    assert Endpoint.parse(str(endpoint)) == endpoint
+    assert endpoint.scheme in TRANSPORTS
+
+
+class Knock(Message, frozen=True):
+    name: str
+    role: str
+    incarnation: int = 0
+
+
+class Enter(Message, frozen=True):
+    pass
+
+
+class Said(Message, frozen=True):
+    words: str
+
+
+class Host:
+    """Welcomes all, and repeats what they say."""
+
+    def hello(self, peer, hello):
+        return Enter()
+
+    def received(self, peer, message):
+        self.server.send(peer.name, message)
+
+    def lost(self, peer):
+        pass
+
+
+def test_the_bus_carries_the_messages_of_any_vocabulary(tmp_path):
+    own = {None: frozenset({Knock}), "worker": frozenset({Said, Ping}), "manager": frozenset({Enter, Said, Ping})}
+    words = Vocabulary(Knock, Enter, own, frozenset({"worker"}), {Knock: "name"}, newest=Enter)
+
+    async def visit():
+        host = Host()
+        host.server = serve(f"unix:{tmp_path}/bus", host, words)
+        await host.server.start()
+        guest = dial(host.server.address, lambda: Knock("guest", "worker"), words)
+        guest.start()
+        try:
+            assert await came(guest, Connected) == [Connected(Enter())]
+            assert guest.send(Said("good day"))
+            assert await came(guest, Said) == [Said("good day")]
+        finally:
+            await asyncio.to_thread(guest.stop)
+            await host.server.close()
+
+    asyncio.run(visit())

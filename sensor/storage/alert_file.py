@@ -12,7 +12,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from sensor.cluster.disk import Disk, Tail
+from sensor.storage.durable_folder import Disk, Tail
 from sensor.words import amount
 
 LONGEST_LINE = 1 << 20

@@ -1,8 +1,4 @@
-"""The server: the manager's end of the bus. Peers dial in, say who they are, and are heard as far as their role goes.
-
-What another engine has to provide in its place is `start`, `close`, `send`, `broadcast` and `address`, with a `Handler`
-called from one thread.
-"""
+"""The server: the manager's end of the bus. Peers dial in, say who they are, and may send what their roles may."""
 
 import asyncio
 import contextlib
@@ -13,17 +9,18 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, cast
 
+from sensor.bus.codec import FrameDecoder, FrameError, encode
+from sensor.bus.connection import Connection, ServerLimits, accept
+from sensor.bus.endpoint import Endpoint, is_friend
+from sensor.bus.interface import Handler, Peer
+from sensor.bus.listener import Listener
+from sensor.bus.message import Message, Ping, Refused
+from sensor.bus.outbox import Rate
+from sensor.bus.tls import Admission, Identity
+from sensor.bus.vocabulary import Greeting, Vocabulary
 from sensor.clock import elapsed_s
-from sensor.cluster.endpoint import Endpoint, is_friend
-from sensor.cluster.frame import FrameDecoder, FrameError, encode
-from sensor.cluster.link import Link, Peer, ServerLimits, accept
-from sensor.cluster.listener import Listener
-from sensor.cluster.messages import Hello, Message, Ping, Refused, Welcome
-from sensor.cluster.queue import Rate
-from sensor.cluster.roles import ADMITTED, may_send, speaks_for
-from sensor.cluster.tls import Admission, Identity
 from sensor.words import counted, printable
 
 log = logging.getLogger(__name__)
@@ -38,19 +35,6 @@ _TURN = 64
 """Messages of one peer before others have their turn."""
 
 
-class Handler(Protocol):
-    """Who is told what peers say; called in the loop's thread, and must not block."""
-
-    def hello(self, peer: Peer, hello: Hello) -> Welcome | Refused | None:
-        """A peer says who it is: what to answer; None, to an observer, nothing."""
-
-    def received(self, peer: Peer, message: Message) -> None:
-        """A message has come; ValueError, which ends the connection, says what in it cannot be."""
-
-    def lost(self, peer: Peer) -> None:
-        """A peer's connection is gone."""
-
-
 class Server:
     """Listens at an address; `tls`, with `admission` to say whose certificates hold, is needed for all but loopback and
     Unix sockets. `clock` counts seconds."""
@@ -59,6 +43,7 @@ class Server:
         self,
         address: str,
         handler: Handler,
+        vocabulary: Vocabulary,
         *,
         tls: ssl.SSLContext | None = None,
         admission: Admission | None = None,
@@ -68,8 +53,8 @@ class Server:
         endpoint = Endpoint.parse(address)
         endpoint.require(tls if admission else None)
         self._endpoint, self._handler, self._tls, self._admission = endpoint, handler, tls, admission
-        self._limits, self._clock = limits or ServerLimits(), clock
-        self._links: dict[str, Link] = {}
+        self._vocabulary, self._limits, self._clock = vocabulary, limits or ServerLimits(), clock
+        self._connections: dict[str, Connection] = {}
         self._waiting: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
@@ -92,7 +77,7 @@ class Server:
     @property
     def peers(self) -> list[Peer]:
         """Who is connected."""
-        return [link.peer for link in self._links.values() if link.peer]
+        return [connection.peer for connection in self._connections.values() if connection.peer]
 
     async def start(self) -> None:
         """Begin to listen; BusError says what is in the way."""
@@ -104,12 +89,12 @@ class Server:
         self._listener.close()
         self._said_at -= _SAY_S
         self._say_of_strangers()
-        links = list(self._links.values())
-        for link in links:
-            link.finish()
+        connections = list(self._connections.values())
+        for connection in connections:
+            connection.finish()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.linger_s):
-                await asyncio.gather(*(link.is_written.wait() for link in links))
+                await asyncio.gather(*(connection.is_written.wait() for connection in connections))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -131,84 +116,84 @@ class Server:
 
     def send(self, name: str, message: Message) -> bool:
         """Let a message wait for a peer; False: it is not connected, or was cut off for letting too much wait."""
-        link = self._links.get(name)
-        return link is not None and self._put(name, link, message, encode(message))
+        connection = self._connections.get(name)
+        return connection is not None and self._put(name, connection, message, encode(message))
 
     def broadcast(self, message: Message) -> None:
         """Let a message wait for every worker."""
         frame = encode(message)
-        for name, link in list(self._links.items()):
-            if link.peer and link.peer.role == "worker":
-                self._put(name, link, message, frame)
+        for name, connection in list(self._connections.items()):
+            if connection.peer and connection.peer.role == "worker":
+                self._put(name, connection, message, frame)
 
-    def _put(self, name: str, link: Link, message: Message, frame: bytes) -> bool:
-        if link.is_closing:
+    def _put(self, name: str, connection: Connection, message: Message, frame: bytes) -> bool:
+        if connection.is_closing:
             return False
-        if not link.outbox.put(message, frame):
+        if not connection.outbox.put(message, frame):
             self.counters["slow_peers"] += 1
             log.warning("%s does not take what it is sent and was cut off; it may come back", name)
-            link.cut()
+            connection.cut()
             return False
         return True
 
     def retire(self, name: str, where: str) -> None:
         """End the connection of a peer that has come again, from elsewhere."""
-        if older := self._links.pop(name, None):
+        if older := self._connections.pop(name, None):
             self.counters["replaced"] += 1
             older.refuse(Refused(f"{name} has connected again, from {where}"))
 
     def check_admission(self) -> None:
         """Cut off those whose certificates hold no more."""
-        for name, link in list(self._links.items()):
-            if self._admission is None or link.identity is None:
+        for name, connection in list(self._connections.items()):
+            if self._admission is None or connection.identity is None:
                 continue
             try:
-                self._admission.check(link.identity)
+                self._admission.check(connection.identity)
             except ValueError as error:
                 self.counters["revoked"] += 1
                 log.warning("%s was cut off: %s", name, error)
-                link.refuse(Refused(str(error), fatal=True))
+                connection.refuse(Refused(str(error), fatal=True))
 
-    def _take_connection(self, connection: socket.socket, where: str) -> None:
-        if reason := self._turns_away(connection, where):
+    def _take_connection(self, accepted: socket.socket, where: str) -> None:
+        if reason := self._turns_away(accepted, where):
             self.counters[reason] += 1
             self._note_stranger(reason, where)
-            connection.close()
+            accepted.close()
             return
         self._waiting[where] += 1
-        served = self._spawn(self._serve(connection, where))
-        served.add_done_callback(lambda _: connection.close())  # it may be cancelled before it has begun
+        served = self._spawn(self._serve(accepted, where))
+        served.add_done_callback(lambda _: accepted.close())  # it may be cancelled before it has begun
 
-    def _turns_away(self, connection: socket.socket, where: str) -> str:
+    def _turns_away(self, accepted: socket.socket, where: str) -> str:
         """Why a connection is closed before a byte is read; empty: it is not."""
-        if not is_friend(connection, self._endpoint.path):
+        if not is_friend(accepted, self._endpoint.path):
             return "other_user"
         if self._waiting.total() >= self._limits.waiting:
             return "too_many_waiting"
         if where != "unix" and self._waiting[where] >= self._limits.waiting_of_address:
             return "too_many_of_address"
-        return "too_many_peers" if len(self._links) >= self._limits.peers else ""
+        return "too_many_peers" if len(self._connections) >= self._limits.peers else ""
 
-    async def _serve(self, connection: socket.socket, where: str) -> None:
+    async def _serve(self, accepted: socket.socket, where: str) -> None:
         """One connection, from its first byte to its last."""
-        link: Link | None = None
+        connection: Connection | None = None
         is_waiting = True
         try:
             async with asyncio.timeout(self._limits.hello_s):
-                link = await accept(connection, self._tls, self._limits, self._clock)
-                link.identity = self._identify(link)
-                decoder = FrameDecoder(self._limits.frames)
-                hello = await self._read_hello(link, decoder)
-                answer = self._greet(link, hello, where, decoder)
+                connection = await accept(accepted, self._vocabulary, self._limits, self._clock, self._tls)
+                connection.identity = self._identify(connection)
+                decoder = FrameDecoder(self._vocabulary, self._limits.frames)
+                hello = await self._read_hello(connection, decoder)
+                answer = self._greet(connection, hello, where, decoder)
             if isinstance(answer, Refused):
-                link.refuse(answer)
+                connection.refuse(answer)
             else:
                 self._leave_waiting(where)
                 is_waiting = False
-                self._spawn(self._write(link, answer))
-                await self._listen_to(link, decoder)
+                self._spawn(self._write(connection, answer))
+                await self._listen_to(connection, decoder)
         except FrameError as error:
-            self._blame(link, error, where)
+            self._blame(connection, error, where)
         except OSError as error:
             is_slow = is_waiting and isinstance(error, TimeoutError)
             reason = "slow_hello" if is_slow else "broken_connections"
@@ -218,10 +203,10 @@ class Server:
         except Exception:
             log.exception("the manager failed on what a peer sent")
             failed = FrameError("handler_failed", "the manager could not deal with that; its log says why")
-            self._blame(link, failed, where)
+            self._blame(connection, failed, where)
         finally:
             try:
-                await self._end(link) if link else connection.close()
+                await self._end(connection) if connection else accepted.close()
             finally:
                 if is_waiting:
                     self._leave_waiting(where)
@@ -231,9 +216,9 @@ class Server:
         if not self._waiting[where]:
             del self._waiting[where]
 
-    def _identify(self, link: Link) -> Identity | None:
+    def _identify(self, connection: Connection) -> Identity | None:
         """Who is at the other end, by its certificate; None: there are none. Nothing was read of it yet."""
-        ssl_object = link.writer.get_extra_info("ssl_object")
+        ssl_object = connection.writer.get_extra_info("ssl_object")
         if self._admission is None or ssl_object is None:
             return None
         try:
@@ -241,39 +226,40 @@ class Server:
         except ValueError as error:
             raise FrameError("certificate", str(error), fatal=True) from None
 
-    async def _read_hello(self, link: Link, decoder: FrameDecoder) -> Hello:
+    async def _read_hello(self, connection: Connection, decoder: FrameDecoder) -> Greeting:
         """The hello; what came with it waits in the decoder, for the rules of the peer's role."""
-        while data := await link.read():
+        while data := await connection.read():
             for message in decoder.feed(data):
-                if isinstance(message, Hello):
-                    return message
+                if isinstance(message, self._vocabulary.hello):
+                    return cast(Greeting, message)
         decoder.end()
         raise ConnectionResetError("it ended before it said hello")
 
-    def _greet(self, link: Link, hello: Hello, where: str, decoder: FrameDecoder) -> Welcome | Refused | None:
-        if hello.role not in ADMITTED:
+    def _greet(self, connection: Connection, hello: Greeting, where: str, decoder: FrameDecoder) -> Message | None:
+        if hello.role not in self._vocabulary.admitted:
             raise FrameError("role", f"nobody joins as a {hello.role}", fatal=True)
         if not _NAME.fullmatch(hello.name):
             raise FrameError("bad_name", "a name has 1 to 128 letters, digits and characters of _.:@-", fatal=True)
-        if link.identity is not None and link.identity[:2] != (hello.name, hello.role):
-            text = f"the certificate is of {link.identity.role} {link.identity.name}, not of {hello.role} {hello.name}"
+        if connection.identity is not None and connection.identity[:2] != (hello.name, hello.role):
+            whose = f"{connection.identity.role} {connection.identity.name}"
+            text = f"the certificate is of {whose}, not of {hello.role} {hello.name}"
             raise FrameError("other_name", text, fatal=True)
         name = hello.name if hello.role == "worker" else f"{hello.name} {next(self._numbers)}"
-        peer = Peer(name, hello.role, hello.incarnation, where, link.identity)
+        peer = Peer(name, hello.role, hello.incarnation, where, connection.identity)
         answer = self._handler.hello(peer, hello)
         if isinstance(answer, Refused):
             self.counters["refused"] += 1
             return answer
         self.retire(name, where)
-        link.peer = peer
+        connection.peer = peer
         decoder.greet(hello.role)
-        self._links[name] = link
+        self._connections[name] = connection
         return answer
 
-    async def _listen_to(self, link: Link, decoder: FrameDecoder) -> None:
-        peer, data = link.peer, b""
+    async def _listen_to(self, connection: Connection, decoder: FrameDecoder) -> None:
+        peer, data = connection.peer, b""
         assert peer is not None
-        while not link.is_closing:
+        while not connection.is_closing:
             count = 0
             for message in decoder.feed(data):
                 count += 1
@@ -281,20 +267,20 @@ class Server:
                 if count % _TURN == 0:
                     await asyncio.sleep(0)
                 if self.is_paused and peer.role == "worker":
-                    await link.wait(self._takes)
-                    if link.is_closing:
+                    await connection.wait(self._takes)
+                    if connection.is_closing:
                         return
-            await link.pace(count, len(data))
+            await connection.pace(count, len(data))
             await asyncio.sleep(0)  # others have their turn
-            data = await link.read()
+            data = await connection.read()
             if not data:
                 decoder.end()
                 return
 
     def _take(self, peer: Peer, message: Message) -> None:
-        if not may_send(peer.role, message):
+        if not self._vocabulary.allows(peer.role, message):
             raise FrameError("role", f"a {peer.role} does not send {type(message).__name__}", fatal=True)
-        if not speaks_for(peer.name, message):
+        if not self._vocabulary.speaks_for(peer.name, message):
             raise FrameError("other_name", f"{type(message).__name__} is in another's name", fatal=True)
         if isinstance(message, Ping):
             return
@@ -303,18 +289,18 @@ class Server:
         except ValueError as error:
             raise FrameError("impossible", f"{type(message).__name__}: {error}") from None
 
-    def _blame(self, link: Link | None, error: FrameError, where: str) -> None:
+    def _blame(self, connection: Connection | None, error: FrameError, where: str) -> None:
         """A peer broke a rule: it is told, and counted."""
         self.counters[error.name] += 1
-        if link is None or link.peer is None:
+        if connection is None or connection.peer is None:
             self._note_stranger(error.name, where, error.text)
         else:
-            self._count_bad_frame(link.peer.name.partition(" ")[0])
+            self._count_bad_frame(connection.peer.name.partition(" ")[0])
             if not self._blames.spend(0.0):
                 self._blames.spend(1.0)
-                log.warning("%s was cut off: %s", link.peer.name, error.text)
-        if link is not None:
-            link.refuse(Refused(error.text, error.fatal))
+                log.warning("%s was cut off: %s", connection.peer.name, error.text)
+        if connection is not None:
+            connection.refuse(Refused(error.text, error.fatal))
 
     def _note_stranger(self, reason: str, where: str, text: str = "") -> None:
         """A connection was cut off before it was known whose it is: that is said, of all of a while together."""
@@ -336,25 +322,25 @@ class Server:
             self._blamed.add(name)
         self.counters[f"bad_frames {name if name in self._blamed else 'others'}"] += 1
 
-    async def _write(self, link: Link, first: Message | None) -> None:
+    async def _write(self, connection: Connection, first: Message | None) -> None:
         try:
-            if not await link.write(first):
+            if not await connection.write(first):
                 self.counters["stuck_peers"] += 1
-                link.cut()
+                connection.cut()
         except OSError:
-            link.cut()
+            connection.cut()
 
-    async def _end(self, link: Link) -> None:
-        peer = link.peer
-        if peer and self._links.get(peer.name) is link:
-            del self._links[peer.name]
+    async def _end(self, connection: Connection) -> None:
+        peer = connection.peer
+        if peer and self._connections.get(peer.name) is connection:
+            del self._connections[peer.name]
             self._handler.lost(peer)
-        if not link.is_closing:
-            link.finish()
+        if not connection.is_closing:
+            connection.finish()
         try:
-            await link.discard()
+            await connection.discard()
         finally:
-            link.cut()
+            connection.cut()
 
     async def _watch(self) -> None:
         """Tell all peers that the manager is there, and cut off those of whom nothing is heard."""
@@ -362,14 +348,14 @@ class Server:
         while True:
             await asyncio.sleep(self._limits.ping_s)
             self._say_of_strangers()
-            for name, link in list(self._links.items()):
-                link.silent_for += not link.is_paused
-                if link.silent_for > 3:
+            for name, connection in list(self._connections.items()):
+                connection.silent_for += not connection.is_paused
+                if connection.silent_for > 3:
                     self.counters["silent_peers"] += 1
                     log.warning("%s was not heard of for %.0f s and was cut off", name, 3 * self._limits.ping_s)
-                    link.cut()
+                    connection.cut()
                 else:
-                    self._put(name, link, Ping(), frame)
+                    self._put(name, connection, Ping(), frame)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

@@ -5,17 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensor.cluster.frame import FrameDecoder, FrameError, Limits, encode
-from sensor.cluster.messages import (
-    Ack,
-    ClusterKeyRequest,
-    ClusterSsResponse,
-    Columns,
-    Counts,
-    Heartbeat,
-    Hello,
-    Refused,
-)
+from sensor.bus.codec import FrameDecoder, FrameError, Limits, encode
+from sensor.bus.message import Refused
+from sensor.cluster.messages import Ack, ClusterKeyRequest, ClusterSsResponse, Columns, Counts, Heartbeat, Hello
+from sensor.cluster.vocabulary import VOCABULARY
 
 HELLO = Hello("a", "worker", "0.1.0", "d" * 64, 3, 1)
 RESPONSE = ClusterSsResponse(
@@ -37,7 +30,7 @@ def cuts(data, sizes):
 @fuzz
 @given(st.lists(st.integers(1, 80), max_size=12))
 def test_messages_arrive_however_the_stream_is_cut(sizes):
-    decoder = FrameDecoder()
+    decoder = FrameDecoder(VOCABULARY)
     stream = encode(HELLO)
     assert [each for part in cuts(stream, sizes) for each in decoder.feed(part)] == [HELLO]
     decoder.greet("worker")
@@ -59,7 +52,7 @@ def test_whatever_comes_is_a_message_or_a_named_error(role, data):
         frames = bytearray(data.draw(st.binary(max_size=300)))
     seen = []
     for sizes in ([], data.draw(st.lists(st.integers(1, 60), max_size=8))):
-        decoder, came = FrameDecoder(role=role), []
+        decoder, came = FrameDecoder(VOCABULARY, role=role), []
         try:
             for part in cuts(bytes(frames), sizes):
                 came += decoder.feed(part)
@@ -73,7 +66,7 @@ def test_whatever_comes_is_a_message_or_a_named_error(role, data):
 
 def error_of(data, role="worker", limits=None):
     with pytest.raises(FrameError) as raised:
-        list(FrameDecoder(limits, role).feed(data))
+        list(FrameDecoder(VOCABULARY, limits, role).feed(data))
     return raised.value.name
 
 
@@ -84,7 +77,7 @@ def framed(body):
 def test_a_frame_on_the_line_is_taken_and_one_byte_more_is_refused_before_it_has_come():
     body = encode(HELLO)[4:]
     limits = Limits(before_hello=len(body))
-    assert list(FrameDecoder(limits).feed(framed(body))) == [HELLO]
+    assert list(FrameDecoder(VOCABULARY, limits).feed(framed(body))) == [HELLO]
     assert error_of((len(body) + 1).to_bytes(4, "big"), None, limits) == "oversize"
     assert error_of(b"\xff\xff\xff\xff") == "oversize"
 
@@ -110,13 +103,13 @@ def test_names_numbers_and_entries_have_bounds():
 
 def test_texts_for_people_may_be_longer_than_names():
     damage = ["/" + "x" * 2000 + ": at byte 7"]
-    [beat] = FrameDecoder(role="worker").feed(encode(Heartbeat("a", 1, 1, 0, 0, Counts(), damage=damage)))
+    [beat] = FrameDecoder(VOCABULARY, role="worker").feed(encode(Heartbeat("a", 1, 1, 0, 0, Counts(), damage=damage)))
     assert beat.damage == damage
     assert error_of(encode(Heartbeat("a", 1, 1, 0, 0, Counts(), damage=["x" * 4097]))) == "long_text"
 
 
 def test_a_stream_that_ends_within_a_frame_is_truncated():
-    decoder = FrameDecoder(role="worker")
+    decoder = FrameDecoder(VOCABULARY, role="worker")
     assert list(decoder.feed(encode(BEAT)[:-1])) == []
     with pytest.raises(FrameError) as raised:
         decoder.end()

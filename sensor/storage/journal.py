@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sensor.cluster import frames
-from sensor.cluster.disk import Disk, Tail
+from sensor.storage import journal_format
+from sensor.storage.durable_folder import Disk, Tail
 
 LARGEST_RECORD = 1 << 30
 """Bytes; far above the largest message, and below what the length of a frame can say."""
@@ -89,7 +89,7 @@ class Journal:
         """Add a record, which becomes durable with the next `sync`; ValueError above `LARGEST_RECORD`."""
         if len(record) > LARGEST_RECORD:
             raise ValueError(f"a record of {len(record)} bytes is too large for the journal; at most {LARGEST_RECORD}")
-        head = frames.frame_head(self._generation, self._end, record)
+        head = journal_format.frame_head(self._generation, self._end, record)
         self._pending += (head, record)
         self._end += len(head) + len(record)
 
@@ -112,8 +112,8 @@ class Journal:
         After a `JournalError` the journal goes on as it was.
         """
         generation = self._generation + 1
-        head = frames.header(generation, has_snapshot=True)
-        data = head + frames.frame_head(generation, len(head), snapshot) + snapshot
+        head = journal_format.header(generation, has_snapshot=True)
+        data = head + journal_format.frame_head(generation, len(head), snapshot) + snapshot
         self._stray = _name(generation)
         with self._explained("compacted"):
             self._disk.replace(_name(generation), data)
@@ -124,14 +124,14 @@ class Journal:
         with contextlib.suppress(OSError):
             self._remove_older()
 
-    def _newest_whole(self, generations: list[int], damage: list[str]) -> frames.Contents | None:
+    def _newest_whole(self, generations: list[int], damage: list[str]) -> journal_format.Contents | None:
         """Go on with the newest file whose beginning is whole; those before it are set aside."""
         for generation in sorted(generations, reverse=True):
             name = _name(generation)
             data = self._disk.read(name)
             try:
-                contents = frames.parse(data, generation)
-            except frames.LaterVersion as error:
+                contents = journal_format.parse(data, generation)
+            except journal_format.LaterVersion as error:
                 raise JournalError(
                     f"{name} in {self._disk} cannot be read: {error}; run the version that wrote it, "
                     "or move the file away to begin without what it holds"
@@ -145,7 +145,7 @@ class Journal:
             return contents
         return None
 
-    def _cut(self, name: str, data: bytes, contents: frames.Contents, damage: list[str]) -> None:
+    def _cut(self, name: str, data: bytes, contents: journal_format.Contents, damage: list[str]) -> None:
         """Leave what is whole."""
         end, rest = contents.end, len(data) - contents.end
         if not rest:
@@ -164,11 +164,11 @@ class Journal:
         self._disk.replace(f"{name}.damaged-{n}", data)
         return f"{name}.damaged-{n}"
 
-    def _begin(self, generation: int) -> frames.Contents:
-        head = frames.header(generation, has_snapshot=False)
+    def _begin(self, generation: int) -> journal_format.Contents:
+        head = journal_format.header(generation, has_snapshot=False)
         self._disk.replace(_name(generation), head)
         self._go_on(generation, len(head), len(head))
-        return frames.Contents(None, [], len(head), len(head), followed=False)
+        return journal_format.Contents(None, [], len(head), len(head), followed=False)
 
     def _go_on(self, generation: int, first: int, end: int) -> None:
         self._generation, self._first, self._end = generation, first, end

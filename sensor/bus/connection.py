@@ -7,10 +7,12 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sensor.cluster.frame import Limits, encode
-from sensor.cluster.messages import Message, Refused, Role
-from sensor.cluster.queue import Outbox, QueueLimits, Rate
-from sensor.cluster.tls import Identity
+from sensor.bus.codec import Limits, encode
+from sensor.bus.interface import Peer
+from sensor.bus.message import Message, Refused
+from sensor.bus.outbox import Outbox, QueueLimits, Rate
+from sensor.bus.tls import Identity
+from sensor.bus.vocabulary import Vocabulary
 
 CHUNK = 64 << 10
 """Bytes that are read or written at a time: what a peer may hold up the others by, in one turn of the loop."""
@@ -44,24 +46,13 @@ class ServerLimits:
     """For how long it may send so much at once."""
 
 
-@dataclass(frozen=True)
-class Peer:
-    """Who is at the other end. Observers are numbered, as several may have one name."""
-
-    name: str
-    role: Role
-    incarnation: int
-    address: str
-    identity: Identity | None = None
-    """Whom its certificate is of; None where there are none."""
-
-
-class Link:
+class Connection:
     """A connection; `peer` is None until its hello was accepted. `clock` counts seconds."""
 
     def __init__(
         self,
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        vocabulary: Vocabulary,
         limits: ServerLimits,
         clock: Callable[[], float],
     ) -> None:
@@ -70,7 +61,7 @@ class Link:
         self.peer: Peer | None = None
         self.identity: Identity | None = None
         """Whom its certificate is of; None where there are none."""
-        self.outbox = Outbox(limits.queue)
+        self.outbox = Outbox(limits.queue, vocabulary)
         self.silent_for = 0
         """How many times in a row the watch has found nothing from the peer."""
         self.is_paused = False
@@ -153,12 +144,16 @@ class Link:
 
 
 async def accept(
-    peer: socket.socket, tls: ssl.SSLContext | None, limits: ServerLimits, clock: Callable[[], float]
-) -> Link:
-    """Make a link of a socket that was accepted; OSError if its TLS handshake fails."""
+    peer: socket.socket,
+    vocabulary: Vocabulary,
+    limits: ServerLimits,
+    clock: Callable[[], float],
+    tls: ssl.SSLContext | None = None,
+) -> Connection:
+    """Make a connection of a socket that was accepted; OSError if its TLS handshake fails."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(CHUNK, loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     deadlines = {"ssl_handshake_timeout": limits.hello_s, "ssl_shutdown_timeout": limits.linger_s} if tls else {}
     transport, _ = await loop.connect_accepted_socket(lambda: protocol, peer, ssl=tls, **deadlines)
-    return Link((reader, asyncio.StreamWriter(transport, protocol, reader, loop)), limits, clock)
+    return Connection((reader, asyncio.StreamWriter(transport, protocol, reader, loop)), vocabulary, limits, clock)

@@ -7,7 +7,7 @@ is one number, and being right is one property: it is all records up to some num
 import struct
 from random import Random
 
-from sensor.cluster.journal import Journal
+from sensor.storage.journal import Journal
 from tools.simulated_disk import SimulatedDisk
 
 

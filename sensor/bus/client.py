@@ -15,37 +15,16 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
-from sensor.cluster.endpoint import Endpoint, connect
-from sensor.cluster.frame import FrameDecoder, FrameError, encode
-from sensor.cluster.messages import Hello, Message, Ping, Refused, Role, Welcome
-from sensor.cluster.roles import may_send
+from sensor.bus.codec import FrameDecoder, FrameError, encode
+from sensor.bus.endpoint import Endpoint, connect
+from sensor.bus.interface import Connected, Disconnected, Failed, Received
+from sensor.bus.message import Message, Ping, Refused
+from sensor.bus.vocabulary import Vocabulary
+from sensor.pki.credentials import Role
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Connected:
-    """The manager has let this node in; `welcome` is what it said to a worker."""
-
-    welcome: Welcome | None = None
-
-
-@dataclass(frozen=True)
-class Disconnected:
-    """The connection is gone, or could not be made."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Nothing more is sent or received, ever."""
-
-    reason: str
-
-
-Received = Message | Connected | Disconnected | Failed
 
 
 @dataclass(frozen=True)
@@ -70,7 +49,8 @@ class Client:
     def __init__(
         self,
         address: str,
-        hello: Callable[[], Hello],
+        hello: Callable[[], Any],
+        vocabulary: Vocabulary,
         *,
         tls: ssl.SSLContext | None = None,
         server_name: str | None = None,
@@ -81,6 +61,7 @@ class Client:
         self._endpoint.require(tls)
         "".encode("idna")  # TLS looks for that when it connects: by then this process may read no file of Python's
         self._hello, self._tls, self._server_name = hello, tls, server_name
+        self._vocabulary = vocabulary
         self._limits, self._random = limits or ClientLimits(), random.Random(seed)
         self._received: queue.Queue[Received] = queue.Queue(self._limits.received)
         self._waiting: deque[bytes] = deque()
@@ -223,7 +204,7 @@ class Client:
         return [spawn(self._write(writer)), spawn(self._ping())]
 
     async def _hear(self, reader: asyncio.StreamReader, role: Role, begin: Callable[[], None]) -> None:
-        decoder = FrameDecoder(role="manager")
+        decoder = FrameDecoder(self._vocabulary, role="manager")
         is_in = False
         if role == "observer":  # which is not welcomed
             is_in = True
@@ -235,12 +216,12 @@ class Client:
             if not data:
                 raise EOFError(self._why_closed(is_in))
             for message in decoder.feed(data):
-                if not may_send("manager", message):
+                if not self._vocabulary.allows("manager", message):
                     raise FrameError("role", f"a manager does not send {type(message).__name__}")
                 if isinstance(message, Refused):
                     await self._tell(message)
                     raise FrameError("refused", message.reason, fatal=message.fatal)
-                if isinstance(message, Welcome) and not is_in:
+                if isinstance(message, self._vocabulary.welcome) and not is_in:
                     is_in = True
                     begin()
                     await self._tell(Connected(message))

@@ -15,8 +15,8 @@ from typing import Literal
 
 import msgspec
 
-from sensor.cluster.disk import Folder
-from sensor.cluster.messages import Role
+from sensor.pki.credentials import Role
+from sensor.storage.durable_folder import Folder
 
 _FILE, _LOCK = "registry.json", "lock"
 MOST_NODES = 1024

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from sensor.cluster.tls import NAME
+from sensor.pki.credentials import NAME
 
 _PREFIX = "sensor1_"
 """The number is the format's."""

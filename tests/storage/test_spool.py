@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from sensor.cluster.spool import OVERHEAD, SEGMENTS, Spool, SpoolError
+from sensor.storage.spool import OVERHEAD, SEGMENTS, Spool, SpoolError
 
 
 def files(folder: Path) -> list[int]:

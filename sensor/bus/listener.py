@@ -6,7 +6,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 
-from sensor.cluster.endpoint import Endpoint, listen
+from sensor.bus.endpoint import Endpoint, listen
 
 log = logging.getLogger(__name__)
 
