@@ -14,7 +14,7 @@ from sensor.sumstats.collector import Collector, EpochResult, Merged, Present, T
 from sensor.sumstats.definition import Definition
 from sensor.sumstats.engine import Crossing, EpochEnd, EpochEnds, Happening, SumStats
 from sensor.sumstats.partial import Partial, Result, results
-from sensor.sumstats.query import Request, Selection
+from sensor.sumstats.query import Selection
 from sensor.sumstats.series import Series, of_series
 from sensor.sumstats.store import Crossed, Store
 from sensor.sumstats.support import Rows, among
@@ -38,7 +38,6 @@ __all__ = [
     "Partial",
     "Present",
     "Reducer",
-    "Request",
     "Result",
     "Rows",
     "Selection",

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from sensor.sumstats import (
     CALCULATIONS,
-    Collector,
     Crossing,
     Definition,
     EpochEnd,
@@ -21,6 +20,7 @@ from sensor.sumstats import (
 )
 from sensor.sumstats.suppression import Quiet
 from tests.sumstats.reference import SECRET, arrays, assert_same, fed, observed, words
+from tools.settling import Settling
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -110,7 +110,7 @@ def test_the_results_of_every_window_are_those_of_its_observations_however_worke
     observations = in_time(steps)
     definition = hopping(*ALL)
     members = [f"w{i}" for i in range(4)]
-    collector, told = Collector(definition, members, SECRET), []
+    collector, told = Settling(definition, members, SECRET), []
     for i, member in enumerate(members):
         own = [each for each in observations if homes[each[0] % len(homes)] == i]  # one time, one worker
         happened, _ = run(definition, own, batch, end=600)
@@ -268,7 +268,7 @@ def test_a_restart_of_the_clock_forgets_all_panes():
 def test_the_final_window_ends_with_the_input():
     definition = hopping()
     happened, _ = run(definition, [(8, 1, 1.0), (14, 1, 2.0)], end=15)
-    collector, told = Collector(definition, ["w"], SECRET), []
+    collector, told = Settling(definition, ["w"], SECRET), []
     for end in happened:
         told += collector.deliver("w", end)
     assert [(each.epoch, each.start, each.end) for each in told if isinstance(each, EpochResult)] == [
@@ -283,7 +283,7 @@ def test_what_room_was_lost_is_told_with_the_epoch(panes):
     definition = hopping(Sum("sum"), panes=panes, max_keys=4)
     happened, _ = run(definition, [(1, key, 1.0) for key in range(6)] + [(11, 1, 1.0)], end=12)
     assert [each.lost for each in happened] == [2, 0] if panes == 1 else [each.lost for each in happened][:1] == [2]
-    collector, told = Collector(definition, ["w"], SECRET), []
+    collector, told = Settling(definition, ["w"], SECRET), []
     for end in happened:
         told += collector.deliver("w", end)
     assert [each.complete for each in told] == [False, panes == 1]
