@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sensor.cli.main import fail
-from sensor.cli.state import failures, manager_option, state_option
+from sensor.cli.state_dir import failures, manager_option, state_option
 
 if TYPE_CHECKING:
     from sensor.pki.credentials import Credentials
@@ -188,11 +188,11 @@ def remove(name: str, address: str | None, state: Path) -> None:
     On the manager's host, while the manager runs. A worker that comes back is waited for again; revoke lets it in no
     more, and removes it, too.
     """
-    from sensor.node.contact import Contact
+    from sensor.node.manager_address import ManagerAddress
     from sensor.node.observer import remove_worker
 
     with failures():
-        manager = Contact.find(address, state)
+        manager = ManagerAddress.find(address, state)
         try:
             reason = remove_worker(manager, name)
         except TimeoutError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sensor.cli.main import FAILURE, NO_PERMISSION
-from sensor.cli.state import state_option
+from sensor.cli.state_dir import state_option
 
 if TYPE_CHECKING:
     from rich.console import Console

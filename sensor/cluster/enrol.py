@@ -46,7 +46,7 @@ class Offer(msgspec.Struct, frozen=True):
     """Its certificate (DER)."""
 
 
-class Request(msgspec.Struct, frozen=True):
+class EnrolmentRequest(msgspec.Struct, frozen=True):
     """What a node asks."""
 
     name: str
@@ -163,7 +163,7 @@ class EnrolmentServer:
 
     async def _answer(self, body: bytes, where: str) -> Enrolled | Refused:
         try:
-            request = msgspec.msgpack.decode(body, type=Request)
+            request = msgspec.msgpack.decode(body, type=EnrolmentRequest)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._refused("malformed", where, "this is not a request of this version of the sensor")
         try:
@@ -179,7 +179,7 @@ class EnrolmentServer:
         log.warning("%s %s has joined from %s", enrolled.role, request.name, where)
         return enrolled
 
-    def _enrol(self, request: Request) -> Enrolled:
+    def _enrol(self, request: EnrolmentRequest) -> Enrolled:
         pem = b""
 
         def issue(role: Role) -> Certificate:
@@ -223,7 +223,7 @@ class EnrolmentServer:
         return task
 
 
-def frame(message: Offer | Request | Enrolled | Refused) -> bytes:
+def frame(message: Offer | EnrolmentRequest | Enrolled | Refused) -> bytes:
     """A message as it is sent."""
     body = msgspec.msgpack.encode(message)
     return len(body).to_bytes(LENGTH_BYTES, "big") + body

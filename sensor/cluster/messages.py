@@ -49,7 +49,7 @@ class Observed(msgspec.Struct, frozen=True):
     """By reducer."""
 
 
-class Columns(msgspec.Struct, frozen=True):
+class PackedPartial(msgspec.Struct, frozen=True):
     """A partial result as it travels: the raw bytes of its arrays, whose types both ends know from the definition."""
 
     keys: bytes
@@ -125,7 +125,7 @@ class ClusterSsResponse(Message, frozen=True):
     sequence: int
     group: int
     """Its number among those of the epoch, from 0."""
-    columns: Columns
+    columns: PackedPartial
     done: bool
     following: int = 0
     """The epoch that the worker has entered: it observed nothing in those between. This and what follows is of the
@@ -150,7 +150,7 @@ class ClusterSsSeries(Message, frozen=True):
     sequence: int
     epochs: bytes
     """int64, ascending: nothing was observed between any two."""
-    columns: Columns
+    columns: PackedPartial
     following: int
     """The epoch that the worker has entered after the last of them."""
     start: int
@@ -173,7 +173,7 @@ class ClusterKeyIntermediateResponse(Message, frozen=True):
     """When each grew so (int64 ns)."""
     order: bytes
     """Which of the worker's events it was (int64): what tells the order of crossings of several SumStats."""
-    columns: Columns
+    columns: PackedPartial
     run: int = 0
     """How often the worker's clock had begun anew."""
 
@@ -204,7 +204,7 @@ class ClusterKeyResponse(Message, frozen=True):
     incarnation: int
     start: int
     """Where the epoch begins (ns)."""
-    columns: Columns
+    columns: PackedPartial
     run: int = 0
     """How often the worker's clock had begun anew."""
     left: int = 0

@@ -11,13 +11,13 @@ from sensor.cluster.messages import CertificateRequest
 from sensor.cluster.vocabulary import VOCABULARY
 
 if TYPE_CHECKING:
-    from sensor.node.gate import Gate
+    from sensor.node.cluster_admission import ClusterAdmission
 
 
 class Servers:
     """`gate`: of a cluster, whose nodes show certificates but on Unix sockets; None: none are asked for."""
 
-    def __init__(self, handler: Handler, gate: "Gate | None" = None) -> None:
+    def __init__(self, handler: Handler, gate: "ClusterAdmission | None" = None) -> None:
         self._handler, self._gate = handler, gate
         self._servers: list[BusServer] = []
         self._renewals: set[asyncio.Task[None]] = set()

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from sensor.bus.codec import FrameDecoder, FrameError, Limits, encode
 from sensor.bus.message import Refused
-from sensor.cluster.messages import Ack, ClusterKeyRequest, ClusterSsResponse, Columns, Counts, Heartbeat, Hello
+from sensor.cluster.messages import Ack, ClusterKeyRequest, ClusterSsResponse, Counts, Heartbeat, Hello, PackedPartial
 from sensor.cluster.vocabulary import VOCABULARY
 
 HELLO = Hello("a", "worker", "0.1.0", "d" * 64, 3, 1)
 RESPONSE = ClusterSsResponse(
-    "d", "s.x", 3, "a", 1, 9, 0, Columns(b"k" * 160, {"0": b"h" * 48}, {"t": {"state": b"x" * 16}}), True, 4, 0, 9
+    "d", "s.x", 3, "a", 1, 9, 0, PackedPartial(b"k" * 160, {"0": b"h" * 48}, {"t": {"state": b"x" * 16}}), True, 4, 0, 9
 )
 BEAT = Heartbeat("a", 1, 10, 0, 99, Counts(refused={"too_short": 3}), damage=["cut at byte 9"])
 SENT = [RESPONSE, BEAT, Ack(1, 2)]

@@ -15,7 +15,7 @@ from sensor.bus.codec import FrameDecoder, encode
 from sensor.bus.connection import ServerLimits
 from sensor.bus.interface import Connected, Disconnected, Failed
 from sensor.bus.message import Refused
-from sensor.cluster.messages import ClusterSsResponse, Columns, Hello, StatusRequest, Welcome
+from sensor.cluster.messages import ClusterSsResponse, Hello, PackedPartial, StatusRequest, Welcome
 from sensor.cluster.vocabulary import VOCABULARY
 from tests.bus.test_bus import PATIENCE_S, beat, came, client, hello, raw, serving, told
 
@@ -96,7 +96,7 @@ def _until(condition):
 
 
 def _result(i, size):
-    columns = Columns(bytes([i]) * size, {}, {})
+    columns = PackedPartial(bytes([i]) * size, {}, {})
     return ClusterSsResponse("d", "s", 0, "a", 1, i + 1, i, columns, done=True)
 
 

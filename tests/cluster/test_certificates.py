@@ -20,9 +20,9 @@ from sensor.cli.main import group
 from sensor.cluster.messages import CertificateIssued, CertificateRequest, Hello, Status, StatusRequest
 from sensor.cluster.vocabulary import VOCABULARY
 from sensor.config import configure
-from sensor.node.contact import Contact, local_socket
-from sensor.node.gate import Gate
+from sensor.node.cluster_admission import ClusterAdmission
 from sensor.node.manager import ManagerNode
+from sensor.node.manager_address import ManagerAddress, local_socket
 from sensor.node.renewal import LOOK_S, Renewal
 from sensor.pki.credentials import CERTIFICATE, KEY, Credentials
 from sensor.pki.registry import Registry
@@ -43,7 +43,7 @@ def serving(state, test):
     """Run a test, which is given a manager at loopback that asks for certificates, and its addresses."""
 
     async def run():
-        node = ManagerNode(configure(), [], gate=Gate(state / "cluster"))
+        node = ManagerNode(configure(), [], gate=ClusterAdmission(state / "cluster"))
         found = asyncio.get_running_loop().create_future()
         running = asyncio.create_task(node.run("127.0.0.1:0", local_socket(state), ready=found.set_result))
         async with asyncio.timeout(PATIENCE_S):
@@ -276,7 +276,7 @@ def alerts_of(manager):
 @pytest.mark.parametrize("address", ["192.0.2.1:47700", "sensor.example:47700", "0.0.0.0:47700"])
 def test_there_is_no_way_off_this_host_without_certificates(tmp_path, address):
     with pytest.raises(BusError, match="sensor cluster join"):
-        Contact.find(address, tmp_path / "none")
+        ManagerAddress.find(address, tmp_path / "none")
     for command in (["worker", "--manager", address, "--replay", "x"], ["status", "--manager", address]):
         ran = CliRunner().invoke(group, [*command, "--state", str(tmp_path / "none")])
         assert (ran.exit_code, "sensor cluster join" in ran.stderr) == (2, True), command
@@ -288,15 +288,17 @@ def test_a_manager_is_found_by_the_folder_of_a_node(tmp_path, state):
     folder = tmp_path / "w"
     make_node(folder / "cluster", state / "cluster")
     mine = Credentials.load(folder / "cluster")
-    assert Contact.find(None, tmp_path / "none") == Contact("127.0.0.1:47700")
-    assert Contact.find(None, state) == Contact(f"unix:{state}/bus", None, mine.secret)
-    assert Contact.find(None, folder) == Contact(mine.address, folder / "cluster", mine.secret)
-    assert Contact.find(mine.address, folder) == Contact(mine.address, folder / "cluster", mine.secret)
-    assert Contact.find("192.0.2.1:1", folder) == Contact("192.0.2.1:1", folder / "cluster", mine.secret)
-    assert Contact.find("127.0.0.1:1", folder) == Contact("127.0.0.1:1")
-    assert Contact.find("unix:/x", folder) == Contact("unix:/x")
-    assert Contact.find(f"unix:{state}/bus", state) == Contact.find(None, state)
-    assert Contact.find(f"unix:{tmp_path}/none/bus", tmp_path / "none") == Contact(f"unix:{tmp_path}/none/bus")
+    assert ManagerAddress.find(None, tmp_path / "none") == ManagerAddress("127.0.0.1:47700")
+    assert ManagerAddress.find(None, state) == ManagerAddress(f"unix:{state}/bus", None, mine.secret)
+    assert ManagerAddress.find(None, folder) == ManagerAddress(mine.address, folder / "cluster", mine.secret)
+    assert ManagerAddress.find(mine.address, folder) == ManagerAddress(mine.address, folder / "cluster", mine.secret)
+    assert ManagerAddress.find("192.0.2.1:1", folder) == ManagerAddress("192.0.2.1:1", folder / "cluster", mine.secret)
+    assert ManagerAddress.find("127.0.0.1:1", folder) == ManagerAddress("127.0.0.1:1")
+    assert ManagerAddress.find("unix:/x", folder) == ManagerAddress("unix:/x")
+    assert ManagerAddress.find(f"unix:{state}/bus", state) == ManagerAddress.find(None, state)
+    assert ManagerAddress.find(f"unix:{tmp_path}/none/bus", tmp_path / "none") == ManagerAddress(
+        f"unix:{tmp_path}/none/bus"
+    )
 
 
 def test_sketches_of_a_cluster_are_keyed_with_its_secret():

@@ -7,8 +7,8 @@ import pytest
 
 from sensor.bus.message import Refused
 from sensor.cluster.messages import Status, StatusRequest, Welcome
-from sensor.node import disk as disk_module
 from sensor.node import manager as module
+from sensor.node import manager_store as disk_module
 from tests.cluster.nodes import running, speaking, switched_off, until
 from tools.simulated_disk import SimulatedDisk
 

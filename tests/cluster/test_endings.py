@@ -15,7 +15,7 @@ from sensor.capture import open_savefiles
 from sensor.cluster.messages import Ack, Counts, Delivered, Heartbeat
 from sensor.node import manager as manager_node
 from sensor.node import worker as worker_node
-from sensor.node.contact import Contact
+from sensor.node.manager_address import ManagerAddress
 from sensor.node.warm import warm_up
 from tests.cluster.nodes import SETTINGS, running, speaking
 from tests.cluster.nodes import until as until_in_loop
@@ -106,7 +106,7 @@ def test_a_worker_that_was_killed_is_replaced_at_once(bus):
 
 def replaying(address):
     """A worker that reads a file against a manager; to be called in a thread: what it raised."""
-    node = worker_node.WorkerNode(SETTINGS, worker_node.Place("a", Contact(address)))
+    node = worker_node.WorkerNode(SETTINGS, worker_node.Place("a", ManagerAddress(address)))
     with open_savefiles([str(SYN)]) as source:
         try:
             node.run(source)

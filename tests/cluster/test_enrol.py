@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from sensor.bus.message import Refused
 from sensor.bus.tls import client_context, pinned_context, server_context
-from sensor.cluster.enrol import Enrolled, EnrolmentLimits, EnrolmentServer, Offer, Request, frame
+from sensor.cluster.enrol import Enrolled, EnrolmentLimits, EnrolmentRequest, EnrolmentServer, Offer, frame
 from sensor.cluster.join import EnrolmentError, join
 from sensor.pki.authority import new_key, new_request
 from sensor.pki.credentials import AUTHORITY, Credentials, CredentialsError, fingerprint
@@ -118,7 +118,7 @@ def ask(manager, address, data):
 
 
 def request(token, **changes):
-    return frame(Request(**{"name": token.name, "secret": token.secret, "request": REQUEST} | changes))
+    return frame(EnrolmentRequest(**{"name": token.name, "secret": token.secret, "request": REQUEST} | changes))
 
 
 @pytest.mark.parametrize("role", ["worker", "observer"])

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from sensor.node import disk as disk_module
+from sensor.node import manager_store as disk_module
 from sensor.storage.alert_file import AlertFile
 from sensor.storage.durable_folder import Folder
 from tests.cluster.nodes import running, speaking, switched_off, until

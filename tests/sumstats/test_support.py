@@ -9,7 +9,7 @@ from sensor.cluster.columns import Packing, pack
 from sensor.cluster.messages import Observed
 from sensor.sumstats import (
     Average,
-    Crossing,
+    Crossings,
     Definition,
     EpochEnd,
     Merged,
@@ -70,7 +70,7 @@ def crossed(definition, happened):
     """Each crossing of one worker alone, with all that was known of the key then."""
     found = []
     for each in happened:
-        if isinstance(each, Crossing):
+        if isinstance(each, Crossings):
             for at in range(len(each.at)):
                 one = each.partial.take(definition, np.array([at]))
                 found.append((each.epoch, int(each.ts[at]), float(each.value[at]), plain(definition, one)))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sensor.sumstats import (
     CALCULATIONS,
-    Crossing,
+    Crossings,
     Definition,
     EpochEnd,
     EpochResult,
@@ -48,7 +48,7 @@ def run(definition, observations, batch=10**6, end=None):
 def crossings(happened):
     found = []
     for each in happened:
-        if isinstance(each, Crossing):
+        if isinstance(each, Crossings):
             columns = each.ts, each.partial.keys[:, 0], each.level, each.value
             found += [(each.epoch, *row) for row in zip(*(column.tolist() for column in columns), strict=True)]
     return found
@@ -182,7 +182,7 @@ def test_a_view_of_a_crossing_is_of_the_whole_window():
     happened, _ = run(
         hopping(Unique("unique"), threshold=Threshold({"unique": 3.0})), [(8, 1, 5), (12, 1, 6), (25, 1, 7)]
     )
-    [crossing] = [each for each in happened if isinstance(each, Crossing)]
+    [crossing] = [each for each in happened if isinstance(each, Crossings)]
     assert crossing.partial.states["unique"]["count"].tolist() == [3]
     assert (crossing.partial.headers[""]["begin"].tolist(), crossing.partial.headers[""]["end"].tolist()) == ([8], [25])
 
@@ -194,7 +194,7 @@ def test_a_silenced_key_is_passed_over_until_the_first_pane_after_that_time_and_
 
     def observe(ts, key=1):
         happened = engine.observe(NAME, words([key]), np.array([ts]), {"sum": None})
-        return [each.ts.tolist() for each in happened if isinstance(each, Crossing)]
+        return [each.ts.tolist() for each in happened if isinstance(each, Crossings)]
 
     assert observe(5) == []
     engine.silence(NAME, words([1]), 42)  # pane 4; the open one still counts

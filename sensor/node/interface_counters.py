@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
-class Tap(Protocol):
-    """One interface of a live capture (`sensor.capture.interface_capture.Tap`)."""
+class CapturedInterface(Protocol):
+    """One interface of a live capture (`sensor.capture.interface_capture.CapturedInterface`)."""
 
     @property
     def interface(self) -> str:
@@ -26,7 +26,7 @@ class Tap(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class InterfaceCounters:
     """Packets since the start, where they were last counted."""
 
     interface: str
@@ -46,12 +46,12 @@ class Sight:
     is_promiscuous: bool = True
 
 
-def sight_of(interface: str, counters: Mapping[str, int], **more: object) -> Sight:
+def sight_of(interface: str, counters: Mapping[str, int], **more: object) -> InterfaceCounters:
     """A sight from counters by name, as a capture source and its manager have them."""
     names = ("packets_read", "kernel_packets", "packets_filtered", "nic_packets", "ring_drops", "nic_drops")
-    return Sight(interface, *(counters.get(name, 0) for name in names), **more)  # type: ignore[arg-type]
+    return InterfaceCounters(interface, *(counters.get(name, 0) for name in names), **more)  # type: ignore[arg-type]
 
 
-def sights_of(taps: Iterable[Tap]) -> list[Sight]:
+def sights_of(taps: Iterable[CapturedInterface]) -> list[InterfaceCounters]:
     """A sight of each interface."""
     return [sight_of(tap.interface, tap.counters, gap=tap.gap, is_promiscuous=tap.is_promiscuous) for tap in taps]

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from sensor.clock import elapsed_s, now_ns
 from sensor.cluster.messages import Counts
-from sensor.node.accounts import EVERY_S, Accounts, totals
 from sensor.node.balance import Balance
 from sensor.node.hints import (
     PATIENCE_S,
@@ -18,14 +17,15 @@ from sensor.node.hints import (
     Hint,
     Looks,
     Losses,
+    NoPackets,
     OneWay,
-    Silence,
     TwoTags,
     Unseen,
     Ways,
     hints_of_replay,
 )
-from sensor.node.sight import Sight, Tap, sight_of, sights_of
+from sensor.node.interface_counters import CapturedInterface, InterfaceCounters, sight_of, sights_of
+from sensor.node.rates import EVERY_S, Accounts, totals
 from sensor.node.unread import hints_of_reading, is_blind
 from sensor.outputs.stats import Stats
 
@@ -52,10 +52,10 @@ class _Watched:
     """The judges of one interface."""
 
     def __init__(self, now: float, patience_s: float, filter_text: str) -> None:
-        self.silence = Silence(now, patience_s, filter_text)
+        self.silence = NoPackets(now, patience_s, filter_text)
         self.losses = [Losses(counter, patience_s) for counter in ("ring_drops", "nic_drops")]
 
-    def look(self, sight: Sight, now: float, *, is_share: bool) -> list[str]:
+    def look(self, sight: InterfaceCounters, now: float, *, is_share: bool) -> list[str]:
         """What is to be said of it. Of a share of the packets it is not known whether there should be any."""
         said = [each.look(sight, now) for each in self.losses]
         return said if is_share else [*said, self.silence.look(sight, now)]
@@ -66,7 +66,7 @@ class _Watched:
         return [self.silence.hint, *(each.hint for each in self.losses)]
 
 
-class Accounting:
+class RunMonitor:
     """Keeps the accounts of one run, and tells of them.
 
     `taps` are the interfaces of a capture in this process; `is_share`: other processes take packets from them too.
@@ -77,7 +77,7 @@ class Accounting:
 
     def __init__(
         self,
-        taps: Sequence[Tap] = (),
+        taps: Sequence[CapturedInterface] = (),
         *,
         is_share: bool = False,
         together: str = "",
@@ -168,7 +168,7 @@ class Accounting:
             self._say(text)
         self._said |= {each.name: each.text for each in self._hints}
 
-    def _sights(self, view: View) -> list[Sight]:
+    def _sights(self, view: View) -> list[InterfaceCounters]:
         """What is watched, as it is now; of several workers, once one has said what it captures."""
         counters = view.counts.counters
         if self._taps or not self._together or "kernel_packets" not in counters:

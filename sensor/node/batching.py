@@ -1,4 +1,4 @@
-"""Lots: blocks of a live capture wait for more, as few packets cost the detections about as much as many do."""
+"""Batching: blocks of a live capture wait for more, as few packets cost the detections about as much as many do."""
 
 from sensor.clock import elapsed_s
 
@@ -7,7 +7,7 @@ LOT_S = 0.05
 long, the first ones do not wait."""
 
 
-class Lots:
+class Batching:
     """Says which blocks may wait. `is_live`: some may; `is_there`: all may, as what follows is read already, or the end
     is; else, as of a pipe, none."""
 

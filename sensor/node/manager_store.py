@@ -25,7 +25,7 @@ ALERTS = "alerts.jsonl"
 Told = AlertRecord | AlertUpdate
 
 
-class Disk:
+class ManagerStore:
     """Keeps a manager's records and alerts in a folder; None: nowhere, which never fails."""
 
     def __init__(self, folder: Path | None) -> None:

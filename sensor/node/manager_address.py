@@ -20,7 +20,7 @@ CLUSTER, SOCKET = "cluster", "bus"
 
 
 @dataclass(frozen=True)
-class Contact:
+class ManagerAddress:
     """An address, and the folder of the certificate to show there; None: none is shown, and nobody else can listen.
 
     `secret` is the cluster's; None: it is of none.
@@ -31,7 +31,7 @@ class Contact:
     secret: bytes | None = field(default=None, repr=False)
 
     @classmethod
-    def find(cls, address: str | None, state: Path) -> "Contact":
+    def find(cls, address: str | None, state: Path) -> "ManagerAddress":
         """The manager at an address, or else that of the cluster which this host is of by its `state` folder.
 
         BusError says what is missing where an address needs a certificate.
@@ -52,7 +52,7 @@ class Contact:
         return cls(address, state / CLUSTER, mine.secret)
 
     @classmethod
-    def _own(cls, mine: Credentials, state: Path) -> "Contact":
+    def _own(cls, mine: Credentials, state: Path) -> "ManagerAddress":
         if mine.role == "manager":
             return cls(local_socket(state), None, mine.secret)
         return cls(mine.address, state / CLUSTER, mine.secret)

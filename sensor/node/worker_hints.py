@@ -12,7 +12,7 @@ _PER_SECOND, _BURST = 0.2, 20.0
 """Hints of one worker that are said: whatever it sends, a log does not fill with it."""
 
 
-class Relay:
+class WorkerHints:
     """Says each hint of a worker when it is new; those of a worker are few, and workers are as many as members."""
 
     def __init__(self, clock: Callable[[], float] = elapsed_s) -> None:

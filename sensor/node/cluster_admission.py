@@ -15,7 +15,7 @@ from sensor.pki.registry import Certificate, Registry, RegistryError
 log = logging.getLogger(__name__)
 
 
-class Gate:
+class ClusterAdmission:
     """What a manager lets nodes in by; `folder` is its cluster's. CredentialsError, RegistryError: it is of no use."""
 
     def __init__(self, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 It opens what it was told at its start, in whatever state the interfaces are by then, as often as it is asked: a request
 says which of those settings by number, and the answer brings the socket's descriptor (unix(7), SCM_RIGHTS). It reads no
-packet. It ends when nobody is left to ask. `python -m sensor.capture.opener` is the process, `Opener` who asks it.
+packet. It ends when nobody is left to ask. `python -m sensor.capture.ring_opener` is the process, `Opener` who asks it.
 """
 
 import base64
@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sensor.capture.af_packet import Opened, Settings, open_ring
+from sensor.capture.af_packet import Opened, RingSettings, open_ring
 from sensor.capture.bpf import INSTRUCTION
 from sensor.capture.errors import CaptureError
 from sensor.privileges import CAP_NET_RAW, PrivilegeError, User, give_up, has
@@ -35,10 +35,10 @@ _REQUEST = struct.Struct("=II")
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class OpenerConfig:
     """What an opener is to open, and as whom it does."""
 
-    settings: list[Settings]
+    settings: list[RingSettings]
     user: User | None
 
 
@@ -64,10 +64,10 @@ class Opener:
         asking.settimeout(PATIENCE_S)
 
     @classmethod
-    def start(cls, settings: Sequence[Settings], user: User | None) -> "Opener":
+    def start(cls, settings: Sequence[RingSettings], user: User | None) -> "Opener":
         """Start a process with the privileges of this one, of which it keeps CAP_NET_RAW. `user`: whom it becomes."""
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-P", "-m", "sensor.capture.opener", str(its.fileno())]
+        command = [sys.executable, "-P", "-m", "sensor.capture.ring_opener", str(its.fileno())]
         with its:
             process = subprocess.Popen(
                 command,
@@ -79,10 +79,10 @@ class Opener:
             )
         assert process.stdin is not None
         with process.stdin:
-            process.stdin.write(msgspec.json.encode(Order(list(settings), user), enc_hook=_encode))
+            process.stdin.write(msgspec.json.encode(OpenerConfig(list(settings), user), enc_hook=_encode))
         return cls(ours, [each.interface for each in settings], process)
 
-    def __call__(self, settings: Settings) -> Opened:
+    def __call__(self, settings: RingSettings) -> Opened:
         """A ring on an interface; CaptureError says why that cannot be, OSError ENODEV that there is no interface."""
         self._requests += 1
         try:
@@ -123,7 +123,7 @@ class Opener:
             self._process.wait(PATIENCE_S)
 
 
-def serve(settings: list[Settings], control: socket.socket) -> None:
+def serve(settings: list[RingSettings], control: socket.socket) -> None:
     """Open for whoever asks at `control`, or was admitted there, until all have gone."""
     asking = {control.fileno(): control}
     while asking:
@@ -151,7 +151,7 @@ def _receive(who: socket.socket) -> tuple[bytes, list[int]]:
     return data, descriptors
 
 
-def _open(settings: Settings, request: int, asked_by: socket.socket) -> Settings:
+def _open(settings: RingSettings, request: int, asked_by: socket.socket) -> RingSettings:
     """Open a ring and hand it over; the settings for the next one, which has to find the others of its group."""
     try:
         opened = open_ring(settings)
@@ -186,7 +186,7 @@ def main() -> None:
     """Be the process: the order comes on standard input, the number of the socket is the argument."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order, dec_hook=_decode)
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=OpenerConfig, dec_hook=_decode)
     try:
         give_up(order.user, keep=[CAP_NET_RAW] if has(CAP_NET_RAW) else [])
     except PrivilegeError as error:
