@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from sensor.cluster.messages import Counts
-from sensor.node.accounts import Accounts, Totals, totals
+from sensor.node.rates import Accounts, Totals, totals
 from sensor.outputs.stats import Tally
 
 NAMES = "kernel_packets", "packets_delivered", "ring_drops", "nic_drops", "bytes", "flows", "observations", "alerts"

@@ -8,8 +8,8 @@ from sensor.node.hints import (
     Blind,
     Looks,
     Losses,
+    NoPackets,
     OneWay,
-    Silence,
     Unseen,
     Ways,
     is_lossy,
@@ -17,13 +17,13 @@ from sensor.node.hints import (
     reads_nothing,
     why_silent,
 )
-from sensor.node.sight import Sight
+from sensor.node.interface_counters import InterfaceCounters
 
-NEAR = Sight("near")
+NEAR = InterfaceCounters("near")
 
 
 def seen(**counts):
-    return Sight("near", **counts)
+    return InterfaceCounters("near", **counts)
 
 
 def said(judge, sights, *, start=1):
@@ -60,7 +60,7 @@ def test_what_arrived_before_is_no_sign_of_deafness():
 
 @pytest.mark.parametrize(("last", "is_said"), [(9.0, False), (10.0, True), (11.0, True)])
 def test_silence_is_said_after_ten_seconds(last, is_said):
-    judge = Silence(0.0)
+    judge = NoPackets(0.0)
     for at in (1.0, 4.0, 5.0):
         assert judge.look(NEAR, at) == ""
     assert bool(judge.look(NEAR, last)) is is_said
@@ -69,7 +69,7 @@ def test_silence_is_said_after_ten_seconds(last, is_said):
 
 def test_silence_is_said_once_and_again_when_its_reason_changes_and_when_it_is_over():
     sights = [NEAR] * 14 + [seen(gap="down")] * 3 + [NEAR] * 2 + [seen(nic=3)] * 3 + [seen(nic=4, read=1)] * 5
-    found = said(Silence(0.0), sights)
+    found = said(NoPackets(0.0), sights)
     assert {at: text.partition(": ")[2][:35] for at, text in found.items()} == {
         10: "no packets for 10 s: none arrive th",
         15: "no packets for 15 s: it is down: `i",
@@ -81,25 +81,25 @@ def test_silence_is_said_once_and_again_when_its_reason_changes_and_when_it_is_o
 
 def test_ten_seconds_begin_anew_with_each_packet():
     sights = [seen(read=at, nic=at) for at in range(1, 10)] + [seen(read=9, nic=9)] * 9
-    assert said(Silence(0.0), sights) == {}
-    assert list(said(Silence(0.0), [*sights, seen(read=9, nic=9)])) == [19]
+    assert said(NoPackets(0.0), sights) == {}
+    assert list(said(NoPackets(0.0), [*sights, seen(read=9, nic=9)])) == [19]
 
 
 def test_an_interface_that_counts_late_is_not_taken_for_deaf():
     """Some drivers tell seconds later what arrived: what was read can arrive, by their count, after that."""
     sights = [seen(read=100, nic=90)] + [seen(read=100, nic=100)] * 11
-    assert [text for text in said(Silence(0.0), sights).values() if "arrived" in text] == []
+    assert [text for text in said(NoPackets(0.0), sights).values() if "arrived" in text] == []
 
 
 @pytest.mark.parametrize(("looks", "is_said"), [(2, False), (3, True)])
 def test_what_arrived_a_moment_ago_is_about_to_be_read(looks, is_said):
     """On the line of two seconds it is deaf, and not before."""
     sights = [NEAR] * 12 + [seen(nic=42)] * looks + [seen(nic=42, read=42)]
-    assert bool([text for text in said(Silence(0.0), sights).values() if "42 arrived" in text]) is is_said
+    assert bool([text for text in said(NoPackets(0.0), sights).values() if "42 arrived" in text]) is is_said
 
 
 def test_a_time_in_which_nothing_was_looked_at_is_not_silence():
-    judge = Silence(0.0)
+    judge = NoPackets(0.0)
     assert judge.look(NEAR, 1.0) == ""
     assert judge.look(NEAR, 60.0) == ""  # as after a stop: what came meanwhile is only about to be read
     assert judge.look(seen(read=1), 60.1) == ""

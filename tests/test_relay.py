@@ -1,6 +1,6 @@
 """The relay: a manager says what looks wrong at its workers when it is new, and no more than anyone can read."""
 
-from sensor.node.relay import MOST, Relay
+from sensor.node.worker_hints import MOST, WorkerHints
 
 
 class Clock:
@@ -12,7 +12,7 @@ class Clock:
 
 
 def test_a_hint_is_said_when_it_is_new_and_again_once_it_was_over():
-    relay = Relay(Clock())
+    relay = WorkerHints(Clock())
     heard = [relay.take("a", hints) for hints in (["x"], ["x"], ["y", "x"], [], ["x"])]
     assert heard == [["a: x"], [], ["a: y"], ["a: over: y", "a: over: x"], ["a: x"]]
     assert relay.take("b", ["x"]) == ["b: x"]
@@ -22,7 +22,7 @@ def test_a_hint_is_said_when_it_is_new_and_again_once_it_was_over():
 
 
 def test_it_is_said_when_packets_come_again_but_not_of_a_worker_that_is_gone():
-    relay, lull = Relay(Clock()), "eth1: no packets for 10 s: none arrive there"
+    relay, lull = WorkerHints(Clock()), "eth1: no packets for 10 s: none arrive there"
     assert relay.take("a", [lull]) == [f"a: {lull}"]
     assert relay.take("a", []) == ["a: eth1: packets come again"]
     relay.take("a", [lull])
@@ -33,7 +33,7 @@ def test_it_is_said_when_packets_come_again_but_not_of_a_worker_that_is_gone():
 
 def test_a_worker_that_says_ever_more_is_soon_not_said_on_and_others_are():
     clock = Clock()
-    relay = Relay(clock)
+    relay = WorkerHints(clock)
     said = sum(len(relay.take("a", [str(n)])) for n in range(1000))
     assert said == 21
     assert relay.unsaid == 979
@@ -43,7 +43,7 @@ def test_a_worker_that_says_ever_more_is_soon_not_said_on_and_others_are():
 
 
 def test_what_a_worker_says_is_capped_and_drives_no_terminal():
-    relay = Relay(Clock())
+    relay = WorkerHints(Clock())
     relay.take("a", [f"\x1b[2J{n}" for n in range(1000)])
     assert len(relay.hints) == MOST
     assert relay.hints[0] == "a: \\x1b[2J0"

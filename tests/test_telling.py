@@ -5,9 +5,9 @@ import logging
 
 import pytest
 
-from sensor.cli.stats import Telling
+from sensor.cli.stats import RunOutputs
 from sensor.cli.status_line import StatusLine, sentence
-from sensor.node.accounts import Accounts, Totals
+from sensor.node.rates import Accounts, Totals
 from sensor.outputs.json_lines import JsonLines
 from tests.outputs.test_terminal import ALERT, SUMMARY
 
@@ -102,7 +102,7 @@ def test_where_a_second_is_told(options, on_terminal, out, errors, monkeypatch, 
     streams = {"stdout": io.StringIO(), "stderr": terminal if on_terminal else io.StringIO()}
     for name, stream in streams.items():
         monkeypatch.setattr(f"sys.{name}", stream)
-    telling = Telling(**options)
+    telling = RunOutputs(**options)
     for tell in telling._tell:
         tell(record())
     for wanted, stream in ((out, streams["stdout"]), (errors, streams["stderr"])):

@@ -20,11 +20,14 @@ import threading
 import time
 from pathlib import Path
 
-from sensor.cluster.client import Client, Connected
-from sensor.cluster.frame import encode
-from sensor.cluster.link import Peer, ServerLimits
-from sensor.cluster.messages import ClusterSsResponse, Columns, Counts, Heartbeat, Hello, Message, Refused, Welcome
-from sensor.cluster.server import Server
+from sensor.bus.client import Client
+from sensor.bus.codec import encode
+from sensor.bus.connection import ServerLimits
+from sensor.bus.interface import Connected, Peer
+from sensor.bus.message import Message, Refused
+from sensor.bus.server import Server
+from sensor.cluster.messages import ClusterSsResponse, Columns, Counts, Heartbeat, Hello, Welcome
+from sensor.cluster.vocabulary import VOCABULARY
 
 HEARTBEAT = Heartbeat("worker-1", 1, 1, 0, 1, Counts(weirds={f"weird_{i}": i for i in range(10)}))
 RESULTS = ClusterSsResponse("d" * 64, "scans", 1, "worker-1", 1, 1, 0, Columns(bytes(256 << 10), {}, {}), done=True)
@@ -76,9 +79,9 @@ async def through_bus(message: Message, n: int, contexts: Contexts | None) -> fl
     """Seconds for so many messages from a client to the manager."""
     tally = Tally(n)
     server_tls, client_tls = contexts or (None, None)
-    server = Server("127.0.0.1:0", tally, tls=server_tls, limits=UNLIMITED)
+    server = Server("127.0.0.1:0", tally, VOCABULARY, tls=server_tls, limits=UNLIMITED)
     await server.start()
-    client = Client(server.address, lambda: Hello("worker-1", "worker", "bench"), tls=client_tls)
+    client = Client(server.address, lambda: Hello("worker-1", "worker", "bench"), VOCABULARY, tls=client_tls)
     client.start()
     while not any(isinstance(each, Connected) for each in await asyncio.to_thread(client.receive, 1.0)):
         pass

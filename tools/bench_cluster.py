@@ -37,7 +37,7 @@ import numpy as np
 
 from sensor.cluster.alerter import Alerter, Judged
 from sensor.config import configure
-from sensor.node.contact import Contact
+from sensor.node.manager_address import ManagerAddress
 from sensor.node.observer import ask_status
 from sensor.sumstats import Collector, EpochEnd, EpochResult, Store
 
@@ -160,7 +160,7 @@ class Cluster:
         """Wait until the workers have read all packets that they were given."""
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            if sum(each.packets for each in ask_status(Contact(self.address)).nodes) == self._given:
+            if sum(each.packets for each in ask_status(ManagerAddress(self.address)).nodes) == self._given:
                 return
             time.sleep(0.02)
         raise RuntimeError(f"the workers have not read the {self._given} packets that they were given")

@@ -2,7 +2,7 @@
 
 It is as unkind as a real one may be. Of what was not synced, a crash leaves any prefix, of which the last block may be
 garbled. Of a file that was being replaced or removed, or where that failed, it leaves what was there before or after.
-All choices are drawn from a seed. It has the methods of `sensor.cluster.disk.Disk`.
+All choices are drawn from a seed. It has the methods of `sensor.storage.durable_folder.Disk`.
 """
 
 import errno

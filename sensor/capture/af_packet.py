@@ -74,7 +74,7 @@ def geometry(megabytes: int, block_bytes: int = BLOCK_BYTES) -> Geometry:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RingSettings:
     """How one interface is captured."""
 
     interface: str
@@ -96,7 +96,7 @@ class Opened:
     """A bound socket with its ring: what is handed to whoever uses it."""
 
     socket: socket.socket
-    settings: Settings
+    settings: RingSettings
     linktype: int
     """LINKTYPE_ of its frames."""
     group: int | None = None
@@ -118,7 +118,7 @@ def linktype_of(interface: str, asking: socket.socket | None = None) -> int:
     return LINKTYPES[number]
 
 
-def open_ring(settings: Settings) -> Opened:
+def open_ring(settings: RingSettings) -> Opened:
     """Open, set up and bind a socket; CaptureError says why that cannot be, OSError ENODEV that there is no interface.
 
     It takes nothing before it is bound, and nothing that its filter does not let through ever.
@@ -135,7 +135,7 @@ def open_ring(settings: Settings) -> Opened:
     return made
 
 
-def _prepare(opened: socket.socket, settings: Settings) -> Opened:
+def _prepare(opened: socket.socket, settings: RingSettings) -> Opened:
     _ring(opened, settings)
     program = take_all(settings.snaplen) if settings.program is None else settings.program.for_kernel(settings.snaplen)
     _filter(opened, settings, drop_all() if settings.fanout else program)  # in no group yet, it has others' frames
@@ -147,7 +147,7 @@ def _prepare(opened: socket.socket, settings: Settings) -> Opened:
     return Opened(opened, settings, linktype, group)
 
 
-def _filter(opened: socket.socket, settings: Settings, program: np.ndarray) -> None:
+def _filter(opened: socket.socket, settings: RingSettings, program: np.ndarray) -> None:
     try:
         attach(opened, program)
     except OSError as error:
@@ -155,7 +155,7 @@ def _filter(opened: socket.socket, settings: Settings, program: np.ndarray) -> N
         raise CaptureError(f"{settings.interface}: Linux refuses the filter: {error.strerror}; {advice}") from error
 
 
-def _ring(opened: socket.socket, settings: Settings) -> None:
+def _ring(opened: socket.socket, settings: RingSettings) -> None:
     opened.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
     ring = settings.ring
     if ring.size > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2:  # Linux would kill for it, not refuse
@@ -171,11 +171,11 @@ def _ring(opened: socket.socket, settings: Settings) -> None:
         raise _too_large(settings) from None
 
 
-def _too_large(settings: Settings) -> CaptureError:
+def _too_large(settings: RingSettings) -> CaptureError:
     return CaptureError(f"{settings.interface}: no memory for a ring of {settings.ring.size >> 20} MB; make it smaller")
 
 
-def _bind(opened: socket.socket, settings: Settings) -> int:
+def _bind(opened: socket.socket, settings: RingSettings) -> int:
     name = settings.interface
     try:
         index, linktype = interface_index(opened, name), linktype_of(name, opened)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sensor.capture.af_packet import Opened, Settings
+from sensor.capture.af_packet import Opened, RingSettings
 from sensor.capture.errors import CaptureError
 from sensor.capture.ifreq import is_merging, is_up
 from sensor.capture.nic import NicCounters, Shortfall
@@ -20,10 +20,10 @@ _DOWN, _DELETED = "down", "deleted"
 _DRAIN_S = 5.0  # blocks that are not full are retired within twice `retire_ms`; only a stalled machine takes longer
 
 
-class Tap:
+class InterfaceCapture:
     """What `Live` takes frames from. Nothing here waits."""
 
-    def __init__(self, settings: Settings, opener: Callable[[Settings], Opened], number: int) -> None:
+    def __init__(self, settings: RingSettings, opener: Callable[[RingSettings], Opened], number: int) -> None:
         """Open the interface; `number` is for the frames' columns `buffer` and `interface`."""
         self.settings = settings
         self._opener, self._number = opener, number

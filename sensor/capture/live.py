@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from sensor.capture.af_packet import Opened, Settings, open_ring
+from sensor.capture.af_packet import Opened, RingSettings, open_ring
 from sensor.capture.errors import Damage
-from sensor.capture.interface_capture import Tap
+from sensor.capture.interface_capture import InterfaceCapture
 from sensor.capture.outages import Gap
 from sensor.clock import elapsed_s, now_ns
 from sensor.packet import FRAME, FULL_BLOCK, Block
@@ -37,9 +37,9 @@ class Live:
 
     def __init__(
         self,
-        settings: Sequence[Settings],
+        settings: Sequence[RingSettings],
         *,
-        opener: Callable[[Settings], Opened] = open_ring,
+        opener: Callable[[RingSettings], Opened] = open_ring,
         watch: LinkChanges | None = None,
         wait_s: float = 1.0,
     ) -> None:
@@ -57,9 +57,9 @@ class Live:
         self._looked = elapsed_s()
         self._given, self._is_more = -_GATHER_S, False
         with contextlib.ExitStack() as stack:
-            self.taps: list[Tap] = []
+            self.taps: list[InterfaceCapture] = []
             for number, each in enumerate(settings):
-                self.taps.append(Tap(each, opener, number))
+                self.taps.append(InterfaceCapture(each, opener, number))
                 stack.callback(self.taps[-1].close)
             self._stop: int | None = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             stack.pop_all()

@@ -17,10 +17,10 @@ from sensor.words import counted
 
 if TYPE_CHECKING:
     from sensor.capture import Capture, Savefiles
-    from sensor.capture.af_packet import Settings
-    from sensor.capture.interface_capture import Tap
+    from sensor.capture.af_packet import RingSettings
+    from sensor.capture.interface_capture import InterfaceCapture
     from sensor.capture.live import Live
-    from sensor.capture.opener import Opener
+    from sensor.capture.ring_opener import Opener
 
 WAIT_S = 0.02  # a fifth of what an early alert may take: how long a live worker may leave its manager unheard
 
@@ -121,7 +121,7 @@ def interface_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def live(interfaces: Interfaces, user: User | None) -> Iterator[tuple["Capture", Sequence["Tap"]]]:
+def live(interfaces: Interfaces, user: User | None) -> Iterator[tuple["Capture", Sequence["InterfaceCapture"]]]:
     """A source for interfaces, when this process has become `user` and given up all privileges; and its taps, if known.
 
     CaptureError says what is in the way.
@@ -144,9 +144,9 @@ def live(interfaces: Interfaces, user: User | None) -> Iterator[tuple["Capture",
 @contextlib.contextmanager
 def live_by(
     interfaces: Interfaces, user: User | None, asking: socket.socket, *, is_first: bool
-) -> Iterator[tuple["Capture", Sequence["Tap"]]]:
+) -> Iterator[tuple["Capture", Sequence["InterfaceCapture"]]]:
     """The same, of a process that got a socket to an opener from the one that started it."""
-    from sensor.capture.opener import Opener
+    from sensor.capture.ring_opener import Opener
 
     with contextlib.ExitStack() as stack:
         with _opening():
@@ -192,15 +192,15 @@ def _opening() -> Iterator[None]:
 
 def _ready(
     interfaces: Interfaces, *, by: Literal["hosts", "hash", "cpu"] | None = None, is_first: bool = True
-) -> list["Settings"]:
+) -> list["RingSettings"]:
     """How each interface is to be opened."""
-    from sensor.capture.af_packet import Settings, geometry, linktype_of
+    from sensor.capture.af_packet import RingSettings, geometry, linktype_of
     from sensor.capture.fanout import Fanout
     from sensor.capture.filter import Filter
 
     filter = Filter(interfaces.filter_text) if interfaces.filter_text else None
     return [
-        Settings(
+        RingSettings(
             name,
             ring=geometry(interfaces.ring),
             snaplen=interfaces.snaplen,
@@ -214,15 +214,15 @@ def _ready(
 
 
 @contextlib.contextmanager
-def _opener(settings: Sequence["Settings"], user: User | None) -> Iterator["Opener"]:
-    from sensor.capture.opener import Opener
+def _opener(settings: Sequence["RingSettings"], user: User | None) -> Iterator["Opener"]:
+    from sensor.capture.ring_opener import Opener
 
     with contextlib.closing(Opener.start(settings, user)) as opener:
         yield opener
 
 
 @contextlib.contextmanager
-def _source(settings: Sequence["Settings"], opener: "Opener") -> Iterator["Live"]:
+def _source(settings: Sequence["RingSettings"], opener: "Opener") -> Iterator["Live"]:
     from sensor.capture.link_watch import LinkWatch
     from sensor.capture.live import Live
 
@@ -286,7 +286,7 @@ def tell_losses(counters: Mapping[str, int]) -> None:
             click.echo(f"sensor: {counted(counters[name], 'packet')} lost, as {what}", err=True)
 
 
-def tell_gaps(taps: Sequence["Tap"]) -> None:
+def tell_gaps(taps: Sequence["InterfaceCapture"]) -> None:
     """Say when nothing could be seen."""
     from sensor.clock import format_duration, rfc3339
 

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sensor.cli.main import fail
-from sensor.cli.state import failures, manager_option, state_option
+from sensor.cli.state_dir import failures, manager_option, state_option
 
 if TYPE_CHECKING:
-    from sensor.cluster.registry import Node
-    from sensor.cluster.tls import Credentials
+    from sensor.pki.credentials import Credentials
+    from sensor.pki.registry import Node
 
 CLUSTER = "cluster"
 _MOST_DAYS = 30  # an invitation that is good for longer is a password
 
 
 def _name(context: click.Context, option: click.Parameter, value: str) -> str:
-    from sensor.cluster.tls import NAME
+    from sensor.pki.credentials import NAME
 
     if not re.fullmatch(NAME, value):
         raise click.BadParameter(f"{value!r} is no name; use up to 32 of a-z, 0-9 and -, and do not begin with -")
@@ -61,8 +61,8 @@ def command() -> None:
 @click.option("--enrol-port", type=click.IntRange(1, 65535), help="Where nodes join; by default the next port.")
 def init(state: Path, listen: str, enrol_port: int | None) -> None:
     """Make a cluster: its authority, the manager's certificate, and a secret that all nodes share."""
+    from sensor.bus.endpoint import BusError, Endpoint
     from sensor.clock import now_ns
-    from sensor.cluster.endpoint import BusError, Endpoint
 
     with failures():
         try:
@@ -71,11 +71,11 @@ def init(state: Path, listen: str, enrol_port: int | None) -> None:
             raise click.BadParameter(str(error), param_hint="--listen") from None
         if bus.path or not 1 <= bus.port <= 65535 - (enrol_port is None):
             raise click.BadParameter(f"{listen} is not HOST:PORT with two ports to use", param_hint="--listen")
-        from sensor.cluster import authority
+        from sensor.pki import authority
 
         enrolment = Endpoint(bus.host, enrol_port or bus.port + 1)
         try:
-            made = authority.create(state / CLUSTER, bus, enrolment, now_ns())
+            made = authority.create(state / CLUSTER, bus.host, bus=str(bus), enrolment=str(enrolment), now=now_ns())
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--listen") from None
     click.echo(f"cluster {made.cluster} is made in {state / CLUSTER}; nodes reach it at {bus} and join at {enrolment}")
@@ -95,9 +95,9 @@ def invite(name: str, state: Path, role: Any, duration: int) -> None:
     one before it; a node that has joined stays so until it joins again.
     """
     from sensor.clock import now_ns, rfc3339
-    from sensor.cluster.registry import Registry
-    from sensor.cluster.tls import fingerprint
-    from sensor.cluster.token import Token
+    from sensor.pki.credentials import fingerprint
+    from sensor.pki.registry import Registry
+    from sensor.pki.token import Token
 
     with failures():
         mine = _manager(state)
@@ -119,7 +119,7 @@ def join(token: str, state: Path) -> None:
     Other users of this host can see the arguments of commands, and shells remember them. A token is of no more use once
     this has succeeded; where that is not enough, write `sensor cluster join -` and paste it then.
     """
-    from sensor.cluster.token import MOST, Token
+    from sensor.pki.token import MOST, Token
 
     line = sys.stdin.readline(MOST + 1) if token == "-" else token
     try:
@@ -142,7 +142,7 @@ def join(token: str, state: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object a line and node.")
 def nodes(state: Path, as_json: bool) -> None:
     """List the nodes: role, state (invited, joined, revoked), and until when certificate and invitation hold."""
-    from sensor.cluster.registry import Registry
+    from sensor.pki.registry import Registry
 
     with failures():
         _manager(state)
@@ -170,7 +170,7 @@ def revoke(name: str, state: Path) -> None:
 
     Of a worker nothing is missing any more, from then on.
     """
-    from sensor.cluster.registry import Registry
+    from sensor.pki.registry import Registry
 
     with failures():
         _manager(state)
@@ -188,11 +188,11 @@ def remove(name: str, address: str | None, state: Path) -> None:
     On the manager's host, while the manager runs. A worker that comes back is waited for again; revoke lets it in no
     more, and removes it, too.
     """
-    from sensor.node.contact import Contact
+    from sensor.node.manager_address import ManagerAddress
     from sensor.node.observer import remove_worker
 
     with failures():
-        manager = Contact.find(address, state)
+        manager = ManagerAddress.find(address, state)
         try:
             reason = remove_worker(manager, name)
         except TimeoutError as error:
@@ -216,7 +216,7 @@ def _row(name: str, node: "Node") -> dict[str, str | None]:
 
 def _manager(state: Path) -> "Credentials":
     """The manager's credentials; this is for it alone."""
-    from sensor.cluster.tls import Credentials, CredentialsError
+    from sensor.pki.credentials import Credentials, CredentialsError
 
     mine = Credentials.load(state / CLUSTER)
     if mine.role != "manager":

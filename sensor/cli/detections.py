@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import click
 
-from sensor.cli.chosen import Chosen, detection_options
+from sensor.cli.detection_options import Chosen, detection_options
 from sensor.config import DECODE, FLOWS
 from sensor.detection import Detection, Option
 from sensor.detection.option import Value

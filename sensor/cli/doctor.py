@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sensor.cli.main import FAILURE, NO_PERMISSION
-from sensor.cli.state import state_option
+from sensor.cli.state_dir import state_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +47,7 @@ def command(
     Exit codes: 0 nothing failed, though there may be warnings; 1 something failed; 2 usage; 77 nothing failed but for
     want of permission.
     """
-    from sensor.cluster.endpoint import BusError, Endpoint
+    from sensor.bus.endpoint import BusError, Endpoint
     from sensor.node.doctor import Question, examine, fix
 
     try:

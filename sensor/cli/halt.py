@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable
+from typing import BinaryIO
 
 import msgspec
 
@@ -22,14 +24,15 @@ _BY_US = "it was ended by SIGTERM"  # a worker that had not yet begun
 class Halt:
     """Ends a run in order. `begin` says of what, and how many bytes it has to read.
 
-    Where that is not known, of a pipe, the pipe has until `GRACE_S` to end by itself, and then all was read.
+    Where that is not known, of a pipe, its writer has `GRACE_S` to end it; then all that is in it is read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pipe: BinaryIO | None = None) -> None:
+        self._pipe = pipe
         self._total: int | None = None
         self._stop: Callable[[], None] = lambda: None
         self._number, self._is_cut, self._done = 0, False, 0
-        self._timer = threading.Timer(GRACE_S, self._cut)
+        self._timer = threading.Timer(GRACE_S, self._cut_pipe)
         self._timer.daemon = True
 
     def begin(self, total: int | None, stop: Callable[[], None]) -> None:
@@ -90,9 +93,20 @@ class Halt:
             return damage.startswith("-: ") or damage.endswith(_BY_US)
         return damage.startswith("-: ") and _WITHIN_A_PACKET in damage
 
+    def _cut_pipe(self) -> None:
+        if not (self._pipe and has_ended(self._pipe)):
+            self._cut()
+
     def _cut(self) -> None:
         self._is_cut = True
         self._stop()
+
+
+def has_ended(pipe: BinaryIO) -> bool:
+    """Whether nobody writes to a pipe any more; what was written may still have to be read."""
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 class Halted:

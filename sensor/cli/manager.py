@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sensor.cli.chosen import Chosen, detection_options
+from sensor.cli.detection_options import Chosen, detection_options
 from sensor.cli.main import fail
 from sensor.cli.replay import outcome, output_options, stop_on_signals
-from sensor.cli.state import default_state, failures
-from sensor.cli.stats import Telling, stats_option
+from sensor.cli.state_dir import default_state, failures
+from sensor.cli.stats import RunOutputs, stats_option
 
 if TYPE_CHECKING:
-    from sensor.cluster.tls import Credentials
-    from sensor.node.gate import Gate
+    from sensor.node.cluster_admission import ClusterAdmission
+    from sensor.pki.credentials import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +65,9 @@ def command(
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     settings = chosen.settings()
-    from sensor.cluster.journal import JournalError
-    from sensor.node.contact import DEFAULT, local_socket
     from sensor.node.manager import ManagerNode
+    from sensor.node.manager_address import DEFAULT, local_socket
+    from sensor.storage.journal import JournalError
 
     listens = [listen or DEFAULT]
     with failures():
@@ -76,7 +76,7 @@ def command(
             settings = settings.of_cluster(mine.secret)
             listens = [listen or mine.address, local_socket(state)]
     members = [name for name in workers.split(",") if name]
-    telling = Telling(as_json=as_json, stats=stats)
+    telling = RunOutputs(as_json=as_json, stats=stats)
     node = ManagerNode(
         settings,
         telling.outputs,
@@ -113,15 +113,17 @@ def refuse_reload() -> Iterator[None]:
         signal.signal(signal.SIGHUP, before)
 
 
-def _cluster(state: Path | None, listen: str | None) -> tuple[Path | None, "Gate | None", "Credentials | None"]:
+def _cluster(
+    state: Path | None, listen: str | None
+) -> tuple[Path | None, "ClusterAdmission | None", "Credentials | None"]:
     """The folder, with the cluster that is in it, if there is one and the address is not another on this host."""
-    from sensor.cluster.endpoint import Endpoint
-    from sensor.node.contact import CLUSTER, credentials
+    from sensor.bus.endpoint import Endpoint
+    from sensor.node.manager_address import CLUSTER, credentials
 
     folder = state or default_state()
     mine = credentials(folder)
     if mine is None or (listen and listen != mine.address and Endpoint.parse(listen).is_local):
         return state, None, None
-    from sensor.node.gate import Gate
+    from sensor.node.cluster_admission import ClusterAdmission
 
-    return folder, Gate(folder / CLUSTER), mine
+    return folder, ClusterAdmission(folder / CLUSTER), mine

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from sensor.cli.main import USAGE, fail
-from sensor.cli.state import failures, manager_option, state_option
+from sensor.cli.state_dir import failures, manager_option, state_option
 from sensor.words import amount, printable
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ def command(
     too much at once; 2 usage; 77 no permission.
     """
     from sensor.cluster.messages import RequestKey
-    from sensor.node.contact import Contact
+    from sensor.node.manager_address import ManagerAddress
     from sensor.node.observer import ask_keys
 
     with failures():
-        manager = Contact.find(address, state)
+        manager = ManagerAddress.find(address, state)
         try:
             result = ask_keys(manager, RequestKey(1, sumstat, _key(parts), top, by))
         except UnicodeEncodeError:

@@ -14,7 +14,7 @@ import click
 
 from sensor._jit import COMPILED, compiled_now, is_cold, turns
 from sensor.cli.capture import check_filter, files, filter_option, tell_left_out
-from sensor.cli.chosen import Chosen, detection_options
+from sensor.cli.detection_options import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
 from sensor.cli.streams import UnwritableError
 from sensor.config import Settings
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sensor.capture import Capture, Savefiles
     from sensor.cli.halt import Halt
     from sensor.node import Output
-    from sensor.node.accounting import Accounting
+    from sensor.node.run_monitor import RunMonitor
     from sensor.node.tee import Recorded
     from sensor.outputs.summary import Summary
 
@@ -103,7 +103,8 @@ def command(
 
     filters = ("--filter", filter_text) if filter_text else ()
     passed = [*filters, *(part for each in inputs for part in ("--replay", each)), *chosen.options]
-    halt, stdin = Halt(), getattr(sys.stdin, "buffer", None)
+    stdin = getattr(sys.stdin, "buffer", None)
+    halt = Halt(None if isinstance(stdin, io.BytesIO) else stdin)  # which is a test's
     try:
         with _opened(inputs, filter_text, _heeding(stdin, halt), workers) as (source, seen):
             shared = _shared(stdin, is_alone=len(inputs) == 1) if workers > 1 and "-" in inputs else None
@@ -132,7 +133,7 @@ def command(
 
 def _heeding(stdin: BinaryIO | None, halt: "Halt") -> BinaryIO | None:
     """Standard input that ends when the run is halted, though nothing comes."""
-    from sensor.node.attended import attended
+    from sensor.node.polled_stdin import attended
 
     if stdin is None or isinstance(stdin, io.BytesIO):  # which is a test's, and never waits
         return stdin
@@ -174,13 +175,13 @@ Start = Callable[["Sequence[Output]", Callable[[int, int], None]], Run]
 """Makes a node of outputs and of whom to tell its progress; and gives it with what runs it."""
 
 
-def _accounting(filter_text: str) -> "Accounting":
-    from sensor.node.accounting import Accounting
+def _accounting(filter_text: str) -> "RunMonitor":
+    from sensor.node.run_monitor import RunMonitor
 
-    return Accounting(is_replay=True, filter_text=filter_text)
+    return RunMonitor(is_replay=True, filter_text=filter_text)
 
 
-def _standalone(settings: Settings, source: "Capture", accounting: "Callable[[], Accounting]") -> Start:
+def _standalone(settings: Settings, source: "Capture", accounting: "Callable[[], RunMonitor]") -> Start:
     from sensor.node import Standalone
 
     def start(outputs: "Sequence[Output]", progress: Callable[[int, int], None]) -> Run:
@@ -195,7 +196,7 @@ def _cluster(
     workers: int,
     options: Sequence[str],
     stdin: "Recorded | None",
-    accounting: "Callable[[], Accounting]",
+    accounting: "Callable[[], RunMonitor]",
 ) -> Start:
     from sensor.node.local import LocalCluster
     from sensor.node.warm import warm_up

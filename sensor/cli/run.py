@@ -15,10 +15,10 @@ from sensor.cli.capture import (
     tell_gaps,
     tell_losses,
 )
-from sensor.cli.chosen import Chosen, detection_options
+from sensor.cli.detection_options import Chosen, detection_options
 from sensor.cli.main import FAILURE, NO_PERMISSION, fail, reason
 from sensor.cli.replay import outcome, output_options, reload_on_signal, stop_on_signals
-from sensor.cli.stats import Telling, stats_option
+from sensor.cli.stats import RunOutputs, stats_option
 
 if TYPE_CHECKING:
     from sensor.config import Settings
@@ -75,7 +75,7 @@ def command(
     from sensor.node.warm import warm_up
 
     warm_up(settings)
-    telling = Telling(as_json=as_json, stats=stats)
+    telling = RunOutputs(as_json=as_json, stats=stats)
     try:
         if workers == 1:
             summary = _one(settings, telling, interfaces, user, chosen)
@@ -96,7 +96,7 @@ def command(
 
 
 def _one(
-    settings: "Settings", telling: Telling, interfaces: Interfaces, user: "User | None", chosen: Chosen
+    settings: "Settings", telling: RunOutputs, interfaces: Interfaces, user: "User | None", chosen: Chosen
 ) -> "Summary":
     from sensor.node import Standalone
 
@@ -110,7 +110,7 @@ def _one(
 
 def _several(
     settings: "Settings",
-    telling: Telling,
+    telling: RunOutputs,
     interfaces: Interfaces,
     user: "User | None",
     workers: int,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from sensor.node.accounting import Accounting
+    from sensor.node.interface_counters import CapturedInterface
     from sensor.node.output import Output
-    from sensor.node.sight import Tap
+    from sensor.node.run_monitor import RunMonitor
     from sensor.outputs.stats import Stats
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ stats_option: Callable[[Any], Any] = click.option(
 )
 
 
-class Telling:
+class RunOutputs:
     """Where a run tells what it finds. On a terminal a status line shows what it does, unless `stats` tells more.
 
     `outputs` are for the node: alerts and the summary on standard output, where `is_silent` does not keep that empty.
@@ -29,12 +29,12 @@ class Telling:
 
     def __init__(self, *, as_json: bool = False, stats: bool = False, is_silent: bool = False) -> None:
         from sensor.cli.status_line import StatusLine, sentence
-        from sensor.node.accounting import Accounting
+        from sensor.node.run_monitor import RunMonitor
         from sensor.outputs.json_lines import JsonLines
         from sensor.outputs.outlet import Outlet
         from sensor.outputs.terminal import Terminal
 
-        self._accounting = Accounting
+        self._accounting = RunMonitor
         self.outputs: list[Output] = []
         self._tell: list[Callable[[Stats], None]] = []
         self._outlet = outlet = Outlet(sys.stdout, _say)
@@ -51,7 +51,7 @@ class Telling:
             self._tell.append(line.stats)
         self._tell.append(lambda record: outlet.flush())
 
-    def accounting(self, taps: Sequence["Tap"] = (), **options: Any) -> "Accounting":
+    def accounting(self, taps: Sequence["CapturedInterface"] = (), **options: Any) -> "RunMonitor":
         """The accounting of a run that begins now; see there for the options."""
         return self._accounting(taps, tell=self._tell, **options)
 

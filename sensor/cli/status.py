@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from sensor.cli.main import fail
-from sensor.cli.state import failures, manager_option, state_option
+from sensor.cli.state_dir import failures, manager_option, state_option
 from sensor.words import amount, in_order
 
 
@@ -21,11 +21,11 @@ def command(address: str | None, state: Path, as_json: bool) -> None:
 
     Exit codes: 0 done, 1 the manager cannot be reached, 2 usage, 77 no permission.
     """
-    from sensor.node.contact import Contact
+    from sensor.node.manager_address import ManagerAddress
     from sensor.node.observer import ask_status
 
     with failures():
-        manager = Contact.find(address, state)
+        manager = ManagerAddress.find(address, state)
         try:
             status = ask_status(manager)
         except TimeoutError as error:

@@ -22,15 +22,15 @@ from sensor.cli.capture import (
     tell_left_out,
     tell_losses,
 )
-from sensor.cli.chosen import Chosen, detection_options
+from sensor.cli.detection_options import Chosen, detection_options
 from sensor.cli.main import FAILURE, NO_PERMISSION, USAGE, fail, reason
 from sensor.cli.replay import reload_on_signal, stop_on_signals
-from sensor.cli.state import failures, hand_over, manager_option, state_option
-from sensor.cli.stats import Telling, stats_option
+from sensor.cli.state_dir import failures, hand_over, manager_option, state_option
+from sensor.cli.stats import RunOutputs, stats_option
 
 if TYPE_CHECKING:
     from sensor.capture import Capture
-    from sensor.capture.interface_capture import Tap
+    from sensor.capture.interface_capture import InterfaceCapture
     from sensor.privileges import User
 
 
@@ -88,14 +88,14 @@ def command(
     check_filter(interfaces.filter_text)
     user = interfaces.successor() if interfaces.names else None
     from sensor.capture import CaptureError
-    from sensor.node.accounting import Accounting
-    from sensor.node.attended import attended
-    from sensor.node.contact import Contact
+    from sensor.node.manager_address import ManagerAddress
+    from sensor.node.polled_stdin import attended
+    from sensor.node.run_monitor import RunMonitor
     from sensor.node.warm import warm_up
     from sensor.node.worker import Place, RefusedError, WorkerNode
 
     with failures():
-        manager = Contact.find(address, state)
+        manager = ManagerAddress.find(address, state)
         if manager.secret:
             settings = settings.of_cluster(manager.secret)
         if (mine := manager.credentials) and (mine.role != "worker" or name not in ("", mine.name)):
@@ -110,7 +110,7 @@ def command(
         if not interfaces.names:
             stdin = None if sys.stdin is None else attended(sys.stdin.buffer, node.attend)
             with stop_on_signals(node), files(inputs, interfaces.filter_text, stdin) as (source, seen):
-                whole = Accounting(is_replay=share[1] == 1, filter_text=interfaces.filter_text)
+                whole = RunMonitor(is_replay=share[1] == 1, filter_text=interfaces.filter_text)
                 node.run(seen, whole)
                 tell_left_out(source)
                 for hint in whole.said:
@@ -118,7 +118,7 @@ def command(
                 damaged = bool(seen.damage) or whole.is_blind
         else:
             warm_up(settings)
-            telling = Telling(stats=stats, is_silent=True)
+            telling = RunOutputs(stats=stats, is_silent=True)
             with (
                 stop_on_signals(node),
                 reload_on_signal(node, chosen.load),
@@ -141,7 +141,7 @@ def command(
 
 def _capture(
     interfaces: Interfaces, user: "User | None", opener: int | None, *, is_first: bool
-) -> "AbstractContextManager[tuple[Capture, Sequence[Tap]]]":
+) -> "AbstractContextManager[tuple[Capture, Sequence[InterfaceCapture]]]":
     if opener is None:
         return live(interfaces, user)
     return live_by(interfaces, user, socket.socket(fileno=opener), is_first=is_first)

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from sensor.cluster.messages import Columns, Observed
+from sensor.cluster.messages import Observed, PackedPartial
 from sensor.sumstats import Definition, Keys, Partial, Rows, Selection, Store, among
 
 _SECRET = np.zeros(2, np.uint64)  # of stores that nothing is read from
 _KEPT_BYTES = 1 << 20  # room of the store for checks that is kept from one to the next
 
 
-def pack(partial: Partial) -> Columns:
+def pack(partial: Partial) -> PackedPartial:
     """A partial result as bytes."""
     headers = {name: header.tobytes() for name, header in partial.headers.items()}
     states = {name: {each: array.tobytes() for each, array in own.items()} for name, own in partial.states.items()}
-    return Columns(partial.keys.tobytes(), headers, states, list(map(_pack_rows, partial.support)))
+    return PackedPartial(partial.keys.tobytes(), headers, states, list(map(_pack_rows, partial.support)))
 
 
 def _pack_rows(rows: Rows) -> Observed:
@@ -29,13 +29,13 @@ def _pack_rows(rows: Rows) -> Observed:
     return Observed(rows.stream, rows.keys.tobytes(), rows.ts.tobytes(), values)
 
 
-class Unpacked(Columns, frozen=True):
+class Unpacked(PackedPartial, frozen=True):
     """A partial result that stays within the process, as it is; no decoder makes one."""
 
     partial: Any = None
 
 
-def as_it_is(partial: Partial) -> Columns:
+def as_it_is(partial: Partial) -> PackedPartial:
     """A partial result for a manager in the same process."""
     return Unpacked(b"", {}, {}, [], partial)
 
@@ -110,7 +110,7 @@ class Packing:
             name: {each: _Kind.of(like) for each, like in own.items()} for name, own in empty.states.items()
         }
 
-    def unpack(self, columns: Columns) -> Partial:
+    def unpack(self, columns: PackedPartial) -> Partial:
         """The partial result; ValueError says what in it cannot be."""
         if isinstance(columns, Unpacked):
             within: Partial = columns.partial

@@ -18,14 +18,16 @@ from typing import Any
 
 import msgspec
 
+from sensor.bus.connection import Connection, ServerLimits, accept
+from sensor.bus.endpoint import Endpoint
+from sensor.bus.listener import Listener
+from sensor.bus.message import Refused
+from sensor.bus.tls import server_context
 from sensor.clock import elapsed_s, now_ns
-from sensor.cluster.authority import Authority
-from sensor.cluster.endpoint import Endpoint
-from sensor.cluster.link import Link, ServerLimits, accept
-from sensor.cluster.listener import Listener
-from sensor.cluster.messages import Refused, Role
-from sensor.cluster.registry import Certificate, InvitationError, Registry, RegistryError
-from sensor.cluster.tls import Credentials, server_context
+from sensor.cluster.vocabulary import VOCABULARY
+from sensor.pki.authority import Authority
+from sensor.pki.credentials import Credentials, Role
+from sensor.pki.registry import Certificate, InvitationError, Registry, RegistryError
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ class Offer(msgspec.Struct, frozen=True):
     """Its certificate (DER)."""
 
 
-class Request(msgspec.Struct, frozen=True):
+class EnrolmentRequest(msgspec.Struct, frozen=True):
     """What a node asks."""
 
     name: str
@@ -87,7 +89,7 @@ class EnrolmentServer:
         self._authority, self._credentials = Authority(folder), Credentials.load(folder)
         self._tls = server_context(folder, enrolment=True)
         # A handshake that is slow ends by the deadline for everything, not by its own, as that would look like a fault.
-        self._links = ServerLimits(hello_s=2 * self._limits.deadline_s, linger_s=self._limits.linger_s)
+        self._connection_limits = ServerLimits(hello_s=2 * self._limits.deadline_s, linger_s=self._limits.linger_s)
         self._connections: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: Listener | None = None
@@ -109,14 +111,14 @@ class EnrolmentServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _take_connection(self, connection: socket.socket, where: str) -> None:
+    def _take_connection(self, accepted: socket.socket, where: str) -> None:
         if reason := self._turns_away(where):
             self.counters[reason] += 1
-            connection.close()
+            accepted.close()
             return
         self._connections[where] += 1
-        served = self._spawn(self._serve(connection, where))
-        served.add_done_callback(lambda _: connection.close())  # it may be cancelled before it has begun
+        served = self._spawn(self._serve(accepted, where))
+        served.add_done_callback(lambda _: accepted.close())  # it may be cancelled before it has begun
 
     def _turns_away(self, where: str) -> str:
         """Why a connection is closed before TLS, which leaves no way to tell; empty: it is not."""
@@ -124,28 +126,30 @@ class EnrolmentServer:
             return "too_many"
         return "too_many_of_address" if self._connections[where] >= self._limits.connections_of_address else ""
 
-    async def _serve(self, connection: socket.socket, where: str) -> None:
-        link: Link | None = None
+    async def _serve(self, accepted: socket.socket, where: str) -> None:
+        connection: Connection | None = None
         try:
             async with asyncio.timeout(self._limits.deadline_s):
-                link = await accept(connection, self._tls, self._links, elapsed_s)
-                link.writer.write(frame(Offer(self._authority.der)))
-                body = await self._read(link)
+                connection = await accept(accepted, VOCABULARY, self._connection_limits, elapsed_s, self._tls)
+                connection.writer.write(frame(Offer(self._authority.der)))
+                body = await self._read(connection)
                 if body is not None:
-                    link.writer.write(frame(await self._answer(body, where)))
+                    connection.writer.write(frame(await self._answer(body, where)))
         except TimeoutError:
-            self._tell(link, self._refused("slow", where, f"nothing whole came within {self._limits.deadline_s:g} s"))
+            self._tell(
+                connection, self._refused("slow", where, f"nothing whole came within {self._limits.deadline_s:g} s")
+            )
         except ValueError as error:
-            self._tell(link, self._refused("oversize", where, str(error)))
+            self._tell(connection, self._refused("oversize", where, str(error)))
         except (OSError, ssl.SSLError):
             self.counters["broken_connections"] += 1
         finally:
-            await self._end(link, connection, where)
+            await self._end(connection, accepted, where)
 
-    async def _read(self, link: Link) -> bytes | None:
+    async def _read(self, connection: Connection) -> bytes | None:
         """The request; None if the peer only wanted to see the authority. ValueError: it is too long."""
         data = b""
-        while more := await link.read():
+        while more := await connection.read():
             data += more
             length = int.from_bytes(data[:LENGTH_BYTES], "big")
             if len(data) >= LENGTH_BYTES and length > self._limits.request_bytes:
@@ -159,7 +163,7 @@ class EnrolmentServer:
 
     async def _answer(self, body: bytes, where: str) -> Enrolled | Refused:
         try:
-            request = msgspec.msgpack.decode(body, type=Request)
+            request = msgspec.msgpack.decode(body, type=EnrolmentRequest)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._refused("malformed", where, "this is not a request of this version of the sensor")
         try:
@@ -175,7 +179,7 @@ class EnrolmentServer:
         log.warning("%s %s has joined from %s", enrolled.role, request.name, where)
         return enrolled
 
-    def _enrol(self, request: Request) -> Enrolled:
+    def _enrol(self, request: EnrolmentRequest) -> Enrolled:
         pem = b""
 
         def issue(role: Role) -> Certificate:
@@ -193,22 +197,22 @@ class EnrolmentServer:
         log.warning("somebody at %s may not join: %s", where, name)
         return Refused(reason)
 
-    def _tell(self, link: Link | None, refused: Refused) -> None:
-        if link is not None:
-            link.writer.write(frame(refused))
+    def _tell(self, connection: Connection | None, refused: Refused) -> None:
+        if connection is not None:
+            connection.writer.write(frame(refused))
 
-    async def _end(self, link: Link | None, connection: socket.socket, where: str) -> None:
+    async def _end(self, connection: Connection | None, accepted: socket.socket, where: str) -> None:
         """Close when the peer has, or after a while: with something unread, the answer might be lost."""
         try:
-            if link is None:
-                connection.close()
+            if connection is None:
+                accepted.close()
                 return
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.linger_s):
-                    await link.discard()
+                    await connection.discard()
         finally:
-            if link is not None:
-                link.cut()
+            if connection is not None:
+                connection.cut()
             self._connections[where] -= 1
             self._connections += Counter()  # forgets addresses of which there are none
 
@@ -219,7 +223,7 @@ class EnrolmentServer:
         return task
 
 
-def frame(message: Offer | Request | Enrolled | Refused) -> bytes:
+def frame(message: Offer | EnrolmentRequest | Enrolled | Refused) -> bytes:
     """A message as it is sent."""
     body = msgspec.msgpack.encode(message)
     return len(body).to_bytes(LENGTH_BYTES, "big") + body

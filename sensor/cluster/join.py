@@ -12,23 +12,15 @@ from pathlib import Path
 
 import msgspec
 
-from sensor.cluster.authority import new_key, new_request
-from sensor.cluster.disk import Folder
-from sensor.cluster.endpoint import BusError, Endpoint, connect
-from sensor.cluster.enrol import LENGTH_BYTES, Enrolled, Offer, Request, frame
-from sensor.cluster.messages import Refused
-from sensor.cluster.registry import lock
-from sensor.cluster.tls import (
-    AUTHORITY,
-    CERTIFICATE,
-    KEY,
-    Credentials,
-    CredentialsError,
-    blind_context,
-    client_context,
-    pinned_context,
-)
-from sensor.cluster.token import Token
+from sensor.bus.endpoint import BusError, Endpoint, connect
+from sensor.bus.message import Refused
+from sensor.bus.tls import blind_context, client_context, pinned_context
+from sensor.cluster.enrol import LENGTH_BYTES, Enrolled, EnrolmentRequest, Offer, frame
+from sensor.pki.authority import new_key, new_request
+from sensor.pki.credentials import AUTHORITY, CERTIFICATE, KEY, Credentials, CredentialsError
+from sensor.pki.registry import lock
+from sensor.pki.token import Token
+from sensor.storage.durable_folder import Folder
 
 _MOST_ANSWER = 16 << 10
 """Bytes that the server may answer: certificates take less than 1 KiB each."""
@@ -67,7 +59,7 @@ async def _enrol(token: Token, request: bytes) -> tuple[bytes, Enrolled]:
         endpoint = Endpoint.parse(token.address)
         async with asyncio.timeout(_JOIN_S):
             authority = await _see_authority(endpoint, token.fingerprint)
-            answer = await _ask(endpoint, authority, Request(token.name, token.secret, request))
+            answer = await _ask(endpoint, authority, EnrolmentRequest(token.name, token.secret, request))
     except TimeoutError:
         raise EnrolmentError(f"the manager at {token.address} does not answer: is it running?") from None
     except ssl.SSLCertVerificationError as error:
@@ -96,7 +88,7 @@ async def _see_authority(endpoint: Endpoint, fingerprint: bytes) -> bytes:
     return offer.authority
 
 
-async def _ask(endpoint: Endpoint, authority: bytes, request: Request) -> Enrolled | Refused:
+async def _ask(endpoint: Endpoint, authority: bytes, request: EnrolmentRequest) -> Enrolled | Refused:
     reader, writer = await connect(endpoint, pinned_context(authority), None, _MOST_ANSWER)
     try:
         await _read_frame(reader)

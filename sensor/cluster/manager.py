@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from sensor import __version__
+from sensor.bus.message import Message, Refused
 from sensor.cluster import record
 from sensor.cluster.alerter import Told
 from sensor.cluster.columns import pack, unpack_numbers
@@ -33,10 +34,8 @@ from sensor.cluster.messages import (
     DetectionSwitchedOff,
     Heartbeat,
     Hello,
-    Message,
     NodeStatus,
     Numbered,
-    Refused,
     Status,
     ThresholdsReset,
     Welcome,
@@ -44,7 +43,7 @@ from sensor.cluster.messages import (
 from sensor.cluster.pace import Paces, loss
 from sensor.cluster.queries import Queries
 from sensor.cluster.settings import ClusterSettings
-from sensor.cluster.views import Seen, Views
+from sensor.cluster.views import KeyView, Views
 from sensor.detection import Detection
 from sensor.sumstats import Merged
 
@@ -53,7 +52,7 @@ EVERYBODY = ""
 
 
 @dataclass
-class Output:
+class Outgoing:
     """What comes of the messages since the last call, to be dealt with in this order."""
 
     records: list[bytes] = field(default_factory=list)
@@ -94,7 +93,7 @@ class Manager:
         """How fast packets come to each worker: forgotten with the process, too."""
         self._to_acknowledge: set[str] = set()
         self._early_told: list[tuple[int, record.ToldEarly]] = []
-        self._output = Output()
+        self._output = Outgoing()
         self._counts: Counter[str] = Counter()
 
     @property
@@ -293,14 +292,14 @@ class Manager:
             views.expire(now, self._ledger.past(now))
             self._ask(self._ledger.stats[name], now)
 
-    def take(self) -> Output:
+    def take(self) -> Outgoing:
         """What has come of it since the last call."""
         self._tell_early()
         for name in sorted(self._to_acknowledge):
             member = self._ledger.membership[name]
             self._send(name, Ack(member.incarnation, member.applied))
         self._to_acknowledge.clear()
-        taken, self._output = self._output, Output()
+        taken, self._output = self._output, Outgoing()
         return taken
 
     def _settle(self, now: float) -> None:
@@ -352,7 +351,7 @@ class Manager:
             for name in up:
                 self._send(name, request)
 
-    def _seen(self, stat: Stat, seen: Seen) -> None:
+    def _seen(self, stat: Stat, seen: KeyView) -> None:
         for merged in seen.merged:
             ts = np.max([header["end"] for header in merged.partial.headers.values()], axis=0)
             self._note_early(stat, merged, ts, ts)

@@ -5,21 +5,13 @@ arrive are numbered by their worker and its incarnation (`sequence`, from 1): to
 changes nothing. What only makes alerts earlier, or saves work, is not numbered and may get lost.
 """
 
-import re
 from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
 
-Role = Literal["worker", "manager", "observer"]
-
-
-def _tag(name: str) -> str:
-    return re.sub("([A-Z])", r"_\1", name).lower().removeprefix("_")
-
-
-class _Message(msgspec.Struct, frozen=True, tag=_tag):
-    """A message; its tag is its name in lower case, as the original's events are called."""
+from sensor.bus.message import Message
+from sensor.pki.credentials import Role
 
 
 class Counts(msgspec.Struct):
@@ -57,7 +49,7 @@ class Observed(msgspec.Struct, frozen=True):
     """By reducer."""
 
 
-class Columns(msgspec.Struct, frozen=True):
+class PackedPartial(msgspec.Struct, frozen=True):
     """A partial result as it travels: the raw bytes of its arrays, whose types both ends know from the definition."""
 
     keys: bytes
@@ -68,7 +60,7 @@ class Columns(msgspec.Struct, frozen=True):
     support: list[Observed] = []
 
 
-class Hello(_Message, frozen=True):
+class Hello(Message, frozen=True):
     """The first message of a node: who it is, and where it goes on."""
 
     name: str
@@ -91,7 +83,7 @@ class Hello(_Message, frozen=True):
     """Digests of its SumStats, and of the files of its detections, by name: so what differs can be named."""
 
 
-class Welcome(_Message, frozen=True):
+class Welcome(Message, frozen=True):
     """The manager's answer: what it has already."""
 
     sequence: int
@@ -108,31 +100,21 @@ class Welcome(_Message, frozen=True):
         return msgspec.structs.replace(self, sequence=hello.sequence - 1)
 
 
-class Refused(_Message, frozen=True):
-    """Why the connection is about to be closed."""
-
-    reason: str
-    fatal: bool = False
-    """Coming back will not help: settings differ, the name is revoked, a later incarnation is there."""
-    retry_s: float | None = None
-    """For how long coming back may help; None: for ever."""
-
-
-class Ack(_Message, frozen=True):
+class Ack(Message, frozen=True):
     """The manager has applied, and made durable, all numbered messages up to this one."""
 
     incarnation: int
     sequence: int
 
 
-class ClusterSsRequest(_Message, frozen=True):
+class ClusterSsRequest(Message, frozen=True):
     """End an epoch that ends by hand, and send its results."""
 
     sumstat: str
     epoch: int
 
 
-class ClusterSsResponse(_Message, frozen=True):
+class ClusterSsResponse(Message, frozen=True):
     """A group of the keys of a worker's epoch (a pane, where windows hop) that is over; the last one is `done`."""
 
     definition: str
@@ -143,7 +125,7 @@ class ClusterSsResponse(_Message, frozen=True):
     sequence: int
     group: int
     """Its number among those of the epoch, from 0."""
-    columns: Columns
+    columns: PackedPartial
     done: bool
     following: int = 0
     """The epoch that the worker has entered: it observed nothing in those between. This and what follows is of the
@@ -158,7 +140,7 @@ class ClusterSsResponse(_Message, frozen=True):
     """How often the worker's clock had begun anew."""
 
 
-class ClusterSsSeries(_Message, frozen=True):
+class ClusterSsSeries(Message, frozen=True):
     """Epochs of a worker with few keys each, that are over: each key is followed by the number of its epoch."""
 
     definition: str
@@ -168,7 +150,7 @@ class ClusterSsSeries(_Message, frozen=True):
     sequence: int
     epochs: bytes
     """int64, ascending: nothing was observed between any two."""
-    columns: Columns
+    columns: PackedPartial
     following: int
     """The epoch that the worker has entered after the last of them."""
     start: int
@@ -177,7 +159,7 @@ class ClusterSsSeries(_Message, frozen=True):
     """How often the worker's clock had begun anew."""
 
 
-class ClusterKeyIntermediateResponse(_Message, frozen=True):
+class ClusterKeyIntermediateResponse(Message, frozen=True):
     """What a worker knows of some keys in its open window, because they grew by their share of what is left."""
 
     definition: str
@@ -191,12 +173,12 @@ class ClusterKeyIntermediateResponse(_Message, frozen=True):
     """When each grew so (int64 ns)."""
     order: bytes
     """Which of the worker's events it was (int64): what tells the order of crossings of several SumStats."""
-    columns: Columns
+    columns: PackedPartial
     run: int = 0
     """How often the worker's clock had begun anew."""
 
 
-class ClusterKeyRequest(_Message, frozen=True):
+class ClusterKeyRequest(Message, frozen=True):
     """What does the worker know of some keys in its open window?"""
 
     request: int
@@ -211,7 +193,7 @@ class ClusterKeyRequest(_Message, frozen=True):
     by: str = ""
 
 
-class ClusterKeyResponse(_Message, frozen=True):
+class ClusterKeyResponse(Message, frozen=True):
     """The answer; empty where nothing is known."""
 
     request: int
@@ -222,7 +204,7 @@ class ClusterKeyResponse(_Message, frozen=True):
     incarnation: int
     start: int
     """Where the epoch begins (ns)."""
-    columns: Columns
+    columns: PackedPartial
     run: int = 0
     """How often the worker's clock had begun anew."""
     left: int = 0
@@ -231,7 +213,7 @@ class ClusterKeyResponse(_Message, frozen=True):
     """The greatest value among them."""
 
 
-class ClusterShare(_Message, frozen=True):
+class ClusterShare(Message, frozen=True):
     """All members' views of some keys are merged: by how much the value of each may grow before that must be told."""
 
     sumstat: str
@@ -241,7 +223,7 @@ class ClusterShare(_Message, frozen=True):
     """float64 (m,)."""
 
 
-class ClusterThresholdCrossed(_Message, frozen=True):
+class ClusterThresholdCrossed(Message, frozen=True):
     """Keys that fired all their levels in an epoch, and whose alert stands until a time (ns): they need no counting."""
 
     sumstat: str
@@ -252,14 +234,14 @@ class ClusterThresholdCrossed(_Message, frozen=True):
     """How often clocks had begun anew."""
 
 
-class ThresholdsReset(_Message, frozen=True):
+class ThresholdsReset(Message, frozen=True):
     """An epoch is over for all: nothing that was said of keys in it, or before, holds any longer."""
 
     sumstat: str
     epoch: int
 
 
-class DetectionSwitchedOff(_Message, frozen=True):
+class DetectionSwitchedOff(Message, frozen=True):
     """A detection raised so often on a worker that it no longer runs there."""
 
     worker: str
@@ -269,7 +251,7 @@ class DetectionSwitchedOff(_Message, frozen=True):
     ts: int
 
 
-class Heartbeat(_Message, frozen=True):
+class Heartbeat(Message, frozen=True):
     """How far a worker has come: all that it observed up to its watermark was sent before, in numbered messages."""
 
     worker: str
@@ -290,31 +272,27 @@ class Heartbeat(_Message, frozen=True):
     """What looks wrong about its capture now, for people."""
 
 
-class Delivered(_Message, frozen=True):
+class Delivered(Message, frozen=True):
     """A worker whose input has ended has heard that all is acknowledged, and ends."""
 
     worker: str
     incarnation: int
 
 
-class Ping(_Message, frozen=True):
-    """The sender is there."""
-
-
-class CertificateRequest(_Message, frozen=True):
+class CertificateRequest(Message, frozen=True):
     """A worker asks for another certificate of its key, before the one it has is too old."""
 
     request: bytes
     """PKCS #10, DER."""
 
 
-class CertificateIssued(_Message, frozen=True):
+class CertificateIssued(Message, frozen=True):
     """The certificate (PEM) that was asked for."""
 
     certificate: bytes
 
 
-class StatusRequest(_Message, frozen=True):
+class StatusRequest(Message, frozen=True):
     """An observer asks how the cluster is."""
 
 
@@ -343,7 +321,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """Epochs of which it told something when they were over."""
 
 
-class Status(_Message, frozen=True):
+class Status(Message, frozen=True):
     """How the cluster is."""
 
     version: str
@@ -359,20 +337,20 @@ class Status(_Message, frozen=True):
     """What looks wrong, for people."""
 
 
-class RemoveWorker(_Message, frozen=True):
+class RemoveWorker(Message, frozen=True):
     """Somebody at the manager's host says that a worker is gone for good."""
 
     name: str
 
 
-class WorkerRemoved(_Message, frozen=True):
+class WorkerRemoved(Message, frozen=True):
     """It is not waited for any more."""
 
     reason: str = ""
     """Why it still is, for people."""
 
 
-class RequestKey(_Message, frozen=True):
+class RequestKey(Message, frozen=True):
     """An observer asks what all workers together know now of a key, or of those of many that have the most."""
 
     request: int
@@ -413,7 +391,7 @@ class PresentEpoch(msgspec.Struct, frozen=True):
         return not self.missing and not self.left
 
 
-class KeyResult(_Message, frozen=True):
+class KeyResult(Message, frozen=True):
     """The answer to an observer: the epochs that are not over, the earliest first."""
 
     request: int
@@ -429,34 +407,6 @@ class KeyResult(_Message, frozen=True):
 
 Numbered = ClusterSsResponse | ClusterSsSeries | DetectionSwitchedOff | Heartbeat
 """From a worker; must arrive."""
-
-Message = (
-    Hello
-    | Welcome
-    | Refused
-    | Ack
-    | ClusterSsRequest
-    | ClusterSsResponse
-    | ClusterSsSeries
-    | ClusterKeyIntermediateResponse
-    | ClusterKeyRequest
-    | ClusterKeyResponse
-    | ClusterShare
-    | ClusterThresholdCrossed
-    | ThresholdsReset
-    | DetectionSwitchedOff
-    | Heartbeat
-    | Delivered
-    | CertificateRequest
-    | CertificateIssued
-    | Ping
-    | StatusRequest
-    | Status
-    | RemoveWorker
-    | WorkerRemoved
-    | RequestKey
-    | KeyResult
-)
 
 
 def _add(a: Any, b: Any) -> Any:

@@ -14,19 +14,13 @@ from typing import Any
 
 import msgspec
 
+from sensor.bus.message import Message
 from sensor.clock import rfc3339
 from sensor.cluster.columns import values_of
 from sensor.cluster.incidents import Incidents
 from sensor.cluster.ledger import Ledger, Stat
 from sensor.cluster.membership import THE_END
-from sensor.cluster.messages import (
-    ClusterKeyRequest,
-    ClusterKeyResponse,
-    KeyResult,
-    Message,
-    PresentEpoch,
-    RequestKey,
-)
+from sensor.cluster.messages import ClusterKeyRequest, ClusterKeyResponse, KeyResult, PresentEpoch, RequestKey
 from sensor.cluster.settings import ClusterSettings
 from sensor.detection import DetectionError, SumStat
 from sensor.events import hint

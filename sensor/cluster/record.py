@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sensor.cluster.messages import Columns, Numbered
+from sensor.cluster.messages import Numbered, PackedPartial
 
 
 class Joined(msgspec.Struct, frozen=True, tag="joined"):
@@ -57,7 +57,7 @@ class ToldEarly(msgspec.Struct, frozen=True, tag="told_early"):
     value: bytes
     ts: bytes
     members: list[str]
-    columns: Columns
+    columns: PackedPartial
 
 
 class Left(msgspec.Struct, frozen=True, tag="left"):

@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
+from sensor.bus.message import Message
 from sensor.cluster.columns import as_it_is, fit, nbytes, pack, unpack_keys, unpack_numbers
 from sensor.cluster.messages import (
     Ack,
@@ -25,19 +26,18 @@ from sensor.cluster.messages import (
     ClusterSsResponse,
     ClusterSsSeries,
     ClusterThresholdCrossed,
-    Columns,
     Counts,
     DetectionSwitchedOff,
     Heartbeat,
     Hello,
-    Message,
     Numbered,
+    PackedPartial,
     ThresholdsReset,
     Welcome,
 )
 from sensor.cluster.settings import ClusterSettings
 from sensor.cluster.watch import Watch
-from sensor.sumstats import Crossing, Definition, EpochEnd, EpochEnds, Partial, Selection, SumStats
+from sensor.sumstats import Crossings, Definition, EpochEnd, EpochEnds, Partial, Selection, SumStats
 from sensor.sumstats.asked import growth
 
 _LONGEST, _MOST_DAMAGE = 1000, 1000  # letters of a line on what could not be read, and lines
@@ -169,7 +169,7 @@ class Reporter:
             for end in ends.singly():
                 self.ended(end, run)
 
-    def _packed(self, definition: Definition, partial: Partial) -> list[Columns]:
+    def _packed(self, definition: Definition, partial: Partial) -> list[PackedPartial]:
         return [pack(part) for part in self._groups(definition, partial)]
 
     def _give_up(self, definition: Definition, end: EpochEnd, run: int, number: int) -> None:
@@ -213,7 +213,7 @@ class Reporter:
         for part in partial.parts(definition, (len(partial) + 1) // 2):
             yield from self._halves(definition, part)
 
-    def crossed(self, crossing: Crossing, order: np.ndarray) -> None:
+    def crossed(self, crossing: Crossings, order: np.ndarray) -> None:
         """Keys have crossed, or grown enough to be looked at; `order` (int64): which of the worker's events it was."""
         self._tell(crossing.sumstat, crossing.epoch, crossing.partial, crossing.ts, order)
         self._after = max(self._after, int(order.max()) + 1)

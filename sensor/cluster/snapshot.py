@@ -11,7 +11,7 @@ from sensor.cluster.alerter import Crossing, Judged
 from sensor.cluster.columns import Packing, pack, unpack_keys, unpack_numbers
 from sensor.cluster.incidents import Incident
 from sensor.cluster.membership import Member
-from sensor.cluster.messages import Columns
+from sensor.cluster.messages import PackedPartial
 from sensor.cluster.record import ToldEarly
 from sensor.sumstats import Collector, EpochEnd, results
 from sensor.sumstats.collector import CollectorMemory
@@ -24,7 +24,7 @@ class HeldPane(msgspec.Struct, frozen=True):
 
     start: int
     end: int
-    partials: dict[str, Columns]
+    partials: dict[str, PackedPartial]
     missing: list[str]
     lost: int
     late: list[str] = []
@@ -62,7 +62,7 @@ class Later(msgspec.Struct, frozen=True):
     start: int
     end: int
     lost: int
-    columns: Columns
+    columns: PackedPartial
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ class Group(msgspec.Struct, frozen=True):
     sumstat: str
     epoch: int
     count: int
-    columns: list[Columns]
+    columns: list[PackedPartial]
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -93,7 +93,7 @@ class Standing(msgspec.Struct, frozen=True):
     late: bool
     last: int
     """The last pane in which something was observed of the key."""
-    columns: Columns
+    columns: PackedPartial
 
 
 class Snapshot(msgspec.Struct, frozen=True):

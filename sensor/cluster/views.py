@@ -31,7 +31,7 @@ class _View:
 
 
 @dataclass(frozen=True)
-class Seen:
+class KeyView:
     """All members' views of some keys: what crossed, and by how much each key may grow before that must be told."""
 
     epoch: int
@@ -90,7 +90,7 @@ class Views:
             asked.append(ClusterKeyRequest(number, self._definition.name, -1, b"".join(chosen)))
         return asked
 
-    def answer(self, message: ClusterKeyResponse, collector: Collector, past: Position) -> Seen | None:
+    def answer(self, message: ClusterKeyResponse, collector: Collector, past: Position) -> KeyView | None:
         """Take an answer; once all have answered, what that comes to. ValueError: it is malformed.
 
         `past` is what all have come past: of an epoch that begins later, what came before it may yet matter.
@@ -105,7 +105,7 @@ class Views:
         view.epochs.add((message.epoch, (message.run, message.start)))
         return self._complete(message.request, collector, past)
 
-    def lost(self, member: str, collector: Collector, past: Position) -> list[Seen]:
+    def lost(self, member: str, collector: Collector, past: Position) -> list[KeyView]:
         """A member is gone: views go on without it."""
         seen = []
         for number, view in list(self._outstanding.items()):
@@ -130,7 +130,7 @@ class Views:
         self._wanted.clear()
         self._not_now.clear()
 
-    def _complete(self, number: int, collector: Collector, past: Position) -> Seen | None:
+    def _complete(self, number: int, collector: Collector, past: Position) -> KeyView | None:
         view = self._outstanding[number]
         if view.waiting:
             return None
@@ -142,7 +142,7 @@ class Views:
             return None
         epoch, _ = view.epochs.pop()
         merged, keys, values = collector.look_jointly(epoch, view.partials)
-        return Seen(epoch, merged, keys, self._shares(keys, values, max(len(view.partials), 1)))
+        return KeyView(epoch, merged, keys, self._shares(keys, values, max(len(view.partials), 1)))
 
     def _shares(self, keys: np.ndarray, values: np.ndarray, members: int) -> np.ndarray:
         """What is left to the next level, by the number of members; not less than can matter.

@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from sensor.bus.message import Message
 from sensor.clock import SECOND, PacketClock, format_duration
-from sensor.cluster.messages import Counts, Hello, Message
+from sensor.cluster.messages import Counts, Hello
 from sensor.cluster.reporter import Held, Reporter
 from sensor.cluster.settings import ClusterSettings
 from sensor.decode import OTHER_LINKTYPES, DecodeOptions, Decoder

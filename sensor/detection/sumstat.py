@@ -14,7 +14,7 @@ from sensor.detection.option import Option, OptionOverride
 from sensor.detection.reduction import Reduction
 from sensor.detection.stream import Columns, DetectionError, ScalarKeys, try_function
 from sensor.events import empty, hint
-from sensor.sumstats import FUNCTION, Definition, Judged, Override, Result, Threshold, UnknownReducer
+from sensor.sumstats import FUNCTION, Definition, JudgedValues, Override, Result, Threshold, UnknownReducer
 from sensor.sumstats.text import text_words
 
 Level = Option | float | Sequence[Option | float]
@@ -216,7 +216,7 @@ class SumStat:
         nothing = np.empty(0)
         judged = [name for name, each in self.reducers.items() if each.engine.is_judged]
         try:
-            function(Judged(nothing, judged, lambda name: nothing))
+            function(JudgedValues(nothing, judged, lambda name: nothing))
         except UnknownReducer as error:
             why = str(error)
             if error.name in self.reducers:

@@ -4,8 +4,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
+from sensor.bus.outbox import Rate
 from sensor.clock import elapsed_s
-from sensor.cluster.queue import Rate
 from sensor.words import printable
 
 T = TypeVar("T")

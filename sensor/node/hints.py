@@ -7,7 +7,7 @@ it depends on the files only, and not on how fast, in which blocks and by how ma
 
 from typing import Generic, NamedTuple, TypeVar
 
-from sensor.node.sight import Sight
+from sensor.node.interface_counters import InterfaceCounters
 from sensor.words import amount
 
 PATIENCE_S = 10.0
@@ -38,7 +38,7 @@ class Hint(NamedTuple):
     text: str
 
 
-def why_silent(since: Sight, now: Sight, filter_text: str = "") -> tuple[str, str]:
+def why_silent(since: InterfaceCounters, now: InterfaceCounters, filter_text: str = "") -> tuple[str, str]:
     """The name of the reason for which nothing was read of what came from `since` on, and what to say of it."""
     arrived, tagged = now.nic - since.nic, now.filtered - since.filtered
     if now.gap:
@@ -65,20 +65,20 @@ _NOT_PROMISCUOUS = " And without --no-promiscuous, what is addressed to others w
 _TAKEN = "an XDP program, or a socket of the same fanout group, may take them before"
 
 
-class Silence:
+class NoPackets:
     """No packets for so long, and why: the interface is away, it is quiet, or the sensor is deaf."""
 
     def __init__(self, now: float, patience_s: float = PATIENCE_S, filter_text: str = "") -> None:
         self.hint: Hint | None = None
         """What is wrong now."""
         self._patience_s, self._filter = patience_s, filter_text
-        self._last: Sight | None = None
+        self._last: InterfaceCounters | None = None
         self._heard = self._half_way = now
-        self._since: Sight | None = None
+        self._since: InterfaceCounters | None = None
         """What is judged is what came from here on: half-way, as the interface's own counts may be seconds late."""
-        self._looks: list[tuple[float, Sight]] = []
+        self._looks: list[tuple[float, InterfaceCounters]] = []
 
-    def look(self, sight: Sight, now: float) -> str:
+    def look(self, sight: InterfaceCounters, now: float) -> str:
         """What is to be said of an interface as it is now; nothing, mostly."""
         if self._last is None or sight.read > self._last.read:
             return self._hear(sight, now)
@@ -96,14 +96,14 @@ class Silence:
         self.hint = Hint(name, f"{sight.interface}: no packets for {now - self._heard:.0f} s: {why}")
         return self.hint.text
 
-    def _a_moment_ago(self, sight: Sight, now: float) -> Sight:
+    def _a_moment_ago(self, sight: InterfaceCounters, now: float) -> InterfaceCounters:
         """The interface as it was then: what has arrived since may be about to be read."""
         self._looks.append((now, sight))
         ago = [at for at, (then, _) in enumerate(self._looks) if now - then >= MOMENT_S]
         self._looks = self._looks[ago[-1] if ago else 0 :]
         return self._looks[0][1] if ago else self._since or sight
 
-    def _hear(self, sight: Sight, now: float) -> str:
+    def _hear(self, sight: InterfaceCounters, now: float) -> str:
         self._looks.clear()
         was, self.hint, self._since = self.hint, None, None
         self._heard = now if self._last else self._heard
@@ -118,12 +118,12 @@ class Losses:
         self.hint: Hint | None = None
         """What is wrong now."""
         self._counter, self._calm_s = counter, calm_s
-        self._last: Sight | None = None
+        self._last: InterfaceCounters | None = None
         self._lost_at, self._before = 0.0, 0
 
-    def look(self, sight: Sight, now: float) -> str:
+    def look(self, sight: InterfaceCounters, now: float) -> str:
         """What is to be said of an interface as it is now: when losses begin, and when there were none for a while."""
-        last, self._last = self._last or Sight(sight.interface), sight
+        last, self._last = self._last or InterfaceCounters(sight.interface), sight
         lost = getattr(sight, self._counter) - getattr(last, self._counter)
         if lost > 0:
             self._lost_at = now
@@ -134,7 +134,7 @@ class Losses:
             return f"{sight.interface}: no more packets are lost there; {total:,} {'was' if total == 1 else 'were'}"
         return ""
 
-    def _begin(self, sight: Sight, last: Sight, lost: int) -> str:
+    def _begin(self, sight: InterfaceCounters, last: InterfaceCounters, lost: int) -> str:
         self._before = getattr(last, self._counter)
         came = sight.kernel - last.kernel + (lost if self._counter == "nic_drops" else 0)
         of = f"{lost:,} of {amount(came, 'packet')}" if came >= lost else amount(lost, "packet")

@@ -22,10 +22,10 @@ from pathlib import Path
 from sensor.clock import elapsed_s
 from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
-from sensor.node.accounting import Accounting
 from sensor.node.manager import ManagerNode
 from sensor.node.output import Output
 from sensor.node.reload import reloaded
+from sensor.node.run_monitor import RunMonitor
 from sensor.node.tee import Recorded, Tee
 from sensor.outputs.summary import Summary
 from sensor.privileges import User
@@ -71,7 +71,7 @@ class LocalCluster:
         workers: int,
         options: Sequence[str],
         progress: Callable[[int, int], None] | None = None,
-        accounting: Accounting | None = None,
+        accounting: RunMonitor | None = None,
         shared: Shared | None = None,
         stdin: Recorded | None = None,
     ) -> None:

@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sensor.alerts import AlertRecord, AlertUpdate
+from sensor.bus.interface import Peer
+from sensor.bus.message import Message, Refused
 from sensor.clock import elapsed_s
-from sensor.cluster.link import Peer
-from sensor.cluster.manager import EVERYBODY, Manager, Output
+from sensor.cluster.manager import EVERYBODY, Manager, Outgoing
 from sensor.cluster.messages import (
     Ack,
     CertificateRequest,
     Delivered,
     Heartbeat,
     Hello,
-    Message,
-    Refused,
     RemoveWorker,
     RequestKey,
     StatusRequest,
@@ -33,21 +32,20 @@ from sensor.cluster.messages import (
 )
 from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
-from sensor.node import disk
-from sensor.node.accounting import Accounting, View
+from sensor.node import manager_store
 from sensor.node.attendance import Attendance
 from sensor.node.difference import definitions_that_differ, parts_of, sources_that_differ
-from sensor.node.disk import Disk
 from sensor.node.lateness import Lateness
-from sensor.node.output import Output as Writer
-from sensor.node.output import summarise, tell
-from sensor.node.relay import Relay
+from sensor.node.manager_store import ManagerStore
+from sensor.node.output import Output, summarise, tell
 from sensor.node.reload import say_that_they_hold
+from sensor.node.run_monitor import RunMonitor, View
 from sensor.node.servers import Servers
+from sensor.node.worker_hints import WorkerHints
 from sensor.outputs.summary import Summary
 
 if TYPE_CHECKING:
-    from sensor.node.gate import Gate
+    from sensor.node.cluster_admission import ClusterAdmission
 
 log = logging.getLogger(__name__)
 
@@ -78,27 +76,27 @@ class ManagerNode:
     def __init__(
         self,
         settings: Settings,
-        outputs: Sequence[Writer],
+        outputs: Sequence[Output],
         *,
         members: Iterable[str] = (),
         early: bool = True,
         state: Path | None = None,
         cluster: ClusterSettings | None = None,
         until_done: bool = False,
-        gate: "Gate | None" = None,
+        gate: "ClusterAdmission | None" = None,
         progress: Callable[[dict[str, int], int], None] | None = None,
-        accounting: Accounting | None = None,
+        accounting: RunMonitor | None = None,
     ) -> None:
         self._settings, self._outputs, self._until_done, self._progress = settings, outputs, until_done, progress
         self._early, self._cluster = early, cluster
         self.manager = Manager(settings.make(), members, early=early, settings=cluster)
         self._next: Settings | None = None
-        self._disk = Disk(state)
-        self._pending = Output()
+        self._disk = ManagerStore(state)
+        self._pending = Outgoing()
         self._read: dict[str, int] = {}
         self._damage: list[str] = []
         self._pardoned: tuple[str, ...] = ()
-        self._accounting, self._relay = accounting or Accounting(), Relay()
+        self._accounting, self._relay = accounting or RunMonitor(), WorkerHints()
         self._lateness = Lateness((cluster or ClusterSettings()).deadline_s)
         self._attendance = Attendance((cluster or ClusterSettings()).deadline_s)
         self._parts = parts_of(settings)
@@ -354,7 +352,9 @@ class ManagerNode:
     def _commit_soon(self) -> None:
         if not self._is_committing:
             self._is_committing = True
-            asyncio.get_running_loop().call_later(disk.RETRY_S if self._disk.is_stuck else COMMIT_S, self._commit)
+            asyncio.get_running_loop().call_later(
+                manager_store.RETRY_S if self._disk.is_stuck else COMMIT_S, self._commit
+            )
 
     def _commit(self) -> bool:
         """Make durable what has come of messages, then tell it, then send what follows from it; whether it could."""
@@ -362,7 +362,7 @@ class ManagerNode:
         self._gather()
         if not self._disk.sync():
             return False
-        done, self._pending = self._pending, Output()
+        done, self._pending = self._pending, Outgoing()
         self._tell(done.alerts)
         self._disk.mark()
         acks, self._acks = self._acks, {}

@@ -3,19 +3,10 @@
 from typing import TypeVar
 
 from sensor import __version__
-from sensor.cluster.client import Connected, Disconnected, Failed
-from sensor.cluster.messages import (
-    Hello,
-    KeyResult,
-    Message,
-    Refused,
-    RemoveWorker,
-    RequestKey,
-    Status,
-    StatusRequest,
-    WorkerRemoved,
-)
-from sensor.node.contact import Contact
+from sensor.bus.interface import Connected, Disconnected, Failed
+from sensor.bus.message import Message, Refused
+from sensor.cluster.messages import Hello, KeyResult, RemoveWorker, RequestKey, Status, StatusRequest, WorkerRemoved
+from sensor.node.manager_address import ManagerAddress
 
 _PATIENCE = 10
 _WAIT_S = 0.5
@@ -23,22 +14,22 @@ _WAIT_S = 0.5
 Answer = TypeVar("Answer", Status, KeyResult, WorkerRemoved)
 
 
-def ask_status(manager: Contact) -> Status:
+def ask_status(manager: ManagerAddress) -> Status:
     """How a manager's cluster is. TimeoutError says why it does not answer."""
     return _ask(manager, "status", StatusRequest(), Status)
 
 
-def ask_keys(manager: Contact, request: RequestKey) -> KeyResult:
+def ask_keys(manager: ManagerAddress, request: RequestKey) -> KeyResult:
     """What all workers of a manager know now of some keys. TimeoutError says why it does not answer."""
     return _ask(manager, "query", request, KeyResult)
 
 
-def remove_worker(manager: Contact, name: str) -> str:
+def remove_worker(manager: ManagerAddress, name: str) -> str:
     """Have a worker that is gone for good not waited for; why it still is, or empty. TimeoutError: as above."""
     return _ask(manager, "remove", RemoveWorker(name), WorkerRemoved).reason
 
 
-def _ask(manager: Contact, name: str, question: Message, kind: type[Answer]) -> Answer:
+def _ask(manager: ManagerAddress, name: str, question: Message, kind: type[Answer]) -> Answer:
     mine = manager.credentials
     client, _ = manager.client(lambda: Hello(mine.name if mine else name, "observer", __version__))
     client.start()

@@ -6,10 +6,10 @@ from contextlib import closing
 from pathlib import Path
 
 from sensor.clock import elapsed_s, now_ns
-from sensor.cluster.authority import needs_renewal, new_request
-from sensor.cluster.disk import Folder
 from sensor.cluster.messages import CertificateIssued, CertificateRequest
-from sensor.cluster.tls import CERTIFICATE, KEY
+from sensor.pki.authority import needs_renewal, new_request
+from sensor.pki.credentials import CERTIFICATE, KEY
+from sensor.storage.durable_folder import Folder
 
 log = logging.getLogger(__name__)
 

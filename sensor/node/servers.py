@@ -4,20 +4,22 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from sensor.cluster.link import Peer
-from sensor.cluster.messages import CertificateRequest, Message
-from sensor.cluster.server import Handler, Server
+from sensor.bus.interface import BusServer, Handler, Peer
+from sensor.bus.message import Message
+from sensor.bus.transport import serve
+from sensor.cluster.messages import CertificateRequest
+from sensor.cluster.vocabulary import VOCABULARY
 
 if TYPE_CHECKING:
-    from sensor.node.gate import Gate
+    from sensor.node.cluster_admission import ClusterAdmission
 
 
 class Servers:
     """`gate`: of a cluster, whose nodes show certificates but on Unix sockets; None: none are asked for."""
 
-    def __init__(self, handler: Handler, gate: "Gate | None" = None) -> None:
+    def __init__(self, handler: Handler, gate: "ClusterAdmission | None" = None) -> None:
         self._handler, self._gate = handler, gate
-        self._servers: list[Server] = []
+        self._servers: list[BusServer] = []
         self._renewals: set[asyncio.Task[None]] = set()
 
     async def open(self, addresses: Sequence[str]) -> list[str]:
@@ -25,7 +27,7 @@ class Servers:
         for address in addresses:
             gate = None if address.startswith("unix:") else self._gate
             tls, admission = (gate.tls, gate.admission) if gate else (None, None)
-            server = Server(address, self._handler, tls=tls, admission=admission)
+            server = serve(address, self._handler, VOCABULARY, tls=tls, admission=admission)
             self._servers.append(server)
             await server.start()
         joining = [await self._gate.open()] if self._gate else []

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 
 from sensor.capture import Capture
 from sensor.clock import elapsed_s
-from sensor.cluster.bus import InProcessBus
+from sensor.cluster.in_process import InProcessBus
 from sensor.cluster.manager import Manager
 from sensor.cluster.worker import Worker
 from sensor.config import Settings
-from sensor.node.accounting import Accounting, View
-from sensor.node.lots import Lots
+from sensor.node.batching import Batching
 from sensor.node.output import Output, summarise, tell
 from sensor.node.reload import reloaded
+from sensor.node.run_monitor import RunMonitor, View
 from sensor.outputs.summary import Summary
 
 
@@ -43,15 +43,15 @@ class Standalone:
         self._load = load
 
     def run(
-        self, source: Capture, progress: Callable[[int, int], None], accounting: Accounting | None = None
+        self, source: Capture, progress: Callable[[int, int], None], accounting: RunMonitor | None = None
     ) -> Summary:
         """Run a source to its end, telling `progress` (bytes, packets) after each block, and `accounting` at each."""
         started, self._source = elapsed_s(), source
         if self._stopping:  # before there was one to stop
             source.stop()
-        accounting = accounting or Accounting()
+        accounting = accounting or RunMonitor()
         packets = 0
-        lots = Lots(is_live=self._is_live, is_there=source.progress[1] is not None)
+        lots = Batching(is_live=self._is_live, is_there=source.progress[1] is not None)
         for block in source.blocks():
             self._worker.captured = dict(source.counters)
             if len(block.frames) or not source.seen_until:

@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sensor import __version__
+from sensor.bus.interface import Connected, Disconnected, Failed, Received
+from sensor.bus.message import Refused
 from sensor.capture import Capture
 from sensor.clock import elapsed_s, incarnation
-from sensor.cluster.client import Connected, Disconnected, Failed, Received
 from sensor.cluster.ledger import digest_of
-from sensor.cluster.messages import CertificateIssued, Delivered, Hello, Numbered, Refused, Welcome
+from sensor.cluster.messages import CertificateIssued, Delivered, Hello, Numbered, Welcome
 from sensor.cluster.settings import ClusterSettings
-from sensor.cluster.spool import Spool
 from sensor.cluster.worker import Worker
 from sensor.config import Settings
-from sensor.node.accounting import Accounting, View
-from sensor.node.contact import Contact
+from sensor.node.batching import Batching
 from sensor.node.difference import parts_of
-from sensor.node.lots import Lots
+from sensor.node.manager_address import ManagerAddress
 from sensor.node.reload import reloaded
+from sensor.node.run_monitor import RunMonitor, View
+from sensor.storage.spool import Spool
 from sensor.sumstats import Definition
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Place:
     """Who a worker is among the others."""
 
     name: str
-    manager: Contact
+    manager: ManagerAddress
     share: tuple[int, int] = (0, 1)
     """Which part of its input, from 0, of how many it tracks; of more than one, all read the same."""
     spool: Path | None = None
@@ -127,16 +128,16 @@ class WorkerNode:
             self._exchange(0.0)
         return not self._stopping
 
-    def run(self, source: Capture, accounting: Accounting | None = None) -> None:
+    def run(self, source: Capture, accounting: RunMonitor | None = None) -> None:
         """Run a source to its end, with `accounting` asked at each block.
 
         RefusedError if the manager does not take this worker.
         """
-        accounting = accounting or Accounting()
+        accounting = accounting or RunMonitor()
         self._client.start()
         try:
             self._worker = self._begin()
-            lots = Lots(is_live=not self._place.replays, is_there=source.progress[1] is not None)
+            lots = Batching(is_live=not self._place.replays, is_there=source.progress[1] is not None)
             for block in source.blocks():
                 self._worker.captured = dict(source.counters)
                 self._worker.carried = self._carried
@@ -332,7 +333,7 @@ def definitions_of(settings: Settings) -> list[Definition]:
     return [each for detection in settings.make() for each in detection.define().values()]
 
 
-def _renewal(contact: Contact, tls: ssl.SSLContext | None) -> "Renewal | None":
+def _renewal(contact: ManagerAddress, tls: ssl.SSLContext | None) -> "Renewal | None":
     if contact.folder is None or tls is None:
         return None
     from sensor.node.renewal import Renewal  # needs the cryptography library, as whoever has a certificate does

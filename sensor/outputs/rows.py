@@ -20,7 +20,7 @@ _USUAL = (_SEVERITY, 15, 68, 20, 0)
 _GREATEST = (_SEVERITY, _ADDRESS, 130, 20, 0)
 
 
-class Rows:
+class AlertRows:
     """Makes lines of alerts, with the header before the first, and again where a terminal has become another."""
 
     def __init__(self) -> None:

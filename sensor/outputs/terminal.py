@@ -14,7 +14,7 @@ from rich.text import Text
 
 from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.outputs.grid import fold, room
-from sensor.outputs.rows import NAMES, Rows
+from sensor.outputs.rows import NAMES, AlertRows
 from sensor.outputs.summary import Summary
 from sensor.words import amount, printable
 
@@ -58,7 +58,7 @@ class Terminal:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.console = Console(file=stream, highlight=False, soft_wrap=True)
-        self._rows = Rows()
+        self._rows = AlertRows()
         self._has_rows = False
         self._known: OrderedDict[str, _Known] = OrderedDict()
 

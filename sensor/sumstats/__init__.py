@@ -12,33 +12,32 @@ from sensor.sumstats.calculation import Reducer
 from sensor.sumstats.calculations import every, find
 from sensor.sumstats.collector import Collector, EpochResult, Merged, Present, Told
 from sensor.sumstats.definition import Definition
-from sensor.sumstats.engine import Crossing, EpochEnd, EpochEnds, Happening, SumStats
+from sensor.sumstats.engine import Crossings, EpochEnd, EpochEnds, Happening, SumStats
 from sensor.sumstats.partial import Partial, Result, results
-from sensor.sumstats.query import Request, Selection
+from sensor.sumstats.query import Selection
 from sensor.sumstats.series import Series, of_series
 from sensor.sumstats.store import Crossed, Store
 from sensor.sumstats.support import Rows, among
 from sensor.sumstats.table import Keys
-from sensor.sumstats.threshold import FUNCTION, Judged, Override, Threshold, UnknownReducer
+from sensor.sumstats.threshold import FUNCTION, JudgedValues, Override, Threshold, UnknownReducer
 
 __all__ = [
     "FUNCTION",
     "Collector",
     "Crossed",
-    "Crossing",
+    "Crossings",
     "Definition",
     "EpochEnd",
     "EpochEnds",
     "EpochResult",
     "Happening",
-    "Judged",
+    "JudgedValues",
     "Keys",
     "Merged",
     "Override",
     "Partial",
     "Present",
     "Reducer",
-    "Request",
     "Result",
     "Rows",
     "Selection",

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from sensor._jit import njit
-from sensor.sumstats.calculation import Column, Setting
+from sensor.sumstats.calculation import Setting, StateColumn
 
 NO_BLOCK = -1
 """In place of an offset: the row owns no block; from `take`: there is none, and the observation is to be refused."""
@@ -100,10 +100,10 @@ class Arena:
         self.book[_IS_FINAL] = len(words) == self._limit
 
 
-class ArenaColumn(Column):
+class ArenaColumn(StateColumn):
     """A column whose rows own a block each at most: their fields have `block` (<i8) and `size_class` (<i1 or wider).
 
-    A derived class says what `empty_field` is and does the rest of a `Column`. `clear` and `renumber` are done here.
+    A derived class says what `empty_field` is and does the rest of a `StateColumn`, but `clear` and `renumber`.
     """
 
     holds_more: ClassVar[bool] = True

@@ -58,7 +58,7 @@ A state of fixed size needs a `Scalar`: a record, two kernels and two functions.
             rows = zip(rows_of(headers), states["state"].tolist(), strict=True)
             return [Counted(*header, count) for header, count in rows]
 
-A state that grows brings a `Column` of its own: see `arena.py` for where its room comes from, and
+A state that grows brings a `StateColumn` of its own: see `arena.py` for where its room comes from, and
 `calculations/sample.py` for a short one.
 """
 
@@ -120,7 +120,7 @@ class Value:
     """Time of the last."""
 
 
-class Column(ABC):
+class StateColumn(ABC):
     """The states of one reducer in one store, a row a key.
 
     States come in two forms, both as arrays: as measured (what a threshold needs) and as viewed (all that another
@@ -215,7 +215,7 @@ class Reducer(ABC):
             raise ValueError(f"a reducer's name must be an identifier, not {self.name!r}")
 
     @abstractmethod
-    def column(self, setting: Setting) -> Column:
+    def column(self, setting: Setting) -> StateColumn:
         """An empty column."""
 
     @abstractmethod
@@ -271,12 +271,12 @@ class Scalar(Reducer):
     def merge(self, state: np.ndarray, rows: np.ndarray, other: np.ndarray) -> None:
         """Merge each of `other` into its row of `state`; -1 is passed over."""
 
-    def column(self, setting: Setting) -> Column:
+    def column(self, setting: Setting) -> StateColumn:
         """An empty column of such records."""
         return Scalars(self)
 
 
-class Scalars(Column):
+class Scalars(StateColumn):
     """The states of a `Scalar`: one array."""
 
     remembers: ClassVar[bool] = True

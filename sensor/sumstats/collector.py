@@ -29,7 +29,7 @@ from sensor.sumstats.engine import EpochEnd
 from sensor.sumstats.following import Following
 from sensor.sumstats.panes import Pane, Panes
 from sensor.sumstats.partial import Partial
-from sensor.sumstats.query import Request, Selection
+from sensor.sumstats.query import Selection
 from sensor.sumstats.series import Piece
 from sensor.sumstats.store import Crossed, Store
 from sensor.sumstats.support import Support, keys_among
@@ -136,29 +136,26 @@ class _Memory:
 
 
 class Collector:
-    """Merges what `members` know of one SumStat.
+    """Merges what members know of one SumStat.
 
-    It ends epochs by itself, as members `deliver` them, and all crossings stand; or whoever knows better what to wait
-    for lets it `take` them, ends each by `settle`, and lets those that stand `fire`. There is room for as much as
-    `room` members can hold (by default, those there are).
+    Whoever knows what to wait for lets it `take` what members deliver, ends each epoch by `settle`, and lets the
+    crossings that stand `fire`. There is room for as much as `room` members can hold.
     """
 
     def __init__(
         self,
         definition: Definition,
-        members: Iterable[str] = (),
         secret: np.ndarray | None = None,
         *,
-        room: int | None = None,
+        room: int = 1,
     ) -> None:
         self.definition = definition
         self._secret = new_key() if secret is None else secret
-        self._entered: dict[str, int | None] = dict.fromkeys(sorted(members))
         self._quiet = Quiet(definition, self._secret)
         self._asked = Asked(definition, self._secret)
         self._panes = Panes(definition.panes)
         self._delivered: dict[str, int] = {}
-        parts = (len(self._entered) if room is None else room) * definition.panes
+        parts = room * definition.panes
         self._merging = replace(  # so that merging need not give up what members had room for
             definition, max_keys=min(definition.max_keys * parts, 1 << 30), max_bytes=definition.max_bytes * parts
         )
@@ -190,11 +187,6 @@ class Collector:
             "epochs_repeated": self._repeated,
             "quiet_refused": self._quiet.refused,
         }
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        """Who is expected to deliver."""
-        return tuple(self._entered)
 
     @property
     def closed(self) -> int:
@@ -264,18 +256,6 @@ class Collector:
             window.merge(view)
         return window.keys, window.compared(np.arange(len(window)))
 
-    def deliver(self, member: str, end: EpochEnd) -> list[Told]:
-        """Take the end of a member's epoch; one that was closed without it is past mending, and says so."""
-        if member not in self._entered:
-            raise ValueError(f"{member} is no member: {', '.join(self._entered)} are")
-        self.take(member, end)
-        self._entered[member] = end.following
-        told = self._advance()
-        if end.restarts:
-            told += self.close(max(self._panes, default=self._closed))
-            self.restart(end.following)
-        return told
-
     def take(self, member: str, end: EpochEnd) -> bool:
         """Keep what a member delivers until its epoch is settled; False: that is so already, or it came before."""
         if end.epoch <= self._closed:
@@ -313,18 +293,23 @@ class Collector:
         self._delivered.clear()
         self._closed = following - 1
 
-    def close(self, epoch: int) -> list[Told]:
-        """End an epoch, and those before it, though some members have not delivered: a deadline has passed."""
-        told: list[Told] = []
-        for index in sorted(each for each in self._panes if self._closed < each <= epoch):
-            late = {name for name, entered in self._entered.items() if entered is None or entered <= index}
-            told += self._end(index, late, judges=len(self._entered) > 1)  # one alone has judged it all itself
-        self._closed = max(self._closed, epoch)
-        return told
-
     def settle(self, index: int, missing: Iterable[str] = ()) -> list[Told]:
         """End an epoch that was delivered, after those before it; `missing` should have delivered it too."""
-        return self._end(index, set(missing), judges=True, fires=False)
+        pane = self._panes[index]
+        pane.missing = set(missing)
+        self._closed = index
+        first = self._panes.first
+        self._quiet.expire(index if first is None or first > index - self.definition.panes else first)
+        window = self._panes.of(index)
+        whole = self._compose(index) if self.definition.wants_results else None
+        told: list[Told] = []
+        if self.definition.threshold and not self._are_all_far(window):  # as nearly always in quiet times
+            told += self._judge(index, pane, whole)
+        self._asked.expire(index)
+        told.append(self._result(index, window, whole))
+        self.following.take(index, [partial for _, partial in sorted(pane.partials.items())])
+        self._panes.end(index)
+        return told
 
     def settle_late(self, index: int) -> list[Merged]:
         """Judge anew the window that ended with an epoch, for what came of it since; in order of the epochs."""
@@ -348,19 +333,6 @@ class Collector:
     def silence(self, keys: np.ndarray, index: int, since: int) -> None:
         """What is observed of keys (uint64, (m, words)) after an epoch does not count, up to the epoch `since`."""
         self._quiet.silence(keys, index, since)
-
-    def request(self, selection: Selection) -> Request:
-        """Begin to ask all members about some keys; `answer` of the request takes what they say."""
-        return Request(selection, self._entered)
-
-    def merged(self, request: Request) -> Partial:
-        """What has been answered so far, merged; with `top`, the top of that."""
-        window = Store(self._merging, self._secret)
-        for partial in request.partials.values():
-            window.merge(partial)
-        for partial in request.partials.values():
-            window.absorb(partial.support)
-        return window.partial(window.select(request.selection))
 
     def present(self, epoch: int, views: Mapping[str, Partial], selection: Selection) -> Present:
         """What is known of some keys in an epoch that is not over.
@@ -388,36 +360,6 @@ class Collector:
         rows = window.select(selection)
         found = len(window.select(selection.all))
         return Present(found, window.partial(rows), tuple(sorted(members)), tuple(sorted(missing)))
-
-    def _advance(self) -> list[Told]:
-        """End, in order, the epochs that every member has ended."""
-        entered = [each for each in self._entered.values() if each is not None]
-        if len(entered) < len(self._entered):
-            return []
-        told: list[Told] = []
-        for index in sorted(each for each in self._panes if self._closed < each < min(entered)):
-            told += self._end(index, set(), judges=len(self._entered) > 1)
-        return told
-
-    def _end(self, index: int, missing: set[str], *, judges: bool, fires: bool = True) -> list[Told]:
-        pane = self._panes[index]
-        pane.missing = missing
-        self._closed = index
-        first = self._panes.first
-        self._quiet.expire(index if first is None or first > index - self.definition.panes else first)
-        window = self._panes.of(index)
-        whole = self._compose(index) if self.definition.wants_results else None
-        told: list[Told] = []
-        if self.definition.threshold and judges and not self._are_all_far(window):  # as nearly always in quiet times
-            told += self._judge(index, pane, whole)
-        for each in told if fires else ():
-            assert isinstance(each, Merged)
-            self.fire(index, each.partial.keys, each.level)
-        self._asked.expire(index)
-        told.append(self._result(index, window, whole))
-        self.following.take(index, [partial for _, partial in sorted(pane.partials.items())])
-        self._panes.end(index)
-        return told
 
     def _judge(self, index: int, pane: Pane, whole: Store | None) -> list[Merged]:
         """Judge every key of the pane by its window."""

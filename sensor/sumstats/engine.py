@@ -1,6 +1,6 @@
 """SumStats on a worker: several definitions, each with its open epoch, all on the packet clock.
 
-What happens comes back in order as `Crossing` and `EpochEnd`. It depends on the observations and the clock alone, not
+What happens comes back in order as `Crossings` and `EpochEnd`. It depends on the observations and the clock alone, not
 on how they were cut into batches, as long as `advance` is called after the observations made up to that time.
 """
 
@@ -20,7 +20,7 @@ from sensor.sumstats.window import Window
 
 
 @dataclass(frozen=True, slots=True)
-class Crossing:
+class Crossings:
     """Keys that reached levels of the threshold in one epoch, in order of time."""
 
     sumstat: str
@@ -86,7 +86,7 @@ class EpochEnds:
         )
 
 
-Happening = Crossing | EpochEnd | EpochEnds
+Happening = Crossings | EpochEnd | EpochEnds
 
 _FEW = 64
 """Observations of an epoch that need not be reduced by themselves."""
@@ -157,9 +157,9 @@ class _Open:
             at = stop
         return happened
 
-    def _crossing(self, crossed: Crossed, at: np.ndarray, ts: np.ndarray) -> Crossing:
+    def _crossing(self, crossed: Crossed, at: np.ndarray, ts: np.ndarray) -> Crossings:
         name = self._definition.name
-        return Crossing(name, self.index, at, ts[at], crossed.level, crossed.value, crossed.partial)
+        return Crossings(name, self.index, at, ts[at], crossed.level, crossed.value, crossed.partial)
 
     def _edges(self, ts: np.ndarray) -> tuple[list[int], np.ndarray]:
         """Where the observations of each epoch begin, and the end; and the epoch of each observation.
@@ -236,7 +236,7 @@ class SumStats:
 
     Epochs are cut and numbered from 1970 on, so that all nodes agree. Where the clock begins anew, those of nodes that
     are `in_step`, whose clocks all do so at once, are numbered on, so that no number stands for two.
-    `members` is how many observe. What one alone reports as a `Crossing` is one; of several, it is that a key has grown
+    `members` is how many observe. What one alone reports as `Crossings` are just that; of several, that a key has grown
     by its share of its first level (or to `percent` of it, where a value may fall as well); with 0, nothing is reported
     before an epoch's end.
     """

@@ -9,7 +9,7 @@ import numpy as np
 from sensor._jit import njit
 from sensor.sumstats.calculation import extended
 from sensor.sumstats.definition import Definition
-from sensor.sumstats.threshold import Judged, Threshold
+from sensor.sumstats.threshold import JudgedValues, Threshold
 
 log = logging.getLogger(__name__)
 
@@ -192,9 +192,9 @@ class Judge:
         if threshold.function is None:
             return [values(name) for name in threshold.names]
         names = [each.name for each in self._definition.reducers if each.is_judged]
-        return [self._call(threshold, Judged(num, names, values))]
+        return [self._call(threshold, JudgedValues(num, names, values))]
 
-    def _call(self, threshold: Threshold, judged: Judged) -> np.ndarray:
+    def _call(self, threshold: Threshold, judged: JudgedValues) -> np.ndarray:
         values, faults = threshold.call(judged)
         if faults and not self.faults:
             text = "the threshold function of %s raised; such keys do not cross"

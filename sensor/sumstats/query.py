@@ -1,15 +1,9 @@
-"""Queries: one key, the keys of a prefix, the top of them, or all; and a request that waits for several nodes' answers.
-
-Zeek's `request_key`, and what users asked for beyond it. A request is a state machine: it says whom to ask, is told
-what they answer, and is over when all have, or when whoever keeps the time says so.
-"""
+"""Queries: one key, the keys of a prefix, the top of them, or all. Zeek's `request_key`, and more."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-
-from sensor.sumstats.partial import Partial
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +40,3 @@ class Selection:
         """Index of the `top` greatest values, greatest first; equal ones by key, NaN last."""
         order: np.ndarray = np.lexsort((*keys.T[::-1], -values))
         return order[: self.top]
-
-
-class Request:
-    """What several nodes are asked at once; `partials` holds the answers so far, by node."""
-
-    def __init__(self, selection: Selection, members: Iterable[str]) -> None:
-        self.selection = selection
-        self.members = tuple(sorted(members))
-        self.partials: dict[str, Partial] = {}
-
-    @property
-    def question(self) -> Selection:
-        """What each is to be asked: of several nodes the top cannot be had before their answers are merged."""
-        return self.selection if len(self.members) == 1 else self.selection.all
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Who has not answered yet."""
-        return tuple(member for member in self.members if member not in self.partials)
-
-    def answer(self, member: str, partial: Partial) -> bool:
-        """Take an answer; whether it was awaited: one that comes twice, or from somebody else, changes nothing."""
-        if member not in self.missing:
-            return False
-        self.partials[member] = partial
-        return True

@@ -23,7 +23,7 @@ class UnknownReducer(AttributeError):
     """A threshold function names a reducer that there is not."""
 
 
-class Judged:
+class JudgedValues:
     """What a threshold function is given: under each reducer's name, its values as a float64 column.
 
     `num` is how many observations there were, all streams together. A row that a reducer saw nothing of has what its
@@ -40,12 +40,12 @@ class Judged:
             raise UnknownReducer(f"there is no reducer {name!r}; there are {sorted(self._names)}", name=name)
         return self._values(name)
 
-    def __getitem__(self, rows: slice) -> "Judged":
+    def __getitem__(self, rows: slice) -> "JudgedValues":
         """Some of the rows."""
-        return Judged(self.num[rows], self._names, lambda name: self._values(name)[rows])
+        return JudgedValues(self.num[rows], self._names, lambda name: self._values(name)[rows])
 
 
-Function = Callable[[Judged], np.ndarray]
+Function = Callable[[JudgedValues], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Threshold:
             reached += is_reached
         return reached
 
-    def call(self, judged: Judged) -> tuple[np.ndarray, list[Exception]]:
+    def call(self, judged: JudgedValues) -> tuple[np.ndarray, list[Exception]]:
         """What the function makes of some rows, and what it raised.
 
         Where it raises, it is given each row by itself, so that a row does not depend on those beside it; one on which
@@ -154,7 +154,7 @@ class Threshold:
                 faults.append(error)
         return values, faults
 
-    def _call(self, judged: Judged) -> np.ndarray:
+    def _call(self, judged: JudgedValues) -> np.ndarray:
         assert self.function is not None
         values = np.asarray(self.function(judged), np.float64)
         if values.shape != judged.num.shape:

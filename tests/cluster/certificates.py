@@ -18,11 +18,10 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sensor.clock import SECOND, now_ns
-from sensor.cluster.authority import Authority, create, new_key, new_request
-from sensor.cluster.disk import Folder
-from sensor.cluster.endpoint import Endpoint
-from sensor.cluster.registry import Registry
-from sensor.cluster.tls import AUTHORITY, CERTIFICATE, KEY, Credentials
+from sensor.pki.authority import Authority, create, new_key, new_request
+from sensor.pki.credentials import AUTHORITY, CERTIFICATE, KEY, Credentials
+from sensor.pki.registry import Registry
+from sensor.storage.durable_folder import Folder
 
 NOW = now_ns()
 """OpenSSL asks the system for the time, so certificates must be of today."""
@@ -31,7 +30,7 @@ DAY = 86400 * SECOND
 
 def make_cluster(folder: Path) -> Authority:
     """A cluster whose manager is at 127.0.0.1."""
-    create(folder, Endpoint("127.0.0.1", 47700), Endpoint("127.0.0.1", free_port()), NOW)
+    create(folder, "127.0.0.1", bus="127.0.0.1:47700", enrolment=f"127.0.0.1:{free_port()}", now=NOW)
     return Authority(folder)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from sensor import __version__
 from sensor.alerts import AlertRecord, AlertUpdate
+from sensor.bus.message import Message
 from sensor.capture import open_savefiles
 from sensor.cluster.manager import EVERYBODY, Manager
-from sensor.cluster.messages import Counts, Message, Welcome
+from sensor.cluster.messages import Counts, Welcome
 from sensor.cluster.worker import Worker
 from sensor.config import configure
 from sensor.detection import Detection

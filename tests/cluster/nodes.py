@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 
-from sensor.cluster.frame import FrameDecoder, encode
-from sensor.cluster.messages import Ack, DetectionSwitchedOff, Hello, Ping, Welcome
+from sensor.bus.codec import FrameDecoder, encode
+from sensor.bus.message import Ping
+from sensor.cluster.messages import Ack, DetectionSwitchedOff, Hello, Welcome
+from sensor.cluster.vocabulary import VOCABULARY
 from sensor.config import configure
 from sensor.node.manager import ManagerNode
 
@@ -45,7 +47,7 @@ class Speaker:
 
     def __init__(self, reader, writer):
         self._reader, self.writer = reader, writer
-        self._decoder = FrameDecoder(role="manager")
+        self._decoder = FrameDecoder(VOCABULARY, role="manager")
         self.heard, self.pings = [], 0
         self.is_over = False
 

@@ -10,18 +10,22 @@ from click.testing import CliRunner
 from cryptography import x509
 
 from sensor import __version__
+from sensor.bus.client import Client
+from sensor.bus.codec import encode
+from sensor.bus.endpoint import BusError, Endpoint
+from sensor.bus.interface import Connected, Disconnected
+from sensor.bus.message import Refused
+from sensor.bus.tls import client_context
 from sensor.cli.main import group
-from sensor.cluster.client import Client, Connected, Disconnected
-from sensor.cluster.endpoint import BusError, Endpoint
-from sensor.cluster.frame import encode
-from sensor.cluster.messages import CertificateIssued, CertificateRequest, Hello, Refused, Status, StatusRequest
-from sensor.cluster.registry import Registry
-from sensor.cluster.tls import CERTIFICATE, KEY, Credentials, client_context
+from sensor.cluster.messages import CertificateIssued, CertificateRequest, Hello, Status, StatusRequest
+from sensor.cluster.vocabulary import VOCABULARY
 from sensor.config import configure
-from sensor.node.contact import Contact, local_socket
-from sensor.node.gate import Gate
+from sensor.node.cluster_admission import ClusterAdmission
 from sensor.node.manager import ManagerNode
+from sensor.node.manager_address import ManagerAddress, local_socket
 from sensor.node.renewal import LOOK_S, Renewal
+from sensor.pki.credentials import CERTIFICATE, KEY, Credentials
+from sensor.pki.registry import Registry
 from tests.cluster.certificates import DAY, NOW, fill, forge, free_port, make_cluster, make_node, without_certificate
 from tests.cluster.test_processes import PATIENCE_S, started, told, until
 from tests.replaying import PCAPS
@@ -39,7 +43,7 @@ def serving(state, test):
     """Run a test, which is given a manager at loopback that asks for certificates, and its addresses."""
 
     async def run():
-        node = ManagerNode(configure(), [], gate=Gate(state / "cluster"))
+        node = ManagerNode(configure(), [], gate=ClusterAdmission(state / "cluster"))
         found = asyncio.get_running_loop().create_future()
         running = asyncio.create_task(node.run("127.0.0.1:0", local_socket(state), ready=found.set_result))
         async with asyncio.timeout(PATIENCE_S):
@@ -57,7 +61,7 @@ def serving(state, test):
 async def dialling(address, node, name="worker-1", role="worker", digest=""):
     """A client that shows the certificate in a node's folder."""
     tls = client_context(node) if node else None
-    made = Client(address, lambda: Hello(name, role, __version__, digest, 1, 1), tls=tls, seed=1)
+    made = Client(address, lambda: Hello(name, role, __version__, digest, 1, 1), VOCABULARY, tls=tls, seed=1)
     made.start()
     try:
         yield made
@@ -102,7 +106,9 @@ def test_a_certificate_is_renewed_over_the_bus_and_shown_from_then_on(tmp_path, 
     async def test(node, where):
         tls = client_context(own)
         renewal = Renewal(own, tls)
-        made = Client(where[0], lambda: Hello("worker-1", "worker", __version__, node.manager.digest, 1, 1), tls=tls)
+        made = Client(
+            where[0], lambda: Hello("worker-1", "worker", __version__, node.manager.digest, 1, 1), VOCABULARY, tls=tls
+        )
         made.start()
         await first(made, Connected)
         assert made.send(renewal.due())
@@ -270,7 +276,7 @@ def alerts_of(manager):
 @pytest.mark.parametrize("address", ["192.0.2.1:47700", "sensor.example:47700", "0.0.0.0:47700"])
 def test_there_is_no_way_off_this_host_without_certificates(tmp_path, address):
     with pytest.raises(BusError, match="sensor cluster join"):
-        Contact.find(address, tmp_path / "none")
+        ManagerAddress.find(address, tmp_path / "none")
     for command in (["worker", "--manager", address, "--replay", "x"], ["status", "--manager", address]):
         ran = CliRunner().invoke(group, [*command, "--state", str(tmp_path / "none")])
         assert (ran.exit_code, "sensor cluster join" in ran.stderr) == (2, True), command
@@ -282,15 +288,17 @@ def test_a_manager_is_found_by_the_folder_of_a_node(tmp_path, state):
     folder = tmp_path / "w"
     make_node(folder / "cluster", state / "cluster")
     mine = Credentials.load(folder / "cluster")
-    assert Contact.find(None, tmp_path / "none") == Contact("127.0.0.1:47700")
-    assert Contact.find(None, state) == Contact(f"unix:{state}/bus", None, mine.secret)
-    assert Contact.find(None, folder) == Contact(mine.address, folder / "cluster", mine.secret)
-    assert Contact.find(mine.address, folder) == Contact(mine.address, folder / "cluster", mine.secret)
-    assert Contact.find("192.0.2.1:1", folder) == Contact("192.0.2.1:1", folder / "cluster", mine.secret)
-    assert Contact.find("127.0.0.1:1", folder) == Contact("127.0.0.1:1")
-    assert Contact.find("unix:/x", folder) == Contact("unix:/x")
-    assert Contact.find(f"unix:{state}/bus", state) == Contact.find(None, state)
-    assert Contact.find(f"unix:{tmp_path}/none/bus", tmp_path / "none") == Contact(f"unix:{tmp_path}/none/bus")
+    assert ManagerAddress.find(None, tmp_path / "none") == ManagerAddress("127.0.0.1:47700")
+    assert ManagerAddress.find(None, state) == ManagerAddress(f"unix:{state}/bus", None, mine.secret)
+    assert ManagerAddress.find(None, folder) == ManagerAddress(mine.address, folder / "cluster", mine.secret)
+    assert ManagerAddress.find(mine.address, folder) == ManagerAddress(mine.address, folder / "cluster", mine.secret)
+    assert ManagerAddress.find("192.0.2.1:1", folder) == ManagerAddress("192.0.2.1:1", folder / "cluster", mine.secret)
+    assert ManagerAddress.find("127.0.0.1:1", folder) == ManagerAddress("127.0.0.1:1")
+    assert ManagerAddress.find("unix:/x", folder) == ManagerAddress("unix:/x")
+    assert ManagerAddress.find(f"unix:{state}/bus", state) == ManagerAddress.find(None, state)
+    assert ManagerAddress.find(f"unix:{tmp_path}/none/bus", tmp_path / "none") == ManagerAddress(
+        f"unix:{tmp_path}/none/bus"
+    )
 
 
 def test_sketches_of_a_cluster_are_keyed_with_its_secret():

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from sensor.cli.main import group
-from sensor.cluster.registry import Registry
-from sensor.cluster.tls import Credentials
-from sensor.cluster.token import Token
+from sensor.pki.credentials import Credentials
+from sensor.pki.registry import Registry
+from sensor.pki.token import Token
 from tests.cluster.certificates import free_port
 from tests.cluster.test_enrol import serving
 
@@ -189,7 +189,7 @@ def test_several_invite_at_once_and_none_is_lost(manager):
     ],
 )
 def test_the_state_is_kept_where_systems_keep_it(monkeypatch, euid, environment, expected):
-    from sensor.cli.state import default_state
+    from sensor.cli.state_dir import default_state
 
     monkeypatch.setattr(os, "geteuid", lambda: euid)
     for name, value in environment.items():

@@ -5,9 +5,10 @@ import logging
 
 import pytest
 
-from sensor.cluster.messages import Refused, Status, StatusRequest, Welcome
-from sensor.node import disk as disk_module
+from sensor.bus.message import Refused
+from sensor.cluster.messages import Status, StatusRequest, Welcome
 from sensor.node import manager as module
+from sensor.node import manager_store as disk_module
 from tests.cluster.nodes import running, speaking, switched_off, until
 from tools.simulated_disk import SimulatedDisk
 

@@ -15,21 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensor.cluster.authority import new_key, new_request
-from sensor.cluster.enrol import Enrolled, EnrolmentLimits, EnrolmentServer, Offer, Request, frame
+from sensor.bus.message import Refused
+from sensor.bus.tls import client_context, pinned_context, server_context
+from sensor.cluster.enrol import Enrolled, EnrolmentLimits, EnrolmentRequest, EnrolmentServer, Offer, frame
 from sensor.cluster.join import EnrolmentError, join
-from sensor.cluster.messages import Refused
-from sensor.cluster.registry import Registry
-from sensor.cluster.tls import (
-    AUTHORITY,
-    Credentials,
-    CredentialsError,
-    client_context,
-    fingerprint,
-    pinned_context,
-    server_context,
-)
-from sensor.cluster.token import Token
+from sensor.pki.authority import new_key, new_request
+from sensor.pki.credentials import AUTHORITY, Credentials, CredentialsError, fingerprint
+from sensor.pki.registry import Registry
+from sensor.pki.token import Token
 from tests.cluster.certificates import DAY, NOW, make_cluster, make_node
 
 PATIENCE_S = 10.0
@@ -125,7 +118,7 @@ def ask(manager, address, data):
 
 
 def request(token, **changes):
-    return frame(Request(**{"name": token.name, "secret": token.secret, "request": REQUEST} | changes))
+    return frame(EnrolmentRequest(**{"name": token.name, "secret": token.secret, "request": REQUEST} | changes))
 
 
 @pytest.mark.parametrize("role", ["worker", "observer"])

@@ -7,7 +7,7 @@ import itertools
 from sensor.clock import elapsed_s
 from sensor.cluster.manager import Manager
 from sensor.cluster.messages import Counts, Heartbeat, Hello
-from sensor.node.accounting import Accounting
+from sensor.node.run_monitor import RunMonitor
 from tests.cluster.nodes import SETTINGS, running, speaking, until
 
 
@@ -27,7 +27,7 @@ def test_what_a_worker_hints_at_is_said_by_the_manager_and_is_in_its_records_and
     outputs, said, records = Kept(), [], []
 
     async def run():
-        accounting = Accounting(tell=[records.append], say=said.append, every_s=0.02)
+        accounting = RunMonitor(tell=[records.append], say=said.append, every_s=0.02)
         async with running(None, [outputs], accounting=accounting) as node, speaking(node) as speaker:
             listens = asyncio.create_task(speaker.listen())
             speaker.say(beat(1), beat(2, ["eth1: odd"]), beat(3, ["eth1: odd"]))
@@ -46,7 +46,7 @@ def test_what_a_worker_hints_at_is_over_when_the_worker_is_gone():
     records = []
 
     async def run():
-        accounting = Accounting(tell=[records.append], every_s=0.02)
+        accounting = RunMonitor(tell=[records.append], every_s=0.02)
         async with running(None, accounting=accounting) as node:
             async with speaking(node) as speaker:
                 speaker.say(beat(1, ["eth1: odd"]))
@@ -73,7 +73,7 @@ def test_the_manager_says_which_worker_has_too_much_to_do_and_the_status_how_fas
     outputs, said = Kept(), []
 
     async def run():
-        accounting = Accounting(say=said.append, every_s=0.02)
+        accounting = RunMonitor(say=said.append, every_s=0.02)
         async with running(None, [outputs], accounting=accounting) as node, contextlib.AsyncExitStack() as stack:
             for name in ("a", "b", "files"):
                 await stack.enter_async_context(speaking(node, name))
@@ -97,7 +97,7 @@ def test_several_workers_of_one_capture_are_judged_together():
     said = []
 
     async def run():
-        accounting = Accounting(together="eth1", filter_text="udp", say=said.append, every_s=0.02, patience_s=0.2)
+        accounting = RunMonitor(together="eth1", filter_text="udp", say=said.append, every_s=0.02, patience_s=0.2)
         async with running(None, accounting=accounting) as node, speaking(node) as speaker:
             speaker.say(beat(1, kernel_packets=0, nic_packets=0))
             await until(lambda: said, "silence")

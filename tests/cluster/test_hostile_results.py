@@ -8,23 +8,23 @@ import msgspec
 import pytest
 
 from sensor import __version__
+from sensor.bus.codec import encode
 from sensor.capture import open_savefiles
-from sensor.cluster.frame import encode
 from sensor.cluster.messages import (
     ClusterSsResponse,
-    Columns,
     Counts,
     DetectionSwitchedOff,
     Heartbeat,
     Hello,
+    PackedPartial,
     RequestKey,
     StatusRequest,
 )
 from sensor.config import configure
-from sensor.node.contact import Contact
 from sensor.node.manager import ManagerNode
+from sensor.node.manager_address import ManagerAddress
 from sensor.node.worker import Place, WorkerNode
-from tests.cluster.test_bus import beat
+from tests.bus.test_bus import beat
 from tests.replaying import PCAPS
 
 PATIENCE_S = 60.0
@@ -102,7 +102,7 @@ def told(settings, hostile=None, *, member=""):
         address = await ready
         with contextlib.ExitStack() as stack:
             sources = [Halfway(stack.enter_context(open_savefiles(INPUTS))) for _ in "ab"]
-            places = [Place(name, Contact(address), (at, 2)) for at, name in enumerate("ab")]
+            places = [Place(name, ManagerAddress(address), (at, 2)) for at, name in enumerate("ab")]
             works = [  # which wait for ever for a manager that has failed, and must not keep the tests from ending
                 threading.Thread(target=WorkerNode(settings, place).run, args=(source,), daemon=True)
                 for place, source in zip(places, sources, strict=True)
@@ -161,7 +161,7 @@ def observer():
 
 
 def result(name, incarnation, digest="d" * 64):
-    columns = Columns(b"\x01" * 800, {}, {})
+    columns = PackedPartial(b"\x01" * 800, {}, {})
     return encode(ClusterSsResponse(digest, "port_scan.scan", 0, name, incarnation, 1, 0, columns, done=True))
 
 
@@ -196,8 +196,8 @@ MEMBER = {
     "another's results": lambda scan: result("a", 1, scan.digest),
     "another's end": lambda scan: over("a", 1),
     "another's detection is off": lambda scan: off("b", 1, 1),
-    "keys that are not whole": lambda scan: results(scan, Columns(b"\x01" * 801, {}, {})),
-    "keys without values": lambda scan: results(scan, Columns(b"\x01" * 24, {}, {})),
+    "keys that are not whole": lambda scan: results(scan, PackedPartial(b"\x01" * 801, {}, {})),
+    "keys without values": lambda scan: results(scan, PackedPartial(b"\x01" * 24, {}, {})),
     "a SumStat that is not there": lambda scan: result("x", 1),
     "numbers that skip": lambda scan: b"".join(off("x", 1, n) for n in range(2, 2000)),
     "other processes": lambda scan: b"".join(off("x", n, 1) for n in range(2, 2000)),

@@ -3,10 +3,11 @@
 import msgspec
 import pytest
 
-from sensor.cluster.frame import FrameDecoder, FrameError, encode
+from sensor.bus.codec import FrameDecoder, FrameError, encode
 from sensor.cluster.messages import Counts, Heartbeat, NodeStatus, Status
 from sensor.cluster.pace import Pace, Paces, loss
 from sensor.cluster.reporter import Reporter
+from sensor.cluster.vocabulary import VOCABULARY
 
 
 def noted(samples, incarnation=1):
@@ -82,7 +83,7 @@ def test_hints_are_capped_where_they_are_told_and_where_they_are_heard():
     reporter.heartbeat(0, None, Counts(), hints=["x" * 5000] * 100)
     told = reporter._beat.hints
     assert (len(told), {len(each) for each in told}) == (64, {1000})
-    assert list(FrameDecoder(role="worker").feed(encode(reporter._beat))) == [reporter._beat]
+    assert list(FrameDecoder(VOCABULARY, role="worker").feed(encode(reporter._beat))) == [reporter._beat]
     long = Heartbeat("a", 1, 1, 0, None, Counts(), hints=["x" * 4097])
     with pytest.raises(FrameError, match="4097 letters"):
-        list(FrameDecoder(role="worker").feed(encode(long)))
+        list(FrameDecoder(VOCABULARY, role="worker").feed(encode(long)))

@@ -9,6 +9,7 @@ import pytest
 
 from sensor import __version__
 from sensor.alerts import AlertRecord, AlertUpdate
+from sensor.bus.message import Refused
 from sensor.cluster.columns import Packing, pack
 from sensor.cluster.manager import EVERYBODY, Manager
 from sensor.cluster.messages import (
@@ -22,7 +23,6 @@ from sensor.cluster.messages import (
     ClusterThresholdCrossed,
     Counts,
     Heartbeat,
-    Refused,
     ThresholdsReset,
     Welcome,
 )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sensor.cli.main import group
 from sensor.cluster.columns import fit, nbytes
 from sensor.cluster.manager import EVERYBODY
-from sensor.cluster.messages import ClusterKeyRequest, ClusterKeyResponse, Columns, KeyResult, RequestKey
+from sensor.cluster.messages import ClusterKeyRequest, ClusterKeyResponse, KeyResult, PackedPartial, RequestKey
 from sensor.cluster.settings import ClusterSettings
 from sensor.detection import (
     Alert,
@@ -368,7 +368,7 @@ FORGERIES = {
     "sumstat": {"sumstat": "no.other"},
     "left": {"left": -1},
     "start": {"start": 1 << 62},
-    "columns": {"columns": Columns(bytes(8), {}, {})},
+    "columns": {"columns": PackedPartial(bytes(8), {}, {})},
 }
 
 

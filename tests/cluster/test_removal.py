@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from sensor.cli.main import group
 from sensor.clock import now_ns
 from sensor.cluster.manager import Manager
-from sensor.cluster.registry import Registry
 from sensor.cluster.settings import ClusterSettings
+from sensor.pki.registry import Registry
 from tests.cluster.certificates import free_port
 from tests.cluster.test_processes import PATIENCE_S, SYN, started, until
 from tests.cluster.test_protocol import ByHand, Net, Totals

@@ -1,11 +1,10 @@
 """Roles: every cell of the table of who may send what."""
 
-from typing import get_args
-
 import pytest
 
-from sensor.cluster.messages import Ack, Counts, Heartbeat, Message
-from sensor.cluster.roles import MAY_SEND, speaks_for
+from sensor.bus.message import Message
+from sensor.cluster.messages import Ack, Counts, Heartbeat
+from sensor.cluster.vocabulary import VOCABULARY
 
 TABLE = """
                                     nobody worker manager observer
@@ -37,7 +36,7 @@ key_result                           -      -      yes     -
 """
 ROLES = (None, "worker", "manager", "observer")
 ROWS = {name: cells for name, *cells in (line.split() for line in TABLE.strip().splitlines()[1:])}
-TYPES = {each.__struct_config__.tag: each for each in get_args(Message)}
+TYPES = {each.__struct_config__.tag: each for each in Message.__subclasses__() if each.__module__.startswith("sensor.")}
 
 
 def test_the_table_is_of_all_messages():
@@ -46,11 +45,11 @@ def test_the_table_is_of_all_messages():
 
 @pytest.mark.parametrize("name", sorted(ROWS))
 def test_each_role_may_send_just_what_the_table_says(name):
-    assert [TYPES[name] in MAY_SEND[role] for role in ROLES] == [cell == "yes" for cell in ROWS[name]]
+    assert [TYPES[name] in VOCABULARY.may_send[role] for role in ROLES] == [cell == "yes" for cell in ROWS[name]]
 
 
 def test_a_worker_speaks_for_itself_only():
     beat = Heartbeat("a", 1, 1, 0, 0, Counts())
-    assert speaks_for("a", beat)
-    assert not speaks_for("b", beat)
-    assert speaks_for("b", Ack(1, 1))
+    assert VOCABULARY.speaks_for("a", beat)
+    assert not VOCABULARY.speaks_for("b", beat)
+    assert VOCABULARY.speaks_for("b", Ack(1, 1))

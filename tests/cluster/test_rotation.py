@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
-from sensor.cluster.alert_file import AlertFile
-from sensor.cluster.disk import Folder
-from sensor.node import disk as disk_module
+from sensor.node import manager_store as disk_module
+from sensor.storage.alert_file import AlertFile
+from sensor.storage.durable_folder import Folder
 from tests.cluster.nodes import running, speaking, switched_off, until
-from tests.cluster.test_alert_file import alert, identify
+from tests.storage.test_alert_file import alert, identify
 
 NAME = "alerts.jsonl"
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sensor.clock import SECOND
-from sensor.cluster.messages import ClusterSsSeries, Columns
+from sensor.cluster.messages import ClusterSsSeries, PackedPartial
 from sensor.cluster.settings import ClusterSettings
 from sensor.sumstats import EpochEnds
 from tests.cluster.test_protocol import Net
@@ -81,7 +81,7 @@ def test_a_manager_that_begins_anew_comes_to_the_same_from_its_journal():
         {"epochs": bytes(7)},
         {"epochs": np.arange(17, dtype=np.int64).tobytes()},
         {"epochs": np.arange(18, 0, -1).tobytes()},
-        {"columns": Columns(b"", {}, {})},
+        {"columns": PackedPartial(b"", {}, {})},
         {"definition": "another"},
         {"sumstat": "another"},
     ],

@@ -10,7 +10,8 @@ from random import Random
 
 import pytest
 
-from sensor.cluster.messages import Ack, Counts, Heartbeat, Hello, Message, Welcome
+from sensor.bus.message import Message
+from sensor.cluster.messages import Ack, Counts, Heartbeat, Hello, Welcome
 from tests.replaying import ROOT
 from tools.simulated_disk import SimulatedDisk
 from tools.simulation import faults

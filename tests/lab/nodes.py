@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sensor.bus.endpoint import Endpoint
 from sensor.clock import now_ns
-from sensor.cluster.authority import create
-from sensor.cluster.endpoint import Endpoint
+from sensor.pki.authority import create
 from tests.cluster.certificates import make_node
 from tests.replaying import ROOT, replay
 
@@ -219,7 +219,8 @@ class Cluster:
         self._hosts, self._programs = hosts or {}, programs or {}
         self._far = {name: folder / f"node-{name}" for name in names if address and name in self._hosts}
         if address:
-            create(self.state / "cluster", Endpoint.parse(address), Endpoint("127.0.0.1", 47701), now_ns())
+            host, enrolment = Endpoint.parse(address).host, "127.0.0.1:47701"
+            create(self.state / "cluster", host, bus=address, enrolment=enrolment, now=now_ns())
             for name, own in self._far.items():
                 make_node(own / "cluster", self.state / "cluster", name)
         self._listen = () if address else ("--listen", self.bus)

@@ -13,7 +13,7 @@ from sensor.capture.af_packet import Geometry
 from sensor.capture.filter import Filter
 from sensor.config import configure
 from sensor.node import Standalone
-from sensor.node.accounting import Accounting
+from sensor.node.run_monitor import RunMonitor
 from tests.lab.test_run import ended, frames_of, listening, play
 from tests.lab.wire import LIMIT_S, Sender, tagged, udp, wire  # noqa: F401 - a fixture
 from tests.replaying import ROOT
@@ -30,7 +30,7 @@ class Watched:
         self._heard = threading.Condition()
         self._node = Standalone(configure(names=("port_scan",)), [], live=True)
         told = {"tell": [self.records.append], "say": self._hear, "patience_s": PATIENCE_S, "every_s": 0.05}
-        self.accounting = Accounting(live.taps, filter_text=filter_text, **told)
+        self.accounting = RunMonitor(live.taps, filter_text=filter_text, **told)
         self._runs = threading.Thread(target=self._run, args=(live,), daemon=True)
 
     def _run(self, live):

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from sensor.capture import CaptureError
-from sensor.capture.af_packet import Settings, linktype_of
+from sensor.capture.af_packet import RingSettings, linktype_of
 from sensor.capture.fanout import Fanout
 from sensor.capture.filter import Filter
-from sensor.capture.opener import Opener
+from sensor.capture.ring_opener import Opener
 from sensor.privileges import CAP_NET_RAW, User
 from tests.lab.test_run import PATIENCE_S, about, ended, frames_of, listening, play
 from tests.lab.wire import ROOMY, balanced, number, take, udp, wait_for, wire
@@ -48,7 +48,7 @@ def children(pid):
 
 
 def opener_of(pid):
-    (found,) = [child for child, command in children(pid).items() if "sensor.capture.opener" in command]
+    (found,) = [child for child, command in children(pid).items() if "sensor.capture.ring_opener" in command]
     return found
 
 
@@ -57,7 +57,7 @@ def opener(wire, *interfaces, **settings):
     """An opener process as nobody, in the wire's namespace: for near, if no others are named."""
     with wire.host.inside():
         each = {"ring": ROOMY, "retire_ms": 5} | settings
-        asking = Opener.start([Settings(name, **each) for name in interfaces or ["near"]], NOBODY)
+        asking = Opener.start([RingSettings(name, **each) for name in interfaces or ["near"]], NOBODY)
     with contextlib.closing(asking):
         yield asking
 
@@ -154,7 +154,7 @@ def test_who_is_admitted_shares_the_frames_and_nobody_else_can_be_let_in_by_it(w
         before = len(list(held.iterdir()))
         third = Opener(other.admit(), ["near"])  # it says that it lets someone in, and is cut off
         with contextlib.closing(third), pytest.raises(CaptureError):
-            third(Settings("near"))
+            third(RingSettings("near"))
         assert len(list(held.iterdir())) == before - 1  # nor is what it sent kept
 
 
@@ -166,16 +166,16 @@ def test_what_is_no_request_ends_the_connection_and_harms_no_other(wire, request
             stranger.settimeout(PATIENCE_S)
             stranger.send(request_)
             assert stranger.recv(4096) == b""
-        asking(Settings("near")).socket.close()
+        asking(RingSettings("near")).socket.close()
 
 
 def test_that_there_is_no_interface_is_told_as_such_and_what_else_is_wrong_in_words(wire):
     with opener(wire, "none0") as asking, pytest.raises(OSError, match="no such interface") as told:
-        asking(Settings("none0"))
+        asking(RingSettings("none0"))
     assert told.value.errno == errno.ENODEV
     huge = replace(ROOMY, blocks=1 << 30)
     with opener(wire, ring=huge) as asking, pytest.raises(CaptureError, match="make it smaller"):
-        asking(Settings("near"))
+        asking(RingSettings("near"))
 
 
 def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(wire):
@@ -186,19 +186,19 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(wire):
         os.kill(asking._process.pid, signal.SIGSTOP)
         for name in ("near", "none0"):
             with pytest.raises(CaptureError, match="does not answer"):
-                asking(Settings(name))
+                asking(RingSettings(name))
         os.kill(asking._process.pid, signal.SIGCONT)
         asking._asking.settimeout(PATIENCE_S)
         for _ in range(2):
-            with asking(Settings("near")).socket:
+            with asking(RingSettings("near")).socket:
                 assert len(list(held.iterdir())) == before + 1
             with pytest.raises(OSError, match="no such interface"):
-                asking(Settings("none0"))
+                asking(RingSettings("none0"))
 
 
 def test_an_opener_may_have_any_number_of_interfaces(wire):
     with opener(wire, *(f"none{number}" for number in range(300)), "near") as asking:
-        opened = asking(Settings("near")).socket
+        opened = asking(RingSettings("near")).socket
     with opened:
         assert opened.getsockname()[0] == "near"
 
@@ -206,14 +206,14 @@ def test_an_opener_may_have_any_number_of_interfaces(wire):
 def test_an_opener_ends_when_who_asked_is_gone_and_not_by_signals_for_them(wire):
     with opener(wire) as asking:
         process = asking._process
-        asking(Settings("near")).socket.close()
+        asking(RingSettings("near")).socket.close()
         for number_ in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(process.pid, number_)
-        asking(Settings("near")).socket.close()
+        asking(RingSettings("near")).socket.close()
         kept = asking.admit()
         asking._asking.close()
         with contextlib.closing(Opener(kept, ["near"])) as another:
-            another(Settings("near")).socket.close()
+            another(RingSettings("near")).socket.close()
         assert process.wait(PATIENCE_S) == 0
 
 
@@ -222,7 +222,7 @@ def test_an_opener_that_was_killed_is_missed_when_it_is_needed(wire):
         asking._process.kill()
         asking._process.wait()
         with pytest.raises(CaptureError, match="opens interfaces"):
-            asking(Settings("near"))
+            asking(RingSettings("near"))
 
 
 def test_the_folders_of_a_live_worker_are_handed_to_the_user_that_it_becomes(wire, tmp_path):

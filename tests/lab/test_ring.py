@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from sensor.capture import CaptureError, open_savefiles
-from sensor.capture.af_packet import Geometry, Settings, linktype_of, open_ring
+from sensor.capture.af_packet import Geometry, RingSettings, linktype_of, open_ring
 from sensor.capture.bpf import INSTRUCTION, Program
 from sensor.capture.libpcap import compile_filter
 from sensor.capture.live import Live
@@ -278,7 +278,7 @@ def test_a_block_that_claims_to_be_longer_than_it_is_is_read_within_its_bounds(w
 def test_no_such_interface(wire):
     for name in ("nowhere", "a-name-longer-than-any", "near\0"):
         with wire.host.inside(), pytest.raises(OSError) as raised:
-            open_ring(Settings(name, ROOMY))
+            open_ring(RingSettings(name, ROOMY))
         assert raised.value.errno == errno.ENODEV
 
 
@@ -305,7 +305,7 @@ def test_raw_ip_has_no_ethernet_header(wire):
 @pytest.mark.parametrize("hardware, kind", [(768, "an IPv4 tunnel"), (803, "IEEE 802.11 with radio"), (5, "unknown")])
 def test_a_link_layer_that_is_not_read_is_refused_by_name(wire, hardware, kind):
     with tun(wire, hardware), pytest.raises(CaptureError, match=f"tun: its link layer, .*{kind}.*ARPHRD {hardware}"):
-        open_ring(Settings("tun", ROOMY))
+        open_ring(RingSettings("tun", ROOMY))
 
 
 def test_a_filter_for_another_link_layer_is_refused(wire):
@@ -315,18 +315,18 @@ def test_a_filter_for_another_link_layer_is_refused(wire):
         with wire.live(interface="tun", program=program) as live:
             assert balanced(live.counters)
         with pytest.raises(CaptureError, match="near: of link type 1, its filter is for 101"):
-            open_ring(Settings("near", ROOMY, program=program))
+            open_ring(RingSettings("near", ROOMY, program=program))
 
 
 def test_a_ring_that_cannot_be_had_says_so(wire):
     refused = pytest.raises(CaptureError, match="near: no memory for a ring of 4194304 MB; make it smaller")
     with wire.host.inside(), refused:
-        open_ring(Settings("near", Geometry(1 << 30, 4096)))
+        open_ring(RingSettings("near", Geometry(1 << 30, 4096)))
 
 
 UNPRIVILEGED = """
 import os, socket, sys
-from sensor.capture.af_packet import Geometry, Opened, Settings
+from sensor.capture.af_packet import Geometry, Opened, RingSettings
 from sensor.capture.live import Live
 with socket.socket(fileno=int(sys.argv[1])) as given:
     _, (descriptor,), *_ = socket.recv_fds(given, 1, 1)
@@ -337,7 +337,7 @@ with socket.socket(fileno=int(sys.argv[1])) as given:
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     except PermissionError:
         print("unprivileged", file=sys.stderr)
-    opened = Opened(socket.socket(fileno=descriptor), Settings("near", Geometry(1 << 16, 16)), 1)
+    opened = Opened(socket.socket(fileno=descriptor), RingSettings("near", Geometry(1 << 16, 16)), 1)
     with Live([opened.settings], opener=lambda settings: opened, wait_s=0.05) as live:
         given.send(b"r")
         for block in live.blocks():
@@ -350,7 +350,7 @@ with socket.socket(fileno=int(sys.argv[1])) as given:
 def test_a_ring_is_used_without_any_privilege_by_whom_it_is_given_to(wire):
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        opened = wire.opener(Settings("near", Geometry(1 << 16, 16)))
+        opened = wire.opener(RingSettings("near", Geometry(1 << 16, 16)))
         with wire.host.inside():
             child = subprocess.Popen(
                 [sys.executable, "-c", UNPRIVILEGED, str(theirs.fileno())],

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from sensor.clock import now_ns
-from sensor.cluster.authority import create
-from sensor.cluster.endpoint import Endpoint
+from sensor.pki.authority import create
 from tests.cluster.certificates import make_node
 from tests.lab.nodes import until
 from tests.lab.sensing import ENVIRONMENT
@@ -97,7 +96,7 @@ def test_a_worker_whose_folder_its_user_cannot_enter_says_which_and_calls_nobody
     state, open_folder = shut / "w", anybodys / "open" / "w"
     shut.mkdir(mode=0o700)
     open_folder.parent.mkdir()
-    create(manager / "cluster", Endpoint("127.0.0.1", 47799), Endpoint("127.0.0.1", 47798), now_ns())
+    create(manager / "cluster", "127.0.0.1", bus="127.0.0.1:47799", enrolment="127.0.0.1:47798", now=now_ns())
     for folder in (state, open_folder):
         make_node(folder / "cluster", manager / "cluster", "w")
     given = ("--state", state) if closed == "--state" else ("--state", open_folder, "--spool", shut / "spool")

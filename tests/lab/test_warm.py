@@ -10,7 +10,7 @@ from tests.replaying import ROOT
 LISTENS = """
 import contextlib, sys
 from sensor import _jit
-from sensor.capture.af_packet import Settings
+from sensor.capture.af_packet import RingSettings
 from sensor.capture.filter import Filter
 from sensor.capture.live import Live
 from sensor.config import configure
@@ -22,7 +22,7 @@ warm_up(settings)
 before = {id(kernel): set(kernel.signatures) for kernel in _jit._kernels}
 node = Standalone(settings, [], early=True, live=True)
 program = Filter("ip or ip6 or arp").program(1)
-with contextlib.closing(Live([Settings("near", program=program), Settings("lo")], wait_s=0.02)) as source:
+with contextlib.closing(Live([RingSettings("near", program=program), RingSettings("lo")], wait_s=0.02)) as source:
     print("ready", flush=True)
     node.run(source, lambda done, packets: node.stop() if packets >= int(sys.argv[1]) else None)
 after = {(kernel.py_func.__module__, kernel.py_func.__name__): kernel for kernel in _jit._kernels}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sensor.capture.af_packet import Geometry, Settings, open_ring
+from sensor.capture.af_packet import Geometry, RingSettings, open_ring
 from sensor.capture.live import Live
 from tests.lab.laboratory import lab, pyroute2, why_no_lab
 
@@ -68,8 +68,8 @@ class Wire:
 
     def live(self, *interfaces, **options):
         """A source on the near end or on those interfaces, roomy and quick unless told otherwise."""
-        settings = {key: options.pop(key) for key in list(options) if key in Settings.__slots__}
-        settings = Settings(**({"interface": "near", "ring": ROOMY, "retire_ms": 5} | settings))
+        settings = {key: options.pop(key) for key in list(options) if key in RingSettings.__slots__}
+        settings = RingSettings(**({"interface": "near", "ring": ROOMY, "retire_ms": 5} | settings))
         with self.host.inside():
             each = [replace(settings, interface=name) for name in interfaces]
             return Live(each or [settings], **({"opener": self.opener, "wait_s": 0.05} | options))

@@ -192,7 +192,7 @@ def test_auto_stands_for_what_is_taken_unasked_and_each_is_named_once():
 
 
 def seen(frames, received=0, flows=(), stations=()):
-    found = traffic.Seen(3.0, frames, received)
+    found = traffic.InterfaceTraffic(3.0, frames, received)
     found.flows.add(flows)
     found.stations.add(stations)
     return found

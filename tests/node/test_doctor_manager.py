@@ -5,14 +5,14 @@ import asyncio
 import pytest
 
 from sensor import __version__
-from sensor.cluster.registry import Registry
-from sensor.cluster.tls import Credentials
 from sensor.config import configure
-from sensor.node.contact import local_socket
+from sensor.node.cluster_admission import ClusterAdmission
 from sensor.node.doctor import State
 from sensor.node.doctor.manager import Answer, judge
-from sensor.node.gate import Gate
 from sensor.node.manager import ManagerNode
+from sensor.node.manager_address import local_socket
+from sensor.pki.credentials import Credentials
+from sensor.pki.registry import Registry
 from tests.cluster.certificates import free_port, make_cluster, make_node
 from tests.cluster.nodes import PATIENCE_S, running
 
@@ -73,7 +73,7 @@ def test_a_host_that_has_joined_reaches_its_manager_until_it_is_revoked(tmp_path
     make_cluster(tmp_path / "manager" / "cluster")
 
     async def test():
-        node = ManagerNode(configure(), [], gate=Gate(tmp_path / "manager" / "cluster"))
+        node = ManagerNode(configure(), [], gate=ClusterAdmission(tmp_path / "manager" / "cluster"))
         found = asyncio.get_running_loop().create_future()
         ran = asyncio.create_task(node.run("127.0.0.1:0", local_socket(tmp_path / "manager"), ready=found.set_result))
         async with asyncio.timeout(PATIENCE_S):

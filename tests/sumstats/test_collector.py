@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from sensor.sumstats import (
     CALCULATIONS,
     FUNCTION,
-    Collector,
     Definition,
     EpochEnd,
     EpochResult,
@@ -22,6 +21,7 @@ from sensor.sumstats import (
 )
 from sensor.sumstats.asked import ANSWERED
 from tests.sumstats.reference import SECRET, assert_same, fed, observed, words
+from tools.settling import Settling
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -54,7 +54,7 @@ def crossed(told):
 
 
 def test_an_epoch_is_over_when_every_member_by_name_has_ended_it():
-    collector = Collector(definition(), ["a", "b", "c"], SECRET)
+    collector = Settling(definition(), ["a", "b", "c"], SECRET)
     assert collector.deliver("a", end(definition(), [(1, 2.0)])) == []
     assert collector.deliver("a", end(definition(), [(1, 7.0)], epoch=1)) == []  # as often as it likes
     assert collector.deliver("b", end(definition(), [(1, 3.0), (2, 1.0)])) == []
@@ -65,21 +65,21 @@ def test_an_epoch_is_over_when_every_member_by_name_has_ended_it():
 
 
 def test_several_epochs_are_in_flight_and_end_in_order():
-    collector = Collector(definition(), ["a", "b"], SECRET)
+    collector = Settling(definition(), ["a", "b"], SECRET)
     for epoch in range(3):
         assert collector.deliver("a", end(definition(), [(1, 1.0)], epoch=epoch)) == []
     assert [each.epoch for each in collector.deliver("b", end(definition(), [], epoch=0, following=5))] == [0, 1, 2]
 
 
 def test_a_member_that_leaps_over_epochs_has_nothing_to_say_of_them():
-    collector = Collector(definition(), ["a", "b"], SECRET)
+    collector = Settling(definition(), ["a", "b"], SECRET)
     collector.deliver("a", end(definition(), [(1, 1.0)], epoch=0, following=4))
     told = collector.deliver("b", end(definition(), [(1, 1.0)], epoch=2, following=4))
     assert [(each.epoch, sums(each)) for each in told] == [(0, {1: 1.0}), (2, {1: 1.0})]
 
 
 def test_an_epoch_closed_at_its_deadline_names_who_is_missing_and_what_comes_later_is_counted():
-    collector = Collector(definition(), ["a", "b", "c"], SECRET)
+    collector = Settling(definition(), ["a", "b", "c"], SECRET)
     collector.deliver("a", end(definition(), [(1, 2.0)]))
     [told] = collector.close(0)
     assert (told.complete, told.members, told.missing, sums(told)) == (False, ("a",), ("b", "c"), {1: 2.0})
@@ -91,7 +91,7 @@ def test_an_epoch_closed_at_its_deadline_names_who_is_missing_and_what_comes_lat
 
 def test_neither_a_worker_nor_the_collector_remembers_keys_for_ever():
     of = definition(threshold=Threshold({"sum": 1.0}))
-    engine, collector = SumStats([of], secret=SECRET), Collector(of, ["a"], SECRET)
+    engine, collector = SumStats([of], secret=SECRET), Settling(of, ["a"], SECRET)
     engine.start(0)
     for epoch in range(40):
         for each in engine.observe(NAME, words([epoch]), np.array([epoch * EPOCH]), {"sum": None}):
@@ -104,15 +104,10 @@ def test_neither_a_worker_nor_the_collector_remembers_keys_for_ever():
     assert len(collector._panes) <= 1
 
 
-def test_only_members_deliver():
-    with pytest.raises(ValueError, match="stranger"):
-        Collector(definition(), ["a"], SECRET).deliver("stranger", end(definition(), []))
-
-
 def test_every_key_of_every_member_is_judged_when_the_epoch_is_over():
     """A known fault of the original: it judged the keys of the last group of the last worker only."""
     of = definition(threshold=Threshold({"sum": 5.0}))
-    collector = Collector(of, ["a", "b"], SECRET)
+    collector = Settling(of, ["a", "b"], SECRET)
     collector.deliver("a", end(of, [(key, 3.0) for key in range(200)]))
     told = collector.deliver("b", end(of, [(key, 3.0) for key in range(0, 200, 2)]))
     assert sorted(crossed(told)) == [(key, 0, 6.0) for key in range(0, 200, 2)]
@@ -123,7 +118,7 @@ def test_every_key_of_every_member_is_judged_when_the_epoch_is_over():
 
 def test_a_crossing_found_without_all_members_says_so():
     of = definition(threshold=Threshold({"sum": 5.0}))
-    collector = Collector(of, ["a", "b"], SECRET)
+    collector = Settling(of, ["a", "b"], SECRET)
     collector.deliver("a", end(of, [(1, 9.0)]))
     merged, result = collector.close(0)
     assert (merged.missing, result.missing) == (("b",), ("b",))
@@ -131,7 +126,7 @@ def test_a_crossing_found_without_all_members_says_so():
 
 def test_a_crossing_of_a_window_says_who_is_missing_in_any_pane_of_it_and_in_no_other():
     of = Definition(NAME, 1, 30, (Sum("sum"),), Threshold({"sum": 5.0}), hop_ns=10)
-    collector = Collector(of, room=2, secret=SECRET)
+    collector = Settling(of, ["a", "b"], SECRET)
     told = []
     for epoch in range(4):
         for member in ("a", "b") if epoch else ("a",):
@@ -149,7 +144,7 @@ def test_a_crossing_of_a_window_says_who_is_missing_in_any_pane_of_it_and_in_no_
 @pytest.mark.parametrize("wants_results", [True, False])
 def test_a_slow_member_loses_nothing_to_a_fast_one_that_fires_the_same_key_in_a_later_epoch(wants_results):
     of = definition(threshold=Threshold({"sum": 10.0}), wants_results=wants_results)
-    collector = Collector(of, ["a", "b"], SECRET)
+    collector = Settling(of, ["a", "b"], SECRET)
     collector.deliver("a", end(of, [(1, 6.0)], epoch=0))
     assert crossed(collector.look(1, views(of, a=[(1, 6.0)], b=[(1, 6.0)]))) == [(1, 0, 12.0)]
     told = collector.deliver("b", end(of, [(1, 6.0)], epoch=0))
@@ -163,7 +158,7 @@ def test_a_slow_member_loses_nothing_to_a_fast_one_that_fires_the_same_key_in_a_
 
 def test_merging_gives_up_nothing_that_members_had_room_for():
     of = definition(threshold=Threshold({"sum": 10.0}), max_keys=4)
-    collector = Collector(of, ["a", "b"], SECRET)
+    collector = Settling(of, ["a", "b"], SECRET)
     collector.deliver("a", end(of, [(0, 5.0), (1, 1.0), (2, 1.0), (3, 1.0)]))
     told = collector.deliver("b", end(of, [(0, 6.0), (11, 1.0), (12, 1.0), (13, 1.0)]))
     assert crossed(told) == [(0, 0, 11.0)]
@@ -171,7 +166,7 @@ def test_merging_gives_up_nothing_that_members_had_room_for():
 
 
 def test_an_epoch_that_is_delivered_twice_counts_once():
-    collector = Collector(definition(), ["a", "b"], SECRET)
+    collector = Settling(definition(), ["a", "b"], SECRET)
     for _ in range(2):
         collector.deliver("a", end(definition(), [(1, 6.0)], lost=3))
     [told] = collector.deliver("b", end(definition(), [(1, 1.0)]))
@@ -179,7 +174,7 @@ def test_an_epoch_that_is_delivered_twice_counts_once():
 
 
 def test_a_restart_of_one_member_ends_what_is_open_and_says_who_is_missing():
-    collector = Collector(definition(), ["a", "b"], SECRET)
+    collector = Settling(definition(), ["a", "b"], SECRET)
     collector.deliver("a", end(definition(), [(1, 6.0)], epoch=0))
     told = collector.deliver("b", end(definition(), [(1, 1.0)], epoch=0, following=1, restarts=True))
     assert [(each.epoch, sums(each), each.missing) for each in told] == [(0, {1: 7.0}, ())]
@@ -190,7 +185,7 @@ def test_a_restart_of_one_member_ends_what_is_open_and_says_who_is_missing():
 
 def test_one_look_at_the_end_is_had_by_keys_that_had_none_where_that_is_all_that_zeek_gives():
     of = definition(threshold=Threshold({"sum": (3.0, 6.0)}, one_a_check=True))
-    collector = Collector(of, ["a", "b"], SECRET)
+    collector = Settling(of, ["a", "b"], SECRET)
     assert crossed(collector.look(0, views(of, a=[(1, 1.0)], b=[(1, 9.0)]))) == [(1, 0, 10.0)]
     collector.deliver("a", end(of, [(1, 1.0), (2, 2.0)]))
     told = collector.deliver("b", end(of, [(1, 9.0), (2, 9.0)]))
@@ -204,7 +199,7 @@ def views(of, **observations):
 def test_a_joint_crossing_is_known_at_the_first_look_and_told_once_more_when_the_epoch_is_over():
     """Whatever a look has told, the end tells all levels that were reached, with their final figures."""
     of = definition(threshold=Threshold({"sum": (5.0, 50.0)}))
-    collector = Collector(of, ["a", "b"], SECRET)
+    collector = Settling(of, ["a", "b"], SECRET)
     assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 1.0)]))) == []
     assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 3.0)]))) == [(1, 0, 6.0)]
     assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 4.0)]))) == []
@@ -217,7 +212,7 @@ def test_a_joint_crossing_is_known_at_the_first_look_and_told_once_more_when_the
 @pytest.mark.parametrize(("value", "again"), [(8.9, []), (9.0, [(1, 0, 9.0)]), (60.0, [(1, 0, 60.0), (1, 1, 60.0)])])
 def test_a_level_is_asked_about_again_when_its_value_has_grown_by_half(value, again):
     of = definition(threshold=Threshold({"sum": (5.0, 50.0)}))
-    collector = Collector(of, ["a", "b"], SECRET)
+    collector = Settling(of, ["a", "b"], SECRET)
     assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 3.0)]))) == [(1, 0, 6.0)]
     assert crossed(collector.look(0, views(of, a=[(1, value)]))) == again
     assert crossed(collector.look(0, views(of, a=[(1, value)]))) == []
@@ -225,7 +220,7 @@ def test_a_level_is_asked_about_again_when_its_value_has_grown_by_half(value, ag
 
 def test_a_level_that_was_answered_is_not_asked_about_again_before_its_epoch_is_over():
     of = definition(threshold=Threshold({"sum": 5.0}))
-    collector = Collector(of, ["a"], SECRET)
+    collector = Settling(of, ["a"], SECRET)
     assert crossed(collector.look(0, views(of, a=[(1, 6.0), (2, 6.0)]))) == [(1, 0, 6.0), (2, 0, 6.0)]
     collector.recall(0, words([1]), np.zeros(1, np.int64), np.array([ANSWERED]))
     assert crossed(collector.look(0, views(of, a=[(1, np.inf), (2, 600.0)]))) == [(2, 0, 600.0)]
@@ -234,7 +229,7 @@ def test_a_level_that_was_answered_is_not_asked_about_again_before_its_epoch_is_
 def test_a_level_that_nobody_lets_fire_is_told_at_the_end_of_each_epoch_that_its_key_is_observed_in():
     """What fired is not, until a window has left that epoch behind; nor is a key that is not observed any more."""
     of = Definition(NAME, 1, 30, (Sum("sum"),), Threshold({"sum": 4.0}), hop_ns=10, wants_results=False)
-    collector, told = Collector(of, ["a"], SECRET), []
+    collector, told = Settling(of, ["a"], SECRET), []
     for epoch in range(5):
         seen = [(1, 3.0), (2, 3.0)] if epoch != 2 else [(2, 3.0)]
         collector.take("a", end(of, seen, epoch=epoch))
@@ -256,7 +251,7 @@ def test_streams_that_only_one_member_saw_are_in_the_union():
         store = Store(of, SECRET)
         store.observe(words([1]), np.arange(1), {stream: np.array([value])})
         parts[member] = store.partial()
-    collector = Collector(of, ["a", "b"], SECRET)
+    collector = Settling(of, ["a", "b"], SECRET)
     [merged] = collector.look(0, parts)
     [result] = results(of, merged.partial)
     assert (result.x.sum, result.y.sum, merged.value.tolist()) == (6.0, 10.0, [0.6])
@@ -272,7 +267,7 @@ def test_results_and_crossings_do_not_depend_on_how_many_share_the_work_or_who_i
 
     def run(members, order):
         names = [f"w{i}" for i in range(members)]
-        collector, told = Collector(of, names, SECRET), []
+        collector, told = Settling(of, names, SECRET), []
         for i in [each for each in order if each < members]:
             mine = [at for at, (home, _, _) in enumerate(steps) if home % members == i]
             store = fed(of, [steps[at][1:] for at in mine], ts=mine)
@@ -286,13 +281,13 @@ def test_results_and_crossings_do_not_depend_on_how_many_share_the_work_or_who_i
     judged.merge(alone.partial())
     again = judged.judge()
     expected = set(zip(again.partial.keys[:, 0].tolist(), again.level.tolist(), strict=True))
-    assert together[0] == (expected if members > 1 else set())  # one alone has told of its own
+    assert together[0] == expected
 
 
 def test_a_key_that_fired_all_its_levels_starts_from_nothing_on_every_member():
     """What members still sent of it, before they knew, does not count: not twice for one scan, with any of them."""
     of = Definition(NAME, 1, 30, (Sum("sum"),), Threshold({"sum": 4.0}), hop_ns=10, wants_results=False)
-    collector = Collector(of, ["a", "b"], SECRET)
+    collector = Settling(of, ["a", "b"], SECRET)
     told = collector.look(0, views(of, a=[(1, 2.0)], b=[(1, 2.0)]))
     for epoch in range(6):
         for member in ("a", "b"):
@@ -314,16 +309,14 @@ def asked():
         engine.start(0)
         engine.observe(NAME, words([key for key, _ in shares[name]]), np.arange(len(shares[name])),
                        observed(of, [value for _, value in shares[name]]))  # fmt: skip
-    return engines, Collector(of, engines, SECRET)
+    return engines, Settling(of, engines, SECRET)
 
 
 def answer(asked, selection):
     engines, collector = asked
-    request = collector.request(selection)
-    for member in request.missing:
-        assert request.answer(member, engines[member].answer(NAME, request.question))
-    assert request.missing == ()
-    return [(result.key[0], result.sum.sum) for result in results(collector.definition, collector.merged(request))]
+    views = {name: engine.answer(NAME, selection.all) for name, engine in engines.items()}
+    present = collector.present(0, views, selection)
+    return [(result.key[0], result.sum.sum) for result in results(collector.definition, present.partial)]
 
 
 def test_a_key_a_prefix_the_top_and_all_can_be_asked_for(asked):
@@ -339,19 +332,6 @@ def test_equal_values_at_the_top_go_by_key(asked):
     engines, _ = asked
     engines["b"].observe(NAME, words([0x21, 0x11]), np.array([5, 6]), {"sum": np.array([2.0, 3.0])})
     assert answer(asked, Selection(top=3, by="sum")) == [(0x11, 8.0), (0x12, 8.0), (0x21, 8.0)]
-
-
-def test_a_request_waits_for_all_that_it_asked_and_takes_each_answer_once(asked):
-    engines, collector = asked
-    request = collector.request(Selection.key([0x12]))
-    assert request.missing == ("a", "b")
-    part = engines["b"].answer(NAME, request.question)
-    assert request.answer("b", part)
-    assert not request.answer("b", part)
-    assert not request.answer("stranger", part)
-    assert request.missing == ("a",)
-    [result] = results(collector.definition, collector.merged(request))  # what is known so far
-    assert result.sum.sum == 4.0
 
 
 def test_a_query_changes_nothing(asked):

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensor.cluster.columns import Packing, pack
-from sensor.sumstats import Collector, Definition, EpochEnd, EpochResult, Store, SumStats, Threshold, Unique
+from sensor.sumstats import Definition, EpochEnd, EpochResult, Store, SumStats, Threshold, Unique
 from sensor.sumstats.calculations.unique import bytes_per_element, priorities
 from tests.sumstats.reference import arrays, words
+from tools.settling import Settling
 
 laws = settings(max_examples=80, deadline=None, derandomize=True)
 times = st.one_of(st.integers(0, 9), st.integers(-(2**63), 2**63 - 1))
@@ -197,7 +198,7 @@ def test_windows_that_hop_have_the_earliest_time_of_all_their_panes():
     definition = Definition("t", 1, 3, (Unique("x", is_dated=True),), Threshold({"x": 99.0}), hop_ns=1)
     observations = [(0, 1, 0), (0, 2, 1), (0, 1, 2), (0, 3, 3), (0, 1, 4)]
     sides = {name: SumStats([definition], members=len(MEMBERS)) for name in MEMBERS}
-    collector, windows = Collector(definition, MEMBERS), []
+    collector, windows = Settling(definition, MEMBERS), []
     for side in sides.values():
         side.start(0)
     for member, side in sides.items():

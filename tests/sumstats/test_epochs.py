@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensor.sumstats import Crossing, Definition, EpochEnd, Sum, SumStats, Threshold, Unique
+from sensor.sumstats import Crossings, Definition, EpochEnd, Sum, SumStats, Threshold, Unique
 from tests.sumstats.reference import SECRET, arrays, words
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)
@@ -27,7 +27,7 @@ def told(happened):
     """What happened, in brief."""
     return [
         ("crossed", each.epoch, each.ts.tolist())
-        if isinstance(each, Crossing)
+        if isinstance(each, Crossings)
         else ("ended", each.epoch, each.start, each.end, each.partial.headers[""]["num"].tolist())
         for each in happened
     ]
@@ -170,7 +170,7 @@ def test_batches_do_not_change_what_happens(steps, sizes):
         crossed = [
             (each.epoch, t, key)
             for each in happened
-            if isinstance(each, Crossing)
+            if isinstance(each, Crossings)
             for t, key in zip(each.ts.tolist(), each.partial.keys.ravel().tolist(), strict=True)
         ]
         ends = [each for each in happened if isinstance(each, EpochEnd)]

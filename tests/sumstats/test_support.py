@@ -9,8 +9,7 @@ from sensor.cluster.columns import Packing, pack
 from sensor.cluster.messages import Observed
 from sensor.sumstats import (
     Average,
-    Collector,
-    Crossing,
+    Crossings,
     Definition,
     EpochEnd,
     Merged,
@@ -23,6 +22,7 @@ from sensor.sumstats import (
     results,
 )
 from tests.sumstats.reference import SECRET
+from tools.settling import Settling
 
 laws = settings(max_examples=80, deadline=None, derandomize=True)
 
@@ -70,7 +70,7 @@ def crossed(definition, happened):
     """Each crossing of one worker alone, with all that was known of the key then."""
     found = []
     for each in happened:
-        if isinstance(each, Crossing):
+        if isinstance(each, Crossings):
             for at in range(len(each.at)):
                 one = each.partial.take(definition, np.array([at]))
                 found.append((each.epoch, int(each.ts[at]), float(each.value[at]), plain(definition, one)))
@@ -79,7 +79,7 @@ def crossed(definition, happened):
 
 def merged(definition, members, **options):
     """What is told at the ends of epochs of what each member observed."""
-    collector, told = Collector(definition, sorted(members), SECRET), []
+    collector, told = Settling(definition, sorted(members), SECRET), []
     for member, rows in members.items():
         happened, _ = run(definition, rows, members=0, **options)
         for each in happened:
@@ -137,7 +137,7 @@ def test_a_view_of_a_key_in_the_open_window_has_its_support(rows, batch, members
         _, engine = run(definition, rows, batch=batch, members=members, end=None)
         first = HOP * (rows[-1][0] // HOP + 1 - PANES)
         keys = np.unique([row[1] for row in rows if row[3] and row[0] >= first]).astype(np.uint64)[:, np.newaxis]
-        collector = Collector(definition, ["w"], SECRET)
+        collector = Settling(definition, ["w"], SECRET)
         epoch = engine.epoch(NAME)
         for partial in (engine.view(NAME, keys)[2], engine.answer(NAME, EVERY_KEY)):
             present = collector.present(epoch, {"w": partial}, EVERY_KEY).partial

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from sensor.sumstats import (
     CALCULATIONS,
-    Collector,
-    Crossing,
+    Crossings,
     Definition,
     EpochEnd,
     EpochResult,
@@ -21,6 +20,7 @@ from sensor.sumstats import (
 )
 from sensor.sumstats.suppression import Quiet
 from tests.sumstats.reference import SECRET, arrays, assert_same, fed, observed, words
+from tools.settling import Settling
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -48,7 +48,7 @@ def run(definition, observations, batch=10**6, end=None):
 def crossings(happened):
     found = []
     for each in happened:
-        if isinstance(each, Crossing):
+        if isinstance(each, Crossings):
             columns = each.ts, each.partial.keys[:, 0], each.level, each.value
             found += [(each.epoch, *row) for row in zip(*(column.tolist() for column in columns), strict=True)]
     return found
@@ -110,7 +110,7 @@ def test_the_results_of_every_window_are_those_of_its_observations_however_worke
     observations = in_time(steps)
     definition = hopping(*ALL)
     members = [f"w{i}" for i in range(4)]
-    collector, told = Collector(definition, members, SECRET), []
+    collector, told = Settling(definition, members, SECRET), []
     for i, member in enumerate(members):
         own = [each for each in observations if homes[each[0] % len(homes)] == i]  # one time, one worker
         happened, _ = run(definition, own, batch, end=600)
@@ -182,7 +182,7 @@ def test_a_view_of_a_crossing_is_of_the_whole_window():
     happened, _ = run(
         hopping(Unique("unique"), threshold=Threshold({"unique": 3.0})), [(8, 1, 5), (12, 1, 6), (25, 1, 7)]
     )
-    [crossing] = [each for each in happened if isinstance(each, Crossing)]
+    [crossing] = [each for each in happened if isinstance(each, Crossings)]
     assert crossing.partial.states["unique"]["count"].tolist() == [3]
     assert (crossing.partial.headers[""]["begin"].tolist(), crossing.partial.headers[""]["end"].tolist()) == ([8], [25])
 
@@ -194,7 +194,7 @@ def test_a_silenced_key_is_passed_over_until_the_first_pane_after_that_time_and_
 
     def observe(ts, key=1):
         happened = engine.observe(NAME, words([key]), np.array([ts]), {"sum": None})
-        return [each.ts.tolist() for each in happened if isinstance(each, Crossing)]
+        return [each.ts.tolist() for each in happened if isinstance(each, Crossings)]
 
     assert observe(5) == []
     engine.silence(NAME, words([1]), 42)  # pane 4; the open one still counts
@@ -268,7 +268,7 @@ def test_a_restart_of_the_clock_forgets_all_panes():
 def test_the_final_window_ends_with_the_input():
     definition = hopping()
     happened, _ = run(definition, [(8, 1, 1.0), (14, 1, 2.0)], end=15)
-    collector, told = Collector(definition, ["w"], SECRET), []
+    collector, told = Settling(definition, ["w"], SECRET), []
     for end in happened:
         told += collector.deliver("w", end)
     assert [(each.epoch, each.start, each.end) for each in told if isinstance(each, EpochResult)] == [
@@ -283,7 +283,7 @@ def test_what_room_was_lost_is_told_with_the_epoch(panes):
     definition = hopping(Sum("sum"), panes=panes, max_keys=4)
     happened, _ = run(definition, [(1, key, 1.0) for key in range(6)] + [(11, 1, 1.0)], end=12)
     assert [each.lost for each in happened] == [2, 0] if panes == 1 else [each.lost for each in happened][:1] == [2]
-    collector, told = Collector(definition, ["w"], SECRET), []
+    collector, told = Settling(definition, ["w"], SECRET), []
     for end in happened:
         told += collector.deliver("w", end)
     assert [each.complete for each in told] == [False, panes == 1]

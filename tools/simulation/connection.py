@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from sensor.cluster.messages import Message, Ping
+from sensor.bus.message import Message, Ping
 from tools.simulation.network import Network
 
 SILENCE_S = 5.0

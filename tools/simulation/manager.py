@@ -6,10 +6,11 @@ from math import inf
 import msgspec
 
 from sensor.alerts import AlertRecord, AlertUpdate
-from sensor.cluster.alert_file import AlertFile
-from sensor.cluster.journal import Journal, JournalError
+from sensor.bus.message import Message, Ping
 from sensor.cluster.manager import EVERYBODY, Manager, Output
-from sensor.cluster.messages import Hello, Message, Ping, Welcome
+from sensor.cluster.messages import Hello, Welcome
+from sensor.storage.alert_file import AlertFile
+from sensor.storage.journal import Journal, JournalError
 from tools.simulated_disk import SimulatedDisk
 from tools.simulation import detections
 from tools.simulation.connection import PING, SILENCE_S, Connection

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
-from sensor.cluster.journal import JournalError
+from sensor.storage.journal import JournalError
 from tools.simulated_disk import Crashed, SimulatedDisk
 from tools.simulation import detections, faults, workload
 from tools.simulation.connection import Connection

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from sensor.cluster.messages import Numbered
-from sensor.cluster.spool import Spool
+from sensor.storage.spool import Spool
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Numbered] = msgspec.msgpack.Decoder(Numbered)

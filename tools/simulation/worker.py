@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from sensor import __version__
-from sensor.cluster.messages import Ack, Counts, Message, Ping, Refused, Welcome
+from sensor.bus.message import Message, Ping, Refused
+from sensor.cluster.messages import Ack, Counts, Welcome
 from sensor.cluster.reporter import Reporter
 from sensor.sumstats import EpochEnd, EpochEnds, SumStats
 from tools.simulation import detections, workload

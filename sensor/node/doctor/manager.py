@@ -4,11 +4,11 @@ import errno
 from dataclasses import dataclass
 from pathlib import Path
 
-from sensor.cluster.endpoint import BusError, Endpoint
-from sensor.cluster.tls import CredentialsError
-from sensor.node.contact import Contact, credentials, local_socket
+from sensor.bus.endpoint import BusError, Endpoint
 from sensor.node.doctor.check import Check, Mend, State, sensor_command
+from sensor.node.manager_address import ManagerAddress, credentials, local_socket
 from sensor.node.observer import ask_status
+from sensor.pki.credentials import CredentialsError
 
 NAME = "manager"
 _REFUSED = f"[Errno {errno.ECONNREFUSED}]"
@@ -35,7 +35,7 @@ class Answer:
         try:
             if address is None and credentials(state) is None:
                 return cls()
-            return cls._ask(Contact.find(address, state), state)
+            return cls._ask(ManagerAddress.find(address, state), state)
         except PermissionError as error:
             reason = f"{error.filename} may not be read: run this as its owner"
             return cls(address or str(state), failure=reason, is_forbidden=True)
@@ -43,7 +43,7 @@ class Answer:
             return cls(address or str(state), failure=str(error))
 
     @classmethod
-    def _ask(cls, manager: Contact, state: Path) -> "Answer":
+    def _ask(cls, manager: ManagerAddress, state: Path) -> "Answer":
         try:
             return cls(manager.address, ask_status(manager).version)
         except TimeoutError as error:

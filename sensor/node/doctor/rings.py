@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sensor.capture.af_packet import Settings, geometry, open_ring
+from sensor.capture.af_packet import RingSettings, geometry, open_ring
 from sensor.capture.errors import CaptureError
 from sensor.node.doctor.check import Check, Mend, State, sensor_command
 
@@ -42,7 +42,7 @@ class Rings:
         with contextlib.ExitStack() as stack:
             try:
                 for name in interfaces:
-                    opened = open_ring(Settings(name, geometry(megabytes), promiscuous=False))
+                    opened = open_ring(RingSettings(name, geometry(megabytes), promiscuous=False))
                     stack.enter_context(opened.socket)
             except (CaptureError, OSError) as error:
                 return cls(asked.interfaces, megabytes, asked.available, True, str(error))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sensor.capture.af_packet import LINKTYPE_ETHERNET, Settings, geometry
+from sensor.capture.af_packet import LINKTYPE_ETHERNET, RingSettings, geometry
 from sensor.capture.errors import CaptureError
 from sensor.capture.interfaces import counters
 from sensor.capture.live import Live
@@ -42,7 +42,7 @@ class Pairs:
 
 
 @dataclass
-class Seen:
+class InterfaceTraffic:
     """What an interface showed."""
 
     seconds: float = 0.0
@@ -56,15 +56,15 @@ class Seen:
     """Of Ethernet addresses, but for what is sent to many."""
 
 
-def look(interfaces: Sequence[str], patience_s: float) -> dict[str, Seen]:
+def look(interfaces: Sequence[str], patience_s: float) -> dict[str, InterfaceTraffic]:
     """Look at interfaces together until all have shown both directions, at most so long.
 
     CaptureError or OSError where one cannot be opened.
     """
     warm_up()
     decoder = Decoder()
-    found = {name: Seen() for name in interfaces}
-    with Live([Settings(name, geometry(1), retire_ms=10) for name in interfaces], wait_s=_WAIT_S) as live:
+    found = {name: InterfaceTraffic() for name in interfaces}
+    with Live([RingSettings(name, geometry(1), retire_ms=10) for name in interfaces], wait_s=_WAIT_S) as live:
         before, start = counters(), elapsed_s()
         for block in live.blocks():
             seconds = elapsed_s() - start
@@ -91,7 +91,7 @@ def _received(told: Mapping[str, Mapping[str, int]], name: str) -> int:
     return told[name]["rx_packets"] if name in told else 0
 
 
-def try_to_look(interfaces: Sequence[str], patience_s: float) -> Mapping[str, Seen | str]:
+def try_to_look(interfaces: Sequence[str], patience_s: float) -> Mapping[str, InterfaceTraffic | str]:
     """What `look` finds, or for all of them why it does not."""
     try:
         return look(interfaces, patience_s)
@@ -99,7 +99,7 @@ def try_to_look(interfaces: Sequence[str], patience_s: float) -> Mapping[str, Se
         return dict.fromkeys(interfaces, str(error))
 
 
-def _take(decoder: Decoder, block: Block, seen: Sequence[Seen]) -> None:
+def _take(decoder: Decoder, block: Block, seen: Sequence[InterfaceTraffic]) -> None:
     block = Block(block.buffers, block.frames[:_ROWS])
     packets = decoder.decode(block)
     for number, each in enumerate(seen):
@@ -122,7 +122,7 @@ def _stations(block: Block, frames: np.ndarray) -> Iterable[tuple[object, object
             yield addresses[6:], addresses[:6]
 
 
-def judge(name: str, seen: Seen | str) -> Check:
+def judge(name: str, seen: InterfaceTraffic | str) -> Check:
     """The check of an interface, of what it showed or of why nobody could look."""
     if isinstance(seen, str):
         return Check(NAME, State.SKIPPED, f"not looked at: {seen}", interface=name)
@@ -139,7 +139,7 @@ def judge(name: str, seen: Seen | str) -> Check:
     return Check(NAME, State.WARNING, f"{_one_way(seen)}, {within}", interface=name)
 
 
-def _one_way(seen: Seen) -> str:
+def _one_way(seen: InterfaceTraffic) -> str:
     if not seen.flows.spoken and not seen.stations.spoken:
         return f"only broadcast and multicast: is the port mirrored? {amount(seen.frames, 'packet')}"
     many, what = (seen.flows, "Flows") if seen.flows.spoken else (seen.stations, "Pairs of stations")

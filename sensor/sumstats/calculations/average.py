@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from sensor.sumstats.calculation import Arrays, Value, rows_of
-from sensor.sumstats.calculations.sum import Totals
+from sensor.sumstats.calculations.sum import TotalState
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Mean(Value):
 
 
 @dataclass(frozen=True)
-class Average(Totals):
+class Average(TotalState):
     """The mean: the exact total over `num`, so that merging weighs nothing and loses nothing."""
 
     calculation: ClassVar[str] = "AVERAGE"

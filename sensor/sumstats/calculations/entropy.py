@@ -21,10 +21,10 @@ from sensor.hash import hash_rows, hash_words
 from sensor.sumstats.arena import ArenaColumn
 from sensor.sumstats.calculation import (
     Arrays,
-    Column,
     ElementReducer,
     RowBatch,
     Setting,
+    StateColumn,
     Value,
     checked,
     checked_counts,
@@ -164,7 +164,7 @@ class Entropy(ElementReducer):
         if not 0 <= self.max < _MOST_UNIQUE:
             raise ValueError(f"{self.name}: max must be from 0 to {_MOST_UNIQUE - 1}")
 
-    def column(self, setting: Setting) -> Column:
+    def column(self, setting: Setting) -> StateColumn:
         """An empty column."""
         return ElementCounts(self, setting)
 

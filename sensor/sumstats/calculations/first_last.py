@@ -14,7 +14,7 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.sumstats.bottom_k import MOST_ORDER, BottomK, LeastColumn, arrived, by_key, checked_flat
-from sensor.sumstats.calculation import Arrays, Column, RowBatch, Setting, Value, rows_of
+from sensor.sumstats.calculation import Arrays, RowBatch, Setting, StateColumn, Value, rows_of
 
 _SIGN = np.uint64(1 << 63)  # turns a signed time into a word that sorts as it does
 
@@ -100,7 +100,7 @@ class _End(BottomK):
     step: ClassVar[int]  # from the outermost element to the next, in time
     result: ClassVar[type[Latest] | type[Earliest]]
 
-    def column(self, setting: Setting) -> Column:
+    def column(self, setting: Setting) -> StateColumn:
         """An empty column."""
         return Ends(self, setting)
 

@@ -25,10 +25,10 @@ from sensor.hash import hash_words
 from sensor.sumstats.arena import NO_BLOCK, ArenaColumn
 from sensor.sumstats.calculation import (
     Arrays,
-    Column,
     ElementReducer,
     RowBatch,
     Setting,
+    StateColumn,
     Value,
     checked,
     checked_counts,
@@ -219,7 +219,7 @@ class HllUnique(ElementReducer):
                 f" registers, and there may be from 2**{LEAST_BITS} to 2**{MOST_BITS}"
             )
 
-    def column(self, setting: Setting) -> Column:
+    def column(self, setting: Setting) -> StateColumn:
         """An empty column."""
         return Sketches(self, setting)
 

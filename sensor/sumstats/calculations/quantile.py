@@ -23,10 +23,10 @@ import numpy as np
 from sensor.sumstats.arena import ArenaColumn
 from sensor.sumstats.calculation import (
     Arrays,
-    Column,
     Reducer,
     RowBatch,
     Setting,
+    StateColumn,
     Value,
     checked,
     checked_counts,
@@ -177,7 +177,7 @@ class Quantile(Reducer):
         positive = np.concatenate([down, [1.0], up]) * (2.0 / (self.gamma + 1.0))
         return np.concatenate([-positive[::-1], [0.0], positive, [np.nan]])
 
-    def column(self, setting: Setting) -> Column:
+    def column(self, setting: Setting) -> StateColumn:
         """An empty column."""
         return Buckets(self, setting)
 

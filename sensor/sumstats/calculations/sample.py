@@ -20,7 +20,7 @@ import numpy as np
 from sensor._jit import njit
 from sensor.hash import hash_words
 from sensor.sumstats.bottom_k import BottomK, LeastColumn, arrived, by_key, checked_flat
-from sensor.sumstats.calculation import Arrays, Column, RowBatch, Setting, Value, rows_of
+from sensor.sumstats.calculation import Arrays, RowBatch, Setting, StateColumn, Value, rows_of
 
 
 @njit(allocates=True)
@@ -95,7 +95,7 @@ class Sample(BottomK):
     calculation: ClassVar[str] = "SAMPLE"
     flat: ClassVar[tuple[str, ...]] = ("priorities", "elements")
 
-    def column(self, setting: Setting) -> Column:
+    def column(self, setting: Setting) -> StateColumn:
         """An empty column."""
         return Samples(self, setting)
 

@@ -51,7 +51,7 @@ class Total(Value):
     """0.0 with no observation; an int where a float cannot hold the whole number, beyond 2**53."""
 
 
-class Totals(Scalar):
+class TotalState(Scalar):
     """A reducer whose state is the total of the values."""
 
     empty: ClassVar[np.ndarray] = np.zeros((), TOTAL)
@@ -66,7 +66,7 @@ class Totals(Scalar):
 
 
 @dataclass(frozen=True)
-class Sum(Totals):
+class Sum(TotalState):
     """The total of the values: integers without rounding (to 2**106), others as if rounded once."""
 
     calculation: ClassVar[str] = "SUM"

@@ -30,10 +30,10 @@ from sensor.hash import hash_rows
 from sensor.sumstats.arena import NO_BLOCK, ArenaColumn
 from sensor.sumstats.calculation import (
     Arrays,
-    Column,
     ElementReducer,
     RowBatch,
     Setting,
+    StateColumn,
     Value,
     checked,
     checked_counts,
@@ -210,7 +210,7 @@ class TopK(ElementReducer):
         if not (self.words <= _MOST_WORDS and 1 <= self.size <= _MOST_SIZE):
             raise ValueError(f"{self.name}: words must be from 1 to {_MOST_WORDS}, size from 1 to {_MOST_SIZE}")
 
-    def column(self, setting: Setting) -> Column:
+    def column(self, setting: Setting) -> StateColumn:
         """An empty column."""
         return Summaries(self, setting)
 

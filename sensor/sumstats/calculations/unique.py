@@ -21,10 +21,10 @@ from sensor._jit import njit
 from sensor.hash import hash_rows, hash_words
 from sensor.sumstats.calculation import (
     Arrays,
-    Column,
     ElementReducer,
     RowBatch,
     Setting,
+    StateColumn,
     Value,
     checked,
     checked_counts,
@@ -165,7 +165,7 @@ def _entries_of_words(words: int, *, is_dated: bool) -> Layout:
     return Layout.of(1 + words, [("when", np.dtype(np.int64), _LATEST)] if is_dated else [])
 
 
-class Elements(Column):
+class Elements(StateColumn):
     """The distinct elements of every key of one reducer."""
 
     holds_more: ClassVar[bool] = True
@@ -414,7 +414,7 @@ class Unique(ElementReducer):
         if self.max < 0 or self.keep < 0:
             raise ValueError(f"{self.name}: max and keep must be at least 0")
 
-    def column(self, setting: Setting) -> Column:
+    def column(self, setting: Setting) -> StateColumn:
         """An empty column."""
         return DatedElements(self, setting) if self.is_dated else Elements(self, setting)
 

@@ -1,0 +1,161 @@
+"""The disk of a manager: its journal and its alert file, and how it stands where these take nothing."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from sensor.alerts import AlertRecord, AlertUpdate
+from sensor.clock import elapsed_s
+from sensor.cluster import record
+from sensor.cluster.manager import Manager
+from sensor.storage.alert_file import AlertFile
+from sensor.storage.durable_folder import Folder
+from sensor.storage.journal import Journal, JournalError
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+COMPACT_BYTES = 64 << 20
+COMPACT_AGAIN_S = 60.0
+"""How long after a compaction that failed the next one is tried."""
+ALERTS = "alerts.jsonl"
+
+Told = AlertRecord | AlertUpdate
+
+
+class ManagerStore:
+    """Keeps a manager's records and alerts in a folder; None: nowhere, which never fails."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder
+        self._folder: Folder | None = None
+        self._journal: Journal | None = None
+        self._file: AlertFile | None = None
+        self._has_failed, self._unwritten, self._is_marked = False, "", True
+        self._retry_at = self._compact_at = 0.0
+
+    def open(self, manager: Manager) -> list[Told]:
+        """Let a manager go on from what is there; what it told before, and may not have gone out.
+
+        JournalError, OSError or ValueError says why that cannot be.
+        """
+        if self._path is None:
+            return []
+        self._folder = Folder(self._path)
+        self._journal = Journal(self._folder)
+        recovered = self._journal.open()
+        self._file = AlertFile(self._folder, ALERTS, _id_of)
+        for line in [*recovered.damage, *self._file.open()]:
+            log.warning("%s", line)
+        return manager.restore(recovered.snapshot, recovered.records, elapsed_s())
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self._folder is not None:
+            self._folder.close()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the files took and did not take, if there are any."""
+        if self._file is None:
+            return {}
+        about = {"alerts_waiting": self._file.waiting, "alerts_lost": self._file.lost}
+        return {**about, "alert_file_failures": self._file.failures}
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it has refused records or alerts, the last time."""
+        return self._has_failed or bool(self._unwritten)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of records and alerts that it has yet to take."""
+        alerts = self._file.waiting_bytes if self._file else 0
+        return (self._journal.pending if self._journal else 0) + alerts
+
+    def hurry(self) -> None:
+        """Do not wait for the next time to try."""
+        self._retry_at = 0.0
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Take records, which are durable when `sync` says so."""
+        for each in records if self._journal else ():
+            assert self._journal is not None
+            self._journal.append(each)
+
+    def sync(self) -> bool:
+        """Whether all records are durable; after a failure, not before `RETRY_S`."""
+        if elapsed_s() < self._retry_at:
+            return False
+        if self._journal is None:
+            return True
+        try:
+            self._journal.sync()
+        except JournalError as error:
+            if not self._has_failed:
+                log.error("%s", error)
+            self._has_failed, self._retry_at = True, elapsed_s() + RETRY_S
+            return False
+        if self._has_failed:
+            log.warning("the journal can be written again")
+        self._has_failed = False
+        return True
+
+    def write(self, told: Sequence[Told]) -> None:
+        """Put alerts, each once, into the file for them."""
+        self._is_marked = self._is_marked and not told
+        if self._file is not None:
+            self._file.write([_line(each) for each in told])
+            self._note(self._file.error)
+
+    def mark(self) -> None:
+        """Note in the journal that all alerts so far are written: the file may be moved away before the next start."""
+        if self._journal and self._file and not (self._is_marked or self._file.waiting):
+            self._journal.append(record.encode(record.Written()))
+            self._is_marked = True
+
+    def compact(self, snapshot: Callable[[], bytes]) -> None:
+        """Let the journal start over when it has grown; not while an alert waits for a disk that takes it."""
+        waits = self._file is not None and self._file.waiting
+        is_due = elapsed_s() >= self._compact_at
+        if self._journal and self._journal.size > COMPACT_BYTES and not waits and is_due:
+            try:
+                self._journal.compact(snapshot())
+            except JournalError as error:
+                self._compact_at = elapsed_s() + COMPACT_AGAIN_S
+                log.error("%s", error)
+
+    def _note(self, error: str) -> None:
+        """Say once that alerts cannot be written, and once that they can."""
+        if error and not self._unwritten:
+            log.error("alerts wait: %s", error)
+        elif self._unwritten and not error:
+            log.warning("alerts can be written again")
+        self._unwritten = error
+        self._retry_at = elapsed_s() + RETRY_S if error else self._retry_at
+
+
+def _line(told: Told) -> tuple[str, bytes]:
+    """An alert as the alert file has it, and its id there: that of an update is its own."""
+    line = msgspec.json.encode(told)
+    return (told.id if isinstance(told, AlertRecord) else f"{told.id} update {told.ts} {told.state}"), line
+
+
+class _Line(msgspec.Struct):
+    event_type: str
+    id: str
+    ts: str = ""
+    state: str = ""
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+def _id_of(line: bytes) -> str | None:
+    try:
+        read = _decoder.decode(line)
+    except msgspec.MsgspecError:
+        return None
+    return read.id if read.event_type == "alert" else f"{read.id} update {read.ts} {read.state}"
