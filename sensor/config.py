@@ -1,89 +1,19 @@
 """Settings: what the command line asks for, checked before anything runs."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from sensor.clock import SECOND, parse_duration
-from sensor.decode import PORTS_MAX, DecodeOptions, check_ports
-from sensor.detection import Detection, DetectionError, Option
+from sensor.cluster.settings import ClusterSettings
+from sensor.decode import DecodeOptions
+from sensor.detection import Detection, DetectionError
 from sensor.detection.load import choose, instantiate, load_installed, load_plugins, parse_settings, source_digest
 from sensor.detection.option import Value
 from sensor.flows import FlowOptions
-from sensor.flows.options import KEYS
+from sensor.option_tables import SETTABLE, cluster_settings, decode_options, flow_options
 from sensor.settings_file import SettingsFile
 
-_DEFAULT = FlowOptions()
-
-
-def _wait(ns: int, help: str) -> Option:
-    return Option(f"{ns // SECOND}s", help=help)
-
-
-class FlowKeyOption(Option):
-    """What tells flows apart, as text."""
-
-    def check(self, value: Value) -> None:
-        """Raise ValueError where there is no such key."""
-        if value not in KEYS:
-            raise ValueError(f"{value!r} is not {' or '.join(KEYS)}")
-
-
-FLOWS: dict[str, Option] = {
-    "capacity": Option(_DEFAULT.capacity, min=1, max=1 << 30, help="flows held at once"),
-    "contacts": Option(_DEFAULT.contacts, min=1, max=1 << 30, help="who has tried which service: remembered for a day"),
-    "tcp_attempt": _wait(_DEFAULT.tcp_attempt, "wait for the answer to a SYN"),
-    "tcp_half_open": _wait(_DEFAULT.tcp_half_open, "wait for the originator to go on after a SYN-ACK"),
-    "tcp_inactivity": _wait(_DEFAULT.tcp_inactivity, "silence that ends a TCP connection"),
-    "udp_inactivity": _wait(_DEFAULT.udp_inactivity, "silence that ends a UDP or SCTP flow"),
-    "icmp_inactivity": _wait(_DEFAULT.icmp_inactivity, "silence that ends an ICMP flow"),
-    "tcp_close": _wait(_DEFAULT.tcp_close, "how long a closed connection is remembered"),
-    "tcp_reset": _wait(_DEFAULT.tcp_reset, "how long a reset connection is remembered"),
-    "key": FlowKeyOption(_DEFAULT.key, help="five_tuple, or network: that with the outermost VLAN and tunnel id"),
-}
-"""The options of the flow table, set like those of a detection: `--set flows.tcp_attempt=10s`."""
-
-
-class Ports(Option):
-    """Some UDP ports, as text: `4789,8472`, or nothing."""
-
-    def check(self, value: Value) -> None:
-        """Raise ValueError where it is not that."""
-        check_ports(_ports(str(value)))
-
-
-def _ports(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(each) for each in text.split(",") if text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a list of ports, such as 4789,8472") from None
-
-
-_TUNNELS = {
-    "vxlan": "VXLAN",
-    "vxlan_gpe": "VXLAN with the generic protocol extension",
-    "geneve": "Geneve",
-    "gre": "GRE in UDP",
-    "mpls": "MPLS in UDP",
-    "lisp": "LISP",
-    "l2tp": "L2TP",
-    "gtpu": "GTP-U",
-    "teredo": "Teredo",
-    "tzsp": "TZSP",
-    "hp_erm": "HP's remote mirroring",
-}
-
-
-def _default_ports(tunnel: str) -> str:
-    return ",".join(map(str, getattr(DecodeOptions(), f"{tunnel}_ports")))
-
-
-DECODE: dict[str, Option] = {
-    f"{tunnel}_ports": Ports(_default_ports(tunnel), help=f"UDP ports of {name}, {PORTS_MAX} at most")
-    for tunnel, name in _TUNNELS.items()
-}
-"""The options of decoding, set likewise: `--set decode.vxlan_ports=4789,8472`."""
-
-_OF_ALL: dict[str, dict[str, Option]] = {"flows": FLOWS, "decode": DECODE}
+Values = dict[str, dict[str, Value]]
 
 
 @dataclass(frozen=True)
@@ -91,10 +21,13 @@ class Settings:
     """What is to run, and how."""
 
     detections: tuple[type[Detection], ...]
-    values: dict[str, dict[str, Value]]
+    values: Values
     """What is set otherwise than by default, by name of the detection."""
     flows: FlowOptions
     decode: DecodeOptions
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    capture: dict[str, Value] = field(default_factory=dict)
+    """What the file says of capture, which the command line takes from it."""
     sketch_key: tuple[int, int] | None = None
     """Of a cluster: what its sketches are keyed with. None: those of all sensors alike."""
     sources: dict[str, str] = field(default_factory=dict, compare=False)
@@ -131,35 +64,66 @@ def configure(
         found = load_plugins(path)
         available += found.detections
         notices += [found.notice] if found.notice else []
-    chosen = choose(available, names or kept.names)
+    chosen = _choose(available, names, kept)
     if not chosen:
-        notices.append(f"no detection runs: {file} has `detections = []`")
-    assignments = (*kept.assignments, *assignments)
-    values = parse_settings(assignments, {each.name: each.options for each in chosen} | _OF_ALL)
-    for_all = {name: _without_overrides(name, values.pop(name)) for name in _OF_ALL}
-    flows, decode = _flow_options(for_all["flows"]), _decode_options(for_all["decode"])
-    sources = {each.name: source_digest(each) for each in chosen}
-    settings = Settings(tuple(chosen), values, flows, decode, sources=sources, notices=tuple(notices))
+        notices.append(f"no detection runs: {file} has `run = []`")
+    told = _of_file(kept, available)
+    running = {each.name: told.get(each.name, {}) for each in chosen} | {name: told[name] for name in SETTABLE}
+    given = parse_settings(assignments, {each.name: each.options for each in chosen} | SETTABLE)
+    settings = _settings(chosen, {name: told | given[name] for name, told in running.items()})
     for each in settings.make():
         each.define()
-    return settings
+    return replace(settings, capture=kept.values("capture"), notices=tuple(notices))
+
+
+def _choose(available: Sequence[type[Detection]], names: Sequence[str], kept: SettingsFile) -> list[type[Detection]]:
+    if names or kept.names is None:
+        return choose(available, names or None)
+    choose(available, None)  # whose names are not to blame on the file
+    with _told_of(f"{kept.path}: detections.run"):
+        return choose(available, kept.names)
+
+
+def _of_file(kept: SettingsFile, available: Sequence[type[Detection]]) -> Values:
+    """What the file sets, of detections that do not run too; DetectionError names the file."""
+    kept.check_names(each.name for each in available)
+    values = {name: kept.values(name) for name in SETTABLE}
+    for each in available:
+        if own := kept.detection_values(each.name, each.options):
+            values[each.name] = own
+            with _told_of(f"{kept.path}: detections.{each.name}"):
+                each(**own).define()
+    with _told_of(kept.path):
+        _settings([], {name: values[name] for name in SETTABLE})
+    return values
+
+
+@contextlib.contextmanager
+def _told_of(what: str) -> Iterator[None]:
+    """Say of what is wrong that it stands there."""
+    try:
+        yield
+    except DetectionError as error:
+        raise DetectionError(f"{what}: {error}") from None
+
+
+def _settings(chosen: Sequence[type[Detection]], values: Values) -> Settings:
+    for_all = {name: _without_overrides(name, values[name]) for name in SETTABLE}
+    try:
+        decode = decode_options(for_all["decode"])
+    except ValueError as error:  # a port of two tunnels
+        raise DetectionError(f"decode: {error}") from None
+    return Settings(
+        tuple(chosen),
+        {each.name: values[each.name] for each in chosen},
+        flow_options(for_all["flows"]),
+        decode,
+        cluster_settings(for_all["cluster"]),
+        sources={each.name: source_digest(each) for each in chosen},
+    )
 
 
 def _without_overrides(name: str, values: dict[str, Value]) -> dict[str, Value]:
     if overrides := [option for option in values if "@" in option]:
         raise DetectionError(f"{name}.{overrides[0]}: only thresholds of detections can differ by key")
     return values
-
-
-def _flow_options(values: dict[str, Value]) -> FlowOptions:
-    key = str(values.get("key", _DEFAULT.key))
-    numbers = {name: value for name, value in values.items() if name != "key"}
-    given = {name: parse_duration(text) if isinstance(text, str) else int(text) for name, text in numbers.items()}
-    return FlowOptions(**given, key=key)
-
-
-def _decode_options(values: dict[str, Value]) -> DecodeOptions:
-    try:
-        return DecodeOptions(**{name: _ports(str(text)) for name, text in values.items()})
-    except ValueError as error:  # a port of two tunnels
-        raise DetectionError(f"decode: {error}") from None

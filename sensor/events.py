@@ -149,14 +149,19 @@ _ALIKE = 0.5  # how like two names are that are one misspelt (difflib's ratio): 
 _MOST_NAMES = 12
 
 
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """What a misspelt name may have been; None where nothing is like it."""
+    return next(iter(difflib.get_close_matches(name, sorted(candidates), n=1, cutoff=_ALIKE)), None)
+
+
 def hint(name: str, candidates: Iterable[str], *, prefix: str = "") -> str:
     """Suggest what a misspelt name may have been, to follow "there is no such name".
 
     Names the nearest one with its `prefix`, else all where they are few, else nothing.
     """
     names = sorted(candidates)
-    if close := difflib.get_close_matches(name, names, n=1, cutoff=_ALIKE):
-        return f"; did you mean {prefix + close[0]!r}?"
+    if close := nearest(name, names):
+        return f"; did you mean {prefix + close!r}?"
     if len(names) < 2:
         return f"; there is {names[0] if names else 'none'}"
     return f"; there are {', '.join(names)}" if len(names) <= _MOST_NAMES else ""

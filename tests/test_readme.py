@@ -7,6 +7,7 @@ import msgspec
 from click.testing import CliRunner
 
 from sensor.cli.main import group
+from sensor.config import configure
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -30,3 +31,14 @@ def test_the_detection_in_the_readme_finds_the_refusals_of_a_port_scan(tmp_path)
     *alerts, summary = [msgspec.json.decode(line) for line in ran.stdout.splitlines()]
     assert [(each["detection"], each["value"], each["threshold"]) for each in alerts] == [("refused_often", 117, 20)]
     assert summary["detections"] == ["refused_often"]
+
+
+def test_the_settings_in_the_readme_are_taken(tmp_path):
+    [text] = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "refused_often.py").write_text(the_plugin())
+    kept = tmp_path / "sensor.toml"
+    kept.write_text(text)
+    settings = configure(file=str(kept))
+    assert settings.capture == {"interfaces": ("eth1",), "ring": 256}
+    [port_scan] = [each for each in settings.make() if each.name == "port_scan"]
+    assert (port_scan.ports, [each.value for each in port_scan.overrides]) == (20, [40])

@@ -12,6 +12,7 @@ import click
 
 from sensor._jit import keep_in_memory
 from sensor.cli.main import USAGE, fail
+from sensor.option_tables import CAPTURE, SOURCES
 from sensor.privileges import PrivilegeError, User, describe, give_up, successor
 from sensor.words import counted
 
@@ -27,8 +28,22 @@ WAIT_S = 0.02  # a fifth of what an early alert may take: how long a live worker
 _NOTICES = 3
 _ABSENT = (errno.ENODEV, errno.ENXIO)
 
+
+def _option(name: str, metavar: str, help: str) -> Callable[[Any], Any]:
+    """A number of `[capture]` as a flag."""
+    found = CAPTURE[name]
+    least, most = (None if each is None else int(each) for each in (found.min, found.max))
+    kind = click.IntRange(least, most)
+    return click.option(f"--{name}", type=kind, default=found.default, show_default=True, metavar=metavar, help=help)
+
+
 filter_option: Callable[[Any], Any] = click.option(
-    "-f", "--filter", "filter_text", default="", metavar="FILTER", help="Packets that match this only, as for tcpdump."
+    "-f",
+    "--filter",
+    "filter_text",
+    default=CAPTURE["filter"].default,
+    metavar="FILTER",
+    help="Packets that match this only, as for tcpdump.",
 )
 
 
@@ -51,12 +66,12 @@ class Interfaces:
 
     @property
     def options(self) -> list[str]:
-        """The same, for the command line of a process that captures too."""
+        """The same, for the command line of a process that captures too; no file is to say otherwise there."""
         options = [part for name in self.names for part in ("-i", name)]
         options += ["--ring", str(self.ring), "--snaplen", str(self.snaplen)]
-        options += ["-f", self.filter_text] if self.filter_text else []
+        options += ["-f", self.filter_text, "--source", self.source]
         options += ["--user", self.user] if self.user else []
-        return options + ["--no-promiscuous"] * (not self.promiscuous)
+        return [*options, "--promiscuous" if self.promiscuous else "--no-promiscuous"]
 
     def resolved(self) -> "Interfaces":
         """The same with the interfaces that there are in place of auto; CaptureError where there is none."""
@@ -80,7 +95,7 @@ def interface_options(function: Callable[..., Any]) -> Callable[..., Any]:
         filter_text: str,
         ring: int,
         snaplen: int,
-        no_promiscuous: bool,
+        promiscuous: bool,
         user: str | None,
         source: Literal["auto", "afpacket", "scapy"],
         **others: Any,
@@ -90,8 +105,8 @@ def interface_options(function: Callable[..., Any]) -> Callable[..., Any]:
             filter_text=filter_text,
             ring=ring,
             snaplen=snaplen,
-            promiscuous=not no_promiscuous,
-            user=user,
+            promiscuous=promiscuous,
+            user=user or None,
             source=source,
         )
         return function(interfaces=interfaces, **others)
@@ -100,18 +115,20 @@ def interface_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
             "--source",
-            type=click.Choice(["auto", "afpacket", "scapy"]),
-            default="auto",
+            type=click.Choice(SOURCES),
+            default=SOURCES[0],
             help="Scapy captures slowly, also where there is no AF_PACKET.",
         ),
         click.option(
             "--user", metavar="NAME", help="Whom root becomes to decode: sensor if there is one, else nobody."
         ),
-        click.option("--no-promiscuous", is_flag=True, help="Take only what is addressed to this host."),
-        click.option("--snaplen", type=click.IntRange(64, 262144), default=262144, show_default=True, metavar="BYTES"),
         click.option(
-            "--ring", type=click.IntRange(1, 65536), default=64, show_default=True, metavar="MB", help="Ring of each."
+            "--promiscuous/--no-promiscuous",
+            default=CAPTURE["promiscuous"].default,
+            help="Take also, or not, what is not addressed to this host.",
         ),
+        _option("snaplen", "BYTES", "Bytes of a packet that are taken."),
+        _option("ring", "MB", "Ring of each."),
         click.option(
             "-i", "--interface", "names_given", multiple=True, metavar="IFACE", help="Or auto. Repeat for several."
         ),

@@ -10,6 +10,7 @@ import click
 from sensor.cli.main import USAGE, fail
 from sensor.config import Settings, configure
 from sensor.detection import DetectionError
+from sensor.settings_file import SettingsFile
 from sensor.words import printable
 
 
@@ -44,6 +45,20 @@ class Chosen:
         return settings
 
 
+_OF_CAPTURE = {"interfaces": "names_given", "filter": "filter_text"}  # the others have the names of the options
+
+
+def take_capture_options(context: click.Context, option: click.Parameter, path: str | None) -> str | None:
+    """Let what a settings file says of capture hold where the command line says nothing."""
+    if path is not None:
+        try:
+            values = SettingsFile.read(path).values("capture")
+        except DetectionError as error:
+            raise fail(str(error), USAGE) from None
+        context.default_map = {_OF_CAPTURE.get(name, name): value for name, value in values.items()}
+    return path
+
+
 def detection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options, given to `function` as its argument `chosen`."""
 
@@ -64,7 +79,9 @@ def detection_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--settings",
             "settings_file",
             metavar="FILE.toml",
-            help="Read such settings from a file; those given here too win.",
+            is_eager=True,
+            callback=take_capture_options,
+            help="Read such settings, and those of capture and the cluster, from a file; those given here too win.",
         ),
         click.option(
             "--set",

@@ -101,8 +101,7 @@ def command(
     from sensor.capture import CaptureError
     from sensor.cli.halt import Halt
 
-    filters = ("--filter", filter_text) if filter_text else ()
-    passed = [*filters, *(part for each in inputs for part in ("--replay", each)), *chosen.options]
+    passed = ["--filter", filter_text, *(part for each in inputs for part in ("--replay", each)), *chosen.options]
     stdin = getattr(sys.stdin, "buffer", None)
     halt = Halt(None if isinstance(stdin, io.BytesIO) else stdin)  # which is a test's
     try:

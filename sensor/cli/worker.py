@@ -6,10 +6,12 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from sensor.cli.capture import (
     Interfaces,
@@ -82,6 +84,8 @@ def command(
     permission to read.
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
+    if inputs and click.get_current_context().get_parameter_source("names_given") is not ParameterSource.COMMANDLINE:
+        interfaces = replace(interfaces, names=())  # a settings file's
     if bool(inputs) == bool(interfaces.names):
         raise click.UsageError("what to observe? Give either -i IFACE (or -i auto) or --replay FILE")
     settings = chosen.settings()

@@ -1,11 +1,15 @@
 """Options: what whoever runs a detection may set, declared with its default, its range and its meaning."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sensor.clock import parse_duration
+from sensor.clock import SECOND, parse_duration
 
-Value = int | float | str | bool
+Value = int | float | str | bool | tuple[Any, ...]
+
+_SHOWN_MAX = 40
+_LARGEST = 1 << 63  # as TOML has whole numbers
 
 
 class Option:
@@ -36,26 +40,88 @@ class Option:
             value = text.lower() == "true"
         elif isinstance(self.default, int | float):
             try:
-                value = type(self.default)(text)
+                value = int(text) if isinstance(self.default, int) else float(text)
             except ValueError:
                 kind = "whole number" if isinstance(self.default, int) else "number"
                 raise ValueError(f"{text!r} is not a {kind}") from None
         self.check(value)
         return value
 
+    @property
+    def wanted(self) -> str:
+        """The type of its values, for people."""
+        if isinstance(self.default, bool):
+            return "true or false"
+        if self.is_duration:
+            return 'a duration in quotes, such as "30s"'
+        return {int: "a whole number", float: "a number"}.get(type(self.default), "a text")
+
+    def accept(self, value: Any) -> Value:
+        """The value that one of TOML or JSON stands for; ValueError says what is wanted.
+
+        Types are not converted, but for whole numbers where any number is wanted.
+        """
+        if not _is_of(value, type(self.default)):
+            raise ValueError(f"must be {self.wanted}, not {shown(value)}")
+        if type(value) is int and not -_LARGEST <= value < _LARGEST:
+            raise ValueError("is too large a number")
+        accepted: Value = float(value) if isinstance(self.default, float) else value
+        self.check(accepted)
+        return accepted
+
     def check(self, value: Value) -> None:
         """Raise ValueError where a value is out of range."""
         number = parse_duration(str(value)) if self.is_duration else value
         if self.is_duration and number == 0:
             raise ValueError("a duration must be longer than 0s")
-        if isinstance(number, str):
+        if isinstance(number, str | tuple):
             return
         if not self.is_duration and number != number:
             raise ValueError("not a number")
         if self.min is not None and number < self.min:
-            raise ValueError(f"{value} is too small: must be at least {self.min}")
+            raise ValueError(f"{value} is too small: must be at least {self._bound(self.min)}")
         if self.max is not None and number > self.max:
-            raise ValueError(f"{value} is too large: must be at most {self.max}")
+            raise ValueError(f"{value} is too large: must be at most {self._bound(self.max)}")
+
+    def _bound(self, limit: float) -> str:
+        return f"{limit / SECOND:g}s" if self.is_duration else str(limit)
+
+    @property
+    def range(self) -> str:
+        """What its values may be, for people; empty where the type says it all."""
+        least, most = (None if each is None else self._bound(each) for each in (self.min, self.max))
+        if least and most:
+            return f"{least} to {most}"
+        return f"at least {least}" if least else f"at most {most}" if most else ""
+
+
+class ChoiceOption(Option):
+    """One text of a few."""
+
+    def __init__(self, choices: Sequence[str], *, help: str = "") -> None:
+        self.choices = tuple(choices)
+        super().__init__(self.choices[0], help=help)
+
+    @property
+    def range(self) -> str:
+        """The texts."""
+        return " or ".join(self.choices)
+
+    def check(self, value: Value) -> None:
+        """Raise ValueError where it is none of them."""
+        if value not in self.choices:
+            raise ValueError(f"{value!r} is not {self.range}")
+
+
+def shown(value: Any) -> str:
+    """A value of TOML as it is written there, or what it is where that is long."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return "the text " + (f'"{value}"' if len(value) <= _SHOWN_MAX else f'"{value[:_SHOWN_MAX]}..."')
+    if isinstance(value, int | float):
+        return str(value) if abs(value) < _LARGEST else "so large a number"
+    return "a list" if isinstance(value, list) else "a table" if isinstance(value, dict) else "a time"
 
 
 @dataclass(frozen=True)
@@ -66,6 +132,13 @@ class OptionOverride:
     parts: dict[str, str]
     """What the key's parts must be, by name: for an address, a network or a host."""
     value: Value
+
+    @property
+    def number(self) -> float:
+        """The value of one that is a threshold."""
+        if isinstance(self.value, tuple):
+            raise ValueError(f"{self}: a list is no threshold")
+        return float(self.value)
 
     def __str__(self) -> str:
         return f"{self.option.name}@" + ",".join(f"{name}:{text}" for name, text in self.parts.items())
@@ -80,6 +153,10 @@ def parse_parts(text: str) -> dict[str, str]:
     if len(parts) < len(pairs):
         raise ValueError("after @ write each part once")
     return parts
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def _is_duration(text: str) -> bool:

@@ -204,7 +204,7 @@ class SumStat:
         own = []
         for each in overrides:
             its = {name: level for name, level in self.levels.items() if each.option.name in options_of(level)}
-            changed = settings | {each.option.name: float(each.value)}
+            changed = settings | {each.option.name: each.number}
             if its:
                 own.append(Override(*self._match(each), {name: _under(level, changed) for name, level in its.items()}))
         if self.function is not None:

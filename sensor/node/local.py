@@ -16,11 +16,10 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sensor.clock import elapsed_s
-from sensor.cluster.settings import ClusterSettings
 from sensor.config import Settings
 from sensor.node.manager import ManagerNode
 from sensor.node.output import Output
@@ -119,7 +118,7 @@ class LocalCluster:
             self._outputs,
             members=self._names,
             early=self._shared is not None or self._tee is not None,
-            cluster=None if self._shared else ClusterSettings(deadline_s=_NEVER_S),
+            cluster=None if self._shared else replace(self._settings.cluster, deadline_s=_NEVER_S),
             until_done=True,
             progress=self._tell_progress,
             accounting=self._accounting,

@@ -88,8 +88,8 @@ class ManagerNode:
         accounting: RunMonitor | None = None,
     ) -> None:
         self._settings, self._outputs, self._until_done, self._progress = settings, outputs, until_done, progress
-        self._early, self._cluster = early, cluster
-        self.manager = Manager(settings.make(), members, early=early, settings=cluster)
+        self._early, self._cluster = early, cluster or settings.cluster
+        self.manager = Manager(settings.make(), members, early=early, settings=self._cluster)
         self._next: Settings | None = None
         self._disk = ManagerStore(state)
         self._pending = Outgoing()
@@ -97,8 +97,8 @@ class ManagerNode:
         self._damage: list[str] = []
         self._pardoned: tuple[str, ...] = ()
         self._accounting, self._relay = accounting or RunMonitor(), WorkerHints()
-        self._lateness = Lateness((cluster or ClusterSettings()).deadline_s)
-        self._attendance = Attendance((cluster or ClusterSettings()).deadline_s)
+        self._lateness = Lateness(self._cluster.deadline_s)
+        self._attendance = Attendance(self._cluster.deadline_s)
         self._parts = parts_of(settings)
         self._started = elapsed_s()
         self._is_committing = False

@@ -9,6 +9,8 @@ from sensor.detection import DetectionError
 
 log = logging.getLogger(__name__)
 
+_LASTING = ("capture", "decode", "flows", "cluster")
+
 
 def reloaded(
     load: Callable[[], Settings],
@@ -21,7 +23,8 @@ def reloaded(
 
     `is_led`: who asks says when they hold, or another process does. `accepts`: whether the manager would take them.
 
-    Options of flows and decode hold for the table of connections that there is, and stay.
+    Options of flows and decode hold for the table of connections that there is, those of capture and the cluster for
+    what is open; they stay.
     """
     try:
         settings = load()
@@ -32,11 +35,12 @@ def reloaded(
         advice = "restart that with these settings, and then this worker"
         log.error("the settings stay as they are: they define other SumStats than the manager's: %s", advice)
         return None
-    if (settings.flows, settings.decode) != (present.flows, present.decode):
-        log.warning("options of flows and decode stay as they are until the sensor is restarted")
+    if changed := [name for name in _LASTING if getattr(settings, name) != getattr(present, name)]:
+        log.warning("options of %s stay as they are until the sensor is restarted", " and ".join(changed))
     if not is_led:
         say_that_they_hold(settings)
-    return replace(settings, flows=present.flows, decode=present.decode, sketch_key=present.sketch_key)
+    lasting = {name: getattr(present, name) for name in _LASTING}
+    return replace(settings, sketch_key=present.sketch_key, **lasting)
 
 
 def say_that_they_hold(settings: Settings) -> None:

@@ -101,7 +101,7 @@ class WorkerNode:
         *,
         cluster: ClusterSettings | None = None,
     ) -> None:
-        self._settings, self._place, self._cluster = settings, place, cluster or ClusterSettings()
+        self._settings, self._place, self._cluster = settings, place, cluster or settings.cluster
         self._incarnation = incarnation()
         self._digest, self._parts = digest_of(definitions_of(settings)), parts_of(settings)
         self._worker: Worker | None = None

@@ -5,11 +5,12 @@ import textwrap
 
 import pytest
 
-from sensor.config import DECODE, FLOWS, configure
+from sensor.config import configure
 from sensor.decode import PORTS_MAX, DecodeOptions
 from sensor.detection import DetectionError
 from sensor.detection.load import load_installed
 from sensor.flows import FlowOptions
+from sensor.option_tables import DECODE, FLOWS
 
 GOOD = """
 from sensor.detection import Alert, Detection, Option, Stream, SumStat, Unique

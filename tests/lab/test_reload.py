@@ -35,11 +35,11 @@ def hang_up(process):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_other_settings_hold_from_then_on_and_no_packet_or_connection_is_lost(wire, kept, workers):
     frames = [(0.0, data) for _, data in frames_of("port-scan-syn")]
-    kept.write_text('detections = ["port_scan"]\n[port_scan]\nports = 60000\n')
+    kept.write_text('detections.run = ["port_scan"]\n[detections.port_scan]\nports = 60000\n')
     arguments = ["run", "-i", "near", "--json", "--stats", "--settings", kept, "--capture-workers", workers]
     with listening(wire, *arguments) as process:
         play(wire, frames[:41])  # within a connection: a SYN, of which the answer is yet to come
-        kept.write_text('detections = ["port_scan"]\n[port_scan]\nports = 20\n')
+        kept.write_text('detections.run = ["port_scan"]\n[detections.port_scan]\nports = 20\n')
         assert hang_up(process) == "sensor: the settings were read again: port_scan\n"
         play(wire, frames[41:])
         while (told := json.loads(process.stdout.readline()))["event_type"] != "alert":
@@ -52,19 +52,19 @@ def test_other_settings_hold_from_then_on_and_no_packet_or_connection_is_lost(wi
 
 
 def test_settings_that_are_wrong_are_named_and_not_taken(wire, kept):
-    kept.write_text('detections = ["port_scan"]\n')
+    kept.write_text('detections.run = ["port_scan"]\n')
     with listening(wire, "run", "-i", "near", "--json", "--settings", kept) as process:
-        kept.write_text("[port_scan]\nport = 3\n")
+        kept.write_text("[detections.port_scan]\nport = 3\n")
         said = hang_up(process)
         play(wire, frames_of("port-scan-syn"))
         lines, _ = ended(process)
-    assert "the settings stay as they are" in said and "did you mean 'port_scan.ports'" in said
+    assert "the settings stay as they are" in said and "did you mean 'ports'" in said
     assert lines[-1]["detections"] == ["port_scan"]
     assert about(lines) == about(replay(PCAPS / "port-scan-syn.pcap").alerts)
 
 
 def test_a_file_that_the_workers_may_not_read_is_not_taken(wire, kept):
-    kept.write_text('detections = ["port_scan"]\n')
+    kept.write_text('detections.run = ["port_scan"]\n')
     with listening(wire, "run", "-i", "near", "--json", "--settings", kept, "--capture-workers", 2) as process:
         kept.chmod(0o600)
         said = hang_up(process)
@@ -121,7 +121,7 @@ class Picky(Detection):
 def test_a_worker_of_a_manager_elsewhere_takes_what_defines_the_same(wire, kept):
     plugin = kept.parent / "picky.py"
     plugin.write_text(PICKY)
-    kept.write_text('detections = ["picky"]\nplugins = ["picky.py"]\n')
+    kept.write_text('[detections]\nrun = ["picky"]\nplugins = ["picky.py"]\n')
     frames = [(0.0, data) for _, data in frames_of("port-scan-syn")]
     command = [sys.executable, "-m", "sensor", "manager", "--listen", "127.0.0.1:0", "--workers", "a"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
