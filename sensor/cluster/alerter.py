@@ -23,6 +23,7 @@ from sensor.sumstats import Definition, EpochResult, Merged, Partial, Result, re
 Told = AlertRecord | AlertUpdate
 
 _KEYS = 4096  # whose results are made at once
+_MOST_IDLE = 1440  # epochs in a row of which nobody had anything to tell that are told one by one: a day's minutes
 
 _OUTWEIGHED = "outweighed by what came of contacts begun before"
 _FELL = "below its threshold when its epoch was over"
@@ -292,9 +293,25 @@ class Alerter:
             silence = Silence(crossing.judged, crossing.epoch, crossing.end, crossing.words, min(known))
             self._silences.append(silence)
 
+    def idle(self, judged: Judged, told: EpochResult) -> Iterator[Told]:
+        """That epochs without packets are finished, right before one that is over: many of them at once."""
+        if not judged.sumstat.finished_handler:
+            return
+        definition = judged.definition
+        for epoch, count in _idle(told.epoch - told.idle, told.idle):
+            start = told.start - (told.epoch - epoch) * definition.pane_ns
+            end = start + (count - 1) * definition.pane_ns + definition.epoch_ns
+            yield from self._finish(judged, Epoch(epoch, start, end, told.complete, told.missing, count))
+
+    def _finish(self, judged: Judged, epoch: Epoch) -> Iterator[Told]:
+        detection, handler = judged.detection, judged.sumstat.finished_handler
+        if handler and self.faults.allows(detection):
+            self.faults.call(detection, handler, getattr(detection, handler), epoch)
+            yield from self._newly_switched_off(epoch.end)
+
     def results(self, judged: Judged, told: EpochResult) -> Iterator[Told]:
         """Zeek's order: the result of each key, then once that the epoch is finished."""
-        detection, sumstat = judged.detection, judged.sumstat
+        sumstat = judged.sumstat
         if not (sumstat.result_handler or sumstat.finished_handler):
             return
         epoch = Epoch(told.epoch, told.start, told.end, told.complete, told.missing)
@@ -304,10 +321,7 @@ class Alerter:
             if alert := self._call(crossing, epoch):
                 yield from self._admit_result(crossing, alert)
             yield from self._newly_switched_off(told.end)
-        if sumstat.finished_handler and self.faults.allows(detection):
-            handler = getattr(detection, sumstat.finished_handler)
-            self.faults.call(detection, sumstat.finished_handler, handler, epoch)
-            yield from self._newly_switched_off(told.end)
+        yield from self._finish(judged, epoch)
 
     def _admit_result(self, crossing: Crossing, alert: Alert) -> Iterator[Told]:
         src = _src(crossing, alert)
@@ -392,6 +406,14 @@ def _by_key(judged: Judged, partial: Partial) -> Iterator[tuple[np.ndarray, Resu
     """Keys with their results, in order of the keys, made as they are asked for: together they take much room."""
     for part in partial.take(judged.definition, np.lexsort(partial.keys.T[::-1])).parts(judged.definition, _KEYS):
         yield from zip(part.keys, results(judged.definition, part), strict=True)
+
+
+def _idle(first: int, epochs: int) -> Iterator[tuple[int, int]]:
+    """The first of so many epochs in a row one by one, and then all others together: where, and how many."""
+    singly = min(epochs, _MOST_IDLE)
+    yield from ((first + at, 1) for at in range(singly))
+    if epochs > singly:
+        yield first + singly, epochs - singly
 
 
 def _without(ended: EpochResult, early: _Early) -> _Verdict:

@@ -386,6 +386,9 @@ class Ledger:
             self._broken = {each for each in self._broken if each[:2] not in ended}
         if early := self._told_early.items():
             self._told_early = {id: told for id, told in early if (told.sumstat, told.epoch) not in ended}
+        for judged, result in results:
+            if result.idle:
+                yield from self.alerter.idle(judged, result)
         yield from self.alerter.settle(found, [result for _, result in results])
         self._fire()
         for judged, result in results:

@@ -36,6 +36,8 @@ class Epoch:
     """Whether all workers delivered, and had room for all that they observed."""
     missing: tuple[str, ...]
     """The workers that did not deliver."""
+    count: int = 1
+    """How many epochs it stands for, from `index` on: more than 1 where those have no packets, and many went before."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class SumStat:
     a function of their values may be compared: `@scan.crosses(lambda seen: seen.bad / seen.all, at=0.5)`; it is given
     columns, one number a key, and gives one.
     `@scan.epoch_result` names what runs for each key when an epoch is over, with the key, what was seen, and the Epoch;
-    `@scan.epoch_finished` what runs after that, once, with the Epoch.
+    `@scan.epoch_finished` what runs after that, once, with the Epoch; also of epochs without packets, as soon as there
+    are packets again: of 1,440 in a row one by one, and of all further ones once, with their `count`.
     """
 
     def __init__(
