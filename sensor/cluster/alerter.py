@@ -224,7 +224,10 @@ class Alerter:
 
     def _seems_new(self, crossing: Crossing, alert: Alert) -> bool:
         given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.ts, crossing.level
-        return self.suppressor.folded_into(*given) is None and self._provisional.admits(*given)
+        began = crossing.result.begin
+        if self.suppressor.folded_into(*given, began=began) is not None:
+            return False
+        return self._provisional.admits(*given, began=began)
 
     def settle(self, found: Sequence[Crossing], ended: Iterable[EpochResult]) -> Iterator[Told]:
         """Tell of all crossings of epochs that were over at one time."""
@@ -268,8 +271,8 @@ class Alerter:
 
     def _admit(self, crossing: Crossing, alert: Alert, record: AlertRecord | None) -> Iterator[Told]:
         given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.end, crossing.level
-        into = self.suppressor.folded_into(*given)
-        admitted = self.suppressor.admits(*given, id=crossing.id)
+        into = self.suppressor.folded_into(*given, began=crossing.result.begin)
+        admitted = self.suppressor.admits(*given, began=crossing.result.begin, id=crossing.id)
         self._standing.append(crossing)
         self._silence(crossing, alert)
         if alert.same_as == crossing.key and into is None:
@@ -324,8 +327,8 @@ class Alerter:
         yield from self._finish(judged, epoch)
 
     def _admit_result(self, crossing: Crossing, alert: Alert) -> Iterator[Told]:
-        src = _src(crossing, alert)
-        if self.suppressor.admits(crossing.judged.detection.name, alert, src, crossing.end, id=crossing.id):
+        given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.end
+        if self.suppressor.admits(*given, began=crossing.result.begin, id=crossing.id):
             self.alerts += 1
             yield self._record(crossing, alert)
 

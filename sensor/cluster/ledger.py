@@ -493,7 +493,8 @@ class Ledger:
                 incidents=[(incident, *about) for incident, about in suppressor.incidents.items()],
                 alerts=self.alerter.alerts,
                 withdrawn=self.alerter.withdrawn,
-                suppressed=suppressor.suppressed,
+                repeats=suppressor.repeats,
+                parts=suppressor.parts,
                 forgotten=suppressor.forgotten,
                 faults=faults.counts,
                 switched_off=faults.switched_off,
@@ -524,7 +525,7 @@ class Ledger:
         ]
         self._broken = set(held.broken)
         suppressor, faults = self.alerter.suppressor, self.alerter.faults
-        suppressor.incidents.update((incident, (until, id)) for incident, until, id in held.incidents)
+        suppressor.incidents.update((incident, (until, id, told)) for incident, until, id, told in held.incidents)
         for each in held.incidents_open:
             stat = self.stats[each.sumstat]
             crossing = snapshot.crossing_of(each, stat.judged, stat.packing, stat.collector)
@@ -534,7 +535,8 @@ class Ledger:
             for crossing in found:
                 self.alerter.recall(crossing, went_out=went_out)
             self._know_early(told, found)
-        suppressor.suppressed, suppressor.forgotten = held.suppressed, held.forgotten
+        suppressor.repeats, suppressor.parts = Counter(held.repeats), Counter(held.parts)
+        suppressor.forgotten = held.forgotten
         faults.counts, faults.switched_off = held.faults, held.switched_off
         faults.take_unreported()
         self.alerter.alerts, self.alerter.withdrawn = held.alerts, held.withdrawn

@@ -110,11 +110,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     broken: list[tuple[str, int, str]]
     early: list[tuple[ToldEarly, bool]]
     """What was asked of epochs that are open, and whether it went out as an alert."""
-    incidents: list[tuple[str, int, str]]
+    incidents: list[tuple[str, int, str, int]]
     incidents_open: list[Standing]
     alerts: int
     withdrawn: int
-    suppressed: int
+    repeats: dict[str, int]
+    parts: dict[str, int]
     forgotten: int
     faults: dict[str, int]
     switched_off: list[str]
