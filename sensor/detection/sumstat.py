@@ -74,7 +74,9 @@ _TAKEN = {each.name for each in fields(Seen)} | {"span", "num"}
 class SumStat:
     """Statistics per key over epochs: `scan = SumStat(epoch="5m", targets=Unique(failures))`.
 
-    epoch: an Option or text, such as "5m"; "0s" for one that ends by hand. All streams must have the same key.
+    epoch: an Option or text, such as "5m"; "0s" for one that ends by hand: exactly at the event that says so where one
+    worker sees all (of files, one does), and on others of a cluster as soon as they hear of it. All streams must have
+    the same key.
     hops: windows hop by one part in so many of an epoch, and are one hop longer than it, so that whatever takes no
     longer than an epoch lies within one of them. 0: epochs follow one another, and what straddles the line between two
     may reach the level in neither. By default HOPS; 0 where epochs end by hand, and with compat="zeek".
