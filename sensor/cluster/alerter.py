@@ -60,11 +60,6 @@ class Crossing:
     source: tuple[Partial, int] | None = None
     """Its merged window, and which key of it this is."""
 
-    @property
-    def window(self) -> Partial | None:
-        """All that was known of the key."""
-        return self.source and self.source[0].take(self.judged.definition, np.array([self.source[1]]))
-
     @cached_property
     def key(self) -> Any:
         """The key as its detection sees it."""

@@ -393,9 +393,11 @@ class Ledger:
         self._fire()
         for judged, result in results:
             yield from self.incidents.settle(self.stats[judged.definition.name].collector, result)
+        begun: dict[str, list[Incident]] = {}
         for crossing, alert in self.alerter.take_begun():
-            collector = self.stats[crossing.judged.definition.name].collector
-            yield from self.incidents.begin(Incident(crossing, alert), collector)
+            begun.setdefault(crossing.judged.definition.name, []).append(Incident(crossing, alert))
+        for name, incidents in begun.items():
+            yield from self.incidents.begin(incidents, self.stats[name].collector)
         for judged, result in results:
             yield from self.alerter.results(judged, result)
         self._silence()
