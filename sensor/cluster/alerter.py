@@ -268,16 +268,16 @@ class Alerter:
         given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.end, crossing.level
         into = self.suppressor.folded_into(*given, began=crossing.result.begin)
         admitted = self.suppressor.admits(*given, began=crossing.result.begin, id=crossing.id)
+        now = self._record(crossing, alert)
         self._standing.append(crossing)
         self._silence(crossing, alert)
         if alert.same_as == crossing.key and into is None:
-            self._begun.append((crossing, self._record(crossing, alert)))
+            self._begun.append((crossing, now))
         if record:
-            now = self._record(crossing, alert)
             yield _update(crossing, now, message=now.message, state="open", folded_into=into)
         elif admitted:
             self.alerts += 1
-            yield self._record(crossing, alert)
+            yield now
 
     def _silence(self, crossing: Crossing, alert: Alert) -> None:
         """Let a key not be counted while all that it could bring about is folded into this alert."""
