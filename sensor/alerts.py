@@ -1,7 +1,7 @@
 """Alerts: what a detection says of a crossing, the record that goes out, and which repeats are folded into it."""
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -39,7 +39,8 @@ class Alert:
     """Alerts of one detection with an equal value (that is written alike, too) are one incident, repeated at most once
     in an hour; None: each stands for itself."""
     covers: tuple[str, ...] = ()
-    """Names of detections whose alerts about the same src are folded into this one while it lasts."""
+    """Names of detections whose alerts about the same src, as far as they are of what had begun, are folded into this
+    one for an hour."""
 
 
 class AlertRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type", tag="alert"):
@@ -141,45 +142,86 @@ class AlertUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_ty
 
 @dataclass
 class Suppressor:
-    """Folds repeats of an alert into the first for `suppress_for`; remembers `capacity` incidents, oldest out first."""
+    """Folds repeats of an alert into the first for `suppress_for`; remembers `capacity` incidents, oldest out first.
+
+    What an alert covers is folded into it as far as that had begun by then, or repeats what had: what is begun later
+    is a new target, and an alert of its own. Of one that is covered by the same, `most_targets` are told at most.
+    """
 
     suppress_for: int = 3600 * SECOND
     capacity: int = 65536
-    suppressed: int = 0
+    most_targets: int = 16
+    repeats: Counter[str] = field(default_factory=Counter)
+    """How many were folded into an alert of the same, by detection."""
+    parts: Counter[str] = field(default_factory=Counter)
+    """How many were folded into an alert that covers them, by detection."""
     forgotten: int = 0
-    incidents: OrderedDict[str, tuple[int, str]] = field(default_factory=OrderedDict)
-    """Until when (ns) each is folded, and into which alert, by its id."""
+    incidents: OrderedDict[str, tuple[int, str, int]] = field(default_factory=OrderedDict)
+    """Until when (ns) each is folded, into which alert, by its id, and how many new targets were told of since."""
 
-    def admits(self, detection: str, alert: Alert, src: str | None, now: int, level: int = 0, *, id: str = "") -> bool:
+    @property
+    def suppressed(self) -> int:
+        """How many were folded."""
+        return self.repeats.total() + self.parts.total()
+
+    def admits(
+        self,
+        detection: str,
+        alert: Alert,
+        src: str | None,
+        now: int,
+        level: int = 0,
+        *,
+        began: int | None = None,
+        id: str = "",
+    ) -> bool:
         """Whether an alert at packet time `now` is to go out; if so, remember it and all that it covers.
 
-        Each level of a series is told once.
+        Each level of a series is told once. `began`: when what it tells of was first observed.
         """
-        if self.folded_into(detection, alert, src, now, level) is not None:
-            self.suppressed += 1
+        same = None if alert.same_as is None else _same(detection, alert, level)
+        covered = _covered(detection, src)
+        if same and self._into(same, now) is not None:
+            self.repeats[detection] += 1
             return False
-        if alert.same_as is not None:
-            self._remember(_same(detection, alert, level), now, id)
-        for covered in alert.covers:
-            self._remember(_covered(covered, src), now, id)
+        if (into := self._covers(covered, now, began)) is not None:
+            self.parts[detection] += 1
+            if same:
+                self._remember(same, now, into)
+            return False
+        if covered in self.incidents:
+            until, into, targets = self.incidents[covered]
+            self.incidents[covered] = until, into, targets + 1
+        if same:
+            self._remember(same, now, id)
+        for name in alert.covers:
+            self._remember(_covered(name, src), now, id)
         return True
 
-    def folded_into(self, detection: str, alert: Alert, src: str | None, now: int, level: int = 0) -> str | None:
+    def folded_into(
+        self, detection: str, alert: Alert, src: str | None, now: int, level: int = 0, *, began: int | None = None
+    ) -> str | None:
         """The id of the alert that this one is a repeat or a part of; None: it stands for itself."""
-        same = [] if alert.same_as is None else [_same(detection, alert, level)]
-        for incident in [*same, _covered(detection, src)]:
-            until, id = self.incidents.get(incident, (now, ""))
-            if now < until:
-                return id
-        return None
+        into = None if alert.same_as is None else self._into(_same(detection, alert, level), now)
+        return self._covers(_covered(detection, src), now, began) if into is None else into
+
+    def _into(self, incident: str, now: int) -> str | None:
+        until, id, _ = self.incidents.get(incident, (now, "", 0))
+        return id if now < until else None
+
+    def _covers(self, incident: str, now: int, began: int | None) -> str | None:
+        """The id of the alert that covers what `began` (ns) then, and is no new target or one too many."""
+        until, id, targets = self.incidents.get(incident, (now, "", 0))
+        is_new = began is not None and began > until - self.suppress_for and targets < self.most_targets
+        return None if is_new or now >= until else id
 
     def until(self, detection: str, alert: Alert, level: int = 0) -> int | None:
         """Until when (ns) repeats of an alert are folded into one that went out; None: they are not."""
-        until, _ = self.incidents.get(_same(detection, alert, level), (None, ""))
+        until, _, _ = self.incidents.get(_same(detection, alert, level), (None, "", 0))
         return until
 
     def _remember(self, incident: str, now: int, id: str) -> None:
-        self.incidents[incident] = (now + self.suppress_for, id)
+        self.incidents[incident] = (now + self.suppress_for, id, 0)
         self.incidents.move_to_end(incident)
         if len(self.incidents) > self.capacity:
             self.incidents.popitem(last=False)

@@ -38,6 +38,27 @@ def test_what_an_alert_covers_is_folded_for_its_source_only():
     assert suppressor.admits("address_scan", Alert("scan", same_as=4), "10.0.0.1", 1)
 
 
+def folds(suppressor, same_as, *, began):
+    return not suppressor.admits("port_scan", Alert("scan", same_as=same_as), "10.0.0.1", 200, began=began)
+
+
+def test_what_had_begun_is_a_part_and_what_begins_later_is_a_new_target():
+    suppressor = Suppressor()
+    assert suppressor.admits("random_scan", Alert("scan", same_as=1, covers=("port_scan",)), "10.0.0.1", 100, began=0)
+    assert folds(suppressor, 2, began=100)
+    assert not folds(suppressor, 3, began=101)
+    assert folds(suppressor, 2, began=150)  # of what it was a part then it is no new target
+    assert folds(suppressor, 3, began=150)
+    assert (suppressor.parts, suppressor.repeats) == ({"port_scan": 1}, {"port_scan": 2})
+
+
+def test_new_targets_are_told_up_to_a_limit():
+    suppressor = Suppressor(most_targets=2)
+    assert suppressor.admits("random_scan", Alert("scan", same_as=1, covers=("port_scan",)), "10.0.0.1", 100, began=0)
+    assert [folds(suppressor, target, began=101) for target in range(4)] == [False, False, True, True]
+    assert suppressor.parts == {"port_scan": 2}
+
+
 def test_the_oldest_incident_is_forgotten_first_and_counted():
     suppressor = Suppressor(capacity=2)
     for same_as in (1, 2, 3):

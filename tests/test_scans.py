@@ -141,7 +141,27 @@ def test_a_scan_of_many_hosts_and_ports_is_one_alert_of_its_own_kind(tmp_path):
     ]
     ran = replay(write(tmp_path / "random.pcap", packets))
     assert facts(ran) == [("random_scan", "random", SCANNER, None, None, 900)]
-    assert ran.summary["alerts_suppressed"] > 0
+    folded_in = ran.summary["folded_in"]
+    assert set(folded_in) == {"address_scan", "port_scan"}
+    assert ran.summary["alerts_suppressed"] == sum(folded_in.values())
+    assert ran.summary["alerts_repeated"] == 0  # they are its parts
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_new_target_of_a_known_scanner_is_an_alert_of_its_own(tmp_path, workers):
+    """The scanner of many hosts and ports comes back within the hour, and tries a host that it left alone before."""
+    order = [(host, port) for port in range(30) for host in range(30)]
+    shuffled = [order[(n * 467) % len(order)] for n in range(len(order))]
+    packets = [
+        (n * 0.02, probe("S", 1000 + port, dst=f"198.51.100.{host + 1}", sport=40000 + n))
+        for n, (host, port) in enumerate(shuffled)
+    ]
+    packets += [(1200 + n * 0.1, probe("S", 100 + n, dst="198.51.100.200", sport=50000 + n)) for n in range(40)]
+    ran = replay("--workers", workers, write(tmp_path / "new.pcap", packets))
+    assert facts(ran) == [
+        ("random_scan", "random", SCANNER, None, None, 900),
+        ("port_scan", "syn", SCANNER, "198.51.100.200", None, 40),
+    ]
 
 
 def test_a_repeat_within_the_hour_is_folded_and_one_after_it_is_an_alert(tmp_path):

@@ -98,6 +98,7 @@ def command(
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     settings = chosen.settings()
     check_filter(filter_text)
+    workers = _as_many_as_may_be(settings, workers)
     from sensor.capture import CaptureError
     from sensor.cli.halt import Halt
 
@@ -128,6 +129,16 @@ def command(
     is_whole = len(summary.workers) == workers  # the packets of a worker that is missing are counted nowhere
     is_failed = bool(summary.damage) or (is_whole and (_is_unaccounted(summary) or _is_blind(summary)))
     sys.exit(outcome(summary, is_failed=is_failed, tells=exit_code))
+
+
+def _as_many_as_may_be(settings: Settings, workers: int) -> int:
+    """How many workers: one where epochs end by hand, as of several only one sees the event at which they do."""
+    definitions = [each for detection in settings.make() for each in detection.define().values()]
+    by_hand = [each.name for each in definitions if not each.epoch_ns]
+    if workers == 1 or not by_hand:
+        return workers
+    click.echo(f"sensor: one worker does it all, as epochs of {', '.join(by_hand)} end by hand", err=True)
+    return 1
 
 
 def _heeding(stdin: BinaryIO | None, halt: "Halt") -> BinaryIO | None:

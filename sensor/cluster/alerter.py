@@ -23,6 +23,7 @@ from sensor.sumstats import Definition, EpochResult, Merged, Partial, Result, re
 Told = AlertRecord | AlertUpdate
 
 _KEYS = 4096  # whose results are made at once
+_MOST_IDLE = 1440  # epochs in a row of which nobody had anything to tell that are told one by one: a day's minutes
 
 _OUTWEIGHED = "outweighed by what came of contacts begun before"
 _FELL = "below its threshold when its epoch was over"
@@ -58,11 +59,6 @@ class Crossing:
     """Its epoch had been over before some of this came."""
     source: tuple[Partial, int] | None = None
     """Its merged window, and which key of it this is."""
-
-    @property
-    def window(self) -> Partial | None:
-        """All that was known of the key."""
-        return self.source and self.source[0].take(self.judged.definition, np.array([self.source[1]]))
 
     @cached_property
     def key(self) -> Any:
@@ -223,7 +219,10 @@ class Alerter:
 
     def _seems_new(self, crossing: Crossing, alert: Alert) -> bool:
         given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.ts, crossing.level
-        return self.suppressor.folded_into(*given) is None and self._provisional.admits(*given)
+        began = crossing.result.begin
+        if self.suppressor.folded_into(*given, began=began) is not None:
+            return False
+        return self._provisional.admits(*given, began=began)
 
     def settle(self, found: Sequence[Crossing], ended: Iterable[EpochResult]) -> Iterator[Told]:
         """Tell of all crossings of epochs that were over at one time."""
@@ -267,18 +266,18 @@ class Alerter:
 
     def _admit(self, crossing: Crossing, alert: Alert, record: AlertRecord | None) -> Iterator[Told]:
         given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.end, crossing.level
-        into = self.suppressor.folded_into(*given)
-        admitted = self.suppressor.admits(*given, id=crossing.id)
+        into = self.suppressor.folded_into(*given, began=crossing.result.begin)
+        admitted = self.suppressor.admits(*given, began=crossing.result.begin, id=crossing.id)
+        now = self._record(crossing, alert)
         self._standing.append(crossing)
         self._silence(crossing, alert)
         if alert.same_as == crossing.key and into is None:
-            self._begun.append((crossing, self._record(crossing, alert)))
+            self._begun.append((crossing, now))
         if record:
-            now = self._record(crossing, alert)
             yield _update(crossing, now, message=now.message, state="open", folded_into=into)
         elif admitted:
             self.alerts += 1
-            yield self._record(crossing, alert)
+            yield now
 
     def _silence(self, crossing: Crossing, alert: Alert) -> None:
         """Let a key not be counted while all that it could bring about is folded into this alert."""
@@ -292,9 +291,25 @@ class Alerter:
             silence = Silence(crossing.judged, crossing.epoch, crossing.end, crossing.words, min(known))
             self._silences.append(silence)
 
+    def idle(self, judged: Judged, told: EpochResult) -> Iterator[Told]:
+        """That epochs without packets are finished, right before one that is over: many of them at once."""
+        if not judged.sumstat.finished_handler:
+            return
+        definition = judged.definition
+        for epoch, count in _idle(told.epoch - told.idle, told.idle):
+            start = told.start - (told.epoch - epoch) * definition.pane_ns
+            end = start + (count - 1) * definition.pane_ns + definition.epoch_ns
+            yield from self._finish(judged, Epoch(epoch, start, end, told.complete, told.missing, count))
+
+    def _finish(self, judged: Judged, epoch: Epoch) -> Iterator[Told]:
+        detection, handler = judged.detection, judged.sumstat.finished_handler
+        if handler and self.faults.allows(detection):
+            self.faults.call(detection, handler, getattr(detection, handler), epoch)
+            yield from self._newly_switched_off(epoch.end)
+
     def results(self, judged: Judged, told: EpochResult) -> Iterator[Told]:
         """Zeek's order: the result of each key, then once that the epoch is finished."""
-        detection, sumstat = judged.detection, judged.sumstat
+        sumstat = judged.sumstat
         if not (sumstat.result_handler or sumstat.finished_handler):
             return
         epoch = Epoch(told.epoch, told.start, told.end, told.complete, told.missing)
@@ -304,14 +319,11 @@ class Alerter:
             if alert := self._call(crossing, epoch):
                 yield from self._admit_result(crossing, alert)
             yield from self._newly_switched_off(told.end)
-        if sumstat.finished_handler and self.faults.allows(detection):
-            handler = getattr(detection, sumstat.finished_handler)
-            self.faults.call(detection, sumstat.finished_handler, handler, epoch)
-            yield from self._newly_switched_off(told.end)
+        yield from self._finish(judged, epoch)
 
     def _admit_result(self, crossing: Crossing, alert: Alert) -> Iterator[Told]:
-        src = _src(crossing, alert)
-        if self.suppressor.admits(crossing.judged.detection.name, alert, src, crossing.end, id=crossing.id):
+        given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.end
+        if self.suppressor.admits(*given, began=crossing.result.begin, id=crossing.id):
             self.alerts += 1
             yield self._record(crossing, alert)
 
@@ -392,6 +404,14 @@ def _by_key(judged: Judged, partial: Partial) -> Iterator[tuple[np.ndarray, Resu
     """Keys with their results, in order of the keys, made as they are asked for: together they take much room."""
     for part in partial.take(judged.definition, np.lexsort(partial.keys.T[::-1])).parts(judged.definition, _KEYS):
         yield from zip(part.keys, results(judged.definition, part), strict=True)
+
+
+def _idle(first: int, epochs: int) -> Iterator[tuple[int, int]]:
+    """The first of so many epochs in a row one by one, and then all others together: where, and how many."""
+    singly = min(epochs, _MOST_IDLE)
+    yield from ((first + at, 1) for at in range(singly))
+    if epochs > singly:
+        yield first + singly, epochs - singly
 
 
 def _without(ended: EpochResult, early: _Early) -> _Verdict:

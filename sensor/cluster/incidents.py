@@ -11,7 +11,7 @@ import numpy as np
 
 from sensor.alerts import AlertRecord, State
 from sensor.cluster.alerter import Alerter, Crossing, Told
-from sensor.sumstats import Collector, EpochResult, results
+from sensor.sumstats import Collector, EpochResult, Partial, results
 
 _GROWN = 2.0
 
@@ -39,14 +39,16 @@ class Incidents:
         incident = self.known.get((sumstat, words.tobytes()))
         return incident.record.id if incident else None
 
-    def begin(self, incident: Incident, collector: Collector) -> Iterator[Told]:
-        """An alert stands: its key is counted on, if there is room. What stood about it before has ended."""
-        crossing = incident.crossing
-        key = collector.definition.name, crossing.words.tobytes()
-        if key in self.known:
-            yield from self._end(collector, crossing.words[np.newaxis], crossing.end)
-        if crossing.window is not None and collector.following.begin(crossing.window, collector.closed):
-            self.known[key] = incident
+    def begin(self, incidents: Iterable[Incident], collector: Collector) -> Iterator[Told]:
+        """Alerts stand: their keys are counted on, if there is room. What stood about them before has ended."""
+        name = collector.definition.name
+        latest = {each.crossing.words.tobytes(): each for each in incidents}
+        for key, each in latest.items():
+            if (name, key) in self.known:
+                yield from self._end(collector, each.crossing.words[np.newaxis], each.crossing.end)
+        for window, own in _by_window(latest.values()):
+            room = collector.following.begin(window, collector.closed)
+            self.known.update(((name, each.crossing.words.tobytes()), each) for each in own[:room])
 
     def settle(self, collector: Collector, ended: EpochResult) -> Iterator[Told]:
         """An epoch is over: tell of what has grown in it, and of what rests."""
@@ -100,3 +102,16 @@ class Incidents:
             told = self._alerter.update(now, before[row].record, state)
             self.known[name, keys[row].tobytes()] = Incident(now, before[row].record)
             yield told
+
+
+def _by_window(incidents: Iterable[Incident]) -> Iterator[tuple[Partial, list[Incident]]]:
+    """Incidents with what was known of their keys, those of one window together: one by one they take far longer."""
+    found: dict[int, tuple[Partial, list[int], list[Incident]]] = {}
+    for each in incidents:
+        if each.crossing.source is not None:
+            window, at = each.crossing.source
+            _, rows, own = found.setdefault(id(window), (window, [], []))
+            rows.append(at)
+            own.append(each)
+    for window, rows, own in found.values():
+        yield window.take(own[0].crossing.judged.definition, np.array(rows)), own

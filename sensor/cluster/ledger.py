@@ -386,13 +386,18 @@ class Ledger:
             self._broken = {each for each in self._broken if each[:2] not in ended}
         if early := self._told_early.items():
             self._told_early = {id: told for id, told in early if (told.sumstat, told.epoch) not in ended}
+        for judged, result in results:
+            if result.idle:
+                yield from self.alerter.idle(judged, result)
         yield from self.alerter.settle(found, [result for _, result in results])
         self._fire()
         for judged, result in results:
             yield from self.incidents.settle(self.stats[judged.definition.name].collector, result)
+        begun: dict[str, list[Incident]] = {}
         for crossing, alert in self.alerter.take_begun():
-            collector = self.stats[crossing.judged.definition.name].collector
-            yield from self.incidents.begin(Incident(crossing, alert), collector)
+            begun.setdefault(crossing.judged.definition.name, []).append(Incident(crossing, alert))
+        for name, incidents in begun.items():
+            yield from self.incidents.begin(incidents, self.stats[name].collector)
         for judged, result in results:
             yield from self.alerter.results(judged, result)
         self._silence()
@@ -490,7 +495,8 @@ class Ledger:
                 incidents=[(incident, *about) for incident, about in suppressor.incidents.items()],
                 alerts=self.alerter.alerts,
                 withdrawn=self.alerter.withdrawn,
-                suppressed=suppressor.suppressed,
+                repeats=suppressor.repeats,
+                parts=suppressor.parts,
                 forgotten=suppressor.forgotten,
                 faults=faults.counts,
                 switched_off=faults.switched_off,
@@ -521,7 +527,7 @@ class Ledger:
         ]
         self._broken = set(held.broken)
         suppressor, faults = self.alerter.suppressor, self.alerter.faults
-        suppressor.incidents.update((incident, (until, id)) for incident, until, id in held.incidents)
+        suppressor.incidents.update((incident, (until, id, told)) for incident, until, id, told in held.incidents)
         for each in held.incidents_open:
             stat = self.stats[each.sumstat]
             crossing = snapshot.crossing_of(each, stat.judged, stat.packing, stat.collector)
@@ -531,7 +537,8 @@ class Ledger:
             for crossing in found:
                 self.alerter.recall(crossing, went_out=went_out)
             self._know_early(told, found)
-        suppressor.suppressed, suppressor.forgotten = held.suppressed, held.forgotten
+        suppressor.repeats, suppressor.parts = Counter(held.repeats), Counter(held.parts)
+        suppressor.forgotten = held.forgotten
         faults.counts, faults.switched_off = held.faults, held.switched_off
         faults.take_unreported()
         self.alerter.alerts, self.alerter.withdrawn = held.alerts, held.withdrawn

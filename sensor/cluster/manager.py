@@ -127,6 +127,17 @@ class Manager:
         return self._ledger.alerter.suppressor.suppressed
 
     @property
+    def repeated(self) -> int:
+        """How many of those were repeats of them."""
+        return self._ledger.alerter.suppressor.repeats.total()
+
+    @property
+    def folded_in(self) -> dict[str, int]:
+        """How many were folded, by the detection whose they would have been."""
+        suppressor = self._ledger.alerter.suppressor
+        return dict(sorted((suppressor.repeats + suppressor.parts).items()))
+
+    @property
     def is_done(self) -> bool:
         """Whether the input of all members has ended, and all that came of it was told."""
         members = self._ledger.membership.members.values()

@@ -49,6 +49,7 @@ class Collected(msgspec.Struct, frozen=True):
     counters: tuple[int, int]
     reopened: list[int] = []
     delivered: dict[str, int] = {}
+    goes_on: bool = False
 
 
 class Later(msgspec.Struct, frozen=True):
@@ -109,11 +110,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     broken: list[tuple[str, int, str]]
     early: list[tuple[ToldEarly, bool]]
     """What was asked of epochs that are open, and whether it went out as an alert."""
-    incidents: list[tuple[str, int, str]]
+    incidents: list[tuple[str, int, str, int]]
     incidents_open: list[Standing]
     alerts: int
     withdrawn: int
-    suppressed: int
+    repeats: dict[str, int]
+    parts: dict[str, int]
     forgotten: int
     faults: dict[str, int]
     switched_off: list[str]
@@ -182,7 +184,8 @@ def collected(memory: CollectorMemory) -> Collected:
     for pane_index, (keys, levels) in quiet.fired.items():
         fired[pane_index] = keys.tobytes(), levels.astype(np.int64).tobytes()
     held = Quieted(quiet.keys.tobytes(), quiet.starts.tobytes(), quiet.ends.tobytes(), quiet.again.tobytes(), fired)
-    return Collected(memory.closed, panes, held, memory.counters, sorted(memory.reopened), dict(memory.delivered))
+    about = sorted(memory.reopened), dict(memory.delivered), memory.goes_on
+    return Collected(memory.closed, panes, held, memory.counters, *about)
 
 
 def memory_of(held: Collected, packing: Packing, words: int) -> CollectorMemory:
@@ -207,4 +210,5 @@ def memory_of(held: Collected, packing: Packing, words: int) -> CollectorMemory:
         unpack_numbers(each, np.int64, len(keys)) for each in (quiet.starts, quiet.ends, quiet.again)
     )
     known = QuietMemory(keys, starts, ends, again, fired)
-    return CollectorMemory(held.closed, panes, set(held.reopened), held.delivered, known, held.counters)
+    about = held.delivered, known, held.counters, held.goes_on
+    return CollectorMemory(held.closed, panes, set(held.reopened), *about)

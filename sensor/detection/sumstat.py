@@ -36,6 +36,8 @@ class Epoch:
     """Whether all workers delivered, and had room for all that they observed."""
     missing: tuple[str, ...]
     """The workers that did not deliver."""
+    count: int = 1
+    """How many epochs it stands for, from `index` on: more than 1 where those have no packets, and many went before."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ _TAKEN = {each.name for each in fields(Seen)} | {"span", "num"}
 class SumStat:
     """Statistics per key over epochs: `scan = SumStat(epoch="5m", targets=Unique(failures))`.
 
-    epoch: an Option or text, such as "5m"; "0s" for one that ends by hand. All streams must have the same key.
+    epoch: an Option or text, such as "5m"; "0s" for one that ends by hand: exactly at the event that says so where one
+    worker sees all (of files, one does), and on others of a cluster as soon as they hear of it. All streams must have
+    the same key.
     hops: windows hop by one part in so many of an epoch, and are one hop longer than it, so that whatever takes no
     longer than an epoch lies within one of them. 0: epochs follow one another, and what straddles the line between two
     may reach the level in neither. By default HOPS; 0 where epochs end by hand, and with compat="zeek".
@@ -83,7 +87,8 @@ class SumStat:
     a function of their values may be compared: `@scan.crosses(lambda seen: seen.bad / seen.all, at=0.5)`; it is given
     columns, one number a key, and gives one.
     `@scan.epoch_result` names what runs for each key when an epoch is over, with the key, what was seen, and the Epoch;
-    `@scan.epoch_finished` what runs after that, once, with the Epoch.
+    `@scan.epoch_finished` what runs after that, once, with the Epoch; also of epochs without packets, as soon as there
+    are packets again: of 1,440 in a row one by one, and of all further ones once, with their `count`.
     """
 
     def __init__(

@@ -50,6 +50,8 @@ def summarise(
         alerts=manager.alerts,
         alerts_withdrawn=manager.withdrawn,
         alerts_suppressed=manager.suppressed,
+        alerts_repeated=manager.repeated,
+        folded_in=manager.folded_in,
         bytes=counts.bytes,
         first_ts=None if counts.first_ts is None else rfc3339(counts.first_ts),
         last_ts=None if counts.last_ts is None else rfc3339(counts.last_ts),

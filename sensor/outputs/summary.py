@@ -24,6 +24,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type",
     """Those of them that were withdrawn when their epochs were over."""
     alerts_suppressed: int
     """Repeats and parts of others, which were folded into those."""
+    alerts_repeated: int = 0
+    """Those of them that were repeats."""
+    folded_in: dict[str, int] = {}
+    """How many were folded in, by the detection whose they would have been."""
     bytes: int
     """Of the packets, on the wire."""
     first_ts: str | None

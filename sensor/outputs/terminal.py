@@ -157,8 +157,14 @@ def _left_out(filtered: int, inapplicable: int) -> str:
 def _became(record: Summary) -> str:
     """What became of alerts, if anything."""
     said = [f"{record.alerts_withdrawn:,} of them withdrawn"] * bool(record.alerts_withdrawn)
-    said += [f"{amount(record.alerts_suppressed, 'repeat')} folded in"] * bool(record.alerts_suppressed)
-    return f" ({', '.join(said)})" if said else ""
+    return f" ({', '.join([*said, *_folded(record)])})" if said or record.alerts_suppressed else ""
+
+
+def _folded(record: Summary) -> list[str]:
+    """What was folded into alerts, if anything."""
+    repeats, parts = record.alerts_repeated, record.alerts_suppressed - record.alerts_repeated
+    said = [amount(repeats, "repeat")] * bool(repeats) + [amount(parts, "part")] * bool(parts)
+    return [f"{' and '.join(said)} folded in{_reasons(record.folded_in)}"] if said else []
 
 
 def _reasons(counts: dict[str, int]) -> str:

@@ -77,6 +77,8 @@ class EpochResult:
     """Who has not."""
     lost: int
     """Observations that members had no room for."""
+    idle: int = 0
+    """How many epochs went by right before it of which nobody had anything to deliver."""
 
     @property
     def complete(self) -> bool:
@@ -113,6 +115,8 @@ class CollectorMemory:
     """The last pane of each member."""
     quiet: QuietMemory
     counters: tuple[int, int]
+    goes_on: bool = False
+    """Whether the epoch that is over last was one of this clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,7 @@ class Collector:
         self.following = Following(self._merging, self._secret)
         """Keys that are counted on, by whoever ends epochs."""
         self._nothing = Store(definition, self._secret, judges=False).partial()
-        self._closed = -1
+        self._closed, self._goes_on = -1, False
         self._late, self._repeated = 0, 0
         self._far = self._far_from(definition)
 
@@ -206,12 +210,13 @@ class Collector:
     @property
     def memory(self) -> CollectorMemory:
         """All that it knows, to go on from in another process."""
-        counters = self._late, self._repeated
-        return CollectorMemory(self._closed, *self._panes.memory, dict(self._delivered), self._quiet.memory, counters)
+        counters, delivered = (self._late, self._repeated), dict(self._delivered)
+        about = self._closed, *self._panes.memory, delivered
+        return CollectorMemory(*about, self._quiet.memory, counters, self._goes_on)
 
     def restore(self, memory: CollectorMemory) -> None:
         """Go on from there."""
-        self._closed, self._delivered = memory.closed, dict(memory.delivered)
+        self._closed, self._delivered, self._goes_on = memory.closed, dict(memory.delivered), memory.goes_on
         self._panes.restore(memory.panes, memory.reopened, memory.closed)
         self._late, self._repeated = memory.counters
         self._quiet.restore(memory.quiet)
@@ -291,13 +296,14 @@ class Collector:
         self._panes.clear()
         self.following.clear()
         self._delivered.clear()
-        self._closed = following - 1
+        self._closed, self._goes_on = following - 1, False
 
     def settle(self, index: int, missing: Iterable[str] = ()) -> list[Told]:
         """End an epoch that was delivered, after those before it; `missing` should have delivered it too."""
         pane = self._panes[index]
         pane.missing = set(missing)
-        self._closed = index
+        idle = index - self._closed - 1 if self._goes_on else 0
+        self._closed, self._goes_on = index, True
         first = self._panes.first
         self._quiet.expire(index if first is None or first > index - self.definition.panes else first)
         window = self._panes.of(index)
@@ -306,7 +312,7 @@ class Collector:
         if self.definition.threshold and not self._are_all_far(window):  # as nearly always in quiet times
             told += self._judge(index, pane, whole)
         self._asked.expire(index)
-        told.append(self._result(index, window, whole))
+        told.append(replace(self._result(index, window, whole), idle=idle))
         self.following.take(index, [partial for _, partial in sorted(pane.partials.items())])
         self._panes.end(index)
         return told

@@ -37,13 +37,15 @@ class Following:
         self._store.merge(partial)
         self.last = dict(last)
 
-    def begin(self, window: Partial, pane: int) -> bool:
-        """Follow a key, of which so much is known after a pane; False: there is no room."""
-        if len(self.last) >= MOST_FOLLOWED:
-            return False
-        self._store.merge(window)
-        self.last[window.keys.tobytes()] = pane
-        return True
+    def begin(self, window: Partial, pane: int) -> int:
+        """Follow keys, of which so much is known after a pane; for how many, from the first on, there was room."""
+        room = max(MOST_FOLLOWED - len(self.last), 0)
+        if room < len(window):
+            window = window.take(self._definition, np.arange(room))
+        if len(window):
+            self._store.merge(window)
+            self.last.update((words.tobytes(), pane) for words in window.keys)
+        return len(window)
 
     def take(self, pane: int, partials: Iterable[Partial]) -> None:
         """A pane is over: count on."""

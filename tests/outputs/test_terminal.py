@@ -3,6 +3,7 @@
 import io
 
 import msgspec
+import pytest
 
 from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.outputs.summary import Summary
@@ -97,11 +98,24 @@ def test_an_alert_judged_without_a_member_says_whose_share_is_missing():
     assert "worker-2" in written(msgspec.structs.replace(ALERT, complete=False, missing=["worker-2"]))
 
 
+@pytest.mark.parametrize(
+    ("repeated", "said"),
+    [
+        (0, "2 parts folded in: port_scan 2"),
+        (1, "1 repeat and 1 part folded in: port_scan 2"),
+        (2, "2 repeats folded in: port_scan 2"),
+    ],
+)
+def test_the_summary_says_what_was_folded_in(repeated, said):
+    summary = msgspec.structs.replace(SUMMARY, alerts_repeated=repeated, folded_in={"port_scan": 2})
+    assert f"1 alert ({said})" in written(summary=summary)
+
+
 def test_the_summary_accounts_for_every_packet_by_reason():
     text = written(ALERT, summary=SUMMARY)
     assert "1,234 packets read (98.8 KB): 1,230 decoded, 4 refused: not_ip 3, truncated_ip 1" in text
     assert "bad_udp_length 2" in text
-    assert "5 flows, 6 observations, 1 alert (2 repeats folded in) from 1 detection" in text
+    assert "5 flows, 6 observations, 1 alert (2 parts folded in) from 1 detection" in text
     assert "2,468 packets/s" in text
 
 
@@ -145,4 +159,4 @@ def test_an_alert_that_is_withdrawn_is_a_row_that_says_so_and_the_summary_counts
     withdrawn = msgspec.structs.replace(UPDATE, state="withdrawn", message="withdrawn: outweighed (it said\x1b[2J)")
     text = written(ALERT, withdrawn, summary=msgspec.structs.replace(SUMMARY, alerts=3, alerts_withdrawn=1))
     assert len([line for line in text.splitlines() if "withdrawn: outweighed (it said\\x1b[2J)" in line]) == 1
-    assert "3 alerts (1 of them withdrawn, 2 repeats folded in) from 1 detection" in text
+    assert "3 alerts (1 of them withdrawn, 2 parts folded in) from 1 detection" in text
