@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
+from sensor.bell import Bell
 from sensor.cluster.endpoint import Endpoint, connect
 from sensor.cluster.frame import FrameDecoder, FrameError, encode
 from sensor.cluster.messages import Hello, Message, Ping, Refused, Role, Welcome
@@ -65,7 +66,10 @@ class ClientLimits:
 
 
 class Client:
-    """Keeps a connection to a manager. `hello` is asked for anew on every connection, in the client's thread."""
+    """Keeps a connection to a manager. `hello` is asked for anew on every connection, in the client's thread.
+
+    `bell` is rung when something has come.
+    """
 
     def __init__(
         self,
@@ -76,11 +80,12 @@ class Client:
         server_name: str | None = None,
         limits: ClientLimits | None = None,
         seed: int | None = None,
+        bell: Bell | None = None,
     ) -> None:
         self._endpoint = Endpoint.parse(address)
         self._endpoint.require(tls)
         "".encode("idna")  # TLS looks for that when it connects: by then this process may read no file of Python's
-        self._hello, self._tls, self._server_name = hello, tls, server_name
+        self._hello, self._tls, self._server_name, self._bell = hello, tls, server_name, bell or Bell()
         self._limits, self._random = limits or ClientLimits(), random.Random(seed)
         self._received: queue.Queue[Received] = queue.Queue(self._limits.received)
         self._waiting: deque[bytes] = deque()
@@ -159,6 +164,7 @@ class Client:
             log.exception("the bus has failed: nothing more is sent or received")
             with contextlib.suppress(queue.Full):
                 self._received.put_nowait(Failed(f"the bus has failed: {error!r}"))
+            self._bell.ring()
         self._loop.run_until_complete(self._clear())
         self._loop.close()
 
@@ -286,6 +292,7 @@ class Client:
         while True:
             try:
                 self._received.put_nowait(what)
+                self._bell.ring()
                 return
             except queue.Full:
                 if self._is_stopping:

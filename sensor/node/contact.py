@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sensor.bell import Bell
 from sensor.cluster.client import Client
 from sensor.cluster.endpoint import BusError, Endpoint
 from sensor.cluster.messages import Hello
@@ -59,13 +60,13 @@ class Contact:
         """Who this node is; None: whoever it says."""
         return None if self.folder is None else Credentials.load(self.folder)
 
-    def client(self, hello: Callable[[], Hello]) -> tuple[Client, ssl.SSLContext | None]:
+    def client(self, hello: Callable[[], Hello], bell: Bell | None = None) -> tuple[Client, ssl.SSLContext | None]:
         """A client of the bus, and what it shows its certificate by. CredentialsError if that cannot be used."""
         mine = self.credentials
         if self.folder is None or mine is None:
-            return Client(self.address, hello), None
+            return Client(self.address, hello, bell=bell), None
         tls = client_context(self.folder)
-        return Client(self.address, hello, tls=tls, server_name=Endpoint.parse(mine.address).host), tls
+        return Client(self.address, hello, tls=tls, server_name=Endpoint.parse(mine.address).host, bell=bell), tls
 
 
 def credentials(state: Path) -> Credentials | None:
