@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from sensor.bell import Bell
 from sensor.bus.codec import FrameDecoder, FrameError, encode
 from sensor.bus.endpoint import Endpoint, connect
 from sensor.bus.interface import Connected, Disconnected, Failed, Received
@@ -44,7 +45,10 @@ class ClientLimits:
 
 
 class Client:
-    """Keeps a connection to a manager. `hello` is asked for anew on every connection, in the client's thread."""
+    """Keeps a connection to a manager. `hello` is asked for anew on every connection, in the client's thread.
+
+    `bell` is rung when something has come.
+    """
 
     def __init__(
         self,
@@ -56,11 +60,12 @@ class Client:
         server_name: str | None = None,
         limits: ClientLimits | None = None,
         seed: int | None = None,
+        bell: Bell | None = None,
     ) -> None:
         self._endpoint = Endpoint.parse(address)
         self._endpoint.require(tls)
         "".encode("idna")  # TLS looks for that when it connects: by then this process may read no file of Python's
-        self._hello, self._tls, self._server_name = hello, tls, server_name
+        self._hello, self._tls, self._server_name, self._bell = hello, tls, server_name, bell or Bell()
         self._vocabulary = vocabulary
         self._limits, self._random = limits or ClientLimits(), random.Random(seed)
         self._received: queue.Queue[Received] = queue.Queue(self._limits.received)
@@ -140,6 +145,7 @@ class Client:
             log.exception("the bus has failed: nothing more is sent or received")
             with contextlib.suppress(queue.Full):
                 self._received.put_nowait(Failed(f"the bus has failed: {error!r}"))
+            self._bell.ring()
         self._loop.run_until_complete(self._clear())
         self._loop.close()
 
@@ -267,6 +273,7 @@ class Client:
         while True:
             try:
                 self._received.put_nowait(what)
+                self._bell.ring()
                 return
             except queue.Full:
                 if self._is_stopping:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sensor.bell import Bell
 from sensor.bus.client import Client
 from sensor.bus.endpoint import Endpoint
 from sensor.bus.interface import BusClient, BusServer, Handler
@@ -34,6 +35,7 @@ class _MakesClients(Protocol):
         *,
         tls: ssl.SSLContext | None,
         server_name: str | None,
+        bell: Bell | None,
     ) -> BusClient: ...
 
 
@@ -69,7 +71,11 @@ def dial(
     *,
     tls: ssl.SSLContext | None = None,
     server_name: str | None = None,
+    bell: Bell | None = None,
 ) -> BusClient:
-    """Make a client for an address, which asks for its `hello` on every connection; BusError: what is wrong."""
+    """Make a client for an address, which asks for its `hello` on every connection; BusError: what is wrong.
+
+    `bell` is rung when something has come for its owner.
+    """
     make = TRANSPORTS[Endpoint.parse(address).scheme].client
-    return make(address, hello, vocabulary, tls=tls, server_name=server_name)
+    return make(address, hello, vocabulary, tls=tls, server_name=server_name, bell=bell)

@@ -22,8 +22,8 @@ _GATHER_S = 0.02
 _LOOK_S = 0.005  # how often rings are looked at meanwhile: at 10 Gbit/s, 6 MB come
 
 
-class LinkChanges(Protocol):
-    """Tells that links have changed (`LinkWatch`)."""
+class Watched(Protocol):
+    """Tells that something has happened: links have changed (`LinkWatch`), or a `Bell` was rung."""
 
     def fileno(self) -> int:
         """What to poll for reading."""
@@ -40,19 +40,24 @@ class Live:
         settings: Sequence[RingSettings],
         *,
         opener: Callable[[RingSettings], Opened] = open_ring,
-        watch: LinkChanges | None = None,
+        watch: Watched | None = None,
+        bell: Watched | None = None,
         wait_s: float = 1.0,
+        idle_s: float | None = None,
     ) -> None:
         """Open the interfaces; CaptureError or OSError where one cannot be.
 
         `opener` makes a ring, now and whenever its interface was made again; it raises OSError ENODEV while there is
-        none. `watch` makes what happens to links known at once; all are looked at every `wait_s` in any case.
+        none. `watch` makes what happens to links known at once; all are looked at every `idle_s` in any case, which is
+        `wait_s` if it is not given. `bell` ends a wait, for whoever takes the blocks.
         """
         self.damage: list[Damage] = []
         self.seen_until = 0
         """ns since the epoch: no frame from before will come any more. Moved on by an empty block for which nothing
         came, so that time can pass where no packet does."""
-        self._watch, self._wait_s = watch, wait_s
+        self._watch, self._bell = watch, bell
+        self._wait_s, self._idle_s = wait_s, idle_s or wait_s
+        self._patience_s = wait_s
         self._stopping = False
         self._looked = elapsed_s()
         self._given, self._is_more = -_GATHER_S, False
@@ -70,8 +75,8 @@ class Live:
         A block is valid until the next one is asked for. It has a buffer for each interface, and its frames are in
         order of time; from several interfaces, one may be earlier than the block before by twice `retire_ms`. While
         little comes they are 20 ms apart: each costs whoever takes it, whatever is in it. Where nothing comes for
-        `wait_s`, or something happened to a link, there is an empty one. After `stop` follows what is still in the
-        rings, and then the counters are exact.
+        `wait_s`, or something happened to a link, or the bell rings, there is an empty one; the next ones come up to
+        `idle_s` apart. After `stop` follows what is still in the rings, and then the counters are exact.
         """
         rows = np.zeros((len(self.taps), max(1, size // len(self.taps))), FRAME)
         while not self._stopping:
@@ -79,11 +84,11 @@ class Live:
                 self._gather()
             block = self._take(rows)
             if len(block.frames):
-                self._given = elapsed_s()
+                self._given, self._patience_s = elapsed_s(), self._wait_s
                 yield block
             elif not self._wait():
                 yield block
-            if elapsed_s() - self._looked > self._wait_s:
+            if elapsed_s() - self._looked > self._idle_s:
                 self._look()
         for tap in self.taps:
             tap.shut()
@@ -156,23 +161,38 @@ class Live:
                 return
 
     def _wait(self) -> bool:
-        """Wait for frames, a link, or `stop`, but no longer than `wait_s`; whether frames may have come."""
-        ready = self._poll(self._wait_s)
+        """Wait for frames, a link, the bell, or `stop`, but no longer than `idle_s`; whether frames may have come."""
+        ready = self._poll(self._patience_s)
+        is_called = self._is_called(ready)
         if not ready:
+            if not is_called:
+                self._patience_s = min(2 * self._patience_s, self._idle_s)
             self.seen_until = now_ns() - 2 * _MS * max(tap.settings.retire_ms for tap in self.taps)
         frames = [state for descriptor, state in ready.items() if descriptor in self._rings()]
-        if not ready or any(state != select.POLLIN for state in frames) or len(frames) < len(ready):
+        if any(state != select.POLLIN for state in frames) or len(frames) < len(ready):
             self._look()
         return any(state & select.POLLIN for state in frames)
+
+    def _is_called(self, ready: dict[int, int]) -> bool:
+        """Whether the bell was among what happened, which it then is no more."""
+        if self._bell is None or ready.pop(self._bell.fileno(), None) is None:
+            return False
+        self._bell.read()
+        return True
 
     def _poll(self, wait_s: float, *, rings: bool = True) -> dict[int, int]:
         """What happened, by descriptor."""
         assert self._stop is not None, "the source is closed"
         poller = select.poll()
-        others = [] if self._stopping else [self._stop, *([] if self._watch is None else [self._watch.fileno()])]
-        for descriptor in (*(self._rings() if rings else ()), *others):
+        awaited = [*self._rings(), *self._fileno_of(self._bell)] if rings else []
+        others = [] if self._stopping else [self._stop, *self._fileno_of(self._watch)]
+        for descriptor in (*awaited, *others):
             poller.register(descriptor, select.POLLIN)
         return dict(poller.poll(wait_s * 1000))
+
+    @staticmethod
+    def _fileno_of(watched: Watched | None) -> list[int]:
+        return [] if watched is None else [watched.fileno()]
 
     def _rings(self) -> list[int]:
         return [tap.ring.socket.fileno() for tap in self.taps if tap.ring is not None]

@@ -17,13 +17,16 @@ from sensor.privileges import PrivilegeError, User, describe, give_up, successor
 from sensor.words import counted
 
 if TYPE_CHECKING:
+    from sensor.bell import Bell
     from sensor.capture import Capture, Savefiles
     from sensor.capture.af_packet import RingSettings
     from sensor.capture.interface_capture import InterfaceCapture
     from sensor.capture.live import Live
     from sensor.capture.ring_opener import Opener
 
-WAIT_S = 0.02  # a fifth of what an early alert may take: how long a live worker may leave its manager unheard
+_SNIFF_S = 0.02  # a fifth of what an early alert may take: how long Scapy's worker may leave its manager unheard
+_WAIT_S, _IDLE_S = 0.02, 0.25
+"""How soon after packets without others those are judged; and how often time passes where none come."""
 
 _NOTICES = 3
 _ABSENT = (errno.ENODEV, errno.ENXIO)
@@ -138,9 +141,12 @@ def interface_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def live(interfaces: Interfaces, user: User | None) -> Iterator[tuple["Capture", Sequence["InterfaceCapture"]]]:
+def live(
+    interfaces: Interfaces, user: User | None, bell: "Bell | None" = None
+) -> Iterator[tuple["Capture", Sequence["InterfaceCapture"]]]:
     """A source for interfaces, when this process has become `user` and given up all privileges; and its taps, if known.
 
+    `bell`: whoever takes from it is to be woken by that too, which Scapy does not do, but is awake often.
     CaptureError says what is in the way.
     """
     if interfaces.is_sniffed:
@@ -150,7 +156,7 @@ def live(interfaces: Interfaces, user: User | None) -> Iterator[tuple["Capture",
     with contextlib.ExitStack() as stack:
         with _opening():
             settings = _ready(interfaces)
-            source = stack.enter_context(_source(settings, stack.enter_context(_opener(settings, user))))
+            source = stack.enter_context(_source(settings, stack.enter_context(_opener(settings, user)), bell))
         _give_up(user, [each.interface for each in settings])
         for tap in source.taps:
             if tap.gap == "down":
@@ -160,7 +166,7 @@ def live(interfaces: Interfaces, user: User | None) -> Iterator[tuple["Capture",
 
 @contextlib.contextmanager
 def live_by(
-    interfaces: Interfaces, user: User | None, asking: socket.socket, *, is_first: bool
+    interfaces: Interfaces, user: User | None, asking: socket.socket, bell: "Bell", *, is_first: bool
 ) -> Iterator[tuple["Capture", Sequence["InterfaceCapture"]]]:
     """The same, of a process that got a socket to an opener from the one that started it."""
     from sensor.capture.ring_opener import Opener
@@ -169,7 +175,7 @@ def live_by(
         with _opening():
             settings = _ready(interfaces, is_first=is_first)
             opener = Opener(asking, [each.interface for each in settings])
-            source = stack.enter_context(_source(settings, stack.enter_context(contextlib.closing(opener))))
+            source = stack.enter_context(_source(settings, stack.enter_context(contextlib.closing(opener)), bell))
         _give_up(user, [each.interface for each in settings])
         yield source, source.taps
 
@@ -181,7 +187,7 @@ def _sniffed(interfaces: Interfaces, user: User | None) -> Iterator["Capture"]:
 
     names, text = _names(interfaces.names), interfaces.filter_text
     is_promiscuous = interfaces.promiscuous
-    with sniff(names, text, snaplen=interfaces.snaplen, promiscuous=is_promiscuous, wait_s=WAIT_S) as (_, seen):
+    with sniff(names, text, snaplen=interfaces.snaplen, promiscuous=is_promiscuous, wait_s=_SNIFF_S) as (_, seen):
         _give_up(user, names)
         yield seen
 
@@ -239,13 +245,13 @@ def _opener(settings: Sequence["RingSettings"], user: User | None) -> Iterator["
 
 
 @contextlib.contextmanager
-def _source(settings: Sequence["RingSettings"], opener: "Opener") -> Iterator["Live"]:
+def _source(settings: Sequence["RingSettings"], opener: "Opener", bell: "Bell | None") -> Iterator["Live"]:
     from sensor.capture.link_watch import LinkWatch
     from sensor.capture.live import Live
 
     with (
         contextlib.closing(LinkWatch()) as watch,
-        Live(settings, opener=opener, watch=watch, wait_s=WAIT_S) as source,
+        Live(settings, opener=opener, watch=watch, bell=bell, wait_s=_WAIT_S, idle_s=_IDLE_S) as source,
     ):
         yield source
 

@@ -31,6 +31,7 @@ from sensor.cli.state_dir import failures, hand_over, manager_option, state_opti
 from sensor.cli.stats import RunOutputs, stats_option
 
 if TYPE_CHECKING:
+    from sensor.bell import Bell
     from sensor.capture import Capture
     from sensor.capture.interface_capture import InterfaceCapture
     from sensor.privileges import User
@@ -112,7 +113,7 @@ def command(
     damaged = False
     try:
         if not interfaces.names:
-            stdin = None if sys.stdin is None else attended(sys.stdin.buffer, node.attend)
+            stdin = None if sys.stdin is None else attended(sys.stdin.buffer, node.attend, bell=node.bell)
             with stop_on_signals(node), files(inputs, interfaces.filter_text, stdin) as (source, seen):
                 whole = RunMonitor(is_replay=share[1] == 1, filter_text=interfaces.filter_text)
                 node.run(seen, whole)
@@ -126,7 +127,7 @@ def command(
             with (
                 stop_on_signals(node),
                 reload_on_signal(node, chosen.load),
-                _capture(interfaces, user, opener, is_first=not not_first) as (capture, taps),
+                _capture(interfaces, user, opener, node.bell, is_first=not not_first) as (capture, taps),
             ):
                 about = {"is_share": opener is not None, "filter_text": interfaces.filter_text}
                 node.run(capture, telling.accounting(taps, **about))
@@ -144,8 +145,8 @@ def command(
 
 
 def _capture(
-    interfaces: Interfaces, user: "User | None", opener: int | None, *, is_first: bool
+    interfaces: Interfaces, user: "User | None", opener: int | None, bell: "Bell", *, is_first: bool
 ) -> "AbstractContextManager[tuple[Capture, Sequence[InterfaceCapture]]]":
     if opener is None:
-        return live(interfaces, user)
-    return live_by(interfaces, user, socket.socket(fileno=opener), is_first=is_first)
+        return live(interfaces, user, bell)
+    return live_by(interfaces, user, socket.socket(fileno=opener), bell, is_first=is_first)

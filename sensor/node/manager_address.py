@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sensor.bell import Bell
 from sensor.bus.endpoint import BusError, Endpoint
 from sensor.bus.interface import BusClient
 from sensor.bus.tls import client_context
@@ -62,13 +63,14 @@ class ManagerAddress:
         """Who this node is; None: whoever it says."""
         return None if self.folder is None else Credentials.load(self.folder)
 
-    def client(self, hello: Callable[[], Hello]) -> tuple[BusClient, ssl.SSLContext | None]:
+    def client(self, hello: Callable[[], Hello], bell: Bell | None = None) -> tuple[BusClient, ssl.SSLContext | None]:
         """A client of the bus, and what it shows its certificate by. CredentialsError if that cannot be used."""
         mine = self.credentials
         if self.folder is None or mine is None:
-            return dial(self.address, hello, VOCABULARY), None
+            return dial(self.address, hello, VOCABULARY, bell=bell), None
         tls = client_context(self.folder)
-        return dial(self.address, hello, VOCABULARY, tls=tls, server_name=Endpoint.parse(mine.address).host), tls
+        host = Endpoint.parse(mine.address).host
+        return dial(self.address, hello, VOCABULARY, tls=tls, server_name=host, bell=bell), tls
 
 
 def credentials(state: Path) -> Credentials | None:

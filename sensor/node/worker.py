@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sensor import __version__
+from sensor.bell import Bell
 from sensor.bus.interface import Connected, Disconnected, Failed, Received
 from sensor.bus.message import Refused
 from sensor.capture import Capture
@@ -106,7 +107,9 @@ class WorkerNode:
         self._digest, self._parts = digest_of(definitions_of(settings)), parts_of(settings)
         self._worker: Worker | None = None
         self._spooled = _Spooled(place.spool)
-        self._client, tls = place.manager.client(self._hello)
+        self.bell = Bell()
+        """Is rung when the manager has said something, which `attend`, or the next block, hears."""
+        self._client, tls = place.manager.client(self._hello, self.bell)
         self._renewal = _renewal(place.manager, tls)
         self._trouble = ""
         self._turned_away = 0.0
@@ -220,7 +223,7 @@ class WorkerNode:
         self._client.stop(flush=_FLUSH_S)
         self._settings, self._incarnation, self._digest = settings, incarnation(), digest_of(definitions_of(settings))
         self._parts = parts_of(settings)
-        self._client, tls = self._place.manager.client(self._hello)
+        self._client, tls = self._place.manager.client(self._hello, self.bell)
         self._renewal = _renewal(self._place.manager, tls)
         self._client.start()
         self._spooled = _Spooled(self._place.spool)

@@ -3,13 +3,19 @@
 import errno
 import os
 import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from sensor.capture.interfaces import Interface
-from sensor.node.doctor import State, clock, filters, kernels, links, manager, permission, rings, traffic
+from sensor.node.doctor import State, clock, filters, kernels, links, manager, permission, python, rings, traffic
 from sensor.node.doctor.check import Mend, sensor_command
+from tests.replaying import ROOT
 
 OK, WARNING, FAILED, SKIPPED = State.OK, State.WARNING, State.FAILED, State.SKIPPED
 ETH1 = Interface("eth1", 3, "", True, "up", 1, 1, 1500, 0, "e1000", 1000, {}, {})
@@ -45,6 +51,34 @@ def test_permission_is_what_the_kernel_says(error, is_root, state, is_forbidden,
 def test_root_must_be_able_to_become_somebody_else(heir, may_become, state, is_forbidden, mend):
     check = permission.judge(permission.Permission(0, True, heir, may_become), ["eth1"])
     assert (check.state, check.is_forbidden, argv(check), heir in check.finding) == (state, is_forbidden, mend, True)
+
+
+@pytest.mark.parametrize(
+    ("heir", "closed", "state", "said"),
+    [
+        ("", "", SKIPPED, "by this user"),
+        ("nobody", "", OK, "can be read by nobody"),
+        ("nobody", "/root", WARNING, "nobody, who decodes, cannot read /root"),
+    ],
+)
+def test_whom_root_becomes_must_be_able_to_read_python(heir, closed, state, said):
+    check = python.judge(python.Python(heir, closed))
+    assert (check.state, said in check.finding) == (state, True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize(("mode", "is_closed"), [(0o755, False), (0o711, True), (0o744, True), (0o700, True)])
+def test_a_sensor_in_a_folder_that_is_not_for_all_is_found_by_the_doctor(mode, is_closed):
+    folder = Path(tempfile.mkdtemp())  # pytest's are for one user alone
+    try:
+        shutil.copytree(ROOT / "sensor", folder / "sensor", ignore=shutil.ignore_patterns("__pycache__"))
+        folder.chmod(mode)
+        code = "from sensor.node.doctor import python; check = python.judge(python.Python.find()); print(check)"
+        command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(folder)!r}); {code}"]
+        said = subprocess.run(command, cwd="/", capture_output=True, text=True, check=True).stdout
+    finally:
+        shutil.rmtree(folder)
+    assert (f"cannot read {folder}," in said) is is_closed, said
 
 
 def test_who_may_not_capture_is_told_to_run_this_very_sensor_as_root():
@@ -202,7 +236,7 @@ def seen(frames, received=0, flows=(), stations=()):
     ("found", "state", "said"),
     [
         (seen(0), WARNING, "quiet"),
-        (seen(0, received=1), FAILED, "deaf: it received 1 packets"),
+        (seen(0, received=1), FAILED, "deaf: it received 1 packet,"),
         (seen(1, received=1), WARNING, "only broadcast and multicast"),
         (seen(2, flows=["ab", "ba"]), OK, "both directions"),
         (seen(2, flows=["ab", "cb"]), WARNING, "Flows without a reply: 2"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sensor import __version__
 from sensor.capture.interfaces import Interface, list_interfaces
-from sensor.node.doctor import clock, filters, kernels, links, manager, permission, rings, traffic
+from sensor.node.doctor import clock, filters, kernels, links, manager, permission, python, rings, traffic
 from sensor.node.doctor.check import Check, State
 
 
@@ -30,6 +30,7 @@ def examine(question: Question) -> Iterator[Check]:
     names = links.named(question.interfaces, present.values())
     found = permission.Permission.find()
     yield permission.judge(found, names)
+    yield python.judge(python.Python.find())
     yield from _machine()
     yield from _capture(question, names, present, may_capture=not found.error)
     yield manager.judge(manager.Answer.find(question.address, question.state), __version__)
