@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,23 @@ if TYPE_CHECKING:
     from sensor.node.cluster_admission import ClusterAdmission
     from sensor.pki.credentials import Credentials
 
-log = logging.getLogger(__name__)
+
+_REFUSAL = b"sensor: HUP is not taken: a manager does not read its settings again; start it anew with others\n"
+
+
+@contextlib.contextmanager
+def refuse_reload() -> Iterator[None]:
+    """Meanwhile let HUP, as of a terminal that is closed, end nothing."""
+
+    def refuse(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(OSError):
+            os.write(2, _REFUSAL)  # what it came amid may be writing there by other means
+
+    before = signal.signal(signal.SIGHUP, refuse)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @click.command("manager")
@@ -44,6 +61,7 @@ log = logging.getLogger(__name__)
 @stats_option
 @output_options
 @detection_options
+@refuse_reload()
 def command(
     listen: str | None,
     state: Path | None,
@@ -92,25 +110,11 @@ def command(
         click.echo(f"sensor: the manager listens at {where[0]}{joining}", err=True)
 
     try:
-        with stop_on_signals(node), refuse_reload(), failures():
+        with stop_on_signals(node), failures():
             summary = asyncio.run(node.run(*listens, ready=ready))
     except (JournalError, ValueError) as error:
         raise fail(str(error)) from None
     sys.exit(outcome(summary, is_failed=not telling.has_told_all(), tells=exit_code))
-
-
-@contextlib.contextmanager
-def refuse_reload() -> Iterator[None]:
-    """Meanwhile let HUP, as of a terminal that is closed, end nothing."""
-
-    def refuse(number: int, frame: FrameType | None) -> None:
-        log.warning("HUP is not taken: a manager does not read its settings again; start it anew with others")
-
-    before = signal.signal(signal.SIGHUP, refuse)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 def _cluster(

@@ -95,7 +95,11 @@ class LocalCluster:
                 process.send_signal(signal.SIGTERM)
 
     def reload(self, load: Callable[[], Settings]) -> None:
-        """Go on with other settings; may be called by a signal handler."""
+        """Go on with other settings; may be called by a signal handler, which must not write what this says."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._reload, load)
+
+    def _reload(self, load: Callable[[], Settings]) -> None:
         if self._node is None or not self._is_ready or self._shared is None:
             return
         with self._shared.user.acting() if self._shared.user else contextlib.nullcontext():  # as the workers will
