@@ -35,7 +35,8 @@ from typing import Any
 
 import numpy as np
 
-from sensor.cluster.alerter import Alerter, Judged
+from sensor.cluster.alerter import Alerter
+from sensor.cluster.crossing import Judged
 from sensor.config import configure
 from sensor.node.manager_address import ManagerAddress
 from sensor.node.observer import ask_status

@@ -1,14 +1,15 @@
 """`sensor worker`: observe for a manager elsewhere."""
 
+import functools
 import logging
 import re
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from sensor.bell import Bell
     from sensor.capture import Capture
     from sensor.capture.interface_capture import InterfaceCapture
+    from sensor.config import Settings
+    from sensor.node.manager_address import ManagerAddress
+    from sensor.node.worker import WorkerNode
     from sensor.privileges import User
 
 
@@ -93,47 +97,20 @@ def command(
     check_filter(interfaces.filter_text)
     user = interfaces.successor() if interfaces.names else None
     from sensor.capture import CaptureError
-    from sensor.node.manager_address import ManagerAddress
-    from sensor.node.polled_stdin import attended
-    from sensor.node.run_monitor import RunMonitor
-    from sensor.node.warm import warm_up
     from sensor.node.worker import Place, RefusedError, WorkerNode
 
     with failures():
-        manager = ManagerAddress.find(address, state)
-        if manager.secret:
-            settings = settings.of_cluster(manager.secret)
-        if (mine := manager.credentials) and (mine.role != "worker" or name not in ("", mine.name)):
-            as_whom = f"{mine.role} {mine.name}"
-            raise fail(f"this host has joined as {as_whom}: invite it as a worker, or leave out --name", USAGE)
-        own = name or (mine.name if mine else socket.gethostname().split(".")[0].lower())
+        manager, own, settings = _place(address, state, name, settings)
         if user:
             hand_over(user, manager.address, manager.folder, spool)
         node = WorkerNode(settings, Place(own, manager, share, spool, parent, replays=not interfaces.names))
-    damaged = False
     try:
-        if not interfaces.names:
-            stdin = None if sys.stdin is None else attended(sys.stdin.buffer, node.attend, bell=node.bell)
-            with stop_on_signals(node), files(inputs, interfaces.filter_text, stdin) as (source, seen):
-                whole = RunMonitor(is_replay=share[1] == 1, filter_text=interfaces.filter_text)
-                node.run(seen, whole)
-                tell_left_out(source)
-                for hint in whole.said:
-                    click.echo(f"sensor: {hint}", err=True)
-                damaged = bool(seen.damage) or whole.is_blind
-        else:
-            warm_up(settings)
-            telling = RunOutputs(stats=stats, is_silent=True)
-            with (
-                stop_on_signals(node),
-                reload_on_signal(node, chosen.load),
-                _capture(interfaces, user, opener, node.bell, is_first=not not_first) as (capture, taps),
-            ):
-                about = {"is_share": opener is not None, "filter_text": interfaces.filter_text}
-                node.run(capture, telling.accounting(taps, **about))
-                tell_gaps(taps)
-                if opener is None:
-                    tell_losses(capture.counters)
+        if interfaces.names:
+            source = functools.partial(_capture, interfaces, user, opener, node.bell, is_first=not not_first)
+            about = {"is_share": opener is not None, "filter_text": interfaces.filter_text}
+            _observe(node, source, settings, chosen, RunOutputs(stats=stats, is_silent=True), about)
+        elif _replay(node, inputs, interfaces.filter_text, is_alone=share[1] == 1):
+            sys.exit(FAILURE)
     except CaptureError as error:
         is_forbidden = isinstance(error.__cause__, PermissionError) or "CAP_NET_RAW" in str(error)
         raise fail(str(error), NO_PERMISSION if is_forbidden else FAILURE) from None
@@ -141,7 +118,56 @@ def command(
         raise fail(str(error)) from None
     except OSError as error:
         raise fail(reason(error), NO_PERMISSION if isinstance(error, PermissionError) else FAILURE) from None
-    sys.exit(FAILURE if damaged else 0)
+
+
+def _place(
+    address: str | None, state: Path, name: str, settings: "Settings"
+) -> tuple["ManagerAddress", str, "Settings"]:
+    """Find the manager and this worker's name; with the settings as they hold in its cluster."""
+    from sensor.node.manager_address import ManagerAddress
+
+    manager = ManagerAddress.find(address, state)
+    if manager.secret:
+        settings = settings.of_cluster(manager.secret)
+    mine = manager.credentials
+    if mine and (mine.role != "worker" or name not in ("", mine.name)):
+        as_whom = f"{mine.role} {mine.name}"
+        raise fail(f"this host has joined as {as_whom}: invite it as a worker, or leave out --name", USAGE)
+    return manager, name or (mine.name if mine else socket.gethostname().split(".")[0].lower()), settings
+
+
+def _replay(node: "WorkerNode", inputs: tuple[str, ...], filter_text: str, *, is_alone: bool) -> bool:
+    """Observe capture files; whether they are damaged, or none of them can be read."""
+    from sensor.node.polled_stdin import attended
+    from sensor.node.run_monitor import RunMonitor
+
+    stdin = None if sys.stdin is None else attended(sys.stdin.buffer, node.attend, bell=node.bell)
+    with stop_on_signals(node), files(inputs, filter_text, stdin) as (source, seen):
+        whole = RunMonitor(is_replay=is_alone, filter_text=filter_text)
+        node.run(seen, whole)
+        tell_left_out(source)
+        for hint in whole.said:
+            click.echo(f"sensor: {hint}", err=True)
+        return bool(seen.damage) or whole.is_blind
+
+
+def _observe(
+    node: "WorkerNode",
+    source: Callable[[], "AbstractContextManager[tuple[Capture, Sequence[InterfaceCapture]]]"],
+    settings: "Settings",
+    chosen: Chosen,
+    outputs: RunOutputs,
+    about: dict[str, Any],
+) -> None:
+    """Observe interfaces."""
+    from sensor.node.warm import warm_up
+
+    warm_up(settings)
+    with stop_on_signals(node), reload_on_signal(node, chosen.load), source() as (capture, taps):
+        node.run(capture, outputs.accounting(taps, **about))
+        tell_gaps(taps)
+        if not about["is_share"]:
+            tell_losses(capture.counters)
 
 
 def _capture(

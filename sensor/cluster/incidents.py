@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sensor.alerts import AlertRecord, State
-from sensor.cluster.alerter import Alerter, Crossing, Told
+from sensor.cluster.alerter import Alerter, Told
+from sensor.cluster.crossing import Crossing
 from sensor.sumstats import Collector, EpochResult, Partial, results
 
 _GROWN = 2.0

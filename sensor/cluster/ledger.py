@@ -14,8 +14,9 @@ import numpy as np
 
 from sensor.cluster import record, snapshot
 from sensor.cluster.agenda import Agenda
-from sensor.cluster.alerter import Alerter, Crossing, Judged, Silence, Told, crossings
+from sensor.cluster.alerter import Alerter, Silence, Told
 from sensor.cluster.columns import Packing, pack, unpack_numbers
+from sensor.cluster.crossing import Crossing, Judged, crossings
 from sensor.cluster.incidents import Incident, Incidents
 from sensor.cluster.membership import NOWHERE, THE_END, Late, Member, Membership, Position
 from sensor.cluster.messages import ClusterSsResponse, ClusterSsSeries, DetectionSwitchedOff, Heartbeat

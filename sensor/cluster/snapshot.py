@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 
 from sensor.alerts import AlertRecord
-from sensor.cluster.alerter import Crossing, Judged
 from sensor.cluster.columns import Packing, pack, unpack_keys, unpack_numbers
+from sensor.cluster.crossing import Crossing, Judged
 from sensor.cluster.incidents import Incident
 from sensor.cluster.membership import Member
 from sensor.cluster.messages import PackedPartial

@@ -10,9 +10,10 @@ from typing import Any
 
 from sensor.sumstats.calculation import Reducer
 from sensor.sumstats.calculations import every, find
-from sensor.sumstats.collector import Collector, EpochResult, Merged, Present, Told
+from sensor.sumstats.collector import Collector
 from sensor.sumstats.definition import Definition
 from sensor.sumstats.engine import Crossings, EpochEnd, EpochEnds, Happening, SumStats
+from sensor.sumstats.merged import EpochResult, Merged, Present, Told
 from sensor.sumstats.partial import Partial, Result, results
 from sensor.sumstats.query import Selection
 from sensor.sumstats.series import Series, of_series
