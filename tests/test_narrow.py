@@ -6,7 +6,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 
-from sensor.outputs.rows import Rows
+from sensor.outputs.rows import AlertRows
 from sensor.words import in_order
 from tests.replaying import ETHER, on_terminal, replay, sensor, write
 
@@ -79,7 +79,7 @@ def test_the_table_of_interfaces_fits_too():
 def test_rows_of_any_width_from_60_on_lose_nothing(source, has_source):
     message = f"{source if has_source else 'somebody'} tried 40 ports of {OTHER} in 3.9s (syn scan)"
     for cells in range(60, 250):
-        header, lines = Rows().fitting(cells, "MEDIUM", source, message, "2023-11-14 22:13:20", "T1595.001")
+        header, lines = AlertRows().fitting(cells, "MEDIUM", source, message, "2023-11-14 22:13:20", "T1595.001")
         text = "".join("".join(header + lines).split())
         assert max(map(len, header + lines)) <= cells
         for part in ("22:13:20", "2023-11-14", source[:39], source[-8:], OTHER, "3.9s"):

@@ -26,11 +26,13 @@ from sensor.bus.connection import ServerLimits
 from sensor.bus.interface import Connected, Peer
 from sensor.bus.message import Message, Refused
 from sensor.bus.server import Server
-from sensor.cluster.messages import ClusterSsResponse, Columns, Counts, Heartbeat, Hello, Welcome
+from sensor.cluster.messages import ClusterSsResponse, Counts, Heartbeat, Hello, PackedPartial, Welcome
 from sensor.cluster.vocabulary import VOCABULARY
 
 HEARTBEAT = Heartbeat("worker-1", 1, 1, 0, 1, Counts(weirds={f"weird_{i}": i for i in range(10)}))
-RESULTS = ClusterSsResponse("d" * 64, "scans", 1, "worker-1", 1, 1, 0, Columns(bytes(256 << 10), {}, {}), done=True)
+RESULTS = ClusterSsResponse(
+    "d" * 64, "scans", 1, "worker-1", 1, 1, 0, PackedPartial(bytes(256 << 10), {}, {}), done=True
+)
 UNLIMITED = ServerLimits(messages_per_second=1e12, bytes_per_second=1e15)
 COUNTS = {"heartbeat": (HEARTBEAT, 20_000), "256 KiB of columns": (RESULTS, 1_000)}
 

@@ -6,13 +6,14 @@ from typing import Protocol
 import msgspec
 
 from sensor.bus.message import Message, Ping
+from sensor.cluster.vocabulary import VOCABULARY
 from tools.simulation.network import Network
 
 SILENCE_S = 5.0
 """After how long without a message an end takes the other for gone."""
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+_decoder = VOCABULARY.messages
 PING = Ping()
 
 

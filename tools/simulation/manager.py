@@ -7,7 +7,7 @@ import msgspec
 
 from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.bus.message import Message, Ping
-from sensor.cluster.manager import EVERYBODY, Manager, Output
+from sensor.cluster.manager import EVERYBODY, Manager, Outgoing
 from sensor.cluster.messages import Hello, Welcome
 from sensor.storage.alert_file import AlertFile
 from sensor.storage.journal import Journal, JournalError
@@ -83,7 +83,7 @@ class ManagerProcess(Process):
         self._detections = detections.make(plan.detections)
         self.machine = Manager(self._detections, members, early=plan.early, settings=plan.settings)
         self._connections: dict[str, Connection] = {}
-        self._pending, self._results = Output(), list[Told]()
+        self._pending, self._results = Outgoing(), list[Told]()
         self._is_committing, self._has_failed = False, False
         self._journal = Journal(disk)
         self._file = AlertFile(disk, ALERTS, identify)
@@ -198,7 +198,7 @@ class ManagerProcess(Process):
             return False
         self._tell(self._pending.alerts, self._results)
         self._send(self._pending.messages)
-        self._pending, self._results = Output(), []
+        self._pending, self._results = Outgoing(), []
         self._compact()
         return True
 
