@@ -172,3 +172,13 @@ def test_a_repeat_within_the_hour_is_folded_and_one_after_it_is_an_alert(tmp_pat
     ran = replay(write(tmp_path / "later.pcap", [*address_scan(25), *later]))
     assert len(ran.alerts) == 2
     assert len({each["id"] for each in ran.alerts}) == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_scan_that_rests_and_comes_again_within_the_hour_is_a_repeat_that_is_counted(tmp_path, workers):
+    ports = [*range(1000, 1030)]
+    starts = (0.0, 1500.0, 3000.0, 6600.0)  # the last is beyond the hour
+    packets = [(start + n * 0.1, probe("S", port, sport=40000 + n)) for start in starts for n, port in enumerate(ports)]
+    ran = replay("--workers", workers, write(tmp_path / "again.pcap", packets))
+    assert facts(ran) == [("port_scan", "syn", SCANNER, VICTIM, None, 30)] * 2
+    assert (ran.summary["alerts_repeated"], ran.summary["folded_in"]) == (2, {"port_scan": 2})

@@ -192,7 +192,8 @@ class Alerter:
         admitted = self.suppressor.admits(*given, began=crossing.result.begin, id=crossing.id)
         now = self._record(crossing, alert)
         self._standing.append(crossing)
-        self._silence(crossing, alert)
+        if into is None:  # a repeat counts, however often it comes
+            self._silence(crossing, alert)
         if alert.same_as == crossing.key and into is None:
             self._begun.append((crossing, now))
         if record:

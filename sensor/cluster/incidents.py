@@ -62,6 +62,7 @@ class Incidents:
         resting = following.resting(ended.epoch)
         if len(resting):
             yield from self._end(collector, resting, ended.end)
+            collector.resume(resting, ended.epoch + 1)  # so that it is known, and counted, when they come again
 
     def _lack(self, name: str, missing: tuple[str, ...]) -> None:
         """What members saw of an epoch is missing in all that goes on."""

@@ -240,6 +240,8 @@ class Collector:
         pane.missing = set(missing)
         idle = index - self._closed - 1 if self._goes_on else 0
         self._closed, self._goes_on = index, True
+        rested = self.following.resting(index - 1)  # of which some pane has not told, as nobody had anything in it
+        self._quiet.resume(rested, index)
         first = self._panes.first
         self._quiet.expire(index if first is None or first > index - self.definition.panes else first)
         window = self._panes.of(index)
@@ -249,7 +251,7 @@ class Collector:
             told += self._judge(index, pane, whole)
         self._asked.expire(index)
         told.append(replace(self._result(index, window, whole), idle=idle))
-        self.following.take(index, [partial for _, partial in sorted(pane.partials.items())])
+        self.following.take(index, [partial for _, partial in sorted(pane.partials.items())], rested)
         self._panes.end(index)
         return told
 
@@ -275,6 +277,10 @@ class Collector:
     def silence(self, keys: np.ndarray, index: int, since: int) -> None:
         """What is observed of keys (uint64, (m, words)) after an epoch does not count, up to the epoch `since`."""
         self._quiet.silence(keys, index, since)
+
+    def resume(self, keys: np.ndarray, index: int) -> None:
+        """What is observed of keys (uint64, (m, words)) counts again from an epoch on."""
+        self._quiet.resume(keys, index)
 
     def present(self, epoch: int, views: Mapping[str, Partial], selection: Selection) -> Present:
         """What is known of some keys in an epoch that is not over.

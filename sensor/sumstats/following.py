@@ -47,18 +47,20 @@ class Following:
             self.last.update((words.tobytes(), pane) for words in window.keys)
         return len(window)
 
-    def take(self, pane: int, partials: Iterable[Partial]) -> None:
-        """A pane is over: count on."""
-        if not self.last:
+    def take(self, pane: int, partials: Iterable[Partial], rested: np.ndarray) -> None:
+        """A pane is over: count on, but keys that had rested before it began."""
+        if len(self.last) == len(rested):
             return
-        known, held, touched = Keys(self._store.keys, self._secret), list(partials), []
+        gone = {words.tobytes() for words in rested}
+        awake = self._words([key for key in self.last if key not in gone]) if gone else self._store.keys
+        known, held, touched = Keys(awake, self._secret), list(partials), []
         for partial in held:
             is_known = known.has(partial.keys)
             if is_known.any():
                 self._store.merge(partial, is_known)
                 touched.append(partial.keys[is_known])
         for partial in held:
-            self._store.absorb(partial.support)
+            self._store.absorb(partial.support, lambda rows: known.has(rows.keys))
             touched += keys_among(partial.support, known)
         self.last.update((words.tobytes(), pane) for keys in touched for words in keys)
 

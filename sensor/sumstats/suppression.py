@@ -83,6 +83,13 @@ class Quiet:
         again[rows] = np.where(ends[rows] > start, again[rows], start)  # up to then it counted, if only just
         ends[rows] = np.maximum(ends[rows], since)
 
+    def resume(self, keys: np.ndarray, pane: int) -> None:
+        """Let what is observed of these keys count again from a pane on."""
+        rows = self._spans.lookup(keys)
+        rows = rows[rows >= 0]
+        ends = self._spans.field("since")
+        ends[rows] = np.minimum(ends[rows], pane)
+
     def counts(self, keys: np.ndarray, pane: int, *, at_start: bool = False) -> np.ndarray:
         """Whether what is observed of keys in a pane counts (bool, (m,)); `at_start`: before they fell quiet in it."""
         if not self._spans.used:
