@@ -39,8 +39,8 @@ class Alert:
     """Alerts of one detection with an equal value (that is written alike, too) are one incident, repeated at most once
     in an hour; None: each stands for itself."""
     covers: tuple[str, ...] = ()
-    """Names of detections whose alerts about the same src, as far as they are of what had begun, are folded into this
-    one for an hour."""
+    """Names of detections whose alerts about the same src are folded into this one as long as it goes on, and for an
+    hour at most."""
 
 
 class AlertRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type", tag="alert"):
@@ -144,20 +144,22 @@ class AlertUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_ty
 class Suppressor:
     """Folds repeats of an alert into the first for `suppress_for`; remembers `capacity` incidents, oldest out first.
 
-    What an alert covers is folded into it as far as that had begun by then, or repeats what had: what is begun later
-    is a new target, and an alert of its own. Of one that is covered by the same, `most_targets` are told at most.
+    What an alert covers is folded into it as long as it goes on: until nothing of it has come for `rest`. What begins
+    then is a new target, and an alert of its own; `most_targets` of them are told at most.
     """
 
     suppress_for: int = 3600 * SECOND
     capacity: int = 65536
+    rest: int = 300 * SECOND
     most_targets: int = 16
     repeats: Counter[str] = field(default_factory=Counter)
     """How many were folded into an alert of the same, by detection."""
     parts: Counter[str] = field(default_factory=Counter)
     """How many were folded into an alert that covers them, by detection."""
     forgotten: int = 0
-    incidents: OrderedDict[str, tuple[int, str, int]] = field(default_factory=OrderedDict)
-    """Until when (ns) each is folded, into which alert, by its id, and how many new targets were told of since."""
+    incidents: OrderedDict[str, tuple[int, str, int, int]] = field(default_factory=OrderedDict)
+    """Until when (ns) each is folded, into which alert, by its id, how many new targets were told of since, and when
+    the last of it came (ns)."""
 
     @property
     def suppressed(self) -> int:
@@ -183,15 +185,17 @@ class Suppressor:
         covered = _covered(detection, src)
         if same and self._into(same, now) is not None:
             self.repeats[detection] += 1
+            self._goes_on(now, covered, *(_covered(name, src) for name in alert.covers))
             return False
         if (into := self._covers(covered, now, began)) is not None:
             self.parts[detection] += 1
+            self._goes_on(now, covered)
             if same:
                 self._remember(same, now, into)
             return False
         if covered in self.incidents:
-            until, into, targets = self.incidents[covered]
-            self.incidents[covered] = until, into, targets + 1
+            until, into, targets, last = self.incidents[covered]
+            self.incidents[covered] = until, into, targets + 1, last
         if same:
             self._remember(same, now, id)
         for name in alert.covers:
@@ -206,22 +210,28 @@ class Suppressor:
         return self._covers(_covered(detection, src), now, began) if into is None else into
 
     def _into(self, incident: str, now: int) -> str | None:
-        until, id, _ = self.incidents.get(incident, (now, "", 0))
+        until, id, *_ = self.incidents.get(incident, (now, "", 0, 0))
         return id if now < until else None
+
+    def _goes_on(self, now: int, *incidents: str) -> None:
+        for each in incidents:
+            if each in self.incidents:
+                until, id, targets, last = self.incidents[each]
+                self.incidents[each] = until, id, targets, max(last, now)
 
     def _covers(self, incident: str, now: int, began: int | None) -> str | None:
         """The id of the alert that covers what `began` (ns) then, and is no new target or one too many."""
-        until, id, targets = self.incidents.get(incident, (now, "", 0))
-        is_new = began is not None and began > until - self.suppress_for and targets < self.most_targets
+        until, id, targets, last = self.incidents.get(incident, (now, "", 0, 0))
+        is_new = began is not None and began > last + self.rest and targets < self.most_targets
         return None if is_new or now >= until else id
 
     def until(self, detection: str, alert: Alert, level: int = 0) -> int | None:
         """Until when (ns) repeats of an alert are folded into one that went out; None: they are not."""
-        until, _, _ = self.incidents.get(_same(detection, alert, level), (None, "", 0))
+        until, *_ = self.incidents.get(_same(detection, alert, level), (None,))
         return until
 
     def _remember(self, incident: str, now: int, id: str) -> None:
-        self.incidents[incident] = (now + self.suppress_for, id, 0)
+        self.incidents[incident] = now + self.suppress_for, id, 0, now
         self.incidents.move_to_end(incident)
         if len(self.incidents) > self.capacity:
             self.incidents.popitem(last=False)

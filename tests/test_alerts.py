@@ -38,22 +38,23 @@ def test_what_an_alert_covers_is_folded_for_its_source_only():
     assert suppressor.admits("address_scan", Alert("scan", same_as=4), "10.0.0.1", 1)
 
 
-def folds(suppressor, same_as, *, began):
-    return not suppressor.admits("port_scan", Alert("scan", same_as=same_as), "10.0.0.1", 200, began=began)
+def folds(suppressor, same_as, *, began, now=200):
+    return not suppressor.admits("port_scan", Alert("scan", same_as=same_as), "10.0.0.1", now, began=began)
 
 
-def test_what_had_begun_is_a_part_and_what_begins_later_is_a_new_target():
-    suppressor = Suppressor()
+def test_what_begins_while_an_alert_goes_on_is_a_part_and_what_begins_when_it_rests_is_a_new_target():
+    suppressor = Suppressor(rest=10)
     assert suppressor.admits("random_scan", Alert("scan", same_as=1, covers=("port_scan",)), "10.0.0.1", 100, began=0)
-    assert folds(suppressor, 2, began=100)
-    assert not folds(suppressor, 3, began=101)
-    assert folds(suppressor, 2, began=150)  # of what it was a part then it is no new target
-    assert folds(suppressor, 3, began=150)
-    assert (suppressor.parts, suppressor.repeats) == ({"port_scan": 1}, {"port_scan": 2})
+    assert folds(suppressor, 2, began=110, now=150)
+    assert folds(suppressor, 2, began=161, now=150)  # of what it was a part then it is no new target
+    assert folds(suppressor, 3, began=160, now=150)  # as the scan went on until 150
+    assert not folds(suppressor, 4, began=161)
+    assert folds(suppressor, 4, began=170)
+    assert (suppressor.parts, suppressor.repeats) == ({"port_scan": 2}, {"port_scan": 2})
 
 
 def test_new_targets_are_told_up_to_a_limit():
-    suppressor = Suppressor(most_targets=2)
+    suppressor = Suppressor(most_targets=2, rest=0)
     assert suppressor.admits("random_scan", Alert("scan", same_as=1, covers=("port_scan",)), "10.0.0.1", 100, began=0)
     assert [folds(suppressor, target, began=101) for target in range(4)] == [False, False, True, True]
     assert suppressor.parts == {"port_scan": 2}

@@ -528,7 +528,9 @@ class Ledger:
         ]
         self._broken = set(held.broken)
         suppressor, faults = self.alerter.suppressor, self.alerter.faults
-        suppressor.incidents.update((incident, (until, id, told)) for incident, until, id, told in held.incidents)
+        suppressor.incidents.update(
+            (incident, (until, id, told, last)) for incident, until, id, told, last in held.incidents
+        )
         for each in held.incidents_open:
             stat = self.stats[each.sumstat]
             crossing = snapshot.crossing_of(each, stat.judged, stat.packing, stat.collector)

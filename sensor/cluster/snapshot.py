@@ -110,7 +110,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     broken: list[tuple[str, int, str]]
     early: list[tuple[ToldEarly, bool]]
     """What was asked of epochs that are open, and whether it went out as an alert."""
-    incidents: list[tuple[str, int, str, int]]
+    incidents: list[tuple[str, int, str, int, int]]
     incidents_open: list[Standing]
     alerts: int
     withdrawn: int
