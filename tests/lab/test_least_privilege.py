@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -225,8 +226,16 @@ def test_an_opener_that_was_killed_is_missed_when_it_is_needed(wire):
             asking(RingSettings("near"))
 
 
-def test_the_folders_of_a_live_worker_are_handed_to_the_user_that_it_becomes(wire, tmp_path):
-    spool = tmp_path / "spool"
+@pytest.fixture
+def open_folder():
+    """A folder that whoever the sensor becomes may enter, as it may not tmp_path."""
+    with tempfile.TemporaryDirectory(prefix="sensor-handed-") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+def test_the_folders_of_a_live_worker_are_handed_to_the_user_that_it_becomes(wire, open_folder):
+    spool = open_folder / "spool"
     command = [sys.executable, "-m", "sensor", "manager", "--listen", "127.0.0.1:0", "--workers", "a"]
     with wire.host.inside():
         manager = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -236,10 +245,10 @@ def test_the_folders_of_a_live_worker_are_handed_to_the_user_that_it_becomes(wir
             assert (spool.owner(), spool.stat().st_mode & 0o777) == ("nobody", 0o700)
             worker.send_signal(signal.SIGTERM)
             worker.communicate(timeout=PATIENCE_S)
-        again = [sys.executable, "-m", "sensor", "worker", "-i", "near", "--manager", bus, "--spool", str(tmp_path)]
+        again = [sys.executable, "-m", "sensor", "worker", "-i", "near", "--manager", bus, "--spool", str(open_folder)]
         with wire.host.inside():
             ran = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
-        assert ran.returncode == 77 and f"chown -R nobody {tmp_path}" in ran.stderr, ran.stderr
+        assert ran.returncode == 77 and f"chown -R nobody {open_folder}" in ran.stderr, ran.stderr
     finally:
         manager.kill()
         manager.communicate()
