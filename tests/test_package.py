@@ -58,3 +58,12 @@ def test_an_older_installation_of_another_name_beside_this_one_changes_nothing(t
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, env=environment)
     names = [json.loads(line)["detection"] for line in ran.stdout.splitlines()]
     assert names == ["address_scan", "port_scan", "random_scan"], ran.stderr
+
+
+@pytest.mark.parametrize("package", sorted((ROOT / "sensor").glob("*/__init__.py")), ids=lambda each: each.parent.name)
+def test_the_map_of_a_package_names_each_of_its_files_and_no_other(package):
+    folder = package.parent
+    said = "".join(each.read_text() for each in (package, folder / "README.md") if each.exists())
+    files = {each.name for each in folder.glob("*.py")} - {"__init__.py"}
+    mapped = {line for line in said.splitlines() if line.startswith("| `")}
+    assert {name for line in mapped for name in re.findall(r"`(\w+\.py)`", line)} == files

@@ -1,4 +1,4 @@
-"""The bus: carries messages between workers and the manager."""
+"""A cluster in one process: carries messages between workers and the manager."""
 
 from sensor import __version__
 from sensor.bus.message import Message

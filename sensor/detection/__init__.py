@@ -4,6 +4,12 @@ from sensor.detection import Alert, Detection, Option, Stream, SumStat, Unique, 
 
 Every calculation that there is can be imported from here by the name of its class; one of an author's own becomes a
 reducer by `reduction(MyReducer)`.
+
+| file | what it is |
+| --- | --- |
+| `detection.py`, `stream.py`, `reduction.py`, `sumstat.py`, `option.py` | what an author declares |
+| `load.py` | how detections are found, chosen and set |
+| `feed.py` | how events become observations; what raises is contained |
 """
 
 import contextlib

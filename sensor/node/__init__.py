@@ -1,4 +1,20 @@
-"""Nodes: a capture source, a worker, a manager and outputs, put together as a process runs them."""
+"""Nodes: a capture source, a worker, a manager and outputs, put together as a process runs them.
+
+Sources and settings come in; alerts, records and a summary go to outputs. State machines are called from here alone.
+
+| file | what it is |
+| --- | --- |
+| `standalone.py`, `local.py` | a replay or a run, in one process or with workers in others |
+| `worker.py`, `manager.py`, `observer.py` | the nodes of a cluster |
+| `manager_address.py`, `servers.py`, `cluster_admission.py`, `renewal.py` | how they reach each other, and who may |
+| `manager_store.py` | a manager's journal and alert file |
+| `output.py`, `run_monitor.py`, `rates.py`, `interface_counters.py` | the summary, and a record a second |
+| `hints.py`, `worker_hints.py`, `unread.py`, `balance.py` | what looks wrong about a capture |
+| `lateness.py`, `attendance.py`, `difference.py` | what looks wrong about a cluster |
+| `batching.py`, `polled_stdin.py`, `tee.py` | blocks that wait, and standard input |
+| `reload.py`, `warm.py` | settings that are read again, and kernels that are loaded before packets come |
+| `doctor/` | whether the machine is ready |
+"""
 
 from sensor.node.output import Output, unaccounted
 from sensor.node.standalone import Standalone

@@ -1,4 +1,4 @@
-"""The gate of a cluster: who is let in by certificate, who may join, and how certificates are renewed."""
+"""Admission to a cluster: who is let in by certificate, who may join, and how certificates are renewed."""
 
 import asyncio
 import logging

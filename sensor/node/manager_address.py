@@ -1,4 +1,4 @@
-"""The contact: where a node reaches its manager, and as whom."""
+"""The address of a manager: where a node reaches its manager, and as whom."""
 
 import ssl
 from collections.abc import Callable

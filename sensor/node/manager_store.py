@@ -1,4 +1,4 @@
-"""The disk of a manager: its journal and its alert file, and how it stands where these take nothing."""
+"""What a manager keeps on disk: its journal and its alert file, and how it stands where these take nothing."""
 
 import logging
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The accounts: counters and a time go in, and a record of rates and totals comes out for each second that is over."""
+"""Rates: counters and a time go in, and a record of rates and totals comes out for each second that is over."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

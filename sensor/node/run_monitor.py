@@ -1,4 +1,4 @@
-"""The accounting of a run: once a second a record of what came and what was lost, and hints at what looks wrong.
+"""The monitor of a run: once a second a record of what came and what was lost, and hints at what looks wrong.
 
 Whoever runs a capture or a manager asks at each wake whether a second is over; nothing here runs by itself.
 """

@@ -1,4 +1,4 @@
-"""The relay: what workers say that looks wrong at their end, as their manager says it on."""
+"""Hints of workers: what they say that looks wrong at their end, as their manager says it on."""
 
 from collections.abc import Callable, Sequence
 
