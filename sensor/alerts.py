@@ -210,8 +210,8 @@ class Suppressor:
         return self._covers(_covered(detection, src), now, began) if into is None else into
 
     def _into(self, incident: str, now: int) -> str | None:
-        until, id, *_ = self.incidents.get(incident, (now, "", 0, 0))
-        return id if now < until else None
+        until, id, *_ = self.incidents.get(incident, (-1, "", 0, 0))
+        return id if now <= until else None  # an epoch that ends then has observations of before alone
 
     def _goes_on(self, now: int, *incidents: str) -> None:
         for each in incidents:
@@ -221,9 +221,9 @@ class Suppressor:
 
     def _covers(self, incident: str, now: int, began: int | None) -> str | None:
         """The id of the alert that covers what `began` (ns) then, and is no new target or one too many."""
-        until, id, targets, last = self.incidents.get(incident, (now, "", 0, 0))
+        until, id, targets, last = self.incidents.get(incident, (-1, "", 0, 0))
         is_new = began is not None and began > last + self.rest and targets < self.most_targets
-        return None if is_new or now >= until else id
+        return None if is_new or now > until else id
 
     def until(self, detection: str, alert: Alert, level: int = 0) -> int | None:
         """Until when (ns) repeats of an alert are folded into one that went out; None: they are not."""

