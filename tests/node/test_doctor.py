@@ -236,7 +236,7 @@ def seen(frames, received=0, flows=(), stations=()):
     ("found", "state", "said"),
     [
         (seen(0), WARNING, "quiet"),
-        (seen(0, received=1), FAILED, "deaf: it received 1 packet,"),
+        (seen(0, received=1), FAILED, "deaf: it received 1 packet within"),
         (seen(1, received=1), WARNING, "only broadcast and multicast"),
         (seen(2, flows=["ab", "ba"]), OK, "both directions"),
         (seen(2, flows=["ab", "cb"]), WARNING, "Flows without a reply: 2"),
