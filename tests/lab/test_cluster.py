@@ -143,7 +143,7 @@ def test_a_manager_whose_disk_is_full_acknowledges_nothing_and_goes_on_when_ther
         with full(disk):
             cluster.read(80, "a", "b")
             until(lambda: "cannot be written" in cluster.nodes["manager"].said, "the manager to say so")
-            assert cluster.nodes["manager"].said.count("No space left") == 1
+            assert cluster.nodes["manager"].said.count("the journal in") == 1  # alerts may wait, too
             assert cluster.nodes["manager"].memory < before + (32 << 20)
             if is_killed:
                 cluster.kill("manager")
