@@ -15,7 +15,7 @@ class Bell:
             weakref.finalize(self, os.close, each)
 
     def fileno(self) -> int:
-        """What to poll for reading."""
+        """The descriptor to poll for reading."""
         return self._heard
 
     def ring(self) -> None:

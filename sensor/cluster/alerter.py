@@ -215,7 +215,7 @@ class Alerter:
             self._silences.append(silence)
 
     def idle(self, judged: Judged, told: EpochResult) -> Iterator[Told]:
-        """That epochs without packets are finished, right before one that is over: many of them at once."""
+        """Finish the epochs without packets before one that is over; beyond a day of minutes, all in one call."""
         if not judged.sumstat.finished_handler:
             return
         definition = judged.definition

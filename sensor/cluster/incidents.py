@@ -107,7 +107,7 @@ class Incidents:
 
 
 def _by_window(incidents: Iterable[Incident]) -> Iterator[tuple[Partial, list[Incident]]]:
-    """Incidents with what was known of their keys, those of one window together: one by one they take far longer."""
+    """Group incidents by merged window: to cut their keys out one by one takes far longer."""
     found: dict[int, tuple[Partial, list[int], list[Incident]]] = {}
     for each in incidents:
         if each.crossing.source is not None:

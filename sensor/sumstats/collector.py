@@ -8,9 +8,8 @@ before, so that what is told then is the same however many members there are and
 Whoever ends epochs by `settle` says which of those crossings stand (`fire`): they alone are not told again in any
 window that still has the epoch in it.
 
-An epoch is over when all members, by name, have ended it; `close` ends it without those that are missing, and its
-result says so. Where windows hop, what members deliver are panes, each merged once, and an epoch's results are those of
-the window that ends with its pane.
+Who calls `settle` says whose results are `missing`, and the epoch's result names them. Where windows hop, what members
+deliver are panes, each merged once, and an epoch's results are those of the window that ends with its pane.
 
 What a member delivers when its epoch is over (`take_late`) is in every window that is open then. The windows that are
 over are judged anew (`settle_late`), after those that were open, for levels that did not stand before; their results
@@ -240,7 +239,7 @@ class Collector:
         pane.missing = set(missing)
         idle = index - self._closed - 1 if self._goes_on else 0
         self._closed, self._goes_on = index, True
-        rested = self.following.resting(index - 1)  # of which some pane has not told, as nobody had anything in it
+        rested = self.following.resting(index - 1)  # panes without observations are not settled
         self._quiet.resume(rested, index)
         first = self._panes.first
         self._quiet.expire(index if first is None or first > index - self.definition.panes else first)
