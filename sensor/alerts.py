@@ -210,7 +210,9 @@ class Suppressor:
         return self._covers(_covered(detection, src), now, began) if into is None else into
 
     def _into(self, incident: str, now: int) -> str | None:
-        until, id, *_ = self.incidents.get(incident, (-1, "", 0, 0))
+        if (known := self.incidents.get(incident)) is None:
+            return None
+        until, id, *_ = known
         return id if now <= until else None  # an epoch that ends then has observations of before alone
 
     def _goes_on(self, now: int, *incidents: str) -> None:
@@ -221,7 +223,9 @@ class Suppressor:
 
     def _covers(self, incident: str, now: int, began: int | None) -> str | None:
         """The id of the alert that covers what `began` (ns) then, and is no new target or one too many."""
-        until, id, targets, last = self.incidents.get(incident, (-1, "", 0, 0))
+        if (known := self.incidents.get(incident)) is None:
+            return None
+        until, id, targets, last = known
         is_new = began is not None and began > last + self.rest and targets < self.most_targets
         return None if is_new or now > until else id
 

@@ -8,6 +8,11 @@ from sensor.clock import SECOND
 HOUR = 3600 * SECOND
 
 
+def test_an_alert_of_before_1970_is_no_repeat_of_none():
+    suppressor = Suppressor()
+    assert suppressor.admits("address_scan", Alert("scan", same_as=("10.0.0.1", 22)), "10.0.0.1", -HOUR)
+
+
 def test_a_repeat_is_folded_until_the_hour_is_over():
     suppressor = Suppressor()
     alert = Alert("scan", same_as=("10.0.0.1", 22))
