@@ -18,6 +18,11 @@ FINISHED = """
         refused = Stream("connection_rejected", key="orig_h")
         each = SumStat(epoch="60s", {hops}total=Sum(refused))
 
+        @each.epoch_result
+        def result(self, key, seen, epoch):
+            with open({path!r} + "-results", "a") as file:
+                print(epoch.index, int(seen.total.sum), epoch.start, epoch.end, epoch.complete, file=file)
+
         @each.epoch_finished
         def over(self, epoch):
             with open({path!r}, "a") as file:
@@ -70,3 +75,16 @@ def test_windows_that_hop_are_each_finished(tmp_path):
     numbers = [each[0] for each in told]
     assert numbers == list(range(numbers[0], numbers[0] + 8 - (numbers[0] * 30 > 1_700_000_000 - 10)))
     assert {end - start for _, start, end, _ in told[:-1]} == {90 * 10**9}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_windows_that_end_without_packets_have_the_results_of_those_before(tmp_path, workers):
+    """A window holds three panes of 30 s: what is in one is in the results of the two windows after, too."""
+    seconds = [0, 31, 200]
+    told = finished(tmp_path, seconds, workers=workers, hops="hops=2, ")
+    rows = [line.split() for line in (tmp_path / f"finished-{workers}-results").read_text().splitlines()]
+    panes = [(1_700_000_000 + each) // 30 for each in seconds]
+    within = {at: sum(at - 2 <= pane <= at for pane in panes) for at in range(panes[0], panes[-1] + 1)}
+    assert [(int(row[0]), int(row[1])) for row in rows] == [(at, count) for at, count in within.items() if count]
+    assert {row[4] for row in rows} == {"True"}
+    assert {(int(row[0]), int(row[2]), int(row[3])) for row in rows} <= {each[:3] for each in told}

@@ -368,6 +368,7 @@ class Ledger:
         """End epochs that are over at one time: all their crossings first, then their results."""
         found: list[Crossing] = []
         results: list[tuple[Judged, EpochResult]] = []
+        ebbing: list[tuple[Judged, EpochResult]] = []
         for name, epoch, missing in settled.epochs:
             stat = self.stats[name]
             if self.is_over(name, epoch):
@@ -378,6 +379,8 @@ class Ledger:
             for told in stat.collector.settle(epoch, missing):
                 if isinstance(told, Merged):
                     found += crossings(stat.judged, told)
+                elif told.epoch < epoch:
+                    ebbing.append((stat.judged, told))
                 else:
                     results.append((stat.judged, told))
                     self.counts["epochs_closed"] += 1
@@ -387,6 +390,8 @@ class Ledger:
             self._broken = {each for each in self._broken if each[:2] not in ended}
         if early := self._told_early.items():
             self._told_early = {id: told for id, told in early if (told.sumstat, told.epoch) not in ended}
+        for judged, result in ebbing:
+            yield from self.alerter.results(judged, result)
         for judged, result in results:
             if result.idle:
                 yield from self.alerter.idle(judged, result)

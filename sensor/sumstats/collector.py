@@ -234,10 +234,14 @@ class Collector:
         self._closed, self._goes_on = following - 1, False
 
     def settle(self, index: int, missing: Iterable[str] = ()) -> list[Told]:
-        """End an epoch that was delivered, after those before it; `missing` should have delivered it too."""
+        """End an epoch that was delivered, after those before it; `missing` should have delivered it too.
+
+        First come the results of windows that end with panes nobody delivered, as far as they hold one that was.
+        """
         pane = self._panes[index]
         pane.missing = set(missing)
         idle = index - self._closed - 1 if self._goes_on else 0
+        ebbing = self._ebbing(index, min(idle, self.definition.panes - 1))
         self._closed, self._goes_on = index, True
         rested = self.following.resting(index - 1)  # panes without observations are not settled
         self._quiet.resume(rested, index)
@@ -245,11 +249,11 @@ class Collector:
         self._quiet.expire(index if first is None or first > index - self.definition.panes else first)
         window = self._panes.of(index)
         whole = self._compose(index) if self.definition.wants_results else None
-        told: list[Told] = []
+        told: list[Told] = list(ebbing)
         if self.definition.threshold and not self._are_all_far(window):  # as nearly always in quiet times
             told += self._judge(index, pane, whole)
         self._asked.expire(index)
-        told.append(replace(self._result(index, window, whole), idle=idle))
+        told.append(replace(self._result(index, window, whole), idle=idle - len(ebbing)))
         self.following.take(index, [partial for _, partial in sorted(pane.partials.items())], rested)
         self._panes.end(index)
         return told
@@ -398,12 +402,31 @@ class Collector:
         """What was delivered of the window that ends with a pane: each with its pane, those of one member by name."""
         return [(at, partial) for at, pane in self._panes.of(index) for _, partial in sorted(pane.partials.items())]
 
-    def _result(self, index: int, window: list[tuple[int, Pane]], whole: Store | None) -> EpochResult:
-        pane = window[-1][1]
-        start = pane.start - (self.definition.panes - 1) * self.definition.hop_ns
+    def _ebbing(self, index: int, count: int) -> list[EpochResult]:
+        """The results of so many windows after the last that is over, as nobody delivered a pane before `index`.
+
+        Who is missing in the pane at `index` may be so in those before it.
+        """
+        if not self.definition.wants_results:
+            return []
+        found, missing = [], self._panes[index].missing
+        for at in range(self._closed + 1, self._closed + 1 + count):
+            end = self._panes[index].start - (index - 1 - at) * self.definition.pane_ns
+            result = self._result(at, self._panes.of(at), self._compose(at), end)
+            found.append(replace(result, missing=tuple(sorted(missing.union(result.missing)))))
+        return found
+
+    def _result(
+        self, index: int, window: list[tuple[int, Pane]], whole: Store | None, end: int | None = None
+    ) -> EpochResult:
+        """What comes of a window; `end`: when (ns) the pane that ends it does, if nobody delivered that."""
+        if end is None:
+            start, end = window[-1][1].start - (self.definition.panes - 1) * self.definition.hop_ns, window[-1][1].end
+        else:
+            start = end - self.definition.epoch_ns
         partial = self._nothing if whole is None else whole.partial()
         lost = sum([each.lost for _, each in window]) + (0 if whole is None else whole.lost)
-        return EpochResult(self.definition.name, index, start, pane.end, partial, *_who(window), lost)
+        return EpochResult(self.definition.name, index, start, end, partial, *_who(window), lost)
 
     def _compose(self, index: int, only: Keys | None = None) -> Store:
         """The window that ends with a pane, put together from what members delivered: of all keys or of some."""

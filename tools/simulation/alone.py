@@ -50,15 +50,17 @@ def _observe(input: Workload, names: tuple[str, ...]) -> Reporter:
     for run, (first, last) in enumerate(pairwise([*starts, end])):
         for ended in _see(engine, input, names, slice(first, last)):
             reporter.ended(ended, run - ended.restarts)
-    for ended in engine.finish(input.edges[-1] - input.shift(end)):
+    for ended in engine.finish(input.latest - input.shift(end)):
         reporter.ended(ended, run)
-    reporter.heartbeat(run, input.edges[-1] - input.shift(end), Counts(), done=True)
+    reporter.heartbeat(run, input.latest - input.shift(end), Counts(), done=True)
     return reporter
 
 
 def _see(engine: SumStats, input: Workload, names: tuple[str, ...], blocks: slice) -> Iterator[EpochEnd]:
     """See some blocks, between which packet time does not step back; the epochs that end."""
-    shift, edges = input.shift(blocks.start), (input.edges[blocks.start], input.edges[blocks.stop])
+    shift, edges = input.shift(blocks.start), [input.edges[blocks.start], input.edges[blocks.stop]]
+    if input.skews:  # then it does not step back
+        edges = [input.earliest, input.latest]
     yield from engine.start(edges[0] - shift)
     ts = input.observations.ts
     seen = input.observations.where((ts >= edges[0]) & (ts < edges[1])).earlier(shift)

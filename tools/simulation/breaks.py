@@ -16,9 +16,10 @@ import numpy as np
 from sensor.cluster.columns import unpack_keys
 from sensor.cluster.ledger import Ledger
 from sensor.cluster.manager import Manager
-from sensor.cluster.membership import THE_END, Late
+from sensor.cluster.membership import THE_END, Late, Membership
 from sensor.cluster.messages import Welcome
 from sensor.sumstats import Collector
+from sensor.sumstats.following import Following
 from sensor.sumstats.panes import Panes
 from tools.simulation.manager import ManagerProcess
 
@@ -174,6 +175,16 @@ def late_by_itself() -> Iterable[Change]:
     return [(Panes, "reopen", alone)]
 
 
+def trust_first_clock() -> Iterable[Change]:
+    """An epoch is over when the packet clock of one worker has come past it."""
+    return [(Membership, "frontier", lambda self, now: self.furthest)]
+
+
+def freeze_figures() -> Iterable[Change]:
+    """What comes of a key once it was told of is counted no more."""
+    return [(Following, "take", lambda self, pane, partials, rested: None)]
+
+
 BREAKS: dict[str, Callable[[], Iterable[Change]]] = {
     "skip-sequence-check": skip_sequence_check,
     "acknowledge-before-log": acknowledge_before_log,
@@ -187,6 +198,8 @@ BREAKS: dict[str, Callable[[], Iterable[Change]]] = {
     "last-by-hand-first": last_by_hand_first,
     "drop-late": drop_late,
     "late-by-itself": late_by_itself,
+    "trust-first-clock": trust_first_clock,
+    "freeze-figures": freeze_figures,
 }
 
 

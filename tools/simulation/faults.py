@@ -3,12 +3,15 @@
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from sensor.clock import SECOND
 from sensor.cluster.settings import ClusterSettings
 from tools.simulation.detections import BY_HAND, choose
 
 MANAGER = "manager"
 FOR_EVER = 1e6
 """Virtual seconds; longer than any run."""
+MOST_SKEW = 3000 * SECOND
+"""Nearly two epochs of the packet clock; from an hour on clocks are said to differ."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Plan:
     leaves: list[Leave] = field(default_factory=list)
     steps_back: bool = False
     """The packet time of the input steps back by hours, once."""
+    skews: dict[str, int] = field(default_factory=dict, repr=False)
+    """By worker: how far (ns) its packet clock is ahead of that of the others, or behind."""
     detections: tuple[str, ...] = ()
     """Which run."""
     ends_by_hand: list[float] | None = None
@@ -168,7 +173,10 @@ def _and_more(plan: Plan, workers: list[str], length_s: float) -> Plan:
         cuts = [*cuts, _long_cut(random, workers, length_s, plan.settings.deadline_s)]
     if not plan.leaves and random.random() < 0.03:
         leaves = [Leave(random.choice(workers), random.uniform(0, plan.end), is_removed=True)]
-    return replace(plan, cuts=cuts, leaves=leaves)
+    skews: dict[str, int] = {}
+    if not (plan.steps_back or plan.joins or plan.ends_by_hand) and random.random() < 0.2:
+        skews = {name: random.randint(-MOST_SKEW, MOST_SKEW) for name in random.sample(workers, len(workers) // 2)}
+    return replace(plan, cuts=cuts, leaves=leaves, skews=skews)
 
 
 def _cut(random: Random, workers: list[str], end: float) -> Cut:

@@ -5,7 +5,8 @@ A name in `missing` is accepted where one of these is so, and nowhere else:
 - its results found no room in its spool, and were given up: those of that very epoch, or of a pane of its window;
 - it cannot read its input again, and died: the window overlaps what it saw from the last moment on at which the manager
   had all that it knew, up to where its next life begins. Of a worker that joins, that is the place where it does; of
-  one that has left, there is no end;
+  one that has left, there is no end. It may be named in what others saw before its packet clock began, too: only
+  what was lost might have told;
 - it said hello for the first time only when others had said something, and cannot read its input again. Nobody can know
   then what it has seen before, so all is accepted up to where the manager first had all that it knew;
 - its epochs end by hand, and one of these befell it at any time, or it reads again what it had told before it died:
@@ -19,7 +20,7 @@ That it lacks observations is no reason of its own: they must have been lost in 
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tools.simulation import detections
+from tools.simulation import detections, workload
 from tools.simulation.detections import Told
 from tools.simulation.run import Outcome
 from tools.simulation.workload import PACE
@@ -57,8 +58,11 @@ def _gave_up(outcome: Outcome, told: Told, name: str) -> bool:
 def _lost(outcome: Outcome, told: Told, name: str) -> bool:
     step = _step(outcome, told)
     # The last epoch before packet time steps back is cut short, but what is known of it goes by its full length.
-    end = max(told.end, told.start + detections.definitions(outcome.plan.detections)[told.sumstat].epoch_ns)
-    return any(told.start + step < until and end + step > since for since, until in outcome.history.gaps[name])
+    definition = detections.definitions(outcome.plan.detections)[told.sumstat]
+    end = max(told.end, told.start + definition.epoch_ns)
+    gaps, first = outcome.history.gaps[name], outcome.input.edges_of(workload.number(name))[0]
+    had_not_begun = min(told.end, told.start + definition.pane_ns) + step <= first
+    return any(had_not_begun or (told.start + step < until and end + step > since) for since, until in gaps)
 
 
 def _was_late(outcome: Outcome, told: Told, name: str) -> bool:
@@ -67,6 +71,7 @@ def _was_late(outcome: Outcome, told: Told, name: str) -> bool:
     earliest = (told.end + _step(outcome, told) - outcome.input.start) / PACE / pace
     # A worker that begins anew within a block is at once where that ends.
     earliest -= max(end - start for start, end in pairwise(outcome.input.edges)) / PACE / pace
+    earliest -= max(0, *outcome.plan.skews.values(), 0) / PACE / pace
     # A name in a window that hops may be that of an earlier pane.
     definition = detections.definitions(outcome.plan.detections)[told.sumstat]
     earliest -= (definition.panes - 1) * definition.pane_ns / PACE / pace

@@ -65,6 +65,8 @@ class Run:
         for join in self._plan.joins:
             since = self._input.edges[self._input.first_block(join.at)]
             self._input = self._input.shared_with(len(self._names), since, self._random)
+        if self._plan.skews:
+            self._input = self._input.skewed({workload.number(name): by for name, by in self._plan.skews.items()})
 
     def go(self) -> Outcome:
         """Run to the end; BrokenPromise if there is none, or a node has done what it must not do."""
@@ -110,6 +112,7 @@ class Run:
         self._timeline.at(self._plan.end, self._cease)
         self._timeline.after(_LOOK_S, self._look)
         self._counts["cuts"], self._counts["steps_back"] = len(self._plan.cuts), int(self._plan.steps_back)
+        self._counts["skews"] = len(self._plan.skews)
 
     def _join(self, name: str) -> None:
         self._counts["joins"] += 1

@@ -66,25 +66,25 @@ class WorkerProcess(Process):
             held=None if plan.spool_bytes is None else Spooled(plan.spool_bytes),
             members=observing,
             replays=plan.replays,
-            started=self._place(input) or None,
+            started=input.edges_of(at)[self._first_block] if self._first_block else None,
         )
         self._connection: Connection | None = None
         self._is_welcome = False
         self._acknowledged, self._knew_at_hello, self._run = 0, 0, 0
         self.is_finished = False
         self._events = 0
-        self._begin(input.blocks(at))
+        self._begin(at)
 
     @property
     def is_over(self) -> bool:
         """Whether its input has ended, and the manager has all that came of it."""
         return self.is_finished and not self._reporter.unacknowledged
 
-    def _begin(self, blocks: list[Observations]) -> None:
+    def _begin(self, at: int) -> None:
         """Read input from its start; what is live, from the next block on."""
-        self._edges = self._input.edges
-        first = self._edges.index(self._place(self._input)) if self._place(self._input) else 0
-        self._blocks = list(enumerate(blocks))[first:]
+        self._edges = self._input.edges_of(at)
+        first = self._first_block
+        self._blocks = list(enumerate(self._input.blocks(at)))[first:]
         self._clock = int(self._edges[first])
         self.safe = self._reached = self._clock
         """Up to which packet time (ns, of the input) the manager has all; and how far it is itself."""
@@ -94,10 +94,10 @@ class WorkerProcess(Process):
         self._pulse()
         self._wait_for_block()
 
-    def _place(self, input: Workload) -> int:
-        """Where (ns) it begins in input that cannot be read again; 0: with all that there is."""
-        first = input.first_block(self._timeline.now)
-        return 0 if self._plan.replays or not first else input.edges[first]
+    @property
+    def _first_block(self) -> int:
+        """Where it begins in input that cannot be read again; 0: with all that there is."""
+        return 0 if self._plan.replays else self._input.first_block(self._timeline.now)
 
     def _wait_for_block(self) -> None:
         """The next block is there when its time has come, or at this worker's pace."""

@@ -5,7 +5,7 @@ observation also adds a power of `WORKERS_BASE` that tells its worker: a sum of 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import numpy as np
@@ -75,11 +75,23 @@ class Workload:
     """Where blocks begin and end (ns): the packet clock comes to each, whoever has observed something."""
     restart: int | None = None
     """Which block begins with packet time stepping back; all other times in here go on as if it had not."""
+    skews: dict[int, int] = field(default_factory=dict)
+    """By worker: how far (ns) its packet clock is ahead of `edges`, or behind. Times of observations say it already."""
 
     @property
     def start(self) -> int:
         """The first time of the packet clock."""
         return self.edges[0]
+
+    @property
+    def earliest(self) -> int:
+        """The first time of the clock that is furthest behind."""
+        return self.edges[0] + min(0, *self.skews.values(), 0)
+
+    @property
+    def latest(self) -> int:
+        """The last time of the clock that is furthest ahead."""
+        return self.edges[-1] + max(0, *self.skews.values(), 0)
 
     @property
     def length_s(self) -> float:
@@ -99,6 +111,16 @@ class Workload:
         own = self.observations
         is_its = np.array([random.random() < 0.3 for _ in range(len(own))]) & (own.ts >= since)
         return replace(self, observations=replace(own, worker=np.where(is_its, worker, own.worker)))
+
+    def skewed(self, skews: dict[int, int]) -> "Workload":
+        """The same, but that the packet clocks of some workers differ by so much (ns)."""
+        own = self.observations
+        late = replace(own, ts=own.ts + np.array([skews.get(worker, 0) for worker in own.worker.tolist()], np.int64))
+        return replace(self, observations=late.where(np.argsort(late.ts, kind="stable")), skews=skews)
+
+    def edges_of(self, worker: int) -> list[int]:
+        """Where blocks begin and end by the packet clock (ns) of a worker."""
+        return [edge + self.skews.get(worker, 0) for edge in self.edges]
 
     def first_block(self, now: float) -> int:
         """Which block begins next at a virtual time (s)."""
@@ -121,7 +143,7 @@ class Workload:
     def blocks(self, worker: int) -> list[Observations]:
         """The observations of a worker, block by block; those of a block have its end's time at most."""
         own = self.observations.where(self.observations.worker == worker)
-        places = np.searchsorted(own.ts, np.array(self.edges), side="left").tolist()
+        places = np.searchsorted(own.ts, np.array(self.edges_of(worker)), side="left").tolist()
         return [own.where(slice(*places[at : at + 2])) for at in range(len(self.edges) - 1)]
 
 
