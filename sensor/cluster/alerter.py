@@ -7,7 +7,7 @@ detection is asked again, and it is updated: with its final figures and what is 
 be part of, or, where there is nothing to be said of it any more, as withdrawn. What was withdrawn covers nothing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -214,15 +214,19 @@ class Alerter:
             silence = Silence(crossing.judged, crossing.epoch, crossing.end, crossing.words, min(known))
             self._silences.append(silence)
 
-    def idle(self, judged: Judged, told: EpochResult) -> Iterator[Told]:
-        """Finish the epochs without packets before one that is over; beyond a day of minutes, all in one call."""
+    def idle(self, judged: Judged, told: EpochResult, lacking: Callable[[int, int], Iterable[str]]) -> Iterator[Told]:
+        """Finish the epochs without packets before one that is over; beyond a day of minutes, all in one call.
+
+        `lacking`: who is missing from when to when (ns).
+        """
         if not judged.sumstat.finished_handler:
             return
         definition = judged.definition
         for epoch, count in _idle(told.epoch - told.idle, told.idle):
             start = told.start - (told.epoch - epoch) * definition.pane_ns
             end = start + (count - 1) * definition.pane_ns + definition.epoch_ns
-            yield from self._finish(judged, Epoch(epoch, start, end, told.complete, told.missing, count))
+            missing = tuple(lacking(start, end))
+            yield from self._finish(judged, Epoch(epoch, start, end, not missing, missing, count))
 
     def _finish(self, judged: Judged, epoch: Epoch) -> Iterator[Told]:
         detection, handler = judged.detection, judged.sumstat.finished_handler

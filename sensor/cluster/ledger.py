@@ -7,8 +7,8 @@ the same state, and tells the same alerts under the same ids, as the one that wr
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -225,7 +225,7 @@ class Ledger:
         return missing
 
     def _join(self, joined: record.Joined) -> None:
-        member = self.membership.admit(joined.worker, 0.0)
+        member = self.membership.admit(joined.worker, 0.0, joined.started)
         member.begin(
             joined.incarnation,
             joined.sequence,
@@ -368,7 +368,7 @@ class Ledger:
         """End epochs that are over at one time: all their crossings first, then their results."""
         found: list[Crossing] = []
         results: list[tuple[Judged, EpochResult]] = []
-        ebbing: list[tuple[Judged, EpochResult]] = []
+        quiet: list[tuple[Judged, EpochResult]] = []
         for name, epoch, missing in settled.epochs:
             stat = self.stats[name]
             if self.is_over(name, epoch):
@@ -376,11 +376,14 @@ class Ledger:
                 found += [each for told in stat.collector.settle_late(epoch) for each in crossings(stat.judged, told)]
                 continue
             self._agenda.strike((name, epoch))
+            closed = stat.collector.closed
             for told in stat.collector.settle(epoch, missing):
                 if isinstance(told, Merged):
                     found += crossings(stat.judged, told)
                 elif told.epoch < epoch:
-                    ebbing.append((stat.judged, told))
+                    since = told.end - (told.epoch - closed) * stat.definition.pane_ns
+                    lacking = self._lacking(stat.judged, missing, settled.reached)(since, told.end)
+                    quiet.append((stat.judged, replace(told, missing=tuple(sorted({*told.missing, *lacking})))))
                 else:
                     results.append((stat.judged, told))
                     self.counts["epochs_closed"] += 1
@@ -390,11 +393,11 @@ class Ledger:
             self._broken = {each for each in self._broken if each[:2] not in ended}
         if early := self._told_early.items():
             self._told_early = {id: told for id, told in early if (told.sumstat, told.epoch) not in ended}
-        for judged, result in ebbing:
+        for judged, result in quiet:
             yield from self.alerter.results(judged, result)
         for judged, result in results:
             if result.idle:
-                yield from self.alerter.idle(judged, result)
+                yield from self.alerter.idle(judged, result, self._lacking(judged, result.missing, settled.reached))
         yield from self.alerter.settle(found, [result for _, result in results])
         self._fire()
         for judged, result in results:
@@ -407,6 +410,14 @@ class Ledger:
         for judged, result in results:
             yield from self.alerter.results(judged, result)
         self._silence()
+
+    def _lacking(
+        self, judged: Judged, missing: Iterable[str], reached: Mapping[str, Position]
+    ) -> Callable[[int, int], Iterable[str]]:
+        """Who of the missing in an epoch is so in what was before it, from when to when (ns), of which nobody told."""
+        if not judged.definition.epoch_ns:
+            return lambda start, end: missing
+        return lambda start, end: self.membership.lacking(missing, reached, (self._run, start), (self._run, end))
 
     def _fire(self) -> None:
         """A level of which something was said when its epoch was over is not told again while that is in its window."""

@@ -201,7 +201,7 @@ class Manager:
         membership = self._ledger.membership
         if hello.name not in membership and len(membership.members) >= MOST_MEMBERS:
             return Refused(f"there are {MOST_MEMBERS} workers already")
-        member = membership.admit(hello.name, now)
+        member = membership.admit(hello.name, now, hello.started)
         if hello.incarnation < member.incarnation:
             return Refused(f"a later process has taken the name {hello.name}", fatal=True)
         if hello.incarnation > member.incarnation or member.has_left:
@@ -318,7 +318,11 @@ class Manager:
         frontier = self._ledger.membership.frontier(now)
         while True:
             if due := self._ledger.due(frontier, now):
-                self._end(record.Settled(due))
+                self._end(
+                    record.Settled(
+                        due, self._ledger.membership.reached({name for _, _, missing in due for name in missing})
+                    )
+                )
             elif self._ledger.begins_run(frontier):
                 self._do(record.BegunRun())
             elif frontier == THE_END and self._ledger.has_incidents:

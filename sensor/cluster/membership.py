@@ -6,7 +6,7 @@ it as missing. A member whose input cannot be read again leaves a gap between wh
 incarnation and where its next one begins.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sensor.cluster.messages import Counts
@@ -173,10 +173,12 @@ class Membership:
                 other.members[name].counts,
             )
 
-    def admit(self, name: str, now: float) -> Member:
-        """The member of that name, which joins if it was none."""
+    def admit(self, name: str, now: float, started: int | None = None) -> Member:
+        """The member of that name, which joins if it was none; it observes from `started` (ns) on, if that is known."""
         if name not in self.members:
-            self.members[name] = Member(name, since=self.frontier(now), heard=now)
+            run, clock = self.frontier(now)
+            since = run, clock if started is None else max(clock, started)
+            self.members[name] = Member(name, since=since, heard=now)
         return self.members[name]
 
     def start(self, now: float) -> None:
@@ -203,3 +205,14 @@ class Membership:
     def expected(self, start: Position, end: Position) -> list[str]:
         """Whose results the epoch from `start` to `end` should have."""
         return [name for name, each in self.members.items() if each.since is None or each.since < end]
+
+    def reached(self, names: Iterable[str]) -> dict[str, Position]:
+        """How far some of them have come."""
+        return {name: self.members[name].reached for name in names}
+
+    def lacking(
+        self, names: Iterable[str], reached: Mapping[str, Position], start: Position, end: Position
+    ) -> list[str]:
+        """Of whom it is not known that they saw nothing from `start` to `end`, as none told anything of that time."""
+        members = [self.members[name] for name in self.expected(start, end) if name in names]
+        return [each.name for each in members if reached.get(each.name, NOWHERE) < end or each.lacks(start, end)]

@@ -38,6 +38,8 @@ class Settled(msgspec.Struct, frozen=True, tag="settled"):
 
     epochs: list[tuple[str, int, list[str]]]
     """The SumStat and number of each, and who was missing."""
+    reached: dict[str, tuple[int, int]] = {}
+    """How far (run, ns) each of the missing had come."""
 
 
 class BegunRun(msgspec.Struct, frozen=True, tag="begun_run"):

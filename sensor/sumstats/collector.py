@@ -236,7 +236,7 @@ class Collector:
     def settle(self, index: int, missing: Iterable[str] = ()) -> list[Told]:
         """End an epoch that was delivered, after those before it; `missing` should have delivered it too.
 
-        First come the results of windows that end with panes nobody delivered, as far as they hold one that was.
+        First come the results of windows that end with panes nobody delivered, as far as they may hold one that was.
         """
         pane = self._panes[index]
         pane.missing = set(missing)
@@ -403,17 +403,12 @@ class Collector:
         return [(at, partial) for at, pane in self._panes.of(index) for _, partial in sorted(pane.partials.items())]
 
     def _ebbing(self, index: int, count: int) -> list[EpochResult]:
-        """The results of so many windows after the last that is over, as nobody delivered a pane before `index`.
-
-        Who is missing in the pane at `index` may be so in those before it.
-        """
-        if not self.definition.wants_results:
-            return []
-        found, missing = [], self._panes[index].missing
+        """The results of so many windows after the last that is over, as nobody delivered a pane before `index`."""
+        start, found = self._panes[index].start, list[EpochResult]()
         for at in range(self._closed + 1, self._closed + 1 + count):
-            end = self._panes[index].start - (index - 1 - at) * self.definition.pane_ns
-            result = self._result(at, self._panes.of(at), self._compose(at), end)
-            found.append(replace(result, missing=tuple(sorted(missing.union(result.missing)))))
+            end = start - (index - 1 - at) * self.definition.pane_ns
+            whole = self._compose(at) if self.definition.wants_results else None
+            found.append(self._result(at, self._panes.of(at), whole, end))
         return found
 
     def _result(
