@@ -99,7 +99,7 @@ def _by_hand(outcome: Outcome) -> Iterator[str]:
     """Of epochs that end by hand, all together have what there was, or say whose is missing; none has it twice.
 
     One that has left, or died and had nothing more to see, takes with it what it saw in the last epoch, where nobody
-    has ended that: there is none to say so.
+    has ended that: there is none to say so. Nor does any where no end of the epoch in which one died ever came.
     Nor is there where one that joins is heard of only when all of them are over.
     """
     told = [each for each in outcome.heard.results.values() if each.sumstat == "by_hand"]
@@ -107,9 +107,9 @@ def _by_hand(outcome: Outcome) -> Iterator[str]:
     counted = _each(sum(by for each in told for _, by in each.keys.values()))
     named = {name for each in told for name in each.missing}
     for name, there, have in zip(workload.names(workload.MOST_WORKERS), seen, counted, strict=True):
-        is_excused = name in named | outcome.history.admitted.keys() or any(
-            until >= outcome.input.edges[-1] for _, until in outcome.history.gaps[name]
-        )
+        history, last = outcome.history, max((each.epoch for each in told), default=-1)
+        is_excused = name in named | history.admitted.keys() or history.died.get(name, -1) > last
+        is_excused |= any(until >= outcome.input.edges[-1] for _, until in history.gaps[name])
         if have > there or (have < there and not is_excused):
             yield f"by hand: {have} of {there} observations of {name} were told, and {sorted(named)} are missing"
 

@@ -23,8 +23,8 @@ class History:
     removed: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By worker: up to where something is missing for its being removed, at most: how often packet time had stepped
     back, and the packet clock (ns)."""
-    died: set[str] = field(default_factory=set)
-    """The workers that were killed."""
+    died: dict[str, int] = field(default_factory=dict)
+    """The workers that were killed, with the last epoch ending by hand that one had open then; -1: there are none."""
     told: dict[tuple[str, int], float] = field(default_factory=dict)
     """By SumStat and epoch: when (virtual s) its result was first told."""
     _away_since: dict[str, float] = field(default_factory=dict)

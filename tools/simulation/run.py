@@ -197,7 +197,8 @@ class Run:
         if worker is not None and worker.is_alive:
             self._counts["kills"] += 1
             worker.kill()
-            self._history.died.add(kill.node)
+            open_by_hand = worker.epoch_by_hand if self._plan.ends_by_hand is not None else -1
+            self._history.died[kill.node] = max(open_by_hand, self._history.died.get(kill.node, -1))
             if not self._plan.replays:
                 self._history.lost(kill.node, worker.safe)
             self._timeline.after(kill.down_s, self._begin_worker, kill.node)
