@@ -80,6 +80,16 @@ def test_a_second_one_ends_it_at_once(tmp_path, large):
     assert (ran.returncode, ran.stdout) == (130, "") and "Traceback" not in ran.stderr
 
 
+def test_a_second_one_ends_what_a_shell_runs_in_the_background(tmp_path, large):
+    """A shell lets it ignore INT."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        ran = interrupted(tmp_path, large, "--json", times=2)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (ran.returncode, ran.stdout) == (130, "") and "Traceback" not in ran.stderr
+
+
 def test_what_was_read_to_its_end_is_whole_though_it_was_interrupted(tmp_path):
     ran = interrupted(tmp_path, SCAN, "--json")
     assert ran.returncode == 0 and json.loads(ran.stdout.splitlines()[-1])["interrupted"] is False

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sensor.outputs.summary import Summary
 
 
+_AT_ONCE: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 _PAUSE_MS = 100  # how long standard input may give nothing until a halt is heeded
 
 
@@ -289,7 +290,8 @@ def stop_on_signals(node: Stoppable, heard: Callable[[int], None] | None = None)
             signal.signal(number, handler)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        restore()
+        for each, handler in before.items():  # a shell ignores INT for what it runs in the background
+            signal.signal(each, _AT_ONCE[each] if handler == signal.SIG_IGN else handler)
         heard(number) if heard else node.stop()
 
     for number in before:
