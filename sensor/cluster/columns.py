@@ -125,7 +125,7 @@ class Packing:
 
     def _unpack_rows(self, observed: Observed) -> Rows:
         stream = observed.stream
-        if stream not in self._definition.supporting:
+        if stream not in self._definition.logged:
             raise ValueError(f"{self._definition.name}: {stream!r} is no stream whose observations are kept")
         keys = unpack_keys(observed.keys, self._definition.key_words)
         values = {}

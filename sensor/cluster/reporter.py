@@ -176,7 +176,8 @@ class Reporter:
         """Say, instead of what found no room, how much that was."""
         self._counts["epochs_unsent"] += 1
         lost = end.lost + int(sum(int(header["num"].sum()) for header in end.partial.headers.values()))
-        lost += sum(map(len, end.partial.support))
+        if not definition.keeps_history:  # which is in the headers
+            lost += sum(map(len, end.partial.support))
         nothing = pack(end.partial.take(definition, np.empty(0, np.int64)))
         ident = (definition.digest, end.sumstat, end.epoch, self.name, self.incarnation, 0, number)
         rest = (end.following, end.start, end.end, lost, lost > 0, run)

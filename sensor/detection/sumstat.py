@@ -80,7 +80,9 @@ class SumStat:
     hops: windows hop by one part in so many of an epoch, and are one hop longer than it, so that whatever takes no
     longer than an epoch lies within one of them. 0: epochs follow one another, and what straddles the line between two
     may reach the level in neither. By default HOPS; 0 where epochs end by hand, and with compat="zeek".
-    compat: "zeek", a value that passes several levels of a series at once fires one of them at each observation.
+    compat: "zeek", a value that passes several levels of a series at once fires one of them at each observation, in
+    order of time, and of what is observed where times are equal. For that, observations are kept until their epoch is
+    over, in up to half of the SumStat's memory; a key some of whose found no room fires one level then.
     `@scan.crosses(targets=hosts)` names what runs when every named reducer is at or over its threshold (a number or an
     Option), and says whether that is worth an alert; the first named is the one that the alert reports. A sequence of
     ascending ones is a series, whose levels fire one by one (`seen.level` tells which, from 0). Instead of reducers,
@@ -105,6 +107,8 @@ class SumStat:
             parse_duration(epoch)
         if compat not in (None, "zeek"):
             raise DetectionError(f'compat={compat!r} is not known; it may be "zeek"')
+        if compat and hops:
+            raise DetectionError(f'hops={hops} with compat="zeek": windows do not hop in Zeek; leave it out')
         self.epoch, self.hops, self.compat, self.reducers = epoch, hops, compat, reducers
         self.sources = tuple(dict.fromkeys(reducer.source for reducer in reducers.values()))
         self.streams = tuple(dict.fromkeys(reducer.stream for reducer in reducers.values()))

@@ -9,7 +9,7 @@ what several know. Each calculation can be imported from here by the name of its
 | `definition.py`, `threshold.py`, `epochs.py` | what a SumStat is |
 | `engine.py`, `window.py`, `panes.py` | SumStats of a worker on the packet clock |
 | `store.py`, `store_layout.py`, `table.py`, `arena.py`, `observation_batch.py`, `support.py` | the states of keys |
-| `judge.py`, `suppression.py`, `asked.py` | which levels a key has reached, and when it counts again |
+| `judge.py`, `nearness.py`, `suppression.py`, `asked.py` | which levels a key has reached, and when it counts again |
 | `partial.py`, `series.py`, `query.py` | what nodes send each other, and ask |
 | `collector.py`, `merged.py`, `following.py` | what several know: merged, judged, and counted on |
 | `calculation.py`, `calculations/`, `sketches/`, `bottom_k.py`, `double_double.py` | calculations |

@@ -27,15 +27,15 @@ from sensor.sumstats.definition import Definition
 from sensor.sumstats.engine import EpochEnd
 from sensor.sumstats.following import Following
 from sensor.sumstats.merged import EpochResult, Merged, Present, Told
+from sensor.sumstats.nearness import Nearness
+from sensor.sumstats.observation_batch import Given
 from sensor.sumstats.panes import Pane, Panes
 from sensor.sumstats.partial import Partial
 from sensor.sumstats.query import Selection
-from sensor.sumstats.series import Piece
 from sensor.sumstats.store import Crossed, Store
-from sensor.sumstats.support import Support, keys_among
+from sensor.sumstats.support import Support, among, in_order
 from sensor.sumstats.suppression import Quiet, QuietMemory
 from sensor.sumstats.table import Keys
-from sensor.sumstats.threshold import FUNCTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,20 +103,7 @@ class Collector:
         self._nothing = Store(definition, self._secret, judges=False).partial()
         self._closed, self._goes_on = -1, False
         self._late, self._repeated = 0, 0
-        self._far = self._far_from(definition)
-
-    @staticmethod
-    def _far_from(definition: Definition) -> float:
-        """Up to which part of its first level a key that has come to it may seem to have come; 0: to any.
-
-        Of a value that only grows, and whose merge is at most the sum of what is merged, that is the level itself, or
-        half of it, as sketches are not exact. So in a flood of keys that do next to nothing hardly any window is put
-        together.
-        """
-        name = definition.threshold.names[0] if definition.threshold else FUNCTION
-        if name not in definition.growing:
-            return 0.0
-        return 1.0 if definition.reducer(name).is_exact else 0.5
+        self._nearness = Nearness(definition)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -184,9 +171,11 @@ class Collector:
         if epoch <= self._closed or not len(window):
             return [], window
         crossed = window.judge()
-        due = np.flatnonzero(self._asked.ask(crossed.partial.keys, crossed.level, crossed.value, epoch))
-        partial = crossed.partial.take(self.definition, due)
-        crossed = Crossed(crossed.at[due], crossed.level[due], crossed.value[due], partial)
+        if self.definition.keeps_history:  # a level an observation, at most
+            nums = window.nums(window.lookup(crossed.partial.keys))
+            crossed = crossed.take(self.definition, np.flatnonzero(crossed.level < nums))
+        asked = self._asked.ask(crossed.partial.keys, crossed.level, crossed.value, epoch)
+        crossed = crossed.take(self.definition, np.flatnonzero(asked))
         return self._merged(crossed, epoch, tuple(sorted(views))), window
 
     def known(self, views: Mapping[str, Partial]) -> tuple[np.ndarray, np.ndarray]:
@@ -250,7 +239,7 @@ class Collector:
         window = self._panes.of(index)
         whole = self._compose(index) if self.definition.wants_results else None
         told: list[Told] = list(ebbing)
-        if self.definition.threshold and not self._are_all_far(window):  # as nearly always in quiet times
+        if self.definition.threshold and not self._nearness.are_all_far(window):
             told += self._judge(index, pane, whole)
         self._asked.expire(index)
         told.append(replace(self._result(index, window, whole), idle=idle - len(ebbing)))
@@ -261,11 +250,15 @@ class Collector:
     def settle_late(self, index: int) -> list[Merged]:
         """Judge anew the window that ended with an epoch, for what came of it since; in order of the epochs."""
         window, told = self._panes.of(index), list[Merged]()
-        if self.definition.threshold and not self._are_all_far(window):
+        if self.definition.threshold and not self._nearness.are_all_far(window):
             keys = self._worth_judging(index, only_late=True)
             if len(keys):
-                crossed = _judged(self._compose(index, Keys(keys, self._secret)), keys)
-                told += self._merged(crossed, index, *_who(window), self._panes[index].end, late=True)
+                about = (index, *_who(window), self._panes[index].end)
+                whole, crossed = self._compose(index, Keys(keys, self._secret)), list[Crossed]()
+                if self.definition.keeps_history:
+                    keys, crossed = self._in_order(index, whole, keys)
+                for of in [*crossed, _judged(whole, keys)]:
+                    told += self._merged(of, *about, late=True)
         self._panes.reclose(index, self._closed)
         return told
 
@@ -320,12 +313,47 @@ class Collector:
         who = (*_who(self._panes.of(index)), pane.end)
         window = whole if whole is not None else self._compose(index, Keys(keys, self._secret))
         told: list[Merged] = []
+        if self.definition.keeps_history:
+            keys, crossed = self._in_order(index, window, keys)
+            told += [each for of in crossed for each in self._merged(of, index, *who)]
         if self.definition.threshold and self.definition.threshold.one_a_check:
             asked = self._asked.of(keys, index)
             told += self._merged(self._reached(window, keys, asked), index, *who)
             # Others had the one look that Zeek gives a key.
             keys = keys[~(self._quiet.fired(keys, index) | asked).any(axis=1)]
         return told + self._merged(_judged(window, keys), index, *who)
+
+    def _in_order(self, index: int, window: Store, keys: np.ndarray) -> tuple[np.ndarray, list[Crossed]]:
+        """Judge keys observation by observation; those of which some were not kept, and what the others crossed.
+
+        First the levels that the value is still at or over, by what it came to; then others, by what it was then.
+        """
+        history = self._history(index, Keys(keys, self._secret))
+        store = Store(replace(self._merging, wants_results=True), self._secret)
+        found = store.observe(history.keys, history.ts, history.values, history.applies)
+        rows = window.lookup(keys)
+        keys = np.unique(keys[rows >= 0], axis=0)
+        is_whole = window.nums(window.lookup(keys)) == store.nums(store.lookup(keys))
+        whole, left = keys[is_whole], keys[~is_whole]
+        at = Keys(whole, self._secret).lookup(found.partial.keys)
+        stands = np.zeros((len(whole), self.definition.levels), np.bool_)
+        stands[at[at >= 0], found.level[at >= 0]] = True
+        stands &= ~self._quiet.fired(whole, index)
+        reached = self._reached(window, whole, stands)
+        stands &= np.arange(self.definition.levels) >= window.reached(window.lookup(whole))[:, np.newaxis]
+        fell = np.flatnonzero((at >= 0) & stands[at, found.level])
+        return left, [reached, found.take(self.definition, fell)]
+
+    def _history(self, index: int, keys: Keys) -> Given:
+        """The observations of some keys in a pane, whoever made them: in order of time, and then of what was observed.
+
+        So no other order that members have can make a difference.
+        """
+        found = []
+        for at, partial in self._held(index):
+            for rows in among(partial.support, keys.has):
+                found.append(rows[self._quiet.counts(rows.keys, at, at_start=True)])
+        return in_order(self.definition, found)
 
     def _reached(self, window: Store, keys: np.ndarray, levels: np.ndarray) -> Crossed:
         """Those of some levels of keys (bool, (m, levels)) that these are still at or over."""
@@ -336,63 +364,12 @@ class Collector:
         return Crossed(at, level, window.compared(rows[at]), window.partial(rows[at]))
 
     def _worth_judging(self, index: int, *, only_late: bool = False) -> np.ndarray:
-        """The keys of a pane, and of what came late of its window (uint64, (m, words)), that may have come to a level.
-
-        Some part must be at least the level by the number of parts; see `_far_from`.
-        """
-        threshold = self.definition.threshold
-        assert threshold is not None
+        """The keys of a pane and of what came late of its window (uint64, (m, words)) that may have come to a level."""
         held = self._held(index)
-        parts = [partial for _, partial in held]
         fresh = self._late_in(index)
         if not only_late:
             fresh += [partial for at, partial in held if at == index]
-        if self._far:
-            reducer = self.definition.reducer(threshold.names[0])
-            found = []
-            for partial in parts:
-                levels = threshold.table[threshold.rule_of(partial.keys), 0, 0]
-                values = reducer.values(partial.headers[reducer.stream]["num"], partial.states[reducer.name])
-                found.append(partial.keys[values >= self._far * levels / len(parts) / 1.001])
-            near = Keys(np.concatenate(found), self._secret)
-            own = [partial.keys[near.has(partial.keys)] for partial in fresh]
-        else:
-            near = Keys(np.concatenate([partial.keys for partial in parts]), self._secret)
-            own = [partial.keys for partial in fresh]
-        if len(near.words):
-            own += [keys for partial in fresh for keys in keys_among(partial.support, near)]
-        return np.concatenate(own)
-
-    def _are_all_far(self, window: Iterable[tuple[int, Pane]]) -> bool:
-        """Whether no key of a window can have come to its first level, whatever part of it each member delivered."""
-        if not self._far:
-            return False
-        near = 0.0
-        for _, pane in window:
-            if pane.peak is None:
-                pane.peak = sum(map(self._peak, pane.partials.values()))
-            near += pane.peak
-        return near < self._far
-
-    def _peak(self, partial: Partial) -> float:
-        if isinstance(partial, Piece):
-            peaks: list[float] = partial.series.of_each(self._peaks)
-            return peaks[partial.at]
-        return self._peaks(partial, [0, len(partial)])[0]
-
-    def _peaks(self, partial: Partial, bounds: list[int]) -> list[float]:
-        """The same of the keys from each bound to the next."""
-        threshold = self.definition.threshold
-        assert threshold is not None
-        reducer = self.definition.reducer(threshold.names[0])
-        levels = threshold.table[threshold.rule_of(partial.keys[:, : self.definition.key_words]), 0, 0]
-        values = reducer.values(partial.headers[reducer.stream]["num"], partial.states[reducer.name])
-        if not (levels > 0).all():
-            return [np.inf] * (len(bounds) - 1)
-        parts = np.append(np.nan_to_num(values / levels, posinf=np.inf), 0.0)
-        greatest = np.maximum.reduceat(parts, bounds[:-1])
-        peaks: list[float] = (1.001 * np.where(np.diff(bounds) > 0, np.maximum(greatest, 0.0), 0.0)).tolist()
-        return peaks
+        return self._nearness.worth_judging([partial for _, partial in held], fresh, self._secret)
 
     def _late_in(self, index: int) -> list[Partial]:
         """What was delivered late of the window that ends with a pane."""

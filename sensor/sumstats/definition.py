@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -81,6 +82,22 @@ class Definition:
         if threshold is None or threshold.function or threshold.one_a_check or self.wants_results or not self.epoch_ns:
             return frozenset()
         return frozenset(self.streams) - {self.reducer(name).stream for name in threshold.names}
+
+    @cached_property
+    def keeps_history(self) -> bool:
+        """Whether levels depend on the order of observations, so that these are reduced, and kept as they came, too.
+
+        They do where a check fires one level, unless there is but one, of a value that never falls.
+        """
+        threshold = self.threshold
+        if threshold is None or not threshold.one_a_check or self.hop_ns:
+            return False
+        return self.levels > 1 or not set(threshold.names) <= self.growing
+
+    @property
+    def logged(self) -> Collection[str]:
+        """The streams whose observations are kept as they came: what supports others, or all."""
+        return self.streams if self.keeps_history else self.supporting
 
     @property
     def panes(self) -> int:

@@ -74,6 +74,10 @@ class Crossed:
     partial: Partial
     """The key as it was right after that observation."""
 
+    def take(self, definition: Definition, rows: np.ndarray) -> "Crossed":
+        """Some of them, by number (int64)."""
+        return Crossed(self.at[rows], self.level[rows], self.value[rows], self.partial.take(definition, rows))
+
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
@@ -219,7 +223,7 @@ class Store:
 
     def absorb(self, support: Support, counts: Callable[[Rows], np.ndarray] | None = None) -> None:
         """Apply what supports the keys that are held, of no other: all, or the rows that `counts` says (bool)."""
-        for every in support:
+        for every in () if self.definition.keeps_history else support:  # history was applied as it came
             found = self.lookup(every.keys)
             taken = np.flatnonzero(found >= 0)
             rows, own = found[taken], every[taken]
@@ -271,6 +275,12 @@ class Store:
         """How many levels of the threshold, from the lowest on, some rows are at or over now (int64)."""
         nums = _total([header["num"][rows] for header in self._headers.values()])
         return self._judge.reached(rows, nums, lambda name: self._value(name, rows, _Chunk.now(rows)))
+
+    def nums(self, rows: np.ndarray) -> np.ndarray:
+        """How many observations some rows have, all streams together (int64); -1: there is no such row."""
+        nums, held = np.full(len(rows), -1), rows >= 0
+        nums[held] = _total([header["num"][rows[held]] for header in self._headers.values()])
+        return nums
 
     @property
     def keys(self) -> np.ndarray:

@@ -3,6 +3,8 @@
 In ordinary traffic nearly every key has support and nothing else, such as connections that succeed. To reduce each of
 those would cost a row of several hundred bytes and the look-ups of many columns; as it came it is copied, and read
 again for the few keys that come near a level.
+
+Where levels depend on the order of observations (Zeek's checks), all of them are kept beside the states, as history.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -73,11 +75,39 @@ def keys_among(support: Support, keys: Keys) -> list[np.ndarray]:
     return [rows.keys[keys.has(rows.keys)] for rows in support]
 
 
+def in_order(definition: Definition, parts: Sequence[Rows]) -> Given:
+    """Observations in order of time, and then of stream and of what was observed, whoever kept which."""
+    names = list(definition.streams)
+    parts = [*parts, *(_no_rows(definition, name) for name in names)]
+    stream = np.concatenate([np.full(len(rows), names.index(rows.stream)) for rows in parts])
+    ts, values = np.concatenate([rows.ts for rows in parts]), dict[str, np.ndarray]()
+    for reducer in definition.reducers:
+        nothing = _no_rows(definition, reducer.stream).values[reducer.name]
+        own = [
+            rows.values.get(reducer.name, np.zeros((len(rows), *nothing.shape[1:]), nothing.dtype)) for rows in parts
+        ]
+        values[reducer.name] = np.concatenate(own)
+    columns = [column for each in values.values() for column in (each.T if each.ndim > 1 else [each])]
+    order = np.lexsort((*columns, stream, ts))
+    applies = {name: stream == at for at, name in enumerate(names)}
+    return Given(np.concatenate([rows.keys for rows in parts]), ts, values, applies).take(order)
+
+
+def _no_rows(definition: Definition, stream: str) -> Rows:
+    kinds = {
+        each.name: (np.uint64, (0, each.element_words)) for each in definition.streams[stream] if each.element_words
+    }
+    values = {each.name: np.empty(0) for each in definition.streams[stream]}
+    values |= {name: np.empty(shape, dtype) for name, (dtype, shape) in kinds.items()}
+    none = np.empty(0, np.int64)
+    return Rows(stream, np.empty((0, definition.key_words), np.uint64), none, values, none)
+
+
 class Log:
-    """The support of the open pane: its share of half the memory at most, the latest refused and counted."""
+    """The support or history of the open pane: its share of half the memory at most, the latest refused and counted."""
 
     def __init__(self, definition: Definition) -> None:
-        self._reducers = {name: [each.name for each in definition.streams[name]] for name in definition.supporting}
+        self._reducers = {name: [each.name for each in definition.streams[name]] for name in definition.logged}
         self._room = definition.max_bytes // 2 // definition.panes
         self._chunks: list[Rows] = []
         self._latest: dict[str, list[Rows]] = {}
@@ -104,6 +134,15 @@ class Log:
                 self._keep(Rows(stream, given.keys[rows], given.ts[rows], values, self.observed + rows))
         self.observed += len(given.ts)
         return np.flatnonzero(is_judged)
+
+    def note(self, given: Given) -> None:
+        """Keep all observations."""
+        for stream in sorted(given.applies):
+            rows = np.flatnonzero(given.applies[stream])
+            if len(rows):
+                values = {name: given.values[name][rows] for name in self._reducers[stream]}
+                self._keep(Rows(stream, given.keys[rows], given.ts[rows], values, self.observed + rows))
+        self.observed += len(given.ts)
 
     def _keep(self, rows: Rows) -> None:
         fitting = max(self._room - self._nbytes, 0) * len(rows) // rows.nbytes

@@ -364,6 +364,10 @@ class Keys:
         """Each of them once (uint64, (m, width))."""
         return np.ascontiguousarray(self._table.words)
 
+    def lookup(self, words: np.ndarray) -> np.ndarray:
+        """Which of them some rows of words (uint64, (n, width)) are (int64), in the order of the first; -1: none."""
+        return self._table.lookup(np.ascontiguousarray(words))
+
     def has(self, words: np.ndarray) -> np.ndarray:
         """Which of some rows of words (uint64, (n, width)) are among them (bool)."""
         found: np.ndarray = self._table.lookup(words) >= 0

@@ -86,7 +86,7 @@ class Window:
         elif not self._is_alone:
             self._store = self._pane
         self._log = Log(original)
-        self._supports = bool(original.supporting)
+        self._supports, self._keeps_history = bool(original.supporting), original.keeps_history
         self._closed: deque[tuple[int, Partial]] = deque()
         self._index, self._evicted = 0, 0
         self._many: Store | None = None  # of panes that are reduced at once
@@ -96,13 +96,15 @@ class Window:
     def counters(self) -> dict[str, int]:
         """Those of the store that is judged, and `quiet_refused`, keys that found no room to be remembered."""
         counts = self._store.counters + (Counter() if self._many is None else self._many.counters)
-        counts["observations_evicted"] += self._log.refused
+        if self._supports:
+            counts["observations_evicted"] += self._log.refused
         return {**dict.fromkeys(self._store.counters, 0), **counts, "quiet_refused": self._quiet.refused}
 
     @property
     def takes_many(self) -> bool:
         """Whether panes may be reduced at once: none of them is judged, and no key is quiet."""
-        return self._pane is self._store and not self._is_alone and self._is_roomy and self._quiet.is_empty
+        is_plain = self._pane is self._store and not (self._is_alone or self._keeps_history)
+        return is_plain and self._is_roomy and self._quiet.is_empty
 
     def observe(
         self,
@@ -112,9 +114,12 @@ class Window:
         applies: Mapping[str, np.ndarray | None],
     ) -> Crossed:
         """Apply observations of the open pane, in order; see `Store.observe`."""
-        if not self._supports:
+        if not (self._supports or self._keeps_history):
             return self._observe(keys, ts, values, applies)
         given = Given.check(self._definition, keys, ts, values, applies)
+        if self._keeps_history:
+            self._log.note(given)
+            return self._observe(given.keys, given.ts, given.values, given.applies)
         before = self._log.observed
         own = self._log.take(given)
         if len(own) < len(ts):
@@ -157,6 +162,7 @@ class Window:
     def _support_of(self, wanted: Callable[[np.ndarray], np.ndarray]) -> Support:
         """The support of the keys of the window that are wanted, and count."""
         panes = [(index, closed.support) for index, closed in self._closed] + [(self._index, self._log.support())]
+        panes = panes if self._supports else []
         found: list[Rows] = []
         for index, support in panes:
             found += among(among(support, wanted), self._counting(index))
@@ -202,7 +208,7 @@ class Window:
 
     def hop(self, following: int) -> tuple[Partial, int]:
         """End the open pane and go on to another; give what was observed in it, and how many observations it lost."""
-        lost = self._pane.lost + self._log.lost
+        lost = self._pane.lost + (self._log.lost if self._supports else 0)
         partial = replace(self._pane.partial(), support=self._log.clear())
         ended, self._index = self._index, following
         self._pane.clear()

@@ -1573,3 +1573,9 @@ def test_a_sample_is_of_the_size_that_was_asked_for_and_the_same_in_every_run(tm
     [first, second] = [results_of("orig_h", path, some=lambda each: Sample(each, of="resp_p", size=7)) for _ in "ab"]
     assert first[(A,)].some.samples == second[(A,)].some.samples
     assert len(set(first[(A,)].some.samples)) == 7
+
+
+def test_windows_do_not_hop_as_in_zeek():
+    requests = Stream("udp_request", key="orig_h")
+    with pytest.raises(DetectionError, match='hops=2 with compat="zeek": windows do not hop in Zeek; leave it out'):
+        SumStat(epoch="1m", hops=2, compat="zeek", total=Sum(requests))
