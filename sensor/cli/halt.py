@@ -11,7 +11,8 @@ from typing import BinaryIO
 import msgspec
 
 from sensor.alerts import AlertRecord, AlertUpdate
-from sensor.node.output import Output
+from sensor.outputs.interface import Output
+from sensor.outputs.stats import Stats
 from sensor.outputs.summary import Summary
 
 GRACE_S = 0.5
@@ -122,6 +123,10 @@ class Halted:
     def update(self, record: AlertUpdate) -> None:
         """Write what became of an alert."""
         self._output.update(record)
+
+    def stats(self, record: Stats) -> None:
+        """Write what a second was like."""
+        self._output.stats(record)
 
     def summary(self, record: Summary) -> None:
         """Write the closing record."""

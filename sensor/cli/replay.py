@@ -23,9 +23,9 @@ from sensor.words import amount
 if TYPE_CHECKING:
     from sensor.capture import Capture, Savefiles
     from sensor.cli.halt import Halt
-    from sensor.node import Output
     from sensor.node.run_monitor import RunMonitor
     from sensor.node.tee import Recorded
+    from sensor.outputs.interface import Output
     from sensor.outputs.summary import Summary
 
 
@@ -234,24 +234,24 @@ def _run(total: int | None, start: Start, as_json: bool, quiet: bool, halt: "Hal
 
     from sensor.cli.halt import Halted
     from sensor.cli.progress import ProgressBar
-    from sensor.outputs.json_lines import JsonLines
+    from sensor.outputs.kinds import open_outputs
     from sensor.outputs.outlet import Outlet
     from sensor.outputs.terminal import Terminal
 
     if not COMPILED:
         click.echo("sensor: kernels are not compiled (no Numba, or NUMBA_DISABLE_JIT is set): right but slow", err=True)
     outlet = Outlet(sys.stdout, lambda trouble: node.stop())  # who would be told reads nothing, or no more
-    terminal = Terminal(outlet.stream)
-    outputs: list[Output] = [JsonLines(outlet.stream) if as_json else terminal]
+    [output] = open_outputs(["json" if as_json else "table"], outlet)
     on_stdout = sys.stdout.isatty()
     with contextlib.ExitStack() as stack:
         progress: Callable[[int, int], None] = lambda done, packets: None  # noqa: E731
         if not (quiet or (as_json and on_stdout)):
-            bar = ProgressBar(terminal.console if on_stdout else Console(stderr=True), total)
+            console = output.console if on_stdout and isinstance(output, Terminal) else Console(stderr=True)
+            bar = ProgressBar(console, total)
             stack.callback(_tell_of_compiling)
             turns.is_silent = True
             progress = stack.enter_context(bar).update
-        node, run = start([Halted(each, halt) for each in outputs], halt.noting(progress))
+        node, run = start([Halted(output, halt)], halt.noting(progress))
         halt.begin(total, node.stop)
         stack.callback(halt.close)
         stack.enter_context(stop_on_signals(node, halt.heard))

@@ -9,7 +9,6 @@ import click
 
 if TYPE_CHECKING:
     from sensor.node.interface_counters import CapturedInterface
-    from sensor.node.output import Output
     from sensor.node.run_monitor import RunMonitor
     from sensor.outputs.stats import Stats
 
@@ -30,19 +29,14 @@ class RunOutputs:
     def __init__(self, *, as_json: bool = False, stats: bool = False, is_silent: bool = False) -> None:
         from sensor.cli.status_line import StatusLine, sentence
         from sensor.node.run_monitor import RunMonitor
-        from sensor.outputs.json_lines import JsonLines
+        from sensor.outputs.kinds import open_outputs
         from sensor.outputs.outlet import Outlet
-        from sensor.outputs.terminal import Terminal
 
         self._accounting = RunMonitor
-        self.outputs: list[Output] = []
-        self._tell: list[Callable[[Stats], None]] = []
         self._outlet = outlet = Outlet(sys.stdout, _say)
-        if as_json:
-            lines = JsonLines(outlet.stream, stats=stats, lost=lambda: outlet.lost)
-            self.outputs, self._tell = [lines], [lines.stats]
-        elif not is_silent:
-            self.outputs = [Terminal(outlet.stream)]
+        kinds = ["json"] if as_json else [] if is_silent else ["table"]
+        self.outputs = open_outputs(kinds, outlet, stats=stats)
+        self._tell: list[Callable[[Stats], None]] = [each.stats for each in self.outputs]
         if stats and not as_json:
             self._tell = [lambda record: click.echo(f"sensor: {record.time[11:19]} {sentence(record)}", err=True)]
         elif not stats and sys.stderr.isatty():

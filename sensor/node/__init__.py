@@ -8,7 +8,7 @@ Sources and settings come in; alerts, records and a summary go to outputs. State
 | `worker.py`, `manager.py`, `observer.py` | the nodes of a cluster |
 | `manager_address.py`, `servers.py`, `cluster_admission.py`, `renewal.py` | how they reach each other, and who may |
 | `manager_store.py` | a manager's journal and alert file |
-| `output.py`, `run_monitor.py`, `rates.py`, `interface_counters.py` | the summary, and a record a second |
+| `run_summary.py`, `run_monitor.py`, `rates.py`, `interface_counters.py` | the summary, and a record a second |
 | `hints.py`, `worker_hints.py`, `unread.py`, `balance.py` | what looks wrong about a capture |
 | `lateness.py`, `attendance.py`, `difference.py` | what looks wrong about a cluster |
 | `batching.py`, `polled_stdin.py`, `tee.py` | blocks that wait, and standard input |
@@ -16,7 +16,7 @@ Sources and settings come in; alerts, records and a summary go to outputs. State
 | `doctor/` | whether the machine is ready |
 """
 
-from sensor.node.output import Output, unaccounted
+from sensor.node.run_summary import unaccounted
 from sensor.node.standalone import Standalone
 
-__all__ = ["Output", "Standalone", "unaccounted"]
+__all__ = ["Standalone", "unaccounted"]

@@ -22,10 +22,10 @@ from pathlib import Path
 from sensor.clock import elapsed_s
 from sensor.config import Settings
 from sensor.node.manager import ManagerNode
-from sensor.node.output import Output
 from sensor.node.reload import reloaded
 from sensor.node.run_monitor import RunMonitor
 from sensor.node.tee import Recorded, Tee
+from sensor.outputs.interface import Output
 from sensor.outputs.summary import Summary
 from sensor.privileges import User
 from sensor.words import amount

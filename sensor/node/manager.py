@@ -37,11 +37,12 @@ from sensor.node.attendance import Attendance
 from sensor.node.difference import definitions_that_differ, parts_of, sources_that_differ
 from sensor.node.lateness import Lateness
 from sensor.node.manager_store import ManagerStore
-from sensor.node.output import Output, summarise, tell
 from sensor.node.reload import say_that_they_hold
 from sensor.node.run_monitor import RunMonitor, View
+from sensor.node.run_summary import summarise
 from sensor.node.servers import Servers
 from sensor.node.worker_hints import WorkerHints
+from sensor.outputs.interface import Output, write_alerts
 from sensor.outputs.summary import Summary
 
 if TYPE_CHECKING:
@@ -412,7 +413,7 @@ class ManagerNode:
 
     def _tell(self, told: list[AlertRecord | AlertUpdate]) -> None:
         self._disk.write(told)
-        tell(told, self._outputs)
+        write_alerts(told, self._outputs)
 
 
 def _whence(address: str) -> str:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from sensor.alerts import AlertRecord, AlertUpdate
+from sensor.alerts import AlertRecord, AlertUpdate, identify, line_id
 from sensor.clock import elapsed_s
 from sensor.cluster import record
 from sensor.cluster.manager import Manager
 from sensor.storage.alert_file import AlertFile
+from sensor.storage.alert_store import AlertStore
 from sensor.storage.durable_folder import Folder
 from sensor.storage.journal import Journal, JournalError
 
@@ -25,14 +26,21 @@ ALERTS = "alerts.jsonl"
 Told = AlertRecord | AlertUpdate
 
 
-class ManagerStore:
-    """Keeps a manager's records and alerts in a folder; None: nowhere, which never fails."""
+def _alert_file(folder: Folder) -> AlertStore:
+    return AlertFile(folder, ALERTS, identify)
 
-    def __init__(self, folder: Path | None) -> None:
-        self._path = folder
+
+class ManagerStore:
+    """Keeps a manager's records and alerts in a folder; None: nowhere, which never fails.
+
+    `alerts` makes the store of alerts there.
+    """
+
+    def __init__(self, folder: Path | None, alerts: Callable[[Folder], AlertStore] = _alert_file) -> None:
+        self._path, self._open_alerts = folder, alerts
         self._folder: Folder | None = None
         self._journal: Journal | None = None
-        self._file: AlertFile | None = None
+        self._alerts: AlertStore | None = None
         self._has_failed, self._unwritten, self._is_marked = False, "", True
         self._retry_at = self._compact_at = 0.0
 
@@ -46,8 +54,8 @@ class ManagerStore:
         self._folder = Folder(self._path)
         self._journal = Journal(self._folder)
         recovered = self._journal.open()
-        self._file = AlertFile(self._folder, ALERTS, _id_of)
-        for line in [*recovered.damage, *self._file.open()]:
+        self._alerts = self._open_alerts(self._folder)
+        for line in [*recovered.damage, *self._alerts.open()]:
             log.warning("%s", line)
         return manager.restore(recovered.snapshot, recovered.records, elapsed_s())
 
@@ -59,10 +67,10 @@ class ManagerStore:
     @property
     def counters(self) -> dict[str, int]:
         """What the files took and did not take, if there are any."""
-        if self._file is None:
+        if self._alerts is None:
             return {}
-        about = {"alerts_waiting": self._file.waiting, "alerts_lost": self._file.lost}
-        return {**about, "alert_file_failures": self._file.failures}
+        about = {"alerts_waiting": self._alerts.waiting, "alerts_lost": self._alerts.lost}
+        return {**about, "alert_file_failures": self._alerts.failures}
 
     @property
     def is_stuck(self) -> bool:
@@ -72,7 +80,7 @@ class ManagerStore:
     @property
     def waiting_bytes(self) -> int:
         """Of records and alerts that it has yet to take."""
-        alerts = self._file.waiting_bytes if self._file else 0
+        alerts = self._alerts.waiting_bytes if self._alerts else 0
         return (self._journal.pending if self._journal else 0) + alerts
 
     def hurry(self) -> None:
@@ -106,19 +114,19 @@ class ManagerStore:
     def write(self, told: Sequence[Told]) -> None:
         """Put alerts, each once, into the file for them."""
         self._is_marked = self._is_marked and not told
-        if self._file is not None:
-            self._file.write([_line(each) for each in told])
-            self._note(self._file.error)
+        if self._alerts is not None:
+            self._alerts.write([(line_id(each), msgspec.json.encode(each)) for each in told])
+            self._note(self._alerts.error)
 
     def mark(self) -> None:
         """Note in the journal that all alerts so far are written: the file may be moved away before the next start."""
-        if self._journal and self._file and not (self._is_marked or self._file.waiting):
+        if self._journal and self._alerts and not (self._is_marked or self._alerts.waiting):
             self._journal.append(record.encode(record.Written()))
             self._is_marked = True
 
     def compact(self, snapshot: Callable[[], bytes]) -> None:
         """Let the journal start over when it has grown; not while an alert waits for a disk that takes it."""
-        waits = self._file is not None and self._file.waiting
+        waits = self._alerts is not None and self._alerts.waiting
         is_due = elapsed_s() >= self._compact_at
         if self._journal and self._journal.size > COMPACT_BYTES and not waits and is_due:
             try:
@@ -135,27 +143,3 @@ class ManagerStore:
             log.warning("alerts can be written again")
         self._unwritten = error
         self._retry_at = elapsed_s() + RETRY_S if error else self._retry_at
-
-
-def _line(told: Told) -> tuple[str, bytes]:
-    """An alert as the alert file has it, and its id there: that of an update is its own."""
-    line = msgspec.json.encode(told)
-    return (told.id if isinstance(told, AlertRecord) else f"{told.id} update {told.ts} {told.state}"), line
-
-
-class _Line(msgspec.Struct):
-    event_type: str
-    id: str
-    ts: str = ""
-    state: str = ""
-
-
-_decoder = msgspec.json.Decoder(_Line)
-
-
-def _id_of(line: bytes) -> str | None:
-    try:
-        read = _decoder.decode(line)
-    except msgspec.MsgspecError:
-        return None
-    return read.id if read.event_type == "alert" else f"{read.id} update {read.ts} {read.state}"

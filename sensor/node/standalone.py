@@ -9,9 +9,10 @@ from sensor.cluster.manager import Manager
 from sensor.cluster.worker import Worker
 from sensor.config import Settings
 from sensor.node.batching import Batching
-from sensor.node.output import Output, summarise, tell
 from sensor.node.reload import reloaded
 from sensor.node.run_monitor import RunMonitor, View
+from sensor.node.run_summary import summarise
+from sensor.outputs.interface import Output, write_alerts
 from sensor.outputs.summary import Summary
 
 
@@ -58,7 +59,7 @@ class Standalone:
                 self._worker.process(block, may_wait=lots.may_wait())
             else:
                 self._worker.pass_time(source.seen_until)
-            tell(self._bus.exchange(), self._outputs)
+            write_alerts(self._bus.exchange(), self._outputs)
             packets += len(block.frames)
             progress(source.progress[0], packets)
             accounting.look(self._view)
@@ -67,7 +68,7 @@ class Standalone:
                 self._change(load)
         self._worker.captured = dict(source.counters)
         self._worker.finish()
-        tell(self._bus.exchange(), self._outputs)
+        write_alerts(self._bus.exchange(), self._outputs)
         accounting.note(self._worker.clock_hints)
         accounting.finish(self._view())
         damage = [str(each) for each in source.damage]
@@ -83,7 +84,7 @@ class Standalone:
             return
         before = self._worker, self._manager
         before[0].conclude()
-        tell(self._bus.exchange(), self._outputs)
+        write_alerts(self._bus.exchange(), self._outputs)
         self._settings = settings
         self._worker, self._manager = self._make(settings, goes_on=True)
         self._worker.follow(before[0])

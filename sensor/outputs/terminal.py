@@ -15,6 +15,7 @@ from rich.text import Text
 from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.outputs.grid import fold, room
 from sensor.outputs.rows import NAMES, AlertRows
+from sensor.outputs.stats import Stats
 from sensor.outputs.summary import Summary
 from sensor.words import amount, printable
 
@@ -110,6 +111,9 @@ class Terminal:
         cells = room(self._stream)
         for line in [text] if cells is None else fold(text, cells):
             self.console.print(Text(line))
+
+    def stats(self, record: Stats) -> None:
+        """Write nothing: a table is of alerts."""
 
     def summary(self, record: Summary) -> None:
         """Write what became of every packet, and what found nothing."""

@@ -155,10 +155,12 @@ def test_alerts_that_cannot_be_written_wait_and_it_is_said_once(disk, caplog):
 
             disk.append = refuse
             worker.say(*(switched_off("a", n) for n in range(1, 4)))
-            await until(lambda: node._disk._file.failures > 3, "the file to be tried again and again")
+            await until(lambda: node._disk.counters["alert_file_failures"] > 3, "the file to be tried again and again")
             worker.say(*(switched_off("a", n) for n in range(4, 7)))
             disk.append = append
-            await until(lambda: worker.acknowledged == 6 and not node._disk._file.waiting, "all to be written")
+            await until(
+                lambda: worker.acknowledged == 6 and not node._disk.counters["alerts_waiting"], "all to be written"
+            )
 
     with caplog.at_level(logging.WARNING, "sensor"):
         asyncio.run(run())

@@ -178,9 +178,9 @@ def test_a_manager_that_crashed_before_it_wrote_an_alert_tells_it(tmp_path):
 
     async def first():
         async with running(state) as node, speaking(node) as a:
-            node._disk._file._flush = lambda: False  # the process has only so long to live
+            node._disk._alerts._flush = lambda: False  # the process has only so long to live
             a.say(switched_off("a", 1))
-            await until(lambda: node._disk._file.waiting and not node._pending.alerts, "an alert")
+            await until(lambda: node._disk.counters["alerts_waiting"] and not node._pending.alerts, "an alert")
             shutil.copytree(state, tmp_path / "crashed")
 
     async def second():

@@ -6,12 +6,13 @@ from itertools import pairwise
 import msgspec
 
 from sensor import __version__
+from sensor.alerts import line_id
 from sensor.cluster.manager import Manager
 from sensor.cluster.messages import Ack, Counts, Welcome
 from sensor.cluster.reporter import Reporter
 from sensor.sumstats import EpochEnd, EpochEnds, SumStats
 from tools.simulation import detections, workload
-from tools.simulation.manager import Heard, id_of
+from tools.simulation.manager import Heard
 from tools.simulation.workload import Workload
 
 _NAME = "alone"
@@ -30,7 +31,7 @@ def run(input: Workload, names: tuple[str, ...]) -> Heard:
             manager.receive(_NAME, message, 0.0)
         output = manager.take()
         for alert in output.alerts:
-            heard.hear_alert(id_of(alert), msgspec.json.encode(alert))
+            heard.hear_alert(line_id(alert), msgspec.json.encode(alert))
         for _, answer in output.messages:
             if isinstance(answer, Ack):
                 reporter.receive(answer, 0.0)

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sensor.alerts import AlertRecord, AlertUpdate
+from sensor.alerts import AlertRecord, AlertUpdate, identify
 from tools.simulation import alone, detections, workload
 from tools.simulation.detections import Told
-from tools.simulation.manager import Heard, identify
+from tools.simulation.manager import Heard
 from tools.simulation.named import unjustified
 from tools.simulation.run import Outcome
 from tools.simulation.workload import PACE, WORKERS_BASE

@@ -5,7 +5,7 @@ from math import inf
 
 import msgspec
 
-from sensor.alerts import AlertRecord, AlertUpdate
+from sensor.alerts import AlertRecord, AlertUpdate, identify, line_id
 from sensor.bus.message import Message, Ping
 from sensor.cluster.manager import EVERYBODY, Manager, Outgoing
 from sensor.cluster.messages import Hello, Welcome
@@ -26,7 +26,6 @@ _TICK_S = 1.0
 _RETRY_S = 1.0
 
 AnyAlert = AlertRecord | AlertUpdate
-_decoder: msgspec.json.Decoder[AnyAlert] = msgspec.json.Decoder(AnyAlert)
 
 
 @dataclass
@@ -48,20 +47,6 @@ class Heard:
         known = self.alerts.setdefault(id, line)
         if known != line:
             raise BrokenPromise(f"alert {id} was told twice, and not in the same way:\n  {known!r}\n  {line!r}")
-
-
-def identify(line: bytes) -> str | None:
-    """The id of a line in the alert file."""
-    try:
-        told = _decoder.decode(line)
-    except msgspec.MsgspecError:
-        return None
-    return id_of(told)
-
-
-def id_of(told: AnyAlert) -> str:
-    """The id of an alert there: that of an update is its own, and tells when."""
-    return told.id if isinstance(told, AlertRecord) else f"{told.id} update {told.ts} {told.state}"
 
 
 class ManagerProcess(Process):
@@ -215,7 +200,7 @@ class ManagerProcess(Process):
         return True
 
     def _tell(self, alerts: list[AnyAlert], results: list[Told]) -> None:
-        lines = [(id_of(each), msgspec.json.encode(each)) for each in alerts]
+        lines = [(line_id(each), msgspec.json.encode(each)) for each in alerts]
         self._file.write(lines)
         for line in lines:
             self._heard.hear_alert(*line)

@@ -1,38 +1,13 @@
-"""What nodes write to, and the summary that they close with."""
+"""The summary that a node closes with, made of what its manager counted."""
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable
 
 from sensor import _jit
-from sensor.alerts import AlertRecord, AlertUpdate
 from sensor.clock import rfc3339
 from sensor.cluster.manager import Manager
 from sensor.config import Settings
 from sensor.flows.capture_loss import capture_loss
 from sensor.outputs.summary import Summary
-
-
-class Output(Protocol):
-    """What a node writes to."""
-
-    def alert(self, record: AlertRecord) -> None:
-        """Write an alert."""
-
-    def update(self, record: AlertUpdate) -> None:
-        """Write what became of an alert that was written before its epoch was over."""
-
-    def summary(self, record: Summary) -> None:
-        """Write the closing record."""
-
-
-def tell(told: Iterable[AlertRecord | AlertUpdate], outputs: Sequence[Output]) -> None:
-    """Write alerts, and what became of earlier ones, to all outputs."""
-    for each in told:
-        for output in outputs:
-            if isinstance(each, AlertRecord):
-                output.alert(each)
-            else:
-                output.update(each)
 
 
 def summarise(
