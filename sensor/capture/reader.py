@@ -6,18 +6,12 @@ import numpy as np
 
 from sensor.capture.errors import Broken
 from sensor.capture.stream import ByteStream
+from sensor.counters import READER, names
 
 CAPLEN_MAX = 262144
 """Longest packet, in captured bytes: libpcap's MAXIMUM_SNAPLEN; a record that claims more is damaged."""
 
-COUNTERS = (
-    "packets_read",
-    "bytes_read",  # captured bytes of packets
-    "bad_subsecond",  # pcap: the fraction is a second or more; it is added as it stands
-    "caplen_exceeds_wirelen",  # more captured than was on the wire: kept as it stands
-    "timestamps_clamped",  # pcapng: outside 1970 .. 2116
-    "blocks_skipped",  # pcapng: blocks that hold neither packets nor what is needed to read them
-)
+COUNTERS = names(READER)
 """What each position of a reader's `counts` (int64) counts."""
 PACKETS, BYTES, BAD_SUBSECOND, LONG_CAPLEN, CLAMPED, SKIPPED = range(6)
 

@@ -17,6 +17,7 @@ from sensor.capture.bpf_run import judge
 from sensor.capture.mapping import Mapping
 from sensor.capture.prefetch import fetch
 from sensor.clock import SECOND
+from sensor.counters import RING, names
 from sensor.packet import FRAME
 
 _STATUS, _PACKETS, _FIRST, _LENGTH = 2, 3, 4, 5  # words of a block's header: tpacket_block_desc
@@ -27,15 +28,7 @@ _ADDRESSES = 12  # bytes of an Ethernet header before the tag
 _8021Q, _TAG = 0x8100, 4
 _SHORT = 1024  # mean bytes of frames up to which it pays to fetch all of a block beforehand
 
-COUNTERS = (
-    "kernel_packets",  # let through by the kernel's filter, lost ones included
-    "ring_drops",  # lost because the ring was full, and now and then one where it nearly is
-    "ring_freezes",  # how often it became full
-    "packets_delivered",  # found in the ring
-    "packets_filtered",  # of those, rejected once their VLAN tag was back (`Program.for_kernel`)
-    "packets_malformed",  # of those, in headers that lead out of their block
-    "bytes_read",  # captured bytes of packets given
-)
+COUNTERS = names(RING)
 """What each position of a ring's `counts` (int64) counts. kernel_packets = packets_delivered + ring_drops, when all
 that was in the ring has been taken."""
 KERNEL, DROPS, FREEZES, DELIVERED, FILTERED, MALFORMED, BYTES = range(7)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sensor import counters
 from sensor._jit import njit
 from sensor.hash import hash_five, new_key
 
@@ -53,16 +54,7 @@ DATAGRAM = np.dtype(
     align=True,
 )
 
-COUNTERS = (
-    "fragments",
-    "fragments_refused",  # empty, too long, or of a length that only a last one may have
-    "fragments_cut",  # by the snap length, so that they can be counted only
-    "fragments_swallowed",  # of datagrams found to be ambiguous
-    "datagrams_reassembled",
-    "datagrams_timed_out",
-    "datagrams_evicted",
-    "datagrams_ambiguous",
-)
+COUNTERS = counters.names(counters.FRAGMENTS)
 FRAGMENTS, REFUSED, CUT, SWALLOWED, REASSEMBLED, TIMED_OUT, EVICTED, AMBIGUOUS = range(8)
 _NOW, _OLDEST, _NEWEST, _FREE_DATAGRAM, _FREE_BLOCKS, _HELD = range(6)
 

@@ -4,32 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sensor.counters import FLOWS, names
 from sensor.flows.contacts import Contacts
 
-COUNTERS = (
-    "flows",  # created
-    "flow_packets",  # that belong to a flow
-    "arp_packets",
-    "not_flow",  # packets whose IP payload shows no flow: other protocols, fragments
-    "events",  # raised and wanted
-    "evicted_half_open",
-    "evicted_one_packet",
-    "evicted_idle",
-    "evicted_established",
-    "data_connections",  # of TCP, that have carried data
-    "data_connections_both_ways",  # of those, that were heard from both ends
-    "attempts_cut_short",  # unanswered SYNs that eviction took for attempts before their time
-    "tcp_acks",  # that acknowledged something new, where that could have shown that the capture had lost it
-    "tcp_acks_of_unseen",  # of those, ACKs of something that never passed by: see `capture_loss`
-    "tcp_bytes_unseen",
-    "tcp_acks_wild",
-    "tcp_holes_forgotten",
-    "flows_under_two_tags",  # of which one direction came in two networks, where flows are not told apart by these
-    "icmp_without_quote",  # ICMP errors that do not show what they are about
-    "contacts_evicted",  # contacts that were forgotten within a day, for want of room
-    "probes",  # entries of the index looked at
-    "lookups",
-)
+COUNTERS = names(FLOWS)
 """What is told by name."""
 
 WEIRDS = (

@@ -6,23 +6,12 @@ from typing import Any
 
 from sensor.clock import rfc3339
 from sensor.cluster.messages import Counts
+from sensor.counters import CATALOGUE
 from sensor.outputs.stats import Stats, Tally
 
 EVERY_S = 1.0
 
-QUEUE_DROPS = (
-    "epochs_unsent",  # a worker's results that found no room in its spool
-    "messages_refused",  # how often its spool had no room for a message
-    "spool_disk_errors",
-    "messages_unsent",  # not sent as there was no connection to the manager, or no room; what must arrive comes again
-    "sumstats_keys_evicted",
-    "sumstats_observations_evicted",  # with those keys
-    "sumstats_elements_refused",  # distinct elements beyond the memory for them
-    "sumstats_late",  # observations that came after their epoch, and count in the next one
-    "datagrams_evicted",  # in fragments, before they were whole
-    "attempts_cut_short",  # unanswered SYNs that had to make room in the flow table before their wait was over
-    "alerts_lost",  # that the disk did not take and memory had no room for
-)
+QUEUE_DROPS = tuple(name for name, each in CATALOGUE.items() if each.loss == "engine")
 """Counters of what was lost behind the decoder; a node tells of those that it has."""
 
 _CAPTURE = ("kernel_packets", "packets_delivered", "ring_drops", "nic_drops")

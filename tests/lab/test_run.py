@@ -14,6 +14,7 @@ from pathlib import Path
 import dpkt
 import pytest
 
+from sensor.counters import metric
 from tests.lab.wire import PCAPS, udp, wait_for, wire  # noqa: F401 - a fixture
 from tests.replaying import ROOT, replay
 
@@ -88,6 +89,7 @@ def test_what_is_played_over_a_wire_gives_the_alerts_of_the_file(wire, name, wor
     assert about(lines) == about(replay(PCAPS / f"{name}.pcap").alerts)
     assert len(summary["workers"]) == workers
     counters = summary["counters"]
+    assert [name for name in counters if metric(name) is None] == []
     assert summary["packets_read"] == counters["packets_delivered"] == counters["kernel_packets"] == len(frames)
     assert (counters["ring_drops"], counters["nic_drops"], counters["gaps"], errors) == (0, 0, 0, "")
 
