@@ -93,7 +93,7 @@ class Manager:
         """How fast packets come to each worker: forgotten with the process, too."""
         self._to_acknowledge: set[str] = set()
         self._early_told: list[tuple[int, record.ToldEarly]] = []
-        self._output = Outgoing()
+        self._output, self._requests = Outgoing(), list[tuple[str, Message]]()
         self._counts: Counter[str] = Counter()
 
     @property
@@ -311,6 +311,12 @@ class Manager:
             self._send(name, Ack(member.incarnation, member.applied))
         self._to_acknowledge.clear()
         taken, self._output = self._output, Outgoing()
+        taken.messages = [*self.take_requests(), *taken.messages]
+        return taken
+
+    def take_requests(self) -> list[tuple[str, Message]]:
+        """The requests for views since the last call: nothing must be durable before they are sent."""
+        taken, self._requests = self._requests, []
         return taken
 
     def _settle(self, now: float) -> None:
@@ -363,8 +369,7 @@ class Manager:
     def _ask(self, stat: Stat, now: float) -> None:
         up = [name for name in self.workers if self._ledger.membership[name].is_up]
         for request in self._views[stat.definition.name].ask(up, now):
-            for name in up:
-                self._send(name, request)
+            self._requests += [(name, request) for name in up]
 
     def _seen(self, stat: Stat, seen: KeyView) -> None:
         for merged in seen.merged:

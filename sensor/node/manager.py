@@ -244,6 +244,8 @@ class ManagerNode:
             self._have_heard[message.worker] = message.incarnation
         elif peer.role == "worker":
             self.manager.receive(peer.name, message, elapsed_s())
+            for to, request in self.manager.take_requests():
+                self.servers.send(to, request)
             if isinstance(message, Heartbeat):
                 self._note(message)
             self._commit_soon()

@@ -3,12 +3,21 @@
 import asyncio
 import logging
 
+import numpy as np
 import pytest
 
 from sensor.bus.message import Refused
-from sensor.cluster.messages import Status, StatusRequest, Welcome
+from sensor.cluster.messages import (
+    ClusterKeyIntermediateResponse,
+    ClusterKeyRequest,
+    Status,
+    StatusRequest,
+    Welcome,
+)
+from sensor.cluster.reporter import Reporter
 from sensor.node import manager as module
 from sensor.node import manager_store as disk_module
+from sensor.sumstats import SumStats
 from tests.cluster.nodes import running, speaking, switched_off, until
 from tools.simulated_disk import SimulatedDisk
 
@@ -169,3 +178,40 @@ def test_alerts_that_cannot_be_written_wait_and_it_is_said_once(disk, caplog):
         "alerts wait: alerts.jsonl in the simulated disk: [Errno 28] No space left on device",
         "alerts can be written again",
     ]
+
+
+def near_a_level(node):
+    """What a worker of several says of a key that has grown by its share of a level."""
+    definition = next(each.definition for each in node.manager._ledger.stats.values())
+    engine = SumStats([definition], members=2)
+    reporter = Reporter("a", 1, engine, [definition], members=2)
+    engine.start(0)
+    stream, many = definition.reducer(definition.threshold.names[0]).stream, 40
+    keys, ts = np.zeros((many, definition.key_words), np.uint64), np.arange(many)
+    values = {
+        each.name: np.arange(many * each.element_words, dtype=np.uint64).reshape(many, -1)
+        if each.element_words
+        else np.ones(many)
+        for each in definition.streams[stream]
+    }
+    for each in engine.observe(definition.name, keys, ts, values):
+        reporter.crossed(each, each.at)
+    reporter.receive(Welcome(0, ["a", "b"], early=True), 0.0)
+    return [each for each in reporter.take(0.0) if isinstance(each, ClusterKeyIntermediateResponse)]
+
+
+def test_views_are_asked_for_though_the_disk_takes_nothing(disk):
+    """Nothing must be durable before: an alert is told as much sooner."""
+
+    async def run():
+        async with running("state", members=["a", "b"], early=True) as node, speaking(node) as worker:
+            await until(lambda: worker.last(Welcome), "a welcome")
+            fill(disk)
+            worker.say(switched_off("a", 1))
+            await until(lambda: node._disk.is_stuck, "the manager to notice")
+            worker.say(*near_a_level(node))
+            await until(lambda: worker.last(ClusterKeyRequest), "a request")
+            assert worker.acknowledged == 0
+            disk.room = None
+
+    asyncio.run(run())

@@ -132,6 +132,7 @@ class ManagerProcess(Process):
         elif connection.name in self._connections and not isinstance(message, Ping):
             # One of a connection that is closed may come, too: what is said twice or late must do no harm.
             self.machine.receive(connection.name, message, now)
+            self._send(self.machine.take_requests())
             self._commit_soon()
 
     def _greet(self, connection: Connection, hello: Hello) -> None:
