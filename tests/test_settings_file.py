@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from sensor.cli.capture import Interfaces, interface_options
+from sensor.cli.capture_options import Interfaces, interface_options
 from sensor.cli.detection_options import detection_options
 from sensor.cli.main import group
 from sensor.cluster.settings import ClusterSettings
@@ -242,7 +242,7 @@ def test_capture_is_asked_for_by_flags_before_the_file_and_by_the_file_before_de
     kept = file(CAPTURING)
     by_file = interfaces_of("--settings", kept)
     assert by_file == Interfaces(
-        names=("eth7", "eth8"),
+        names_given=("eth7", "eth8"),
         filter_text="tcp",
         ring=8,
         snaplen=128,

@@ -6,6 +6,6 @@
 | `replay.py`, `run.py`, `halt.py` | capture files and interfaces on one host, and what a signal ends |
 | `worker.py`, `manager.py`, `cluster.py`, `status.py`, `query.py` | clusters |
 | `detections.py`, `events.py`, `interfaces.py`, `doctor.py` | what there is, and whether it works |
-| `capture.py`, `detection_options.py`, `state_dir.py`, `stats.py` | options that commands share |
+| `capture.py`, `capture_options.py`, `detection_options.py`, `state_dir.py`, `stats.py` | options that commands share |
 | `table.py`, `progress.py`, `status_line.py` | what people read meanwhile |
 """

@@ -1,19 +1,18 @@
-"""Options that say what is captured, and sources made of them."""
+"""Sources of packets, made of what the options of capture say."""
 
 import contextlib
 import errno
-import functools
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import click
 
 from sensor._jit import keep_in_memory
+from sensor.cli.capture_options import Interfaces
 from sensor.cli.main import USAGE, fail
-from sensor.option_tables import CAPTURE, SOURCES
-from sensor.privileges import PrivilegeError, User, describe, give_up, successor
+from sensor.privileges import PrivilegeError, User, describe, give_up
 from sensor.words import counted
 
 if TYPE_CHECKING:
@@ -32,112 +31,9 @@ _NOTICES = 3
 _ABSENT = (errno.ENODEV, errno.ENXIO)
 
 
-def _option(name: str, metavar: str, help: str) -> Callable[[Any], Any]:
-    """A number of `[capture]` as a flag."""
-    found = CAPTURE[name]
-    least, most = (None if each is None else int(each) for each in (found.min, found.max))
-    kind = click.IntRange(least, most)
-    return click.option(f"--{name}", type=kind, default=found.default, show_default=True, metavar=metavar, help=help)
-
-
-filter_option: Callable[[Any], Any] = click.option(
-    "-f",
-    "--filter",
-    "filter_text",
-    default=CAPTURE["filter"].default,
-    metavar="FILTER",
-    help="Packets that match this only, as for tcpdump.",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interfaces:
-    """What the command line says of live capture."""
-
-    names: Sequence[str]
-    filter_text: str
-    ring: int
-    snaplen: int
-    promiscuous: bool
-    user: str | None
-    source: Literal["auto", "afpacket", "scapy"] = "auto"
-
-    @property
-    def is_sniffed(self) -> bool:
-        """Whether Scapy captures."""
-        return self.source == "scapy" or (self.source == "auto" and not hasattr(socket, "AF_PACKET"))
-
-    @property
-    def options(self) -> list[str]:
-        """The same, for the command line of a process that captures too; no file is to say otherwise there."""
-        options = [part for name in self.names for part in ("-i", name)]
-        options += ["--ring", str(self.ring), "--snaplen", str(self.snaplen)]
-        options += ["-f", self.filter_text, "--source", self.source]
-        options += ["--user", self.user] if self.user else []
-        return [*options, "--promiscuous" if self.promiscuous else "--no-promiscuous"]
-
-    def resolved(self) -> "Interfaces":
-        """The same with the interfaces that there are in place of auto; CaptureError where there is none."""
-        return replace(self, names=_names(self.names))
-
-    def successor(self) -> User | None:
-        """Whom this process is to become; usage error if there is no such user."""
-        try:
-            return successor(self.user)
-        except PrivilegeError as error:
-            raise fail(str(error), USAGE) from None
-
-
-def interface_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of live capture, given to `function` as its argument `interfaces`, and the filter."""
-
-    @functools.wraps(function)
-    def gathered(
-        *,
-        names_given: Sequence[str],
-        filter_text: str,
-        ring: int,
-        snaplen: int,
-        promiscuous: bool,
-        user: str | None,
-        source: Literal["auto", "afpacket", "scapy"],
-        **others: Any,
-    ) -> Any:
-        interfaces = Interfaces(
-            names=names_given,
-            filter_text=filter_text,
-            ring=ring,
-            snaplen=snaplen,
-            promiscuous=promiscuous,
-            user=user or None,
-            source=source,
-        )
-        return function(interfaces=interfaces, **others)
-
-    gathered = filter_option(gathered)
-    for option in (
-        click.option(
-            "--source",
-            type=click.Choice(SOURCES),
-            default=SOURCES[0],
-            help="Scapy captures slowly, also where there is no AF_PACKET.",
-        ),
-        click.option(
-            "--user", metavar="NAME", help="Whom root becomes to decode: sensor if there is one, else nobody."
-        ),
-        click.option(
-            "--promiscuous/--no-promiscuous",
-            default=CAPTURE["promiscuous"].default,
-            help="Take also, or not, what is not addressed to this host.",
-        ),
-        _option("snaplen", "BYTES", "Bytes of a packet that are taken."),
-        _option("ring", "MB", "Ring of each."),
-        click.option(
-            "-i", "--interface", "names_given", multiple=True, metavar="IFACE", help="Or auto. Repeat for several."
-        ),
-    ):
-        gathered = option(gathered)
-    return gathered
+def resolve(interfaces: Interfaces) -> Interfaces:
+    """The same with the interfaces that there are in place of auto; CaptureError where there is none."""
+    return replace(interfaces, names_given=tuple(_names(interfaces.names)))
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sensor.cli.capture_options import capture_option
 from sensor.cli.main import FAILURE, NO_PERMISSION
 from sensor.cli.state_dir import state_option
 
@@ -27,9 +28,7 @@ _WIDTH = len("filter memory")  # the longest name
 @click.option(
     "-i", "--interface", "interfaces", multiple=True, metavar="IFACE", help="Or auto, the default. Repeat for several."
 )
-@click.option(
-    "--ring", type=click.IntRange(1, 65536), default=64, show_default=True, metavar="MB", help="Ring of each."
-)
+@capture_option("ring")
 @click.option("--manager", "address", metavar="HOST:PORT", help="One to reach, or unix:PATH; else that of --state.")
 @state_option
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object a line and check.")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 import click
 
 from sensor._jit import COMPILED, compiled_now, is_cold, turns
-from sensor.cli.capture import check_filter, files, filter_option, tell_left_out
+from sensor.cli.capture import check_filter, files, tell_left_out
+from sensor.cli.capture_options import capture_option
 from sensor.cli.detection_options import Chosen, detection_options
 from sensor.cli.main import FAILURE, FOUND, NO_PERMISSION, fail
 from sensor.cli.streams import UnwritableError
@@ -76,7 +77,7 @@ class Reloadable(Protocol):
 @output_options
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, help="Share the work among so many processes.")
-@filter_option
+@capture_option("filter_text")
 @detection_options
 def command(
     inputs: tuple[str, ...],

@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from sensor.cli.capture import (
-    Interfaces,
-    check_filter,
-    interface_options,
-    live,
-    shared_opener,
-    tell_gaps,
-    tell_losses,
-)
+from sensor.cli.capture import check_filter, live, resolve, shared_opener, tell_gaps, tell_losses
+from sensor.cli.capture_options import Interfaces, interface_options
 from sensor.cli.detection_options import Chosen, detection_options
 from sensor.cli.main import FAILURE, NO_PERMISSION, fail, reason
 from sensor.cli.replay import outcome, output_options, reload_on_signal, stop_on_signals
@@ -119,7 +112,7 @@ def _several(
 ) -> "Summary":
     from sensor.node.local import LocalCluster, Shared
 
-    interfaces = interfaces.resolved()
+    interfaces = resolve(interfaces)
 
     def ready() -> None:
         whom = f" as {user.name}" if user else ""

@@ -14,17 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from sensor.cli.capture import (
-    Interfaces,
-    check_filter,
-    files,
-    interface_options,
-    live,
-    live_by,
-    tell_gaps,
-    tell_left_out,
-    tell_losses,
-)
+from sensor.cli.capture import check_filter, files, live, live_by, tell_gaps, tell_left_out, tell_losses
+from sensor.cli.capture_options import Interfaces, interface_options
 from sensor.cli.detection_options import Chosen, detection_options
 from sensor.cli.main import FAILURE, NO_PERMISSION, USAGE, fail, reason
 from sensor.cli.replay import reload_on_signal, stop_on_signals
@@ -90,7 +81,7 @@ def command(
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     if inputs and click.get_current_context().get_parameter_source("names_given") is not ParameterSource.COMMANDLINE:
-        interfaces = replace(interfaces, names=())  # a settings file's
+        interfaces = replace(interfaces, names_given=())  # a settings file's
     if bool(inputs) == bool(interfaces.names):
         raise click.UsageError("what to observe? Give either -i IFACE (or -i auto) or --replay FILE")
     settings = chosen.settings()
