@@ -41,6 +41,14 @@ class Silence:
 
 
 @dataclass(frozen=True)
+class _Said:
+    """What a detection says of a crossing, and the record of that."""
+
+    alert: Alert
+    record: AlertRecord
+
+
+@dataclass(frozen=True)
 class _Early:
     """What came of a crossing before its epoch was over."""
 
@@ -55,7 +63,7 @@ class _Verdict:
     """What is said of a crossing now that its epoch is over."""
 
     crossing: Crossing
-    alert: Alert | None
+    said: _Said | None
     record: AlertRecord | None
     """What went out before."""
     why: str = _OUTWEIGHED
@@ -102,8 +110,8 @@ class Alerter:
 
     def update(self, crossing: Crossing, record: AlertRecord, state: State) -> AlertUpdate:
         """What has become of an alert that stands: in its detection's words, if it has any for the figures."""
-        alert = self._call(crossing)
-        now = self._record(crossing, alert) if alert else record
+        said = self._call(crossing)
+        now = said.record if said else record
         return _update(crossing, now, message=now.message, state=state)
 
     def has_answer(self, id: str) -> bool:
@@ -119,9 +127,9 @@ class Alerter:
         for crossing in found:
             if self.has_answer(crossing.id):
                 continue
-            alert = self._call(crossing)
-            record = self._record(crossing, alert) if alert and self._seems_new(crossing, alert) else None
-            self._know_early(_Early(crossing, alert, record))
+            said = self._call(crossing)
+            record = said.record if said and self._seems_new(crossing, said.alert) else None
+            self._know_early(_Early(crossing, said.alert if said else None, record))
             if record:
                 self.alerts += 1
                 yield record
@@ -129,11 +137,10 @@ class Alerter:
 
     def recall(self, crossing: Crossing, *, went_out: bool) -> None:
         """Know again what was said of a crossing whose epoch is not over, and whether it went out."""
-        alert = self._call(crossing)
-        record = self._record(crossing, alert) if alert and went_out else None
-        if alert and record:
-            self._seems_new(crossing, alert)
-        self._know_early(_Early(crossing, alert, record))
+        said = self._call(crossing)
+        if said and went_out:
+            self._seems_new(crossing, said.alert)
+        self._know_early(_Early(crossing, said.alert if said else None, said.record if said and went_out else None))
 
     def _know_early(self, known: _Early) -> None:
         self._early.pop(known.crossing.id, None)
@@ -155,11 +162,11 @@ class Alerter:
         for id, known in list(self._early.items()):
             ended_now = over.get((known.crossing.judged.definition.name, known.crossing.epoch))
             if ended_now is not None:
-                verdicts.append(_without(ended_now, self._early.pop(id)))
-        yield from self._withdraw(each for each in verdicts if each.alert is None)
-        alerts = [(each.crossing, each.alert, each.record) for each in verdicts if each.alert is not None]
-        for crossing, alert, record in sorted(alerts, key=self._place):
-            yield from self._admit(crossing, alert, record)
+                verdicts.append(self._without(ended_now, self._early.pop(id)))
+        yield from self._withdraw(each for each in verdicts if each.said is None)
+        stands = [(each.crossing, each.said, each.record) for each in verdicts if each.said is not None]
+        for crossing, said, record in sorted(stands, key=self._place):
+            yield from self._admit(crossing, said, record)
         for crossing in found:
             yield from self._newly_switched_off(crossing.end)
         self._provisional = Suppressor()
@@ -170,8 +177,16 @@ class Alerter:
     def _verdict(self, crossing: Crossing, early: _Early | None) -> _Verdict:
         """What is said of final figures; what was said before, where that cannot be asked."""
         asked = self._ask(crossing)
-        known = early.alert if early else None
-        return _Verdict(crossing, known if asked is None else asked[0], early.record if early else None)
+        if asked is None and early and early.alert:
+            asked = (_Said(early.alert, self._record(crossing, early.alert)),)
+        return _Verdict(crossing, asked[0] if asked else None, early.record if early else None)
+
+    def _without(self, ended: EpochResult, early: _Early) -> _Verdict:
+        """Of a crossing that its epoch's end did not find again: it lacks what it was found by, or fell."""
+        crossing, said = replace(early.crossing, end=ended.end, missing=ended.missing, complete=ended.complete), None
+        if early.alert and not ended.complete:
+            said = _Said(early.alert, self._record(crossing, early.alert))
+        return _Verdict(crossing, said, early.record, _FELL)
 
     def _withdraw(self, verdicts: Iterable[_Verdict]) -> Iterator[Told]:
         for each in verdicts:
@@ -180,17 +195,17 @@ class Alerter:
                 message = f"withdrawn: {each.why} ({each.record.message})"
                 yield _update(each.crossing, each.record, message=message, state="withdrawn")
 
-    def _place(self, candidate: tuple[Crossing, Alert, AlertRecord | None]) -> tuple[Any, ...]:
-        crossing, alert, _ = candidate
+    def _place(self, candidate: tuple[Crossing, _Said, AlertRecord | None]) -> tuple[Any, ...]:
+        crossing, said, _ = candidate
         judged = crossing.judged
         whose = self._order[judged.detection.name], judged.sumstat.name
-        return not alert.covers, crossing.result.begin, *whose, crossing.words.tobytes(), crossing.level
+        return not said.alert.covers, crossing.result.begin, *whose, crossing.words.tobytes(), crossing.level
 
-    def _admit(self, crossing: Crossing, alert: Alert, record: AlertRecord | None) -> Iterator[Told]:
-        given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.end, crossing.level
+    def _admit(self, crossing: Crossing, said: _Said, record: AlertRecord | None) -> Iterator[Told]:
+        alert, now = said.alert, said.record
+        given = crossing.judged.detection.name, alert, now.src, crossing.end, crossing.level
         into = self.suppressor.folded_into(*given, began=crossing.result.begin)
         admitted = self.suppressor.admits(*given, began=crossing.result.begin, id=crossing.id)
-        now = self._record(crossing, alert)
         self._standing.append(crossing)
         if into is None:  # a repeat counts, however often it comes
             self._silence(crossing, alert)
@@ -243,38 +258,38 @@ class Alerter:
         who = told.members, told.missing, told.complete
         for words, result in _by_key(judged, told.partial) if sumstat.result_handler else ():
             crossing = Crossing(judged, told.epoch, -1, told.end, told.end, words, result, np.nan, *who)
-            if alert := self._call(crossing, epoch):
-                yield from self._admit_result(crossing, alert)
+            if said := self._call(crossing, epoch):
+                yield from self._admit_result(crossing, said)
             yield from self._newly_switched_off(told.end)
         yield from self._finish(judged, epoch)
 
-    def _admit_result(self, crossing: Crossing, alert: Alert) -> Iterator[Told]:
-        given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.end
+    def _admit_result(self, crossing: Crossing, said: _Said) -> Iterator[Told]:
+        given = crossing.judged.detection.name, said.alert, said.record.src, crossing.end
         if self.suppressor.admits(*given, began=crossing.result.begin, id=crossing.id):
             self.alerts += 1
-            yield self._record(crossing, alert)
+            yield said.record
 
-    def _call(self, crossing: Crossing, *epoch: Epoch) -> Alert | None:
+    def _call(self, crossing: Crossing, *epoch: Epoch) -> _Said | None:
         """What a detection says of a crossing, if anything."""
         asked = self._ask(crossing, *epoch)
         return asked[0] if asked else None
 
-    def _ask(self, crossing: Crossing, *epoch: Epoch) -> tuple[Alert | None] | None:
+    def _ask(self, crossing: Crossing, *epoch: Epoch) -> tuple[_Said | None] | None:
         """The same; None: it cannot be asked, as it is switched off or raises."""
         detection, sumstat = crossing.judged.detection, crossing.judged.sumstat
         handler = sumstat.result_handler if epoch else sumstat.handler
         if not handler or not self.faults.allows(detection):
             return None
-        asked: tuple[Alert | None] | None = self.faults.call(detection, handler, self._alert, crossing, handler, *epoch)
+        asked: tuple[_Said | None] | None = self.faults.call(detection, handler, self._alert, crossing, handler, *epoch)
         return asked
 
-    def _alert(self, crossing: Crossing, handler: str, *epoch: Epoch) -> tuple[Alert | None]:
+    def _alert(self, crossing: Crossing, handler: str, *epoch: Epoch) -> tuple[_Said | None]:
         sumstat = crossing.judged.sumstat
         seen = sumstat.seen(crossing.result, max(crossing.level, 0), crossing.value, crossing.threshold)
         alert: Alert | None = getattr(crossing.judged.detection, handler)(crossing.key, seen, *epoch)
-        if alert is not None:
-            self._record(crossing, alert)  # so that what cannot be told is the handler's fault, and counted as that
-        return (alert,)
+        if alert is None:
+            return (None,)
+        return (_Said(alert, self._record(crossing, alert)),)  # what cannot be told is the handler's fault
 
     def _newly_switched_off(self, ts: int) -> Iterator[Told]:
         for name in self.faults.take_unreported():
@@ -339,12 +354,6 @@ def _idle(first: int, epochs: int) -> Iterator[tuple[int, int]]:
     yield from ((first + at, 1) for at in range(singly))
     if epochs > singly:
         yield first + singly, epochs - singly
-
-
-def _without(ended: EpochResult, early: _Early) -> _Verdict:
-    """Of a crossing that its epoch's end did not find again: what it was found by is lost, or below the level now."""
-    crossing = replace(early.crossing, end=ended.end, missing=ended.missing, complete=ended.complete)
-    return _Verdict(crossing, None if ended.complete else early.alert, early.record, _FELL)
 
 
 def _update(

@@ -25,6 +25,8 @@ class Following:
         self._store = Store(definition, secret)
         self.last: dict[bytes, int] = {}
         """The last pane in which something was observed of each."""
+        self._ended: set[bytes] = set()
+        """The keys whose rows are left to be given up."""
 
     @property
     def keys(self) -> np.ndarray:
@@ -43,6 +45,8 @@ class Following:
         if room < len(window):
             window = window.take(self._definition, np.arange(room))
         if len(window):
+            if self._ended and not self._ended.isdisjoint(words.tobytes() for words in window.keys):
+                self._forget()
             self._store.merge(window)
             self.last.update((words.tobytes(), pane) for words in window.keys)
         return len(window)
@@ -52,7 +56,7 @@ class Following:
         if len(self.last) == len(rested):
             return
         gone = {words.tobytes() for words in rested}
-        awake = self._words([key for key in self.last if key not in gone]) if gone else self._store.keys
+        awake = self._words([key for key in self.last if key not in gone]) if gone or self._ended else self._store.keys
         known, held, touched = Keys(awake, self._secret), list(partials), []
         for partial in held:
             is_known = known.has(partial.keys)
@@ -83,14 +87,25 @@ class Following:
 
     def end(self, keys: np.ndarray) -> None:
         """Follow keys no more."""
-        self._store.drop(keys)
         for words in keys:
             del self.last[words.tobytes()]
+            self._ended.add(words.tobytes())
+        if len(self._ended) > len(self.last):  # to move up the rows that stay takes long
+            self._forget()
+
+    def _forget(self) -> None:
+        """Give up the rows of keys that are not followed any more."""
+        if self.last:
+            self._store.drop(self._words(list(self._ended)))
+        else:
+            self._store.clear()
+        self._ended.clear()
 
     def clear(self) -> None:
         """Follow none."""
         self._store.clear()
         self.last.clear()
+        self._ended.clear()
 
     def _words(self, keys: list[bytes]) -> np.ndarray:
         words = self._definition.key_words
