@@ -122,6 +122,12 @@ class Alerter:
         """Whether that went out."""
         return id in self._early and self._early[id].record is not None
 
+    def early_id(self, sumstat: str, words: np.ndarray) -> str | None:
+        """The id of the alert that went out about a key before its epoch was over, if one did."""
+        went_out = (each.crossing for each in self._early.values() if each.record is not None)
+        own = (each for each in went_out if each.judged.definition.name == sumstat)
+        return next((each.id for each in own if each.words.tobytes() == words.tobytes()), None)
+
     def early(self, found: Iterable[Crossing]) -> Iterator[Told]:
         """Tell of crossings whose epochs are not over yet, in this order."""
         for crossing in found:

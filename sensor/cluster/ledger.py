@@ -439,6 +439,10 @@ class Ledger:
                 since -= (each.end - each.until) // definition.pane_ns
             self.stats[definition.name].collector.silence(each.words[np.newaxis], each.epoch, since)
 
+    def alert_about(self, sumstat: str, words: np.ndarray) -> str | None:
+        """The id of the alert that stands about a key, whether the epoch is over in which it went out or not."""
+        return self.incidents.id_of(sumstat, words) or self.alerter.early_id(sumstat, words)
+
     @property
     def has_incidents(self) -> bool:
         """Whether there are alerts whose keys are counted on."""

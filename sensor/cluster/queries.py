@@ -9,15 +9,16 @@ Requests are numbered downwards from -1, so that none is taken for one of the ea
 
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from sensor.bus.message import Message
 from sensor.clock import rfc3339
 from sensor.cluster.columns import values_of
-from sensor.cluster.incidents import Incidents
 from sensor.cluster.ledger import Ledger, Stat
 from sensor.cluster.membership import THE_END
 from sensor.cluster.messages import ClusterKeyRequest, ClusterKeyResponse, KeyResult, PresentEpoch, RequestKey
@@ -182,6 +183,7 @@ class Queries:
         missing = {*found.missing, *self._missing(query, epoch, (start, end), who)}
         views = {member: view for member, view in views.items() if not (delivered and member in delivered[2])}
         left = sum(view.left for view in views.values())
+        told = self._ledger.alert_about
         return PresentEpoch(
             epoch=epoch,
             start=start - (definition.panes - 1) * definition.hop_ns,
@@ -191,7 +193,7 @@ class Queries:
             keys=found.keys,
             left=left,
             within=_within(definition, query.selection.by, [view.below for view in views.values()], left),
-            rows=_rows(stat.judged.sumstat, definition, epoch, query.selection.by, found, room, self._ledger.incidents),
+            rows=_rows(stat.judged.sumstat, definition, epoch, query.selection.by, found, room, told),
         )
 
     def _missing(self, query: _Query, epoch: int, span: tuple[int, int], who: frozenset[str]) -> set[str]:
@@ -226,7 +228,13 @@ def _within(definition: Definition, by: str, below: list[float], left: int) -> f
 
 
 def _rows(
-    sumstat: SumStat, definition: Definition, epoch: int, by: str, found: Present, room: int, incidents: Incidents
+    sumstat: SumStat,
+    definition: Definition,
+    epoch: int,
+    by: str,
+    found: Present,
+    room: int,
+    alert_about: Callable[[str, np.ndarray], str | None],
 ) -> list[bytes]:
     """The keys as JSON objects, as many as there is room for."""
     rows: list[bytes] = []
@@ -244,7 +252,7 @@ def _rows(
             "num": result.num,
             "first_seen": rfc3339(result.begin),
             "last_seen": rfc3339(result.end),
-            "alert": incidents.id_of(definition.name, found.partial.keys[at]),
+            "alert": alert_about(definition.name, found.partial.keys[at]),
             "values": {name: _fields(each, result.values[name]) for name, each in seen.reducers.items()},
         }
         rows.append(_encoder.encode(row))

@@ -30,7 +30,7 @@ from sensor.detection import (
     Variance,
 )
 from sensor.node import observer
-from tests.cluster.test_protocol import SECOND, Net
+from tests.cluster.test_protocol import SECOND, Net, hot
 from tests.sumstats.reference import fed
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)
@@ -581,6 +581,17 @@ def test_a_key_whose_alert_stands_has_its_value_and_the_id_of_that():
     epoch = ask(net).epochs[-1]
     known = {row["key"]["resp_p"]: (row["value"], row["alert"]) for row in map(json.loads, epoch.rows)}
     assert known == {5: (1230.0, alert.id), 6: (1.0, None)}
+
+
+def test_a_key_whose_alert_went_out_before_its_epoch_was_over_has_the_id_of_that():
+    net = Net("a", "b", early=True)
+    hot(net, "a", 5, 6)
+    hot(net, "b", 5, 6)
+    net.carry()
+    [alert] = net.told
+    [epoch] = ask(net).epochs
+    known = {row["key"]["resp_p"]: (row["value"], row["alert"]) for row in map(json.loads, epoch.rows)}
+    assert known == {5: (12.0, alert.id)}
 
 
 class Spreads(Detection):
