@@ -234,12 +234,14 @@ class Manager:
             self.tick(now)
 
     def remove(self, name: str, now: float) -> str:
-        """A worker is gone for good: nothing is missing for it any more from now on. Why that cannot be; empty: it is.
+        """A worker is gone for good: nothing is missing for it from now on. Why that cannot be; empty: it is so.
 
         It may come back, and is waited for again then.
         """
         membership = self._ledger.membership
-        if name not in membership or membership[name].is_removed:
+        if name in membership and membership[name].is_removed:
+            return ""
+        if name not in membership:
             return f"there is no worker {name}: there are {', '.join(self.workers) or 'none'}"
         if membership[name].is_up:
             return f"{name} is connected: stop it first"

@@ -256,9 +256,10 @@ class ManagerNode:
     def _remove(self, peer: Peer, name: str) -> None:
         """Let a worker go for good, and say so once that is durable."""
         reason = "this is for the manager's own host alone"
+        was_there = name in self.manager.workers
         if peer.identity is None:
             reason = self.manager.remove(name, elapsed_s())
-        if not reason:
+        if was_there and not reason:
             log.warning("%s is gone for good: nothing is missing for it from now on", name)
         self._gather()
         self._pending.messages.append((peer.name, WorkerRemoved(reason)))
