@@ -307,7 +307,7 @@ class Collector:
 
     def _judge(self, index: int, pane: Pane, whole: Store | None) -> list[Merged]:
         """Judge every key of the pane by its window."""
-        keys = self._worth_judging(index)
+        keys = self._unfired(index, self._worth_judging(index))
         if not len(keys):
             return []
         who = (*_who(self._panes.of(index)), pane.end)
@@ -370,6 +370,14 @@ class Collector:
         if not only_late:
             fresh += [partial for at, partial in held if at == index]
         return self._nearness.worth_judging([partial for _, partial in held], fresh, self._secret)
+
+    def _unfired(self, index: int, keys: np.ndarray) -> np.ndarray:
+        """Those of some keys that have a level left which they have not fired in the window that ends with a pane."""
+        threshold = self.definition.threshold
+        assert threshold is not None
+        levels = threshold.counts[threshold.rule_of(keys)]
+        unfired: np.ndarray = keys[self._quiet.fired(keys, index).sum(axis=1) < levels]
+        return unfired
 
     def _late_in(self, index: int) -> list[Partial]:
         """What was delivered late of the window that ends with a pane."""
