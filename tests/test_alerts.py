@@ -2,76 +2,76 @@
 
 import pytest
 
-from sensor.alerts import Alert, Suppressor, alert_id
+from sensor.alerts import Alert, Incidents, alert_id
 from sensor.clock import SECOND
 
 HOUR = 3600 * SECOND
 
 
 def test_an_alert_of_before_1970_is_no_repeat_of_none():
-    suppressor = Suppressor()
-    assert suppressor.admits("address_scan", Alert("scan", same_as=("10.0.0.1", 22)), "10.0.0.1", -HOUR)
+    incidents = Incidents()
+    assert incidents.open("address_scan", Alert("scan", same_as=("10.0.0.1", 22)), "10.0.0.1", -HOUR)
 
 
 def test_a_repeat_is_folded_until_the_hour_is_over():
-    suppressor = Suppressor()
+    incidents = Incidents()
     alert = Alert("scan", same_as=("10.0.0.1", 22))
-    assert suppressor.admits("address_scan", alert, "10.0.0.1", 0)
-    assert not suppressor.admits("address_scan", alert, "10.0.0.1", HOUR)  # an epoch's end: all in it was before
-    assert suppressor.admits("address_scan", alert, "10.0.0.1", HOUR + 1)
-    assert suppressor.suppressed == 1
+    assert incidents.open("address_scan", alert, "10.0.0.1", 0)
+    assert not incidents.open("address_scan", alert, "10.0.0.1", HOUR)  # an epoch's end: all in it was before
+    assert incidents.open("address_scan", alert, "10.0.0.1", HOUR + 1)
+    assert incidents.suppressed == 1
 
 
 def test_another_key_or_another_detection_is_not_a_repeat():
-    suppressor = Suppressor()
-    assert suppressor.admits("address_scan", Alert("scan", same_as=22), "10.0.0.1", 0)
-    assert suppressor.admits("address_scan", Alert("scan", same_as=23), "10.0.0.1", 0)
-    assert suppressor.admits("port_scan", Alert("scan", same_as=22), "10.0.0.1", 0)
+    incidents = Incidents()
+    assert incidents.open("address_scan", Alert("scan", same_as=22), "10.0.0.1", 0)
+    assert incidents.open("address_scan", Alert("scan", same_as=23), "10.0.0.1", 0)
+    assert incidents.open("port_scan", Alert("scan", same_as=22), "10.0.0.1", 0)
 
 
 def test_an_alert_that_names_no_incident_is_never_a_repeat():
-    suppressor = Suppressor()
-    assert suppressor.admits("own", Alert("again"), None, 0)
-    assert suppressor.admits("own", Alert("again"), None, 0)
+    incidents = Incidents()
+    assert incidents.open("own", Alert("again"), None, 0)
+    assert incidents.open("own", Alert("again"), None, 0)
 
 
 def test_what_an_alert_covers_is_folded_for_its_source_only():
-    suppressor = Suppressor()
-    assert suppressor.admits("random_scan", Alert("scan", same_as=1, covers=("port_scan",)), "10.0.0.1", 0)
-    assert not suppressor.admits("port_scan", Alert("scan", same_as=2), "10.0.0.1", 1)
-    assert suppressor.admits("port_scan", Alert("scan", same_as=3), "10.0.0.2", 1)
-    assert suppressor.admits("address_scan", Alert("scan", same_as=4), "10.0.0.1", 1)
+    incidents = Incidents()
+    assert incidents.open("random_scan", Alert("scan", same_as=1, covers=("port_scan",)), "10.0.0.1", 0)
+    assert not incidents.open("port_scan", Alert("scan", same_as=2), "10.0.0.1", 1)
+    assert incidents.open("port_scan", Alert("scan", same_as=3), "10.0.0.2", 1)
+    assert incidents.open("address_scan", Alert("scan", same_as=4), "10.0.0.1", 1)
 
 
-def folds(suppressor, same_as, *, began, now=200):
-    return not suppressor.admits("port_scan", Alert("scan", same_as=same_as), "10.0.0.1", now, began=began)
+def folds(incidents, same_as, *, began, now=200):
+    return not incidents.open("port_scan", Alert("scan", same_as=same_as), "10.0.0.1", now, began=began)
 
 
 def test_what_begins_while_an_alert_goes_on_is_a_part_and_what_begins_when_it_rests_is_a_new_target():
-    suppressor = Suppressor(rest=10)
-    assert suppressor.admits("random_scan", Alert("scan", same_as=1, covers=("port_scan",)), "10.0.0.1", 100, began=0)
-    assert folds(suppressor, 2, began=110, now=150)
-    assert folds(suppressor, 2, began=161, now=150)  # of what it was a part then it is no new target
-    assert folds(suppressor, 3, began=160, now=150)  # as the scan went on until 150
-    assert not folds(suppressor, 4, began=161)
-    assert folds(suppressor, 4, began=170)
-    assert (suppressor.parts, suppressor.repeats) == ({"port_scan": 2}, {"port_scan": 2})
+    incidents = Incidents(rest=10)
+    assert incidents.open("random_scan", Alert("scan", same_as=1, covers=("port_scan",)), "10.0.0.1", 100, began=0)
+    assert folds(incidents, 2, began=110, now=150)
+    assert folds(incidents, 2, began=161, now=150)  # of what it was a part then it is no new target
+    assert folds(incidents, 3, began=160, now=150)  # as the scan went on until 150
+    assert not folds(incidents, 4, began=161)
+    assert folds(incidents, 4, began=170)
+    assert (incidents.parts, incidents.repeats) == ({"port_scan": 2}, {"port_scan": 2})
 
 
 def test_new_targets_are_told_up_to_a_limit():
-    suppressor = Suppressor(most_targets=2, rest=0)
-    assert suppressor.admits("random_scan", Alert("scan", same_as=1, covers=("port_scan",)), "10.0.0.1", 100, began=0)
-    assert [folds(suppressor, target, began=101) for target in range(4)] == [False, False, True, True]
-    assert suppressor.parts == {"port_scan": 2}
+    incidents = Incidents(most_targets=2, rest=0)
+    assert incidents.open("random_scan", Alert("scan", same_as=1, covers=("port_scan",)), "10.0.0.1", 100, began=0)
+    assert [folds(incidents, target, began=101) for target in range(4)] == [False, False, True, True]
+    assert incidents.parts == {"port_scan": 2}
 
 
 def test_the_oldest_incident_is_forgotten_first_and_counted():
-    suppressor = Suppressor(capacity=2)
+    incidents = Incidents(capacity=2)
     for same_as in (1, 2, 3):
-        assert suppressor.admits("d", Alert("scan", same_as=same_as), None, 0)
-    assert suppressor.forgotten == 1
-    assert not suppressor.admits("d", Alert("scan", same_as=3), None, 1)
-    assert suppressor.admits("d", Alert("scan", same_as=1), None, 1)
+        assert incidents.open("d", Alert("scan", same_as=same_as), None, 0)
+    assert incidents.forgotten == 1
+    assert not incidents.open("d", Alert("scan", same_as=3), None, 1)
+    assert incidents.open("d", Alert("scan", same_as=1), None, 1)
 
 
 @pytest.mark.parametrize(

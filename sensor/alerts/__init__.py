@@ -8,7 +8,7 @@
 """
 
 from sensor.alerts.alert import Alert, Severity
-from sensor.alerts.incident import Suppressor
+from sensor.alerts.incident import Incidents
 from sensor.alerts.record import AlertRecord, AlertUpdate, State, alert_id, identify, line_id
 
-__all__ = ["Alert", "AlertRecord", "AlertUpdate", "Severity", "State", "Suppressor", "alert_id", "identify", "line_id"]
+__all__ = ["Alert", "AlertRecord", "AlertUpdate", "Incidents", "Severity", "State", "alert_id", "identify", "line_id"]

@@ -9,8 +9,22 @@ from sensor.alerts.alert import Alert
 from sensor.clock import SECOND
 
 
+@dataclass(slots=True)
+class Incident:
+    """An alert that went out, for what is told again of the same, or is part of it."""
+
+    until: int
+    """Until when (ns of the packet clock) that is folded into it."""
+    id: str
+    """The alert's."""
+    targets: int
+    """New targets that were told of since."""
+    last: int
+    """When (ns) the last of it came."""
+
+
 @dataclass
-class Suppressor:
+class Incidents:
     """Folds repeats of an alert into the first for `suppress_for`; remembers `capacity` incidents, oldest out first.
 
     What an alert covers is folded into it as long as it goes on: until nothing of it has come for `rest`. What begins
@@ -26,16 +40,15 @@ class Suppressor:
     parts: Counter[str] = field(default_factory=Counter)
     """How many were folded into an alert that covers them, by detection."""
     forgotten: int = 0
-    incidents: OrderedDict[str, tuple[int, str, int, int]] = field(default_factory=OrderedDict)
-    """Until when (ns) each is folded, into which alert, by its id, how many new targets were told of since, and when
-    the last of it came (ns)."""
+    known: OrderedDict[str, Incident] = field(default_factory=OrderedDict)
+    """By a digest of what each is about."""
 
     @property
     def suppressed(self) -> int:
         """How many were folded."""
         return self.repeats.total() + self.parts.total()
 
-    def admits(
+    def open(
         self,
         detection: str,
         alert: Alert,
@@ -46,7 +59,7 @@ class Suppressor:
         began: int | None = None,
         id: str = "",
     ) -> bool:
-        """Whether an alert at packet time `now` is to go out; if so, remember it and all that it covers.
+        """Open an incident for an alert at packet time `now`, and for all that it covers; False: it is folded into one.
 
         Each level of a series is told once. `began`: when what it tells of was first observed.
         """
@@ -54,21 +67,20 @@ class Suppressor:
         covered = _covered(detection, src)
         if same and self._into(same, now) is not None:
             self.repeats[detection] += 1
-            self._goes_on(now, covered, *(_covered(name, src) for name in alert.covers))
+            self._update(now, covered, *(_covered(name, src) for name in alert.covers))
             return False
         if (into := self._covers(covered, now, began)) is not None:
             self.parts[detection] += 1
-            self._goes_on(now, covered)
+            self._update(now, covered)
             if same:
-                self._remember(same, now, into)
+                self._open(same, now, into)
             return False
-        if covered in self.incidents:
-            until, into, targets, last = self.incidents[covered]
-            self.incidents[covered] = until, into, targets + 1, last
+        if covered in self.known:
+            self.known[covered].targets += 1
         if same:
-            self._remember(same, now, id)
+            self._open(same, now, id)
         for name in alert.covers:
-            self._remember(_covered(name, src), now, id)
+            self._open(_covered(name, src), now, id)
         return True
 
     def folded_into(
@@ -79,35 +91,32 @@ class Suppressor:
         return self._covers(_covered(detection, src), now, began) if into is None else into
 
     def _into(self, incident: str, now: int) -> str | None:
-        if (known := self.incidents.get(incident)) is None:
-            return None
-        until, id, *_ = known
-        return id if now <= until else None  # an epoch that ends then has observations of before alone
+        known = self.known.get(incident)
+        # An epoch that ends just then has observations of before alone.
+        return known.id if known and now <= known.until else None
 
-    def _goes_on(self, now: int, *incidents: str) -> None:
+    def _update(self, now: int, *incidents: str) -> None:
         for each in incidents:
-            if each in self.incidents:
-                until, id, targets, last = self.incidents[each]
-                self.incidents[each] = until, id, targets, max(last, now)
+            if each in self.known:
+                self.known[each].last = max(self.known[each].last, now)
 
     def _covers(self, incident: str, now: int, began: int | None) -> str | None:
         """The id of the alert that covers what `began` (ns) then, and is no new target or one too many."""
-        if (known := self.incidents.get(incident)) is None:
+        if (known := self.known.get(incident)) is None:
             return None
-        until, id, targets, last = known
-        is_new = began is not None and began > last + self.rest and targets < self.most_targets
-        return None if is_new or now > until else id
+        is_new = began is not None and began > known.last + self.rest and known.targets < self.most_targets
+        return None if is_new or now > known.until else known.id
 
     def until(self, detection: str, alert: Alert, level: int = 0) -> int | None:
         """Until when (ns) repeats of an alert are folded into one that went out; None: they are not."""
-        until, *_ = self.incidents.get(_same(detection, alert, level), (None,))
-        return until
+        known = self.known.get(_same(detection, alert, level))
+        return known.until if known else None
 
-    def _remember(self, incident: str, now: int, id: str) -> None:
-        self.incidents[incident] = now + self.suppress_for, id, 0, now
-        self.incidents.move_to_end(incident)
-        if len(self.incidents) > self.capacity:
-            self.incidents.popitem(last=False)
+    def _open(self, incident: str, now: int, id: str) -> None:
+        self.known[incident] = Incident(now + self.suppress_for, id, 0, now)
+        self.known.move_to_end(incident)
+        if len(self.known) > self.capacity:
+            self.known.popitem(last=False)
             self.forgotten += 1
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sensor.alerts import Alert, AlertRecord, AlertUpdate, State, Suppressor, alert_id
+from sensor.alerts import Alert, AlertRecord, AlertUpdate, Incidents, State, alert_id
 from sensor.clock import rfc3339
 from sensor.cluster.crossing import Crossing, Judged
 from sensor.detection import Detection, Epoch
@@ -75,19 +75,19 @@ class Alerter:
 
     def __init__(self, detections: Sequence[Detection]) -> None:
         self.alerts, self.withdrawn = 0, 0
-        self.suppressor = Suppressor()
+        self.incidents = Incidents()
         self.faults = Faults()
         self._detections = {each.name: each for each in detections}
         self._order = {name: at for at, name in enumerate(self._detections)}
         self._early: dict[str, _Early] = {}
-        self._provisional = Suppressor()
+        self._provisional = Incidents()
         self._silences: list[Silence] = []
         self._standing: list[Crossing] = []
         self._begun: list[tuple[Crossing, AlertRecord]] = []
 
     def follow(self, other: "Alerter") -> None:
         """Fold repeats into what another has told, and count on."""
-        self.alerts, self.withdrawn, self.suppressor = other.alerts, other.withdrawn, other.suppressor
+        self.alerts, self.withdrawn, self.incidents = other.alerts, other.withdrawn, other.incidents
 
     def runs(self, detection: str) -> bool:
         """Whether there is a detection of that name."""
@@ -155,9 +155,9 @@ class Alerter:
     def _seems_new(self, crossing: Crossing, alert: Alert) -> bool:
         given = crossing.judged.detection.name, alert, _src(crossing, alert), crossing.ts, crossing.level
         began = crossing.result.begin
-        if self.suppressor.folded_into(*given, began=began) is not None:
+        if self.incidents.folded_into(*given, began=began) is not None:
             return False
-        return self._provisional.admits(*given, began=began)
+        return self._provisional.open(*given, began=began)
 
     def settle(self, found: Sequence[Crossing], ended: Iterable[EpochResult]) -> Iterator[Told]:
         """Tell of all crossings of epochs that were over at one time."""
@@ -175,7 +175,7 @@ class Alerter:
             yield from self._admit(crossing, said, record)
         for crossing in found:
             yield from self._newly_switched_off(crossing.end)
-        self._provisional = Suppressor()
+        self._provisional = Incidents()
         for known in self._early.values():
             if known.alert and known.record:
                 self._seems_new(known.crossing, known.alert)
@@ -210,8 +210,8 @@ class Alerter:
     def _admit(self, crossing: Crossing, said: _Said, record: AlertRecord | None) -> Iterator[Told]:
         alert, now = said.alert, said.record
         given = crossing.judged.detection.name, alert, now.src, crossing.end, crossing.level
-        into = self.suppressor.folded_into(*given, began=crossing.result.begin)
-        admitted = self.suppressor.admits(*given, began=crossing.result.begin, id=crossing.id)
+        into = self.incidents.folded_into(*given, began=crossing.result.begin)
+        admitted = self.incidents.open(*given, began=crossing.result.begin, id=crossing.id)
         self._standing.append(crossing)
         if into is None:  # a repeat counts, however often it comes
             self._silence(crossing, alert)
@@ -229,7 +229,7 @@ class Alerter:
         levels = range(len(crossing.levels))
         if definition.wants_results or alert.same_as != crossing.key or crossing.level + 1 < len(levels):
             return
-        until = [self.suppressor.until(crossing.judged.detection.name, alert, level) for level in levels]
+        until = [self.incidents.until(crossing.judged.detection.name, alert, level) for level in levels]
         known = [each for each in until if each is not None]
         if len(known) == len(levels):
             silence = Silence(crossing.judged, crossing.epoch, crossing.end, crossing.words, min(known))
@@ -271,7 +271,7 @@ class Alerter:
 
     def _admit_result(self, crossing: Crossing, said: _Said) -> Iterator[Told]:
         given = crossing.judged.detection.name, said.alert, said.record.src, crossing.end
-        if self.suppressor.admits(*given, began=crossing.result.begin, id=crossing.id):
+        if self.incidents.open(*given, began=crossing.result.begin, id=crossing.id):
             self.alerts += 1
             yield said.record
 

@@ -8,18 +8,19 @@ the same state, and tells the same alerts under the same ids, as the one that wr
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
+from sensor.alerts.incident import Incident
 from sensor.cluster import record, snapshot
 from sensor.cluster.agenda import Agenda
 from sensor.cluster.alerter import Alerter, Silence, Told
 from sensor.cluster.columns import Packing, pack, unpack_numbers
 from sensor.cluster.crossing import Crossing, Judged, crossings
-from sensor.cluster.incidents import Incident, Incidents
 from sensor.cluster.membership import NOWHERE, THE_END, Late, Member, Membership, Position
 from sensor.cluster.messages import ClusterSsResponse, ClusterSsSeries, DetectionSwitchedOff, Heartbeat
+from sensor.cluster.standing_alerts import StandingAlert, StandingAlerts
 from sensor.detection import Detection
 from sensor.sumstats import (
     Collector,
@@ -78,7 +79,7 @@ class Ledger:
     ) -> None:
         self._checks, self._deadline_s = checks, deadline_s
         self.alerter = Alerter(detections)
-        self.incidents = Incidents(self.alerter)
+        self.standing = StandingAlerts(self.alerter)
         self.membership = Membership(members, deadline_s)
         self.stats: dict[str, Stat] = {}
         for each in detections:
@@ -401,12 +402,12 @@ class Ledger:
         yield from self.alerter.settle(found, [result for _, result in results])
         self._fire()
         for judged, result in results:
-            yield from self.incidents.settle(self.stats[judged.definition.name].collector, result)
-        begun: dict[str, list[Incident]] = {}
+            yield from self.standing.settle(self.stats[judged.definition.name].collector, result)
+        begun: dict[str, list[StandingAlert]] = {}
         for crossing, alert in self.alerter.take_begun():
-            begun.setdefault(crossing.judged.definition.name, []).append(Incident(crossing, alert))
-        for name, incidents in begun.items():
-            yield from self.incidents.begin(incidents, self.stats[name].collector)
+            begun.setdefault(crossing.judged.definition.name, []).append(StandingAlert(crossing, alert))
+        for name, alerts in begun.items():
+            yield from self.standing.begin(alerts, self.stats[name].collector)
         for judged, result in results:
             yield from self.alerter.results(judged, result)
         self._silence()
@@ -431,7 +432,7 @@ class Ledger:
     def _silence(self) -> None:
         """What is observed of keys whose alert stands does not count, whoever has counted it."""
         for each in self.alerter.take_silences():
-            if (each.judged.definition.name, each.words.tobytes()) not in self.incidents.known:
+            if (each.judged.definition.name, each.words.tobytes()) not in self.standing.known:
                 self._silences.append(each)
             definition = each.judged.definition
             since = each.epoch + 1
@@ -441,16 +442,16 @@ class Ledger:
 
     def alert_about(self, sumstat: str, words: np.ndarray) -> str | None:
         """The id of the alert that stands about a key, whether the epoch is over in which it went out or not."""
-        return self.incidents.id_of(sumstat, words) or self.alerter.early_id(sumstat, words)
+        return self.standing.id_of(sumstat, words) or self.alerter.early_id(sumstat, words)
 
     @property
-    def has_incidents(self) -> bool:
+    def has_standing_alerts(self) -> bool:
         """Whether there are alerts whose keys are counted on."""
-        return bool(self.incidents.known)
+        return bool(self.standing.known)
 
     def _conclude(self) -> list[Told]:
         """Nothing more comes of what stands."""
-        return list(self.incidents.conclude(stat.collector for stat in self.stats.values()))
+        return list(self.standing.conclude(stat.collector for stat in self.stats.values()))
 
     def _begin_run(self) -> None:
         """All members' clocks began anew, and all before is over."""
@@ -494,7 +495,7 @@ class Ledger:
 
     def snapshot(self) -> bytes:
         """All of it, so that the journal can begin anew."""
-        suppressor, faults = self.alerter.suppressor, self.alerter.faults
+        incidents, faults = self.alerter.incidents, self.alerter.faults
         groups = [
             snapshot.Group(member, name, each.epoch, each.count, [pack(part) for part in each.parts])
             for (member, name), each in self._groups.items()
@@ -510,15 +511,15 @@ class Ledger:
                 broken=sorted(self._broken),
                 incidents_open=[
                     snapshot.standing(name, each, self.stats[name].collector)
-                    for (name, _), each in self.incidents.known.items()
+                    for (name, _), each in self.standing.known.items()
                 ],
                 early=[(told, self.alerter.went_out(id)) for id, told in self._told_early.items()],
-                incidents=[(incident, *about) for incident, about in suppressor.incidents.items()],
+                incidents=[(about, *astuple(each)) for about, each in incidents.known.items()],
                 alerts=self.alerter.alerts,
                 withdrawn=self.alerter.withdrawn,
-                repeats=suppressor.repeats,
-                parts=suppressor.parts,
-                forgotten=suppressor.forgotten,
+                repeats=incidents.repeats,
+                parts=incidents.parts,
+                forgotten=incidents.forgotten,
                 faults=faults.counts,
                 switched_off=faults.switched_off,
                 counters=dict(self.counts),
@@ -547,21 +548,21 @@ class Ledger:
             (each.run, each.member, snapshot.end_of(each, self.stats[each.sumstat].packing)) for each in held.later
         ]
         self._broken = set(held.broken)
-        suppressor, faults = self.alerter.suppressor, self.alerter.faults
-        suppressor.incidents.update(
-            (incident, (until, id, told, last)) for incident, until, id, told, last in held.incidents
+        incidents, faults = self.alerter.incidents, self.alerter.faults
+        incidents.known.update(
+            (about, Incident(until, id, targets, last)) for about, until, id, targets, last in held.incidents
         )
         for each in held.incidents_open:
             stat = self.stats[each.sumstat]
             crossing = snapshot.crossing_of(each, stat.judged, stat.packing, stat.collector)
-            self.incidents.known[each.sumstat, each.words] = Incident(crossing, each.record)
+            self.standing.known[each.sumstat, each.words] = StandingAlert(crossing, each.record)
         for told, went_out in held.early:
             found = self._crossings_of(told)
             for crossing in found:
                 self.alerter.recall(crossing, went_out=went_out)
             self._know_early(told, found)
-        suppressor.repeats, suppressor.parts = Counter(held.repeats), Counter(held.parts)
-        suppressor.forgotten = held.forgotten
+        incidents.repeats, incidents.parts = Counter(held.repeats), Counter(held.parts)
+        incidents.forgotten = held.forgotten
         faults.counts, faults.switched_off = held.faults, held.switched_off
         faults.take_unreported()
         self.alerter.alerts, self.alerter.withdrawn = held.alerts, held.withdrawn

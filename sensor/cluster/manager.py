@@ -124,18 +124,18 @@ class Manager:
     @property
     def suppressed(self) -> int:
         """How many were folded into others."""
-        return self._ledger.alerter.suppressor.suppressed
+        return self._ledger.alerter.incidents.suppressed
 
     @property
     def repeated(self) -> int:
         """How many of those were repeats of them."""
-        return self._ledger.alerter.suppressor.repeats.total()
+        return self._ledger.alerter.incidents.repeats.total()
 
     @property
     def folded_in(self) -> dict[str, int]:
         """How many were folded, by the detection whose they would have been."""
-        suppressor = self._ledger.alerter.suppressor
-        return dict(sorted((suppressor.repeats + suppressor.parts).items()))
+        incidents = self._ledger.alerter.incidents
+        return dict(sorted((incidents.repeats + incidents.parts).items()))
 
     @property
     def is_done(self) -> bool:
@@ -148,7 +148,7 @@ class Manager:
         """What was given up here, by name."""
         counts = self._counts + self._ledger.counts
         counts.update(self.queries.counters)
-        counts.update(incidents_forgotten=self._ledger.alerter.suppressor.forgotten)
+        counts.update(incidents_forgotten=self._ledger.alerter.incidents.forgotten)
         for name, stat in self._ledger.stats.items():
             own = stat.collector.counters | (self._views[name].counters if self._early else {})
             counts.update({f"manager_{what}": count for what, count in own.items()})
@@ -333,7 +333,7 @@ class Manager:
                 )
             elif self._ledger.begins_run(frontier):
                 self._do(record.BegunRun())
-            elif frontier == THE_END and self._ledger.has_incidents:
+            elif frontier == THE_END and self._ledger.has_standing_alerts:
                 self._do(record.Concluded())
             else:
                 return

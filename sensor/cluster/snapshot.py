@@ -9,10 +9,10 @@ import numpy as np
 from sensor.alerts import AlertRecord
 from sensor.cluster.columns import Packing, pack, unpack_keys, unpack_numbers
 from sensor.cluster.crossing import Crossing, Judged
-from sensor.cluster.incidents import Incident
 from sensor.cluster.membership import Member
 from sensor.cluster.messages import PackedPartial
 from sensor.cluster.record import ToldEarly
+from sensor.cluster.standing_alerts import StandingAlert
 from sensor.sumstats import Collector, EpochEnd, results
 from sensor.sumstats.collector import CollectorMemory
 from sensor.sumstats.panes import Pane
@@ -149,13 +149,13 @@ def end_of(held: Later, packing: Packing) -> EpochEnd:
     return EpochEnd(*about, packing.unpack(held.columns), held.lost)
 
 
-def standing(sumstat: str, incident: Incident, collector: Collector) -> Standing:
+def standing(sumstat: str, alert: StandingAlert, collector: Collector) -> Standing:
     """An alert whose key is counted on, as it is kept."""
-    told, words = incident.crossing, incident.crossing.words
+    told, words = alert.crossing, alert.crossing.words
     about = told.epoch, told.level, told.ts, told.end, told.value, told.result.num
     who = list(told.members), list(told.missing), told.complete, told.late
     last, columns = collector.following.last[words.tobytes()], pack(collector.following.partial(words[np.newaxis]))
-    return Standing(sumstat, words.tobytes(), incident.record, *about, *who, last, columns)
+    return Standing(sumstat, words.tobytes(), alert.record, *about, *who, last, columns)
 
 
 def crossing_of(held: Standing, judged: Judged, packing: Packing, collector: Collector) -> Crossing:

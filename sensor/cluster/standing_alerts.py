@@ -1,4 +1,4 @@
-"""Incidents: alerts that stand, whose keys are counted on, and what is said of them as they grow and when they end.
+"""Standing alerts: those whose keys are counted on, and what is said of them as they grow and when they end.
 
 An alert is told again, as an update, when its value has come to twice what was last said of it, and in the end, when
 its key rests or input has ended: with the first and the last observation, the value and the message of all of it.
@@ -21,29 +21,29 @@ Key = tuple[str, bytes]
 
 
 @dataclass(frozen=True)
-class Incident:
+class StandingAlert:
     """An alert that stands, as it was last told."""
 
     crossing: Crossing
     record: AlertRecord
 
 
-class Incidents:
-    """The incidents of all SumStats; `alerter` asks detections about them."""
+class StandingAlerts:
+    """The standing alerts of all SumStats; `alerter` asks detections about them."""
 
     def __init__(self, alerter: Alerter) -> None:
         self._alerter = alerter
-        self.known: dict[Key, Incident] = {}
+        self.known: dict[Key, StandingAlert] = {}
 
     def id_of(self, sumstat: str, words: np.ndarray) -> str | None:
         """The id of the alert that stands about a key, if one does."""
-        incident = self.known.get((sumstat, words.tobytes()))
-        return incident.record.id if incident else None
+        known = self.known.get((sumstat, words.tobytes()))
+        return known.record.id if known else None
 
-    def begin(self, incidents: Iterable[Incident], collector: Collector) -> Iterator[Told]:
+    def begin(self, alerts: Iterable[StandingAlert], collector: Collector) -> Iterator[Told]:
         """Alerts stand: their keys are counted on, if there is room. What stood about them before has ended."""
         name = collector.definition.name
-        latest = {each.crossing.words.tobytes(): each for each in incidents}
+        latest = {each.crossing.words.tobytes(): each for each in alerts}
         for key, each in latest.items():
             if (name, key) in self.known:
                 yield from self._end(collector, each.crossing.words[np.newaxis], each.crossing.end)
@@ -102,14 +102,14 @@ class Incidents:
                 continue
             now = replace(known, result=result, value=float(values[row]), end=end or max(known.end, result.end))
             told = self._alerter.update(now, before[row].record, state)
-            self.known[name, keys[row].tobytes()] = Incident(now, before[row].record)
+            self.known[name, keys[row].tobytes()] = StandingAlert(now, before[row].record)
             yield told
 
 
-def _by_window(incidents: Iterable[Incident]) -> Iterator[tuple[Partial, list[Incident]]]:
-    """Group incidents by merged window: to cut their keys out one by one takes far longer."""
-    found: dict[int, tuple[Partial, list[int], list[Incident]]] = {}
-    for each in incidents:
+def _by_window(alerts: Iterable[StandingAlert]) -> Iterator[tuple[Partial, list[StandingAlert]]]:
+    """Group alerts by merged window: to cut their keys out one by one takes far longer."""
+    found: dict[int, tuple[Partial, list[int], list[StandingAlert]]] = {}
+    for each in alerts:
         if each.crossing.source is not None:
             window, at = each.crossing.source
             _, rows, own = found.setdefault(id(window), (window, [], []))
