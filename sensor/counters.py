@@ -65,7 +65,7 @@ LINKTYPES = (Metric("packets_unknown_linktype_", "packets have this link type, w
 CLOCK = (
     Metric("clock_regressions", "packets are stamped earlier than one before them"),
     Metric("clock_outliers", "packets are stamped far from those between which they came"),
-    Metric("clock_jumps", "times the packet clock began anew at another time"),
+    Metric("clock_jumps", "times the packet clock started again at another time"),
 )
 FRAGMENTS = (
     Metric("fragments", "packets are fragments"),
