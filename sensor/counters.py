@@ -102,6 +102,10 @@ FLOWS = (
     Metric("probes", "entries of the flow index were looked at"),
     Metric("lookups", "times the flow index was asked"),
 )
+PREFIXES = (
+    Metric("prefixes_evicted", "beginnings of streams had to make room unread", "engine"),
+    Metric("prefix_overlaps_differing", "segments repeat bytes of the beginning of a stream, and have others there"),
+)
 OPEN_FLOWS = (Metric("flows_open", "flows are open"),)
 SUMSTATS = (
     Metric("sumstats_passed_over", "observations are of keys that an alert stands for"),
@@ -158,7 +162,7 @@ CATALOGUE = {
     each.name: each
     for group in (
         *(READER, FILES, RING, LINK, SCAPY, FILTER, LINKTYPES, CLOCK, FRAGMENTS, WAITING, FLOWS, OPEN_FLOWS),
-        *(SUMSTATS, REPORTER, SPOOL, MANAGER, COLLECTOR, NODE, STORE),
+        *(PREFIXES, SUMSTATS, REPORTER, SPOOL, MANAGER, COLLECTOR, NODE, STORE),
     )
     for each in group
 }

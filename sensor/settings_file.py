@@ -26,8 +26,8 @@ from typing import Any
 
 from sensor.detection import DetectionError, Option
 from sensor.detection.option import Value, parse_parts, shown
-from sensor.events import hint, nearest
 from sensor.option_tables import RESERVED, TABLES, Ports, TextsOption, written
+from sensor.words import hint, nearest
 
 _LISTS = {"run": TextsOption((), example="port_scan"), "plugins": TextsOption((), example="refused_often.py")}
 _MOVED = {"detections": "detections.run", "plugins": "detections.plugins"}

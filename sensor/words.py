@@ -1,6 +1,11 @@
 """Words: numbers and texts from outside, as a person reads them."""
 
+import difflib
 import re
+from collections.abc import Iterable
+
+_ALIKE = 0.5  # how like two names are that are one misspelt (difflib's ratio): "dns_query" and "history" come to 0.38
+_MOST_NAMES = 12
 
 
 def plural(n: int, noun: str) -> str:
@@ -27,3 +32,21 @@ def in_order(name: str) -> list[tuple[int, str]]:
     """What names are sorted by as a person does it: `worker-2` before `worker-10`."""
     parts = re.split(r"([0-9]+)", name)
     return [(int(part), "") if at % 2 else (0, part) for at, part in enumerate(parts)]
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """What a misspelt name may have been; None where nothing is like it."""
+    return next(iter(difflib.get_close_matches(name, sorted(candidates), n=1, cutoff=_ALIKE)), None)
+
+
+def hint(name: str, candidates: Iterable[str], *, prefix: str = "") -> str:
+    """Suggest what a misspelt name may have been, to follow "there is no such name".
+
+    Names the nearest one with its `prefix`, else all where they are few, else nothing.
+    """
+    names = sorted(candidates)
+    if close := nearest(name, names):
+        return f"; did you mean {prefix + close!r}?"
+    if len(names) < 2:
+        return f"; there is {names[0] if names else 'none'}"
+    return f"; there are {', '.join(names)}" if len(names) <= _MOST_NAMES else ""

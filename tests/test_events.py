@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from sensor.address import to_words
-from sensor.events import EVENTS, AddressColumn, Batch, ConnState, hint, split
+from sensor.event_type import NO_TEXT, EventRows
+from sensor.events import EVENTS, AddressColumn, Batch, ConnState, TextColumn, split
 from sensor.flows import EVENT, Event, FlowTable
+from sensor.flows.event_types import FLOW_EVENTS
+from sensor.words import hint
 from tests.flows.packets import run
 from tests.flows.stories import stories
 
@@ -19,7 +22,12 @@ def events(*kinds):
     rows = np.zeros(len(kinds), EVENT)
     rows["event"], rows["resp_p"] = kinds, 100 + np.arange(len(kinds))
     rows["orig_hi"], rows["orig_lo"] = to_words("192.0.2.1")
+    rows["order"] = 7 + np.arange(len(kinds))
     return rows
+
+
+def of(rows):
+    return EventRows(FLOW_EVENTS, rows, NO_TEXT)
 
 
 def test_every_event_of_the_flow_table_is_in_the_catalogue():
@@ -29,7 +37,7 @@ def test_every_event_of_the_flow_table_is_in_the_catalogue():
 
 @pytest.mark.parametrize("name", list(EVENTS))
 def test_every_column_can_be_read(name):
-    batch = Batch(name, events(Event[name.upper()]), np.arange(1))
+    batch = Batch(name, of(events(Event[name.upper()])), np.arange(1))
     for each, kind in EVENTS[name].columns.items():
         value = getattr(batch, each)
         assert len(value) == 1
@@ -51,31 +59,33 @@ def test_a_column_that_an_event_does_not_have_is_0(seed):
     words |= {"reporter": ("reporter_hi", "reporter_lo")}
     rows = run(FlowTable(), *stories(seed))
     assert len(set(rows["event"].tolist())) >= 9
-    for name, batch in split(rows):
+    for name, batch in split([of(rows)]):
         has = {field for column in EVENTS[name].columns for field in words.get(column, (column,))}
-        others = [field for field in EVENT.names if field not in has and field != "event"]
-        assert not any(rows[batch.index][field].any() for field in others)
+        others = [field for field in EVENT.names if field not in has and field not in ("event", "order")]
+        own = rows[rows["event"] == Event[name.upper()]]
+        assert len(own) == len(batch)
+        assert not any(own[field].any() for field in others)
 
 
 def test_a_misspelt_column_names_the_nearest():
-    batch = Batch("connection_attempt", events(Event.CONNECTION_ATTEMPT), np.arange(1))
+    batch = Batch("connection_attempt", of(events(Event.CONNECTION_ATTEMPT)), np.arange(1))
     with pytest.raises(AttributeError, match="connection_attempt has no column 'orig_host'; did you mean 'orig_h'"):
         _ = batch.orig_host
 
 
 def test_a_column_that_another_event_has_is_none_of_this_one():
     with pytest.raises(AttributeError, match="arp_request has no column 'resp_p'"):
-        _ = Batch("arp_request", events(Event.ARP_REQUEST), np.arange(1)).resp_p
+        _ = Batch("arp_request", of(events(Event.ARP_REQUEST)), np.arange(1)).resp_p
 
 
 def test_split_keeps_what_belongs_together_and_where_it_was():
     rows = events(Event.UDP_REQUEST, Event.CONNECTION_ATTEMPT, Event.UDP_REQUEST, Event.ARP_REPLY)
-    batches = dict(split(rows))
+    batches = dict(split([of(rows)]))
     assert list(batches) == ["connection_attempt", "udp_request", "arp_reply"]
-    assert {name: batch.index.tolist() for name, batch in batches.items()} == {
-        "connection_attempt": [1],
-        "udp_request": [0, 2],
-        "arp_reply": [3],
+    assert {name: batch.order.tolist() for name, batch in batches.items()} == {
+        "connection_attempt": [8],
+        "udp_request": [7, 9],
+        "arp_reply": [10],
     }
     assert batches["udp_request"].resp_p.tolist() == [100, 102]
     assert batches["udp_request"].event == "udp_request"
@@ -84,20 +94,20 @@ def test_split_keeps_what_belongs_together_and_where_it_was():
 
 
 def test_nothing_splits_into_nothing():
-    assert not list(split(np.zeros(0, EVENT)))
+    assert not list(split([of(np.zeros(0, EVENT))]))
 
 
 def test_part_of_a_batch_is_a_batch():
-    batch = dict(split(events(*[Event.UDP_REQUEST] * 4)))["udp_request"]
+    batch = dict(split([of(events(*[Event.UDP_REQUEST] * 4))]))["udp_request"]
     part = batch[np.array([False, True, False, True])]
-    assert (part.event, part.resp_p.tolist(), part.index.tolist()) == ("udp_request", [101, 103], [1, 3])
+    assert (part.event, part.resp_p.tolist(), part.order.tolist()) == ("udp_request", [101, 103], [8, 10])
     assert len(batch[:1]) == 1
 
 
 def test_conn_state_and_history_compare():
     rows = events(Event.CONNECTION_STATE_REMOVE, Event.CONNECTION_STATE_REMOVE)
     rows["conn_state"], rows["history"] = [ConnState.S0, ConnState.SF], [b"S", b"ShADadFf"]
-    batch = dict(split(rows))["connection_state_remove"]
+    batch = dict(split([of(rows)]))["connection_state_remove"]
     assert (batch.conn_state == ConnState.S0).tolist() == [True, False]
     assert (batch.history == b"S").tolist() == [True, False]
 
@@ -120,6 +130,25 @@ def test_multicast_and_broadcast_are_told_from_hosts():
     one = column("223.255.255.255", "240.0.0.0", "255.255.255.254", "fe80::1", "::e000:1", "::")
     assert many.is_multicast.all()
     assert not one.is_multicast.any()
+
+
+def text(*texts):
+    sizes = np.array([len(each) for each in texts], np.int64)
+    return TextColumn(np.frombuffer(b"".join(texts), np.uint8), np.cumsum(sizes) - sizes, sizes)
+
+
+def test_texts_compare_and_begin():
+    words = text(b"GET /", b"GET", b"", b"POST", b"\xffGET", b"GET /")
+    assert len(words) == 6
+    assert (words == b"GET").tolist() == [False, True, False, False, False, False]
+    assert (words != "GET").tolist() == [True, False, True, True, True, True]
+    assert (words == b"").tolist() == [False, False, True, False, False, False]
+    assert (words == words[::-1]).tolist() == [True, False, False, False, False, True]
+    assert words.startswith("GET").tolist() == [True, True, False, False, False, True]
+    assert words.startswith(b"").all()
+    assert words[3:5].bytes() == [b"POST", b"\xffGET"]
+    assert words[np.array([True, False, False, True, False, False])].bytes() == [b"GET /", b"POST"]
+    assert words[-1].size.tolist() == [5]
 
 
 def test_a_hint_names_what_is_near_else_the_few_that_there_are_else_nothing():

@@ -27,6 +27,12 @@ def test_no_text_has_people_install_the_package_of_that_name_that_is_not_ours():
     assert [path.name for path in paths if path.is_file() and stranger.search(path.read_text())] == []
 
 
+def test_an_installation_has_every_package_of_the_tree():
+    packages = settings()["options"]["packages"].split()
+    found = [".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("sensor/**/__init__.py")]
+    assert packages == [*sorted(found), "sensor_plugins"]
+
+
 @pytest.mark.parametrize(
     ("module", "extra", "arguments"),
     [

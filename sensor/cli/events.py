@@ -4,13 +4,20 @@ import json
 
 import click
 
+from sensor.cli.detection_options import Chosen, detection_options
+
 
 @click.command("events")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines, one event each, with its columns.")
-def command(as_json: bool) -> None:
-    """List the events that a detection can name, and then their columns: each once, below the events that have it."""
+@detection_options
+def command(as_json: bool, chosen: Chosen) -> None:
+    """List the events that a detection can name, and then their columns: each once, below the events that have it.
+
+    Protocols that plugins bring are among them.
+    """
     from sensor.events import EVENTS, columns
 
+    chosen.settings()  # which loads the plugins
     if as_json:
         for event in EVENTS.values():
             own = {name: {"type": column.type, "doc": column.doc} for name, column in event.columns.items()}

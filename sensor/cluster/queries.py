@@ -24,10 +24,9 @@ from sensor.cluster.membership import THE_END
 from sensor.cluster.messages import ClusterKeyRequest, ClusterKeyResponse, KeyResult, PresentEpoch, RequestKey
 from sensor.cluster.settings import ClusterSettings
 from sensor.detection import DetectionError, SumStat
-from sensor.events import hint
 from sensor.sumstats import Definition, Partial, Present, Selection, results
 from sensor.sumstats.calculation import Value
-from sensor.words import amount
+from sensor.words import amount, hint
 
 MOST_KEYS = 1000
 """Keys that can be asked for at once."""

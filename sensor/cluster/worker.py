@@ -1,8 +1,9 @@
 """The worker: blocks of frames in, messages about what was observed out. It touches no socket and no file."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +12,15 @@ from sensor.clock import SECOND, PacketClock, format_duration
 from sensor.cluster.messages import Counts, Hello
 from sensor.cluster.reporter import Held, Reporter
 from sensor.cluster.settings import ClusterSettings
-from sensor.decode import OTHER_LINKTYPES, DecodeOptions, Decoder
+from sensor.decode import NO_PAYLOADS, OTHER_LINKTYPES, DecodeOptions, Decoder, Payloads
 from sensor.detection import Detection
 from sensor.detection.feed import EpochEnded, Faults, Feed
+from sensor.event_type import NO_TEXT, EventRows
 from sensor.flows import Event, FlowOptions, FlowTable
+from sensor.flows.event_types import FLOW_EVENTS
 from sensor.flows.sharding import keep_share
 from sensor.packet import FULL_BLOCK, Block, tally
+from sensor.protocols import Analysis, Analyzer
 from sensor.sumstats import EpochEnd, EpochEnds, SumStats
 
 _PATIENCE = 65536
@@ -75,10 +79,9 @@ class Worker:
             is_local=is_local,
         )
         self._decoder, self._clock = Decoder(decode_options), PacketClock(is_live=not replays)
-        self._flows = FlowTable(
-            flow_options or FlowOptions(), wanted=[Event[name.upper()] for name in self._feed.wanted]
-        )
-        self._held: np.ndarray | None = None
+        self._flows, self._analysis = FlowTable(flow_options), Analysis()
+        self._held: tuple[np.ndarray, Payloads] | None = None
+        self._want(self._feed.wanted)
         self._counts = Counts()
         self.captured: dict[str, int] = {}
         """What its capture source counts: told with the counts of the first share."""
@@ -90,7 +93,7 @@ class Worker:
         """What its capture source could not read, for people."""
         self.hints: list[str] = []
         """What looks wrong about its capture now, for people."""
-        self._run, self._started, self._events, self._waiting = 0, False, 0, 0
+        self._run, self._started, self._waiting = 0, False, 0
         self._earlier, self._earlier_faults = Counter[str](), Counter[str]()
 
     @property
@@ -105,17 +108,19 @@ class Worker:
     def process(self, block: Block, *, may_wait: bool = False) -> None:
         """Take the next block. `may_wait`: another one, or time that passes, comes soon, until when events are kept."""
         packets = self._decoder.decode(block)
+        payloads = self._decoder.payloads
         is_all = self._share[1] == 1
         self._count(packets if is_all else packets[keep_share(packets, *self._share)])
         if self._held is not None:
-            packets, self._held = np.concatenate([self._held, packets]), None
+            held, self._held = self._held, None
+            packets, payloads = np.concatenate([held[0], packets]), held[1].joined(payloads)
         if not len(packets) and not may_wait:
             self._settle()
         self._waiting += len(packets)
         more = (may_wait or len(block.frames) >= FULL_BLOCK) and self._waiting < _PATIENCE
         if not more:
             self._waiting = 0
-        self._advance(packets, more=more)
+        self._advance(packets, payloads, more=more)
         if self._clock.now is not None and not more:
             self._reporter.review(self._clock.now)
             self._heartbeat()
@@ -130,8 +135,7 @@ class Worker:
         if not self._started:
             self._end(self._sumstats.start(now))
             self._started = True
-        for events in self._flows.pass_time(now):
-            self._observe(events)
+        self._observe_all(self._flows.pass_time(now))
         self._end(self._sumstats.advance(now))
         self._reporter.review(now)
         self._heartbeat()
@@ -158,7 +162,7 @@ class Worker:
         self._settle()
         observed, self._feed = self._feed.observations, Feed(detections, self._faults)
         self._feed.observations = observed
-        self._flows.want(Event[name.upper()] for name in self._feed.wanted)
+        self._want(self._feed.wanted)
 
     def conclude(self) -> None:
         """Other detections are to follow (`follow`): the last epoch closes, and connections stay open."""
@@ -171,8 +175,8 @@ class Worker:
     def follow(self, other: "Worker") -> None:
         """Go on where one has concluded: with its connections, its time and its counts."""
         self._decoder, self._clock, self._flows = other._decoder, other._clock, other._flows
-        self._counts = other._counts
-        self._flows.want(Event[name.upper()] for name in self._feed.wanted)
+        self._analysis, self._counts = other._analysis, other._counts
+        self._want(self._feed.wanted)
         self._feed.observations = other._feed.observations
         self._earlier = other._earlier + Counter(other._refused() | other._reporter.counters)
         self._earlier_faults = other._earlier_faults + Counter(other._faults.counts)
@@ -184,7 +188,7 @@ class Worker:
         weirds = Counter(self._flows.weirds)
         own: Counter[str] = Counter(self._earlier)
         own.update(self._refused() | self._reporter.counters)
-        counted.counters = flows | dict(own) | self.carried
+        counted.counters = flows | self._analysis.counters | dict(own) | self.carried
         if self._share[0] == 0:
             counted.refused = self._decoder.refused
             weirds.update(self._decoder.weirds)
@@ -233,11 +237,11 @@ class Worker:
         counted.first_ts = first if counted.first_ts is None else min(first, counted.first_ts)
         counted.last_ts = last if counted.last_ts is None else max(last, counted.last_ts)
 
-    def _advance(self, packets: np.ndarray, *, more: bool, final: bool = False) -> None:
+    def _advance(self, packets: np.ndarray, payloads: Payloads, *, more: bool, final: bool = False) -> None:
         before = self._clock.now or 0
         now, restarts = self._clock.advance(packets["ts"], final=final)
         if len(now) < len(packets):
-            self._held = packets[len(now) :].copy()
+            self._held = packets[len(now) :].copy(), payloads.part(len(now)).kept()
         starts = [0, *np.flatnonzero(restarts).tolist(), len(now)]
         for start, stop in pairwise(starts):
             if start < len(now) and restarts[start]:
@@ -250,8 +254,8 @@ class Worker:
                 self._run += self._in_step and self._started
                 self._reporter.run = self._run
                 self._started = True
-            for events in self._flows.process(packets[start:stop], now[start:stop], more=more):
-                self._observe(events)
+            handed_out = self._flows.process(packets[start:stop], now[start:stop], more=more)
+            self._observe_all(handed_out, payloads.part(start, stop), more=more)
             if not more:
                 self._end(self._sumstats.advance(int(now[stop - 1])))
 
@@ -260,8 +264,7 @@ class Worker:
         if not self._waiting or self._clock.now is None:
             return
         self._waiting = 0
-        for events in self._flows.pass_time(self._clock.now):
-            self._observe(events)
+        self._observe_all(self._flows.pass_time(self._clock.now))
         self._end(self._sumstats.advance(self._clock.now))
         self._reporter.review(self._clock.now)
         self._heartbeat()
@@ -269,14 +272,40 @@ class Worker:
     def _flush_held(self) -> None:
         """Believe the last packet, if it has waited for the next one to say whether its time is right."""
         if self._held is not None:
-            packets, self._held = self._held, None
-            self._advance(packets, more=False, final=True)
+            (packets, payloads), self._held = self._held, None
+            self._advance(packets, payloads, more=False, final=True)
 
     def _end_flows(self) -> None:
-        for events in self._flows.finish():
-            self._observe(events)
+        self._observe_all(self._flows.finish())
 
-    def _observe(self, events: np.ndarray) -> None:
+    def _want(self, events: set[str]) -> None:
+        """Raise these events from now on, by the flow table and the protocols' analyzers."""
+        self._analysis.want(events)
+        own = [Event[each.name.upper()] for each in FLOW_EVENTS if each.name in events]
+        if (locates := bool(self._analysis.transports)) != self._decoder.locates:
+            self._flush_held()  # nobody knows where its payload is, or will be
+        self._decoder.locates = locates
+        self._flows.want(own, segments=self._analysis.transports)
+
+    def _observe_all(
+        self, handed_out: Iterator[np.ndarray], payloads: Payloads = NO_PAYLOADS, *, more: bool = False
+    ) -> None:
+        """Observe the events that the flow table hands out, with those of the segments that it has seen meanwhile.
+
+        With `more`, what the segments say after the last of them is kept until more is handed out.
+        """
+        for events in handed_out:
+            self._analysis.process(self._flows.take_segments(), payloads, self._analyse)
+            self._observe([EventRows(FLOW_EVENTS, events, NO_TEXT), *self._analysis.take()])
+        self._analysis.process(self._flows.take_segments(), payloads, self._analyse)
+        if not more and (messages := self._analysis.take()):
+            self._observe(messages)
+
+    def _analyse(self, analyzer: Analyzer, what: str, function: Any, *args: Any) -> None:
+        if self._faults.allows(analyzer):
+            self._faults.call(analyzer, what, function, *args)
+
+    def _observe(self, events: list[EventRows]) -> None:
         for given in self._feed.observe(events):
             if isinstance(given, EpochEnded):
                 self._end(self._sumstats.next_epoch(given.name, given.ts))
@@ -289,10 +318,11 @@ class Worker:
                 elif isinstance(each, EpochEnds):
                     self._reporter.ended_in_series(each, self._run)
                 else:
-                    self._reporter.crossed(each, self._events + given.index[each.at])
-        self._events += len(events)
+                    self._reporter.crossed(each, given.order[each.at])
         for name in self._faults.take_unreported():
-            self._reporter.switched_off(name, int(events["ts"][-1]))
+            last = [int(each.rows["ts"][-1]) for each in events if len(each.rows)]
+            for detection in self._feed.blinded_by(name):
+                self._reporter.switched_off(detection, max(last, default=self._clock.now or 0))
 
     def _end(self, ends: Iterable[EpochEnd]) -> None:
         for each in ends:

@@ -10,9 +10,20 @@ Blocks of frames come in; columns of packets go out, with what was refused and w
 | `network.py`, `transport.py`, `arp.py` | IP and what it carries |
 | `tunnel.py`, `gre.py`, `overlay.py`, `mirror.py`, `gtp.py`, `l2tp.py`, `ports.py` | tunnels, and their UDP ports |
 | `fragments.py`, `fragment_table.py` | datagrams put together from their fragments |
+| `payload.py` | where the bytes lie that packets carry |
 """
 
 from sensor.decode.decoder import LINKTYPES_MAX, OTHER_LINKTYPES, Decoder
+from sensor.decode.payload import NO_PAYLOADS, Payloads
 from sensor.decode.ports import PORTS_MAX, DecodeOptions, check_ports
 
-__all__ = ["LINKTYPES_MAX", "OTHER_LINKTYPES", "PORTS_MAX", "DecodeOptions", "Decoder", "check_ports"]
+__all__ = [
+    "LINKTYPES_MAX",
+    "NO_PAYLOADS",
+    "OTHER_LINKTYPES",
+    "PORTS_MAX",
+    "DecodeOptions",
+    "Decoder",
+    "Payloads",
+    "check_ports",
+]

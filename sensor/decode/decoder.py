@@ -4,8 +4,9 @@ import numpy as np
 
 from sensor.clock import SECOND
 from sensor.decode.fragment_table import BLOCK, COUNTERS, MAX_DATAGRAM, FragmentTable, new_table
-from sensor.decode.fragments import gather, new_whole, reassemble
+from sensor.decode.fragments import HEADERS, gather, new_whole, reassemble
 from sensor.decode.layers import LINKTYPE, PIECE
+from sensor.decode.payload import NO_PAYLOADS, Payloads, locate
 from sensor.decode.ports import DecodeOptions, table_of
 from sensor.decode.walk import walk_datagrams, walk_frames
 from sensor.packet import PACKET, Block
@@ -45,6 +46,10 @@ class Decoder:
         self._refusals = np.zeros(256, np.int64)
         self._linktypes = np.zeros(LINKTYPES_MAX + 1, LINKTYPE)
         self._linktypes["number"][-1] = OTHER_LINKTYPES
+        self.locates = False
+        """Whether to say where the payloads lie."""
+        self.payloads = NO_PAYLOADS
+        """Where those of the last block lie."""
 
     def decode(self, block: Block) -> np.ndarray:
         """PACKET rows for the frames of a block, in their order. The array is reused by the next call. Raises nothing.
@@ -62,6 +67,8 @@ class Decoder:
             if len(block.buffers) > 1:
                 rows = np.flatnonzero(frames["buffer"] == index)
             found = self._walk(data, frames if len(rows) == n else frames[rows], rows, packets, found)
+        if self.locates:
+            self.payloads = Payloads(block.buffers, locate(block, packets))
         if found:
             self._reassemble(block, packets, found)
         return packets
@@ -111,13 +118,24 @@ class Decoder:
             self._table = new_table(*self._limits)
             self._whole = new_whole()
         data, pieces = _in_one_buffer(block, self._pieces[:found])
-        whole, done = self._whole, 0
+        whole, done, where = self._whole, 0, self.payloads.rows if self.locates else NO_PAYLOADS.rows
+        headers = MAX_DATAGRAM if self.locates else HEADERS
         while done < found:
-            done, n = reassemble(self._table, self._timeout, data, pieces, done, packets, whole, self._weirds)
+            done, n = reassemble(self._table, self._timeout, data, pieces, done, packets, whole, headers, self._weirds)
             if n:
                 out, frames, rows = _read_only(whole.data), _read_only(whole.frames[:n]), whole.rows[:n]
-                spare = self._pieces[-1:]
-                walk_datagrams(out, frames, rows, packets, whole.told[:n], spare, self._ports, self._weirds)
+                more = whole.told[:n], self._pieces[-1:], self._ports, self._weirds
+                walk_datagrams(out, frames, rows, packets, where, *more)
+                if self.locates:
+                    self._keep_whole(n)
+
+    def _keep_whole(self, n: int) -> None:
+        """Keep the bytes of the datagrams that are whole, as the next ones will take their place."""
+        whole, rows, used = self._whole, self._whole.rows[:n], int(self._whole.frames["offset"][n - 1])
+        data = whole.data[: used + int(whole.frames["caplen"][n - 1])].copy()
+        self.payloads.rows["buffer"][rows] = len(self.payloads.buffers)
+        self.payloads.rows["length"][rows[whole.is_cut[:n]]] = 0
+        self.payloads = Payloads((*self.payloads.buffers, data), self.payloads.rows)
 
 
 def _read_only(data: np.ndarray) -> np.ndarray:

@@ -52,19 +52,23 @@ class Whole(NamedTuple):
     """int64: the row of the packet that completed it."""
     told: np.ndarray
     """TOLD rows: what another packet's row has told of it; `kind` is 0 where none has."""
+    is_cut: np.ndarray
+    """bool: not all of its bytes were captured."""
 
 
 def new_whole() -> Whole:
     """Room for some datagrams."""
     n = WHOLE_DATAGRAMS
-    return Whole(np.zeros(WHOLE_BYTES, np.uint8), np.zeros(n, FRAME), np.zeros(n, np.int64), np.zeros(n, TOLD))
+    rows, told, is_cut = np.zeros(n, np.int64), np.zeros(n, TOLD), np.zeros(n, np.bool_)
+    return Whole(np.zeros(WHOLE_BYTES, np.uint8), np.zeros(n, FRAME), rows, told, is_cut)
 
 
 @njit
-def reassemble(table, timeout, data, pieces, start, packets, whole, weirds):
+def reassemble(table, timeout, data, pieces, start, packets, whole, headers, weirds):
     """Put `pieces[start:]` (whose bytes are in `data`) into the table, in order; fill `whole`.
 
-    Returns how many pieces are done and how many datagrams are in `whole`: it stops early when that could take no more.
+    Of a datagram of which a first fragment has told, `headers` bytes are enough. Returns how many pieces are done and
+    how many datagrams are in `whole`: it stops early when that could take no more.
     """
     used, n = 0, 0
     for k in range(start, pieces.shape[0]):
@@ -87,7 +91,9 @@ def reassemble(table, timeout, data, pieces, start, packets, whole, weirds):
                     whole.rows[n], whole.told[n] = pieces[k]["row"], held["told"]
                     if is_told_by_this:
                         whole.told[n]["kind"] = 0
-                    used += _copy_out(table, d, whole.told[n]["kind"] != 0, whole.data, used, whole.frames[n])
+                    kept = headers if whole.told[n]["kind"] != 0 else np.int64(MAX_DATAGRAM)
+                    used += _copy_out(table, d, kept, whole.data, used, whole.frames[n])
+                    whole.is_cut[n] = held["cut"]
                     n += 1
                 drop(table, d)
         count(row["weird"] & ~before, weirds)
@@ -200,9 +206,9 @@ def _store(table, d, piece, data):
 
 
 @njit
-def _copy_out(table, d, is_told, out, used, frame):
+def _copy_out(table, d, most, out, used, frame):
     total = np.int64(table.datagrams[d]["total"])
-    kept = min(total, HEADERS) if is_told else total
+    kept = min(total, most)
     for b in range((kept - 1) // BLOCK + 1):
         block, begin = table.blocks[d, b], b * BLOCK
         for i in range(begin, min(kept, begin + BLOCK)):

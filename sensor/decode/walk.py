@@ -69,11 +69,12 @@ def walk_frames(data, frames, rows, packets, words, pieces, found, ports, weirds
 
 
 @njit
-def walk_datagrams(data, frames, rows, packets, told, pieces, ports, weirds):
+def walk_datagrams(data, frames, rows, packets, payloads, told, pieces, ports, weirds):
     """Go on with `packets[rows]`, whose fragments became whole: `frames` say where each datagram's bytes are in `data`.
 
     Of one of which the first fragment's row has `told`, the row tells the rest, and nothing odd, which that one did.
-    The payload's offset is then that of the frame's end: its bytes are not all in the frame.
+    The payload's offset is then that of the frame's end: its bytes are not all in the frame. `payloads[rows]` (PAYLOAD)
+    say where in `data` they are, unless there are none.
     """
     for k in range(rows.shape[0]):
         at = frames[k]["offset"]
@@ -90,11 +91,21 @@ def walk_datagrams(data, frames, rows, packets, told, pieces, ports, weirds):
             flag(row, Weird.NESTED_FRAGMENT)
         elif layer >= STOP:
             _stop(row, layer - STOP)
+        if payloads.shape[0] != 0:
+            _locate(payloads[rows[k]], row, told[k], at, frame.shape[0])
         row["payload"] = row["caplen"]
         if told[k]["kind"] != 0:
             _tell_rest(row, told[k])
             row["weird"] = before
         count(row["weird"] & ~before, weirds)
+
+
+@njit
+def _locate(payload, row, told, at, size):
+    """Say where the payload of a datagram lies whose `size` bytes, as far as they are known, are at `at`."""
+    payload["at"] = at + np.int64(row["payload"])
+    payload["length"] = max(0, min(np.int64(row["payload_len"]), size - np.int64(row["payload"])))
+    payload["told"] = told["payload_len"] if told["kind"] != 0 else 0
 
 
 @njit

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -14,15 +14,24 @@ from sensor.clock import parse_duration
 from sensor.detection.option import Option, OptionOverride, Value, parse_parts
 from sensor.detection.stream import Columns, DetectionError, ScalarKeys, Stream, check_event
 from sensor.detection.sumstat import SumStat, options_of
-from sensor.events import Batch, hint
+from sensor.events import Batch
 from sensor.sumstats import Definition
 from sensor.sumstats.zeek_types import Key, Observation
+from sensor.words import hint
 
 Observed = tuple[Stream, Batch, np.ndarray, Any]
 """A stream that was fed by hand: the batch that gives the rows their times, their keys' words, and their values."""
 
 
 _Scalar = tuple[Stream, Batch, Key, Observation]
+
+
+class EndedByHand(NamedTuple):
+    """An epoch that a detection ended by hand, after the event with this order, which was at `ts`."""
+
+    sumstat: SumStat
+    order: int
+    ts: int
 
 
 def on(*events: str) -> Callable[[Any], Any]:
@@ -77,7 +86,7 @@ class Detection:
             self._set(name, value)
         self._check_overrides()
         self.observed: list[Observed] = []
-        self.ended: list[tuple[SumStat, int]] = []
+        self.ended: list[EndedByHand] = []
         self._scalars: list[_Scalar] = []
         self._batch: Batch | None = None
 
@@ -174,7 +183,7 @@ class Detection:
             raise DetectionError(
                 f'the epochs of {sumstat.name} end by the clock: give it epoch="0s" to end them by hand'
             )
-        self.ended.append((sumstat, int(batch.index[-1])))
+        self.ended.append(EndedByHand(sumstat, int(batch.order[-1]), int(batch.ts[-1])))
 
     def _epoch_ns(self, sumstat: SumStat) -> int:
         epoch = sumstat.epoch
@@ -186,9 +195,9 @@ def _columns(scalars: list[_Scalar], batch: Batch) -> list[Observed]:
     observed: list[Observed] = []
     for stream in dict.fromkeys(each[0] for each in scalars):
         mine = [each for each in scalars if each[0] is stream]
-        last = np.array([each[1].index[-1] for each in mine])
+        last = np.array([each[1].order[-1] for each in mine])
         order = np.argsort(last, kind="stable")
-        rows = batch[np.searchsorted(batch.index, last[order])]
+        rows = batch[np.searchsorted(batch.order, last[order])]
         keys = np.array([mine[at][2].words() for at in order], np.uint64)
         observed.append((stream, rows, keys, [mine[at][3] for at in order]))
     return observed

@@ -2,43 +2,56 @@
 
 import functools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from sensor.detection.detection import Detection, Observed
+from sensor.detection.detection import Detection, EndedByHand, Observed
 from sensor.detection.reduction import Reduction, ScalarElements
 from sensor.detection.stream import Columns, DetectionError, Stream
 from sensor.detection.sumstat import SumStat
+from sensor.event_type import EventRows
 from sensor.events import Batch, split
+from sensor.protocols import ANALYZERS
 from sensor.sumstats.zeek_types import Observation
 
 log = logging.getLogger(__name__)
 
 
+class Named(Protocol):
+    """What has code of its own, and a name to be told by."""
+
+    @property
+    def name(self) -> str:  # noqa: D102
+        ...
+
+
 @dataclass
 class Faults:
-    """Contains a detection that raises: counted and logged by name, and switched off when it has raised too often."""
+    """Contains a detection, or a protocol's analyzer, that raises.
+
+    It is counted and logged by name, and switched off when it has raised too often.
+    """
 
     limit: int = 10
     counts: dict[str, int] = field(default_factory=dict)
     switched_off: list[str] = field(default_factory=list)
     unreported: list[str] = field(default_factory=list)
 
-    def allows(self, detection: Detection) -> bool:
-        """Whether a detection is still to be run."""
-        return detection.name not in self.switched_off
+    def allows(self, author: Named) -> bool:
+        """Whether it is still to be run."""
+        return author.name not in self.switched_off
 
-    def call(self, detection: Detection, what: str, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a detection's own code; None where it raised."""
+    def call(self, author: Named, what: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Call code of its own; None where it raised."""
         try:
             return function(*args)
         except KeyboardInterrupt:
             raise
-        except BaseException:  # sys.exit() too: what a detection does ends nothing but itself
-            self._count(detection.name, what)
+        except BaseException:  # sys.exit() too: what it does ends nothing but itself
+            self._count(author.name, what)
             return None
 
     def take_unreported(self) -> list[str]:
@@ -60,11 +73,11 @@ class Faults:
 
 @dataclass(frozen=True)
 class Observations:
-    """What one SumStat is given of one array of events, in the events' order."""
+    """What one SumStat is given of some events, in their order."""
 
     name: str
-    index: np.ndarray
-    """int64: the row of the event in its array, ascending."""
+    order: np.ndarray
+    """int64: that of each event, ascending."""
     ts: np.ndarray
     """int64: when the event happened, which is what epochs go by."""
     seen: np.ndarray
@@ -81,7 +94,7 @@ class Observations:
         values = {name: array[part] for name, array in self.values.items()}
         applies = {name: mask[part] for name, mask in self.applies.items()}
         return Observations(
-            self.name, self.index[part], self.ts[part], self.seen[part], self.keys[part], values, applies
+            self.name, self.order[part], self.ts[part], self.seen[part], self.keys[part], values, applies
         )
 
 
@@ -113,14 +126,23 @@ class Feed:
             id(sumstat): f"{each.name}.{name}" for each in detections for name, sumstat in each.sumstats.items()
         }
 
+    def blinded_by(self, name: str) -> list[str]:
+        """The detections that see nothing, or not all, as this one, or this analyzer of a protocol, is switched off."""
+        events = {event for event, each in ANALYZERS.items() if each.__name__ == name}
+        return [each.name for each in self.detections if each.name == name or events & self._looks_at(each)]
+
     @property
     def wanted(self) -> set[str]:
         """The events that some detection looks at."""
-        streams = {event for _, sumstat in self._sumstats for stream in sumstat.streams for event in stream.events}
-        return streams | {event for each in self.detections for event in each.handlers}
+        return {event for each in self.detections for event in self._looks_at(each)}
 
-    def observe(self, events: np.ndarray) -> Iterator[Observations | EpochEnded]:
-        """Give what each SumStat is to observe of an EVENT array, and where its epoch ends by hand."""
+    @staticmethod
+    def _looks_at(detection: Detection) -> set[str]:
+        streams = [stream for sumstat in detection.sumstats.values() for stream in sumstat.streams]
+        return {event for stream in streams for event in stream.events} | set(detection.handlers)
+
+    def observe(self, events: Iterable[EventRows]) -> Iterator[Observations | EpochEnded]:
+        """Give what each SumStat is to observe of some events, and where its epoch ends by hand."""
         batches = dict(split(events))
         by_hand = {id(each): self._run_handlers(each, batches) for each in self.detections}
         for detection, sumstat in self._sumstats:
@@ -130,15 +152,15 @@ class Feed:
             found = self.faults.call(detection, f"the streams of {sumstat.name}", self._gather, sumstat, batches, mine)
             if found is not None:
                 self.observations += len(found.ts)
-            rows = [row for each, row in ended if each is sumstat]
-            yield from _cut(self._names[id(sumstat)], found, events, sorted(rows))
+            ends = sorted(each[1:] for each in ended if each.sumstat is sumstat)
+            yield from _cut(self._names[id(sumstat)], found, ends)
 
     def _run_handlers(
         self, detection: Detection, batches: dict[str, Batch]
-    ) -> tuple[list[Observed], list[tuple[SumStat, int]]]:
-        """What a detection's handlers observe, and which epochs they end, after which row of the events."""
+    ) -> tuple[list[Observed], list[EndedByHand]]:
+        """What a detection's handlers observe, and which epochs they end."""
         observed: list[Observed] = []
-        ended: list[tuple[SumStat, int]] = []
+        ended: list[EndedByHand] = []
         for event in detection.handlers:
             if event in batches and self.faults.allows(detection):
                 what = f"its handler of {event}"
@@ -152,8 +174,8 @@ class Feed:
         pieces = [of for piece in pieces if len(piece.batch) for of in _normalized(piece, sumstat)]
         if not pieces:
             return None
-        index = np.concatenate([piece.batch.index for piece in pieces]).astype(np.int64)
-        order = np.argsort(index, kind="stable")
+        orders = np.concatenate([piece.batch.order for piece in pieces])
+        order = np.argsort(orders, kind="stable")
         taken = {sumstat.takes[name]: reducer for name, reducer in sumstat.reducers.items()}
         masks = {takes: [_taken(reducer, piece) for piece in pieces] for takes, reducer in taken.items()}
         masks = {takes: own for takes, own in masks.items() if any(mask.any() for mask in own)}
@@ -172,19 +194,17 @@ class Feed:
             values |= dict.fromkeys(names, np.ascontiguousarray(np.concatenate(read)[order]))
         ts, seen = (np.concatenate([getattr(piece.batch, name) for piece in pieces])[order] for name in ("ts", "seen"))
         keys = np.ascontiguousarray(np.concatenate([piece.keys for piece in pieces])[order])
-        return Observations(self._names[id(sumstat)], index[order], ts, seen, keys, values, applies)
+        return Observations(self._names[id(sumstat)], orders[order], ts, seen, keys, values, applies)
 
 
-def _cut(
-    name: str, found: Observations | None, events: np.ndarray, rows: list[int]
-) -> Iterator[Observations | EpochEnded]:
-    """Observations up to each of the rows after which an epoch ends, and its end; then the rest."""
+def _cut(name: str, found: Observations | None, ends: list[tuple[int, int]]) -> Iterator[Observations | EpochEnded]:
+    """Observations up to each (order, time) at which an epoch ends, and its end; then the rest."""
     start = 0
-    for row in rows:
-        stop = start if found is None else int(np.searchsorted(found.index, row, side="right"))
+    for order, ts in ends:
+        stop = start if found is None else int(np.searchsorted(found.order, order, side="right"))
         if found is not None and stop > start:
             yield found[start:stop]
-        yield EpochEnded(name, int(events["ts"][row]))
+        yield EpochEnded(name, ts)
         start = stop
     if found is not None and start < len(found.ts):
         yield found[start:] if start else found

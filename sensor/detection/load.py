@@ -13,7 +13,7 @@ from pathlib import Path
 from sensor.detection.detection import Detection
 from sensor.detection.option import Option, Value
 from sensor.detection.stream import DetectionError
-from sensor.events import hint
+from sensor.words import hint
 
 GROUP = "sensor.plugins"
 

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sensor.detection.stream import Columns, DetectionError, KeyColumn, Part, ScalarKeys, Stream, column_of, parts_of
-from sensor.events import Batch, hint
+from sensor.events import Batch
 from sensor.sumstats import Reducer
 from sensor.sumstats.zeek_types import Observation
+from sensor.words import hint
 
 _NOT_OPTIONS = {"name", "stream", "words", "is_weighted", "is_dated"}  # what the framework fills in itself
 

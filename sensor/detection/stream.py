@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from sensor.address import to_address
-from sensor.events import EVENTS, AddressColumn, Batch, empty, hint
+from sensor.events import EVENTS, AddressColumn, Batch, TextColumn, empty
 from sensor.sumstats.text import TEXT_WORDS, text_of, text_words
 from sensor.sumstats.zeek_types import Key
+from sensor.words import hint
 
 Part = str | Callable[[Batch], np.ndarray]
 """A column's name, or a function that computes a column of whole numbers from a batch."""
@@ -47,6 +48,8 @@ class KeyColumn:
             if len(column) != n:
                 raise DetectionError(f"{self.name}: {len(column)} addresses for {n} rows; give one for each row")
             words: np.ndarray = column.words
+        elif isinstance(column, TextColumn):
+            words = text_words(column.bytes())
         else:
             values = np.asarray(column)
             if values.shape != (n,):
@@ -266,7 +269,7 @@ def column_of(part: Part, events: Sequence[str], role: str) -> KeyColumn:
         if part not in columns:
             raise DetectionError(f"the event {event} has no column {part!r} for a {role}{hint(part, columns)}")
         kind = columns[part].type
-    return KeyColumn(part, part, {"address": "address", "bytes": "text"}.get(kind, "number"))
+    return KeyColumn(part, part, {"address": "address", "bytes": "text", "text": "text"}.get(kind, "number"))
 
 
 def _all_with(part: str) -> list[str]:

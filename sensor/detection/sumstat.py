@@ -13,9 +13,10 @@ from sensor.clock import format_duration, parse_duration
 from sensor.detection.option import Option, OptionOverride
 from sensor.detection.reduction import Reduction
 from sensor.detection.stream import Columns, DetectionError, ScalarKeys, try_function
-from sensor.events import empty, hint
+from sensor.events import empty
 from sensor.sumstats import FUNCTION, Definition, JudgedValues, Override, Result, Threshold, UnknownReducer
 from sensor.sumstats.text import text_words
+from sensor.words import hint
 
 Level = Option | float | Sequence[Option | float]
 

@@ -9,7 +9,8 @@ Columns of packets come in; columns of events go out. All state is arrays that k
 | `flow.py`, `key.py`, `index.py`, `network.py` | one flow, what tells it from others, and how it is found |
 | `contacts.py` | who has tried which service, remembered for a day |
 | `sequence.py`, `sequence_gaps.py`, `capture_loss.py` | TCP's numbers, and what of a stream never passed by |
-| `event.py`, `event_writer.py` | the events, and how they are written |
+| `event.py`, `event_types.py`, `event_writer.py` | the events, their columns, and how they are written |
+| `segment.py` | what ties payloads to flows |
 | `sharding.py` | which worker tracks a packet |
 """
 

@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Event(IntEnum):
-    """Events, by Zeek's names; what each means and which columns it has is in `sensor.events`."""
+    """Events, by Zeek's names; what each means and which columns it has is in `event_types.py`."""
 
     CONNECTION_ATTEMPT = 0
     CONNECTION_REJECTED = 1
@@ -48,6 +48,7 @@ _HISTORY = 24  # a history's letters, then zeros; a multiple of 8
 
 def _event_dtype(history: object) -> np.dtype:
     fields: list[tuple[str, object]] = [
+        ("order", "i8"),
         ("ts", "i8"),
         ("seen", "i8"),
         ("orig_hi", "u8"),

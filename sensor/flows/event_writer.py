@@ -35,6 +35,8 @@ def _next_row(out, state, event, ts):
     state["events"] += 1
     row = out[at]
     row["event"] = event
+    row["order"] = state["order"]
+    state["order"] += 1
     row["ts"] = row["seen"] = ts
     return at
 

@@ -12,6 +12,7 @@ from sensor.flows.flow import (
     has_mark,
 )
 from sensor.flows.network import leave
+from sensor.flows.segment import is_followed, write_end_of_flow
 from sensor.flows.sequence_gaps import forget
 from sensor.flows.timers import (
     ATTEMPT,
@@ -21,7 +22,7 @@ from sensor.flows.timers import (
 )
 
 ROOM = 10
-"""More events than one packet, or one expiry, can raise."""
+"""More events, or segments, than one packet, or one expiry, can raise."""
 
 DONE, OUT_FULL, INDEX_FULL = range(3)
 """Why a kernel came back."""
@@ -31,9 +32,11 @@ _AT_THE_END = (_CONNECTION_ATTEMPT, _REMOVE)
 
 
 @njit
-def is_full(out, state):
-    """Whether `out` (EVENT rows) has no room for what one packet, or one expiry, can raise."""
-    return state["written"] + ROOM > out.shape[0]
+def is_full(table):
+    """Whether a table's events or segments have no room for what one packet, or one expiry, can raise."""
+    if table.state["segments"] + ROOM > table.segments.shape[0]:
+        return True
+    return table.state["written"] + ROOM > table.out.shape[0]
 
 
 @njit
@@ -43,6 +46,8 @@ def remove(table, slot, ts):
     for event in _AT_THE_END:
         if event == _REMOVE or flow["list"] == ATTEMPT:
             write_end(table.out, table.state, table.contacts, event, flow, ts)
+    if is_followed(table.state, flow["proto"]):
+        write_end_of_flow(table, slot, ts)
     if has_mark(flow, COUNTED):
         note_open(table.contacts, table.state, flow, -1, ts)
     if np.int64(flow["seen"]) & HOLED != 0:
@@ -62,7 +67,7 @@ def expire(table, until, latest):
         if which < 0 or when > until:
             table.state["next_due"] = when
             return DONE
-        if is_full(table.out, table.state):
+        if is_full(table):
             return OUT_FULL
         remove(table, table.lists[which]["first"], min(when, latest))
 

@@ -11,12 +11,13 @@ from sensor.flows.index import copy
 from sensor.flows.network import NETWORKS
 from sensor.flows.options import FlowOptions
 from sensor.flows.removal import DONE, INDEX_FULL, ROOM, expire
+from sensor.flows.segment import SEGMENT, followed
 from sensor.flows.sequence_gaps import new_holes
 from sensor.flows.table_state import COUNTERS, STATE, WEIRDS, Arrays
 from sensor.flows.timers import NEVER, new_lists
 from sensor.flows.track import track
 from sensor.hash import new_key
-from sensor.packet import PACKET
+from sensor.packet import PACKET, Kind
 
 _EARLIEST = np.iinfo(np.int64).min
 _FIRST_INDEX = 1 << 12
@@ -39,7 +40,7 @@ class FlowTable:
 
     def __init__(
         self,
-        options: FlowOptions = FlowOptions(),  # noqa: B008  it is frozen
+        options: FlowOptions | None = None,
         *,
         wanted: Iterable[Event] | None = None,
         key: np.ndarray | None = None,
@@ -47,7 +48,7 @@ class FlowTable:
     ) -> None:
         if event_rows < ROOM:
             raise ValueError(f"event_rows is {event_rows}; it must be at least {ROOM}")
-        self.options = options
+        self.options = options = options or FlowOptions()
         self._events = np.zeros(event_rows, EVENT)
         self._state = np.zeros(1, STATE)[0]
         self._arrays = Arrays(
@@ -58,6 +59,7 @@ class FlowTable:
             entries=np.zeros(_FIRST_INDEX, np.int64),
             lists=new_lists(options),
             out=self._events.view(EVENT_IN_KERNELS),
+            segments=np.zeros(event_rows, SEGMENT),
             state=self._state,
         )
         self._state["secret"] = new_key() if key is None else key
@@ -76,9 +78,19 @@ class FlowTable:
         """How often each oddity was seen, by Zeek's name; those that were not are left out."""
         return {name: int(self._state[name]) for name in WEIRDS if self._state[name]}
 
-    def want(self, events: Iterable[Event]) -> None:
-        """Write these events from now on."""
+    def want(self, events: Iterable[Event], *, segments: Iterable[Kind] = ()) -> None:
+        """Write these events from now on, and the segments of these kinds of packets (TCP, UDP)."""
         self._state["wanted"] = sum(1 << event for event in set(events))
+        self._state["followed"] = followed(segments)
+
+    def take_segments(self) -> np.ndarray:
+        """The SEGMENT rows of what was processed since the last call; valid until more is processed.
+
+        They are to be taken after `process` and whenever it hands out events: `row` is that of a packet given to it.
+        """
+        taken = self._arrays.segments[: self._state["segments"]]
+        self._state["segments"] = 0
+        return taken
 
     def process(self, packets: np.ndarray, now: np.ndarray, *, more: bool = False) -> Iterator[np.ndarray]:
         """Take PACKET rows and the packet clock at each (int64 ns); give EVENT arrays, in order.
@@ -137,10 +149,10 @@ class FlowTable:
 
     def _hand_out(self) -> Iterator[np.ndarray]:
         events = self._events[: self._state["written"]]
-        if len(events):
+        if len(events) or self._state["segments"]:
             yield events
             events.view(np.uint8).fill(0)  # as bytes: four times as fast as row by row
-            self._state["written"] = 0
+            self._state["written"] = self._state["segments"] = 0
 
     def _grow(self) -> None:
         larger = np.zeros(2 * len(self._arrays.entries), np.int64)

@@ -35,6 +35,9 @@ STATE = np.dtype(
         ("secret", "u8", 2),  # the key of the hash
         ("wanted", "i8"),  # a bit for each event
         ("written", "i8"),  # events that wait to be handed out
+        ("followed", "i8"),  # a bit for each IP protocol whose segments are wanted
+        ("segments", "i8"),  # segments that wait to be taken
+        ("order", "i8"),  # of the next event or segment
         ("clock", "i8"),  # the packet clock
         ("next_due", "i8"),  # no flow is due before it
         ("flows_open", "i8"),
@@ -66,5 +69,7 @@ class Arrays(NamedTuple):
     """LIST, a row a timer list."""
     out: np.ndarray
     """EVENT rows that wait to be handed out."""
+    segments: np.ndarray
+    """SEGMENT rows that wait to be taken."""
     state: np.void
     """STATE, one record."""

@@ -36,6 +36,7 @@ from sensor.flows.key import (
 )
 from sensor.flows.network import enter, find_flow, hear, network_of
 from sensor.flows.removal import DONE, INDEX_FULL, OUT_FULL, expire, is_full, remove, take_slot
+from sensor.flows.segment import is_followed, write_segment
 from sensor.flows.tcp import begins_another, follow, take_cut, take_tcp
 from sensor.flows.timers import (
     ICMP_LIST,
@@ -51,6 +52,7 @@ from sensor.flows.timers import (
 from sensor.flows.use import follow_use
 from sensor.packet import (
     ACK,
+    FIN,
     ONE_WAY_TUNNELS,
     PROTO_ICMP,
     PROTO_ICMPV6,
@@ -196,8 +198,8 @@ def _raise(table, flow, raised, now):
 
 
 @njit
-def _take(table, packet, tag, now):
-    """Apply a packet of TCP, UDP, SCTP or ICMP, whose five-tuple hashes to `tag`, to its flow."""
+def _take(table, packet, at, tag, now):
+    """Apply a packet of TCP, UDP, SCTP or ICMP, row `at`, whose five-tuple hashes to `tag`, to its flow."""
     network = network_of(packet)
     key = key_of(packet, network * table.state["by_network"])
     kind = packet["kind"]
@@ -245,10 +247,22 @@ def _take(table, packet, tag, now):
         write_flow(table.out, table.state, _UDP_REQUEST if side == 0 else _UDP_REPLY, flow, now)
     elif kind == _ICMP:
         take_icmp(table, flow, packet, now)
+    if table.state["followed"] != 0:
+        _follow(table, slot, side, packet, at, found < 0, now)
 
 
 @njit
-def _take_rest(table, packet, now):
+def _follow(table, slot, side, packet, at, begins, now):
+    """Write the segment of a packet, if its protocol is followed and there is anything to tell."""
+    kind = packet["kind"]
+    if (kind != _TCP and kind != _UDP) or not is_followed(table.state, packet["proto"]):
+        return
+    if begins or packet["payload_len"] != 0 or np.int64(packet["tcp_flags"]) & (SYN | FIN | RST) != 0:
+        write_segment(table, slot, side, packet, at, begins, now)
+
+
+@njit
+def _take_rest(table, packet, at, now):
     """Count the rest of a datagram in fragments for the flow that its first one belongs to, if it is still held.
 
     It is no packet of its own: it raises nothing, and no timeout runs anew.
@@ -259,6 +273,8 @@ def _take_rest(table, packet, now):
         return
     slot, side = found >> 1, found & 1
     flow = table.flows[slot]
+    if is_followed(table.state, key.proto):
+        write_segment(table, slot, side, packet, at, False, now)
     if key.proto != PROTO_TCP:
         flow["bytes"][side] += np.int64(packet["payload_len"])
         return
@@ -320,7 +336,7 @@ def track(table, tags, packets, now, start):
         clock = table.state["clock"]
         if clock >= table.state["next_due"] and expire(table, clock, clock) == OUT_FULL:
             return OUT_FULL, i
-        if is_full(table.out, table.state):
+        if is_full(table):
             return OUT_FULL, i
         if 2 * table.state["entries"] >= table.entries.shape[0]:
             return INDEX_FULL, i
@@ -332,12 +348,12 @@ def track(table, tags, packets, now, start):
             table.state["flow_packets"] += 1
             if kind == _UDP and is_to_many(packet):
                 note_request(table.contacts, table.state, packet, clock)
-            _take(table, packet, tags[i - first], clock)
+            _take(table, packet, i, tags[i - first], clock)
         elif kind == _ARP:
             table.state["arp_packets"] += 1
             write_arp(table.out, table.state, packet, clock)
         elif kind in (_IP, _FRAGMENT, _REST):
             table.state["not_flow"] += 1
             if kind == _REST:
-                _take_rest(table, packet, clock)
+                _take_rest(table, packet, i, clock)
     return DONE, packets.shape[0]

@@ -1,0 +1,40 @@
+"""Segments of flows, with where their bytes are."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sensor.decode.payload import Payloads, together
+
+_NO_BYTES = np.empty(0, np.uint8)
+
+
+class Segments(NamedTuple):
+    """Some segments in order, and the bytes that they carry."""
+
+    rows: np.ndarray
+    """SEGMENT rows; the payload of each is `data[at : at + length]`."""
+    data: np.ndarray
+    """uint8, not to be written to; good until `Analyzer.process` returns."""
+
+    def of(self, proto: int) -> "Segments":
+        """Those of one IP protocol."""
+        return Segments(self.rows[self.rows["proto"] == proto], self.data)
+
+
+def locate(rows: np.ndarray, payloads: Payloads) -> Segments:
+    """Say of SEGMENT rows where the payload of each is: in place where all are in one buffer, else in a copy."""
+    rows = rows.copy()
+    rows["at"] = rows["length"] = 0
+    carrying = np.flatnonzero(rows["row"] >= 0)
+    found = payloads.rows[rows["row"][carrying]]
+    if not len(found):
+        return Segments(rows, _NO_BYTES)
+    if len(payloads.buffers) == 1:
+        data, at = payloads.buffers[0][:], found["at"]
+    else:
+        data, at = together(payloads.buffers, found)
+    data.flags.writeable = False
+    rows["at"][carrying], rows["length"][carrying] = at, found["length"]
+    rows["seq"][carrying] -= found["told"]
+    return Segments(rows, data)
