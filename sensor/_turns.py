@@ -38,7 +38,7 @@ class Turns:
             return found
         if self._spent_s > _SAID_AFTER_S:
             kept = "the next run finds them" if self._folder() else "and there is nowhere to keep them for the next run"
-            self._say(f"kernels are being compiled, which takes about half a minute; {kept}")
+            self._warn(f"kernels are being compiled, which takes about half a minute; {kept}")
         return load(signature, target) if self._take() else None
 
     def compile(self, compile: Callable[[Any], Any], signature: Any) -> Any:
@@ -68,7 +68,7 @@ class Turns:
             time.sleep(_PAUSE_S)
             waited, self._waited_s = waited + _PAUSE_S, self._waited_s + _PAUSE_S
             if self._waited_s > _SAID_AFTER_S:
-                self._say("another process compiles kernels; waiting for it, for three minutes at most")
+                self._warn("another process compiles kernels; waiting for it, for three minutes at most")
         return waited > 0
 
     def _is_free(self) -> bool:
@@ -77,7 +77,7 @@ class Turns:
             return True
         return False
 
-    def _say(self, what: str) -> None:
+    def _warn(self, what: str) -> None:
         if not self.is_silent and what not in self._said:
             log.warning("%s", what)
         self._said.add(what)

@@ -6,12 +6,12 @@ from sensor.node.balance import Balance, busiest
 from sensor.node.hints import (
     Acks,
     Blind,
+    DirectionCounts,
     Looks,
     Losses,
     NoPackets,
     OneWay,
     Unseen,
-    Ways,
     is_lossy,
     is_one_way,
     reads_nothing,
@@ -28,7 +28,7 @@ def seen(**counts):
 
 def said(judge, sights, *, start=1):
     """What a judge says of one sight a second, by the second."""
-    found = {at: judge.look(sight, float(at)) for at, sight in enumerate(sights, start)}
+    found = {at: judge.judge(sight, float(at)) for at, sight in enumerate(sights, start)}
     return {at: text for at, text in found.items() if text}
 
 
@@ -62,8 +62,8 @@ def test_what_arrived_before_is_no_sign_of_deafness():
 def test_silence_is_said_after_ten_seconds(last, is_said):
     judge = NoPackets(0.0)
     for at in (1.0, 4.0, 5.0):
-        assert judge.look(NEAR, at) == ""
-    assert bool(judge.look(NEAR, last)) is is_said
+        assert judge.judge(NEAR, at) == ""
+    assert bool(judge.judge(NEAR, last)) is is_said
     assert bool(judge.hint) is is_said
 
 
@@ -100,9 +100,9 @@ def test_what_arrived_a_moment_ago_is_about_to_be_read(looks, is_said):
 
 def test_a_time_in_which_nothing_was_looked_at_is_not_silence():
     judge = NoPackets(0.0)
-    assert judge.look(NEAR, 1.0) == ""
-    assert judge.look(NEAR, 60.0) == ""  # as after a stop: what came meanwhile is only about to be read
-    assert judge.look(seen(read=1), 60.1) == ""
+    assert judge.judge(NEAR, 1.0) == ""
+    assert judge.judge(NEAR, 60.0) == ""  # as after a stop: what came meanwhile is only about to be read
+    assert judge.judge(seen(read=1), 60.1) == ""
     assert judge.hint is None
 
 
@@ -135,14 +135,20 @@ def test_losses_that_begin_again_count_from_there():
     [(49, 0, None), (50, 0, True), (51, 0, True), (50, 4, True), (50, 5, True), (50, 6, False), (50, 50, False)],
 )
 def test_one_direction_is_missing_where_nine_of_ten_connections_lack_it(data, both, found):
-    assert is_one_way(Ways(0, 0), Ways(data, both)) is found
-    assert is_one_way(Ways(1000, 1000), Ways(1000 + data, 1000 + both)) is found
+    assert is_one_way(DirectionCounts(0, 0), DirectionCounts(data, both)) is found
+    assert is_one_way(DirectionCounts(1000, 1000), DirectionCounts(1000 + data, 1000 + both)) is found
 
 
 def test_a_missing_direction_is_said_once_and_when_it_is_back():
     judge = OneWay(0.0)
-    ways = [(10, Ways(100, 0)), (20, Ways(200, 0)), (30, Ways(249, 49)), (40, Ways(250, 50)), (50, Ways(400, 200))]
-    found = {at: judge.look(each, float(at)) for at, each in ways}
+    ways = [
+        (10, DirectionCounts(100, 0)),
+        (20, DirectionCounts(200, 0)),
+        (30, DirectionCounts(249, 49)),
+        (40, DirectionCounts(250, 50)),
+        (50, DirectionCounts(400, 200)),
+    ]
+    found = {at: judge.judge(each, float(at)) for at, each in ways}
     assert {at for at, text in found.items() if text} == {10, 40}
     assert "of 100 connections with data 100 were heard from one end" in found[10]
     assert found[40] == "both directions of connections are seen again"
@@ -150,7 +156,7 @@ def test_a_missing_direction_is_said_once_and_when_it_is_back():
 
 @pytest.mark.parametrize(("now", "is_said"), [(9.9, False), (10.0, True)])
 def test_a_direction_has_ten_seconds_to_appear(now, is_said):
-    assert bool(OneWay(0.0).look(Ways(100, 0), now)) is is_said
+    assert bool(OneWay(0.0).judge(DirectionCounts(100, 0), now)) is is_said
 
 
 @pytest.mark.parametrize(
@@ -174,7 +180,7 @@ def test_a_worker_has_too_much_above_twice_the_mean_of_the_others_at_a_rate_that
 def test_an_uneven_worker_is_said_once_until_another_is_or_all_are_even():
     judge = Balance()
     rates = [(30, 10), (30, 10), (19, 10), (14, 10), (19, 10), (10, 30)]
-    found = [judge.look({"a": a * 1e4, "b": b * 1e4}) for a, b in rates]
+    found = [judge.judge({"a": a * 1e4, "b": b * 1e4}) for a, b in rates]
     assert [text[:10] for text in found] == ["a gets 75%", "", "", "the worker", "", "b gets 75%"]
 
 
@@ -189,7 +195,7 @@ def test_a_capture_is_lossy_if_a_tenth_of_enough_acknowledgements_is_of_what_nev
 def test_capture_loss_is_said_when_it_begins_and_when_it_is_over():
     judge = Unseen(0.0)
     counts = [(10, Acks(200, 0)), (20, Acks(400, 30)), (30, Acks(600, 60)), (40, Acks(650, 60)), (50, Acks(900, 61))]
-    said = {now: judge.look(acks, now) for now, acks in counts}
+    said = {now: judge.judge(acks, now) for now, acks in counts}
     assert [now for now, text in said.items() if text] == [20, 50]
     assert "30 of 200 TCP acknowledgements" in said[20] and judge.hint is None
 
@@ -206,6 +212,6 @@ def test_a_capture_is_blind_if_all_of_enough_packets_are_refused(packets, refuse
 def test_blindness_is_said_when_it_begins_and_when_it_is_over():
     judge = Blind(0.0)
     looks = [(10, Looks(200, 0)), (20, Looks(400, 200)), (30, Looks(600, 400)), (40, Looks(650, 450))]
-    said = {now: judge.look(each, now) for now, each in [*looks, (50, Looks(900, 600))]}
+    said = {now: judge.judge(each, now) for now, each in [*looks, (50, Looks(900, 600))]}
     assert [now for now, text in said.items() if text] == [20, 50]
     assert "all 200 packets were refused" in said[20] and judge.hint is None

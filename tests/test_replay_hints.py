@@ -7,7 +7,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.packet import Raw
 
-from sensor.node.hints import Acks, Ways, hints_of_replay
+from sensor.node.hints import Acks, DirectionCounts, hints_of_replay
 from tests.replaying import ETHER, PCAPS, ROOT, replay, write
 
 QUIET = sorted(path for path in PCAPS.glob("*.pcap") if "scan" not in path.stem)
@@ -51,12 +51,12 @@ def hints(*arguments):
 @pytest.mark.parametrize(
     ("ways", "found"),
     [
-        (Ways(19, 0), []),
-        (Ways(20, 0), ["one way"]),
-        (Ways(39, 0), ["one way"]),
-        (Ways(20, 10), ["one way"]),
-        (Ways(20, 11), []),
-        (Ways(1000, 990), []),
+        (DirectionCounts(19, 0), []),
+        (DirectionCounts(20, 0), ["one way"]),
+        (DirectionCounts(39, 0), ["one way"]),
+        (DirectionCounts(20, 10), ["one way"]),
+        (DirectionCounts(20, 11), []),
+        (DirectionCounts(1000, 990), []),
     ],
 )
 def test_one_direction_is_missing_where_half_of_enough_connections_lack_it(ways, found):
@@ -67,7 +67,7 @@ def test_one_direction_is_missing_where_half_of_enough_connections_lack_it(ways,
     ("acks", "found"), [(Acks(99, 99), []), (Acks(100, 9), []), (Acks(100, 10), ["capture loss"]), (Acks(0, 0), [])]
 )
 def test_a_capture_is_lossy_where_a_tenth_of_enough_acknowledgements_says_so(acks, found):
-    assert [hint.name for hint in hints_of_replay(Ways(0, 0), acks)] == found
+    assert [hint.name for hint in hints_of_replay(DirectionCounts(0, 0), acks)] == found
 
 
 @pytest.mark.parametrize("directions", [">", "<"])

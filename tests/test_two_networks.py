@@ -6,7 +6,7 @@ from scapy.layers.l2 import Dot1Q
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
-from sensor.node.hints import Acks, TwoTags, Ways, hints_of_replay
+from sensor.node.hints import Acks, DirectionCounts, TwoTags, hints_of_replay
 from tests.replaying import ETHER, replay, sensor, write
 from tests.test_replay_hints import SENT
 
@@ -61,10 +61,10 @@ def test_another_key_is_a_usage_error(tmp_path):
 
 @pytest.mark.parametrize(("flows", "found"), [(0, []), (1, ["two tags"]), (2, ["two tags"])])
 def test_one_flow_under_two_tags_is_enough_for_the_hint(flows, found):
-    assert [hint.name for hint in hints_of_replay(Ways(0, 0), Acks(0, 0), flows)] == found
+    assert [hint.name for hint in hints_of_replay(DirectionCounts(0, 0), Acks(0, 0), flows)] == found
 
 
 def test_live_it_is_said_once():
     judge = TwoTags()
-    assert [bool(judge.look(flows)) for flows in (0, 1, 2, 2)] == [False, True, False, False]
+    assert [bool(judge.judge(flows)) for flows in (0, 1, 2, 2)] == [False, True, False, False]
     assert "of 2 connections" in judge.hint.text

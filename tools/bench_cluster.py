@@ -230,8 +230,8 @@ def merge_here(keys: int) -> tuple[float, float]:
     collector, alerter = Collector(definition, room=WORKERS), Alerter([detection])
     started = time.monotonic()
     for at, end in enumerate(ends):
-        collector.take(f"worker-{at}", end)
-    [result] = collector.settle(0)
+        collector.apply(f"worker-{at}", end)
+    [result] = collector.close_epoch(0)
     assert isinstance(result, EpochResult)
     with contextlib.redirect_stderr(io.StringIO()) as said:
         list(alerter.results(Judged(detection, detection.sumstats[name], definition), result))

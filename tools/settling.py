@@ -21,7 +21,7 @@ class Settling(Collector):
 
     def deliver(self, member: str, end: EpochEnd) -> list[Told]:
         """Take the end of a member's epoch, and settle what all have come past."""
-        self.take(member, end)
+        self.apply(member, end)
         self._entered[member] = end.following
         told = self.close(min(self._entered.values()) - 1)
         if end.restarts:
@@ -33,7 +33,7 @@ class Settling(Collector):
         """Settle an epoch, and those before it, though some members may not have delivered."""
         told: list[Told] = []
         for epoch in sorted(each for each in self.delivered if each <= last):
-            settled = self.settle(epoch, [name for name, entered in self._entered.items() if entered <= epoch])
+            settled = self.close_epoch(epoch, [name for name, entered in self._entered.items() if entered <= epoch])
             for each in settled:
                 if isinstance(each, Merged):  # all that is told here stands
                     self.fire(epoch, each.partial.keys, each.level)

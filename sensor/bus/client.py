@@ -188,7 +188,7 @@ class Client:
         try:
             hello = self._hello()
             writer.write(encode(hello))
-            await self._hear(reader, hello.role, lambda: tasks.extend(self._begin(writer)))
+            await self._receive(reader, hello.role, lambda: tasks.extend(self._begin(writer)))
         finally:
             with self._lock:
                 self._is_connected = False
@@ -209,7 +209,7 @@ class Client:
 
         return [spawn(self._write(writer)), spawn(self._ping())]
 
-    async def _hear(self, reader: asyncio.StreamReader, role: Role, begin: Callable[[], None]) -> None:
+    async def _receive(self, reader: asyncio.StreamReader, role: Role, begin: Callable[[], None]) -> None:
         decoder = FrameDecoder(self._vocabulary, role="manager")
         is_in = False
         if role == "observer":  # which is not welcomed

@@ -100,12 +100,12 @@ class Connection:
     async def write(self, first: Message | None) -> bool:
         """Send `first` and then whatever is put into the outbox, until that is closed; False: the peer is stuck."""
         try:
-            data = encode(first) if first else await self.outbox.take(CHUNK)
+            data = encode(first) if first else await self.outbox.drain(CHUNK)
             while data:
                 self.writer.write(data)
                 async with asyncio.timeout(self._limits.drain_s):
                     await self.writer.drain()
-                data = await self.outbox.take(CHUNK)
+                data = await self.outbox.drain(CHUNK)
         except TimeoutError:
             return False
         finally:

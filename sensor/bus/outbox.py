@@ -59,7 +59,7 @@ class Outbox:
         self._is_closed = True
         self._changed.set()
 
-    async def take(self, most: int) -> bytes:
+    async def drain(self, most: int) -> bytes:
         """Wait for what is to be sent next, of at least one message and about `most` bytes; nothing: it has ended."""
         while not self and not self._is_closed:
             self._changed.clear()

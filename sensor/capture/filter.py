@@ -79,7 +79,7 @@ class Filter:
             self.rejected += rejected
             self._taken += len(mine) - rejected
             if not self._taken:
-                self._missed.look(data, linktype, frames, mine)
+                self._missed.inspect(data, linktype, frames, mine)
 
     def _pass_over(self, linktype: int, count: int) -> None:
         self.inapplicable += count

@@ -35,7 +35,7 @@ class InterfaceCapture:
         self._ring: Ring | None = self._open()
         self._nic, self._shortfall = NicCounters(settings.interface), Shortfall()
         self._is_whole = self._gets_all(self._ring.socket)
-        self.look()
+        self.poll()
 
     @property
     def data(self) -> np.ndarray:
@@ -102,18 +102,18 @@ class InterfaceCapture:
             **(link if self.settings.is_first else dict.fromkeys(link, 0)),
         }
 
-    def take(self, rows: np.ndarray) -> np.ndarray:
+    def read(self, rows: np.ndarray) -> np.ndarray:
         """Fill FRAME rows with what has come, and return those filled; what the last call gave is no longer valid."""
         if self._ring is None:
             return rows[:0]
-        frames = self._ring.take(rows)
+        frames = self._ring.read(rows)
         if len(frames):
             if self._gaps.is_open:
-                self.look()
+                self.poll()
         elif self._is_gone and self.is_drained:
             self._ring.close()  # before the next one is opened: a dead socket would keep its fanout group from others
             self._ring = None
-            self.look()
+            self.poll()
         return frames
 
     def shut(self) -> None:
@@ -123,7 +123,7 @@ class InterfaceCapture:
             self._ring.shut()
             self._drained_by = elapsed_s() + _DRAIN_S
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Find out how the interface is: begin or end a gap, and open one that was made again."""
         if self._ring is None:
             self._reopen()

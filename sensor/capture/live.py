@@ -144,7 +144,7 @@ class Live:
 
     def _take(self, rows: np.ndarray) -> Block:
         """What has come, without waiting."""
-        found = [tap.take(mine) for tap, mine in zip(self.taps, rows, strict=True)]
+        found = [tap.read(mine) for tap, mine in zip(self.taps, rows, strict=True)]
         self._is_more = any(tap.ring is not None and tap.ring.is_more for tap in self.taps)
         frames = found[0]
         if len(found) > 1:
@@ -203,4 +203,4 @@ class Live:
         if self._watch is not None:
             self._watch.read()
         for tap in self.taps:
-            tap.look()
+            tap.poll()

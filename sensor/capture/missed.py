@@ -39,7 +39,7 @@ class Missed:
         self._memory = np.zeros(CELLS, np.int64)
         self.counters: dict[str, int] = {}
 
-    def look(self, data: np.ndarray, linktype: int, frames: np.ndarray, rows: np.ndarray) -> None:
+    def inspect(self, data: np.ndarray, linktype: int, frames: np.ndarray, rows: np.ndarray) -> None:
         """Count what there is in some rows of frames that the filter has not taken."""
         keep = np.zeros(len(frames), np.bool_)
         for name in self._texts:

@@ -146,12 +146,12 @@ class Pcapng:
             if why == FULL:
                 return int(n)
             try:
-                goes_on = self._continue(int(why), counts, may_move=n == 0)
+                continues = self._continue(int(why), counts, may_move=n == 0)
             except Broken:
                 if n == 0:
                     raise
-                goes_on = False
-            if not goes_on:
+                continues = False
+            if not continues:
                 return int(n)
 
     def _continue(self, why: int, counts: np.ndarray, *, may_move: bool) -> bool:

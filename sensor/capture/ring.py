@@ -161,7 +161,7 @@ class Ring:
         """Whether a quarter of it, or more, waits to be taken, or to be given back."""
         return self._is_ready(int(self._where[BLOCK]) + self._geometry.blocks // 4)
 
-    def take(self, frames: np.ndarray) -> np.ndarray:
+    def read(self, frames: np.ndarray) -> np.ndarray:
         """Fill FRAME rows with the next frames, without waiting, and return the rows filled.
 
         What the last call gave goes back to the kernel: its bytes are no longer to be looked at.

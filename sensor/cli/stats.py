@@ -33,7 +33,7 @@ class RunOutputs:
         from sensor.outputs.outlet import Outlet
 
         self._accounting = RunMonitor
-        self._outlet = outlet = Outlet(sys.stdout, _say)
+        self._outlet = outlet = Outlet(sys.stdout, _log_trouble)
         kinds = ["json"] if as_json else [] if is_silent else ["table"]
         self.outputs = open_outputs(kinds, outlet, stats=stats)
         self._tell: list[Callable[[Stats], None]] = [each.stats for each in self.outputs]
@@ -62,7 +62,7 @@ class RunOutputs:
         return not left or self._outlet.is_reader_gone
 
 
-def _say(trouble: str) -> None:
+def _log_trouble(trouble: str) -> None:
     if trouble:
         log.error("standard output: %s; what is told waits until it can be written", trouble)
     else:

@@ -56,7 +56,7 @@ def _share(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.option("--spool", type=click.Path(path_type=Path), help="Folder for results that do not fit into memory.")
 @click.option("--parent", type=int, hidden=True, help="End with this process.")
 @click.option("--opener", type=int, hidden=True, help="Descriptor of a socket to a process that opens interfaces.")
-@click.option("--not-first", is_flag=True, hidden=True, help="Another worker counts what is the interface's.")
+@click.option("--no-nic-counters", is_flag=True, hidden=True, help="Another worker counts what is the interface's.")
 @detection_options
 def command(
     address: str | None,
@@ -69,7 +69,7 @@ def command(
     spool: Path | None,
     parent: int | None,
     opener: int | None,
-    not_first: bool,
+    no_nic_counters: bool,
     chosen: Chosen,
 ) -> None:
     """Observe, and report to a manager, until INT or TERM, or until the input has ended and the manager has all of it.
@@ -97,7 +97,7 @@ def command(
         node = WorkerNode(settings, Place(own, manager, share, spool, parent, replays=not interfaces.names))
     try:
         if interfaces.names:
-            source = functools.partial(_capture, interfaces, user, opener, node.bell, is_first=not not_first)
+            source = functools.partial(_capture, interfaces, user, opener, node.bell, is_first=not no_nic_counters)
             about = {"is_share": opener is not None, "filter_text": interfaces.filter_text}
             _observe(node, source, settings, chosen, RunOutputs(stats=stats, is_silent=True), about)
         elif _replay(node, inputs, interfaces.filter_text, is_alone=share[1] == 1):

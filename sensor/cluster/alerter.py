@@ -159,7 +159,7 @@ class Alerter:
             return False
         return self._provisional.open(*given, began=began)
 
-    def settle(self, found: Sequence[Crossing], ended: Iterable[EpochResult]) -> Iterator[Told]:
+    def close_epochs(self, found: Sequence[Crossing], ended: Iterable[EpochResult]) -> Iterator[Told]:
         """Tell of all crossings of epochs that were over at one time."""
         if not (found or self._early):
             return
@@ -261,9 +261,20 @@ class Alerter:
         if not (sumstat.result_handler or sumstat.finished_handler):
             return
         epoch = Epoch(told.epoch, told.start, told.end, told.complete, told.missing)
-        who = told.members, told.missing, told.complete
         for words, result in _by_key(judged, told.partial) if sumstat.result_handler else ():
-            crossing = Crossing(judged, told.epoch, -1, told.end, told.end, words, result, np.nan, *who)
+            crossing = Crossing(
+                judged=judged,
+                epoch=told.epoch,
+                level=-1,
+                ts=told.end,
+                end=told.end,
+                words=words,
+                result=result,
+                value=np.nan,
+                members=told.members,
+                missing=told.missing,
+                complete=told.complete,
+            )
             if said := self._call(crossing, epoch):
                 yield from self._admit_result(crossing, said)
             yield from self._newly_switched_off(told.end)

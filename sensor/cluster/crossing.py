@@ -74,16 +74,25 @@ class Crossing:
 
 def crossings(judged: Judged, merged: Merged, ts: np.ndarray | None = None) -> list[Crossing]:
     """The levels that keys reached, one by one, at times `ts` (int64) if those are known."""
-    partial, complete = merged.partial, not (merged.missing or merged.late)
-    who = merged.members, merged.missing, complete, merged.late
+    partial = merged.partial
     rows = zip(partial.keys, results(judged.definition, partial), merged.value.tolist(), strict=True)
     found = []
     for at, (words, result, value) in enumerate(rows):
         when = result.end if ts is None else int(ts[at])
-        end = merged.end or when
-        found.append(
-            Crossing(
-                judged, merged.epoch, int(merged.level[at]), when, end, words.copy(), result, value, *who, (partial, at)
-            )
+        crossing = Crossing(
+            judged=judged,
+            epoch=merged.epoch,
+            level=int(merged.level[at]),
+            ts=when,
+            end=merged.end or when,
+            words=words.copy(),
+            result=result,
+            value=value,
+            members=merged.members,
+            missing=merged.missing,
+            complete=not (merged.missing or merged.late),
+            late=merged.late,
+            source=(partial, at),
         )
+        found.append(crossing)
     return found

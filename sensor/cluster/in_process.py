@@ -20,10 +20,10 @@ class InProcessBus:
     def exchange(self) -> list[Told]:
         """Carry messages until there are no more; the alerts that came of them."""
         told: list[Told] = []
-        while messages := self._worker.take(0.0):
+        while messages := self._worker.drain(0.0):
             for message in messages:
                 self._manager.receive(self._worker.name, message, 0.0)
-            output = self._manager.take()
+            output = self._manager.drain()
             told += output.alerts
             answers: list[Message] = [message for _, message in output.messages]
             self._worker.receive(answers, 0.0)

@@ -85,8 +85,8 @@ class Ledger:
         for each in detections:
             for name, definition in each.define().items():
                 judged = Judged(each, each.sumstats[name], definition)
-                packings = Packing(definition), Packing(of_series(definition))
-                self.stats[definition.name] = Stat(judged, Collector(definition, room=_ROOM), *packings)
+                collector, series = Collector(definition, room=_ROOM), Packing(of_series(definition))
+                self.stats[definition.name] = Stat(judged, collector, Packing(definition), series)
         self._by_hand = {name: stat for name, stat in self.stats.items() if not stat.definition.epoch_ns}
         self._agenda, self._anew = Agenda(), Agenda()
         self.digest = digest_of(stat.definition for stat in self.stats.values())
@@ -117,7 +117,7 @@ class Ledger:
             case record.Applied():
                 return self._apply(self.membership[what.message.worker], what)
             case record.Settled():
-                return list(self._settle(what))
+                return list(self._close_epoch(what))
             case record.BegunRun():
                 told = self._conclude()
                 self._begin_run()
@@ -219,7 +219,7 @@ class Ledger:
             # Where an epoch ends by hand, time does not tell whether it had one before it ended its next.
             is_past = member.reached >= until
             if by_hand:
-                is_past = (member.is_done and not member.is_again) or member.is_removed
+                is_past = (member.is_done and not member.rejoined) or member.is_removed
             has_nothing = is_past and not member.lacks(since, until)
             if (name, epoch, member.name) in self._broken or not (member.name in who or has_nothing):
                 missing.append(member.name)
@@ -234,7 +234,7 @@ class Ledger:
             replays=joined.replays,
             is_late=joined.is_late,
             started=joined.started,
-            goes_on=joined.goes_on,
+            continues=joined.continues,
         )
         member.version = joined.version
         if member.gap is not None:
@@ -314,11 +314,18 @@ class Ledger:
         if self._is_partial(member, message, by_hand=by_hand):
             self._broken.add((message.sumstat, message.epoch, member.name))
         # Where it ended those before by hand, it does not know any more: some of this was told in them.
-        repeats, has_some = by_hand and member.is_again, len(partial) > 0
+        repeats, has_some = by_hand and member.rejoined, len(partial) > 0
         if repeats:
             partial = partial.take(stat.definition, np.empty(0, np.int64))
-        about = message.sumstat, message.epoch, message.following, message.start, message.end
-        end = EpochEnd(*about, partial, message.lost)
+        end = EpochEnd(
+            sumstat=message.sumstat,
+            epoch=message.epoch,
+            following=message.following,
+            start=message.start,
+            end=message.end,
+            partial=partial,
+            lost=message.lost,
+        )
         if message.run > self._run:
             self._later.append((message.run, member.name, end))
         elif self._collect(stat, member, end, message.run):
@@ -333,8 +340,8 @@ class Ledger:
         if is_over and length and run == self._run:
             self._collect_late(stat, member, end)
             return False
-        is_new = stat.collector.take(member.name, end)
-        if is_over and not member.is_again and len(end.partial):
+        is_new = stat.collector.apply(member.name, end)
+        if is_over and not member.rejoined and len(end.partial):
             member.late += Late(left_out=1)
         if is_new and length:  # the last one of all may have ended before
             start, _, _ = stat.collector.pane(end.epoch)
@@ -365,7 +372,7 @@ class Ledger:
         member.to_begin.remove(sumstat)
         return member.started is None or start < member.started
 
-    def _settle(self, settled: record.Settled) -> Iterator[Told]:
+    def _close_epoch(self, settled: record.Settled) -> Iterator[Told]:
         """End epochs that are over at one time: all their crossings first, then their results."""
         found: list[Crossing] = []
         results: list[tuple[Judged, EpochResult]] = []
@@ -378,7 +385,7 @@ class Ledger:
                 continue
             self._agenda.strike((name, epoch))
             closed = stat.collector.closed
-            for told in stat.collector.settle(epoch, missing):
+            for told in stat.collector.close_epoch(epoch, missing):
                 if isinstance(told, Merged):
                     found += crossings(stat.judged, told)
                 elif told.epoch < epoch:
@@ -399,10 +406,10 @@ class Ledger:
         for judged, result in results:
             if result.idle:
                 yield from self.alerter.idle(judged, result, self._lacking(judged, result.missing, settled.reached))
-        yield from self.alerter.settle(found, [result for _, result in results])
+        yield from self.alerter.close_epochs(found, [result for _, result in results])
         self._fire()
         for judged, result in results:
-            yield from self.standing.settle(self.stats[judged.definition.name].collector, result)
+            yield from self.standing.close_epoch(self.stats[judged.definition.name].collector, result)
         begun: dict[str, list[StandingAlert]] = {}
         for crossing, alert in self.alerter.take_begun():
             begun.setdefault(crossing.judged.definition.name, []).append(StandingAlert(crossing, alert))

@@ -10,7 +10,6 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from sensor import __version__
 from sensor.bus.message import Message, Refused
 from sensor.cluster import record
 from sensor.cluster.alerter import Told
-from sensor.cluster.columns import pack, unpack_numbers
+from sensor.cluster.columns import pack, unpack_keys, unpack_numbers
 from sensor.cluster.ledger import Ledger, Stat
 from sensor.cluster.membership import MOST_MEMBERS, NOWHERE, THE_END, Late, Member, Position
 from sensor.cluster.messages import (
@@ -34,13 +33,13 @@ from sensor.cluster.messages import (
     DetectionSwitchedOff,
     Heartbeat,
     Hello,
-    NodeStatus,
     Numbered,
     Status,
     ThresholdsReset,
     Welcome,
 )
-from sensor.cluster.pace import Paces, loss
+from sensor.cluster.node_status import node_status
+from sensor.cluster.pace import Paces
 from sensor.cluster.queries import Queries
 from sensor.cluster.settings import ClusterSettings
 from sensor.cluster.views import KeyView, Views
@@ -207,8 +206,7 @@ class Manager:
         if hello.incarnation > member.incarnation or member.has_left:
             others = membership.members.values()
             is_late = any(each.position != NOWHERE for each in others if each is not member)
-            about = hello.name, hello.incarnation, hello.sequence, hello.replays, hello.version
-            self._do(record.Joined(*about, is_late, hello.started, hello.goes_on))
+            self._do(record.Joined.of(hello, is_late=is_late))
         member.applied = max(member.applied, hello.sequence - 1)  # what it holds no more was acknowledged
         if member.is_up:  # views that wait for what was asked of its last connection would wait in vain
             self.lost(hello.name, now)
@@ -258,7 +256,7 @@ class Manager:
             case ClusterSsResponse() | ClusterSsSeries() | DetectionSwitchedOff() | Heartbeat():
                 self._receive_numbered(member, message, now)
             case ClusterKeyIntermediateResponse() if self._early and message.incarnation == member.incarnation:
-                self._look(self._ledger.stat(message.sumstat, message.definition), message, now)
+                self._take_report(self._ledger.stat(message.sumstat, message.definition), message, now)
             case ClusterKeyResponse() if self.queries.is_of(message):
                 if message.incarnation == member.incarnation:
                     self.queries.answer(name, message)
@@ -283,7 +281,7 @@ class Manager:
         if isinstance(message, Heartbeat):
             counts = message.counts
             self.paces.note(member.name, member.incarnation, counts.packets_read, counts.counters, now)
-        self._settle(now)
+        self._close_epochs(now)
 
     def _apply(self, message: Numbered) -> None:
         self._do(record.Applied(message), keep=not isinstance(message, Heartbeat) or self._ledger.matters(message))
@@ -297,7 +295,7 @@ class Manager:
     def tick(self, now: float) -> None:
         """Time goes on: what has waited too long is not waited for any more, and what may be lost is said again."""
         self.queries.expire(now)
-        self._settle(now)
+        self._close_epochs(now)
         for sumstat, epoch, who in self._ledger.ended_by_hand():
             for name in (name for name in self.workers if name not in who and self._ledger.membership[name].is_up):
                 self._send(name, ClusterSsRequest(sumstat, epoch))
@@ -305,7 +303,7 @@ class Manager:
             views.expire(now, self._ledger.past(now))
             self._ask(self._ledger.stats[name], now)
 
-    def take(self) -> Outgoing:
+    def drain(self) -> Outgoing:
         """What has come of it since the last call."""
         self._tell_early()
         for name in sorted(self._to_acknowledge):
@@ -321,7 +319,7 @@ class Manager:
         taken, self._requests = self._requests, []
         return taken
 
-    def _settle(self, now: float) -> None:
+    def _close_epochs(self, now: float) -> None:
         """End, in order of time, the epochs that all members have come past."""
         frontier = self._ledger.membership.frontier(now)
         while True:
@@ -344,29 +342,41 @@ class Manager:
         self._tell_early()
         self._do(settled)
         for silence in self._ledger.take_silences():
-            about = silence.judged.definition.name, silence.epoch, silence.words.tobytes(), silence.until
-            self._send(EVERYBODY, ClusterThresholdCrossed(*about, self._ledger.run))
+            crossed = ClusterThresholdCrossed(
+                sumstat=silence.judged.definition.name,
+                epoch=silence.epoch,
+                keys=silence.words.tobytes(),
+                until=silence.until,
+                run=self._ledger.run,
+            )
+            self._send(EVERYBODY, crossed)
         for name, epoch in ended if self._early else ():
             self._views[name].clear()
             self._send(EVERYBODY, ThresholdsReset(name, epoch))
 
-    def _look(self, stat: Stat, message: ClusterKeyIntermediateResponse, now: float) -> None:
+    def _take_report(self, stat: Stat, message: ClusterKeyIntermediateResponse, now: float) -> None:
         """A worker reports keys: one alone has judged them; of several, all are asked."""
+        if self._is_local:
+            self._judge_report(stat, message, now)
+            return
+        keys = unpack_keys(message.keys, stat.definition.key_words)
+        self._views[message.sumstat].report(keys, unpack_numbers(message.value, np.float64, len(keys)))
+        self._ask(stat, now)
+
+    def _judge_report(self, stat: Stat, message: ClusterKeyIntermediateResponse, now: float) -> None:
+        """What the only worker has found stands, unless its epoch is one of a later clock."""
+        if message.columns is None:
+            raise ValueError("a report without columns, to a manager that asks nobody")
         partial = stat.packing.unpack(message.columns)
         ts, order = (unpack_numbers(each, np.int64, len(partial)) for each in (message.ts, message.order))
+        if (message.run, message.start) > self._ledger.past(now):
+            return  # what came before its epoch is not over yet, and may matter
         for keys in partial.rounds():
             view = partial.take(stat.definition, keys)
-            if not self._is_local:
-                stat.packing.check(view)
-                self._views[message.sumstat].report(*stat.collector.known({message.worker: view}))
-                continue
-            if (message.run, message.start) > self._ledger.past(now):
-                continue  # what came before its epoch is not over yet, and may matter
             at = {words.tobytes(): int(key) for words, key in zip(view.keys, keys, strict=True)}
-            for merged in stat.collector.look(message.epoch, {message.worker: view}):
+            for merged in stat.collector.peek(message.epoch, {message.worker: view}):
                 places = np.array([at[words.tobytes()] for words in merged.partial.keys], np.int64)
                 self._note_early(stat, merged, ts[places], order[places])
-        self._ask(stat, now)
 
     def _ask(self, stat: Stat, now: float) -> None:
         up = [name for name in self.workers if self._ledger.membership[name].is_up]
@@ -384,9 +394,15 @@ class Manager:
         """Note what has crossed in an open epoch, one by one: it is told in order of the events that made it cross."""
         for at in range(len(merged.level)):
             one = slice(at, at + 1)
-            columns = pack(merged.partial.take(stat.definition, np.array([at])))
-            what = merged.level[one].tobytes(), merged.value[one].tobytes(), ts[one].tobytes()
-            told = record.ToldEarly(merged.sumstat, merged.epoch, *what, list(merged.members), columns)
+            told = record.ToldEarly(
+                sumstat=merged.sumstat,
+                epoch=merged.epoch,
+                level=merged.level[one].tobytes(),
+                value=merged.value[one].tobytes(),
+                ts=ts[one].tobytes(),
+                members=list(merged.members),
+                columns=pack(merged.partial.take(stat.definition, np.array([at]))),
+            )
             self._early_told.append((int(order[at]), told))
 
     def _tell_early(self) -> None:
@@ -419,26 +435,12 @@ class Manager:
     def status(self, now: float) -> Status:
         """How the cluster is."""
         members = self._ledger.membership.members.values()
-        nodes = [self._node(each, now, self.furthest[1]) for each in members]
+        nodes = [
+            node_status(each, self.paces.of(each.name, now), now, self.furthest[1], self._settings.deadline_s)
+            for each in members
+        ]
         closed, incomplete = self._ledger.counts["epochs_closed"], self._ledger.counts["epochs_incomplete"]
         return Status(__version__, self.digest, nodes, self.alerts, closed, incomplete, self.counters, self.withdrawn)
-
-    def _node(self, member: Member, now: float, furthest: int) -> NodeStatus:
-        state: Literal["expected", "up", "late", "down", "done", "left"]
-        state = "up" if member.is_up else "down" if member.incarnation >= 0 else "expected"
-        if member.has_left or member.is_done:
-            state = "left" if member.has_left else "done"
-        elif state == "down" and now - member.heard < self._settings.deadline_s:
-            state = "late"
-        is_placed = member.position != NOWHERE
-        watermark = member.position[1] if is_placed else None
-        lag = (furthest - member.position[1]) / 1e9 if is_placed and not member.is_done else None
-        counts = member.before + member.counts
-        lost = counts.counters.get("sumstats_observations_evicted", 0) + sum(counts.refused.values())
-        about = member.name, state, member.version, member.incarnation, watermark, lag, counts.packets_read, lost
-        pace = self.paces.of(member.name, now) if state == "up" else None
-        rate, loss_now = (round(pace.packets_per_second, 1), pace.loss) if pace else (None, None)
-        return NodeStatus(*about, rate, loss(counts.counters), loss_now, member.late.epochs)
 
     def _do(self, what: record.Record, *, keep: bool = True) -> None:
         """Change the ledger, and note how for the journal."""

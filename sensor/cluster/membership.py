@@ -58,7 +58,7 @@ class Member:
     since: Position | None = None
     """Where it joined; None: it was there from the start."""
     replays: bool = False
-    is_again: bool = False
+    rejoined: bool = False
     """It reads again what an earlier process of its name has read, and may have told."""
     is_done: bool = False
     has_left: bool = False
@@ -98,9 +98,9 @@ class Member:
         replays: bool,
         is_late: bool = False,
         started: int | None = None,
-        goes_on: bool = False,
+        continues: bool = False,
     ) -> None:
-        """Go on with a later incarnation, whose first numbered message is `sequence`; `goes_on`: it counts on.
+        """Go on with a later incarnation, whose first numbered message is `sequence`; `continues`: it counts on.
 
         Of one that was awaited from the start and `is_late`, or says that it `started` (ns) with something before it,
         all that it might have seen before is lost.
@@ -114,11 +114,11 @@ class Member:
                 self.to_begin = list(sumstats)
             if started is not None:
                 self.to_begin = list(sumstats)
-        if not (replays or goes_on):
+        if not (replays or continues):
             self.before = self.before + self.counts
-        self.is_again = replays and (self.is_again or self.incarnation >= 0)
+        self.rejoined = replays and (self.rejoined or self.incarnation >= 0)
         self.started = started
-        self.counts = self.counts if goes_on else Counts()
+        self.counts = self.counts if continues else Counts()
         if replays:
             self.position = NOWHERE
         self.incarnation, self.replays, self.applied = incarnation, replays, sequence - 1

@@ -77,7 +77,7 @@ class Hello(Message, frozen=True):
     """Its input can be read again from the start, so nothing is lost with it."""
     started: int | None = None
     """The packet time (ns) at which it began to observe what cannot be read again; None: before all epochs."""
-    goes_on: bool = False
+    continues: bool = False
     """It counts on from its last incarnation, as its settings were read again."""
     parts: dict[str, str] = {}
     """Digests of its SumStats, and of the files of its detections, by name: so what differs can be named."""
@@ -173,9 +173,14 @@ class ClusterKeyIntermediateResponse(Message, frozen=True):
     """When each grew so (int64 ns)."""
     order: bytes
     """Which of the worker's events it was (int64): what tells the order of crossings of several SumStats."""
-    columns: PackedPartial
+    keys: bytes
+    """uint64 (m, key_words)."""
+    value: bytes
+    """float64 (m,): what each has come to on the worker alone."""
     run: int = 0
     """How often the worker's clock had begun anew."""
+    columns: PackedPartial | None = None
+    """What is known of them, from the only worker; of several, all are asked for it."""
 
 
 class ClusterKeyRequest(Message, frozen=True):

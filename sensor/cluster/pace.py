@@ -59,8 +59,9 @@ class Paces:
         if worker is None or worker.incarnation != incarnation:
             worker = self._workers[name] = _Counts(incarnation)
         if not worker.kept or now - worker.kept[-1].at >= _STEP_S:
-            counts = now, counters.get("kernel_packets", packets), *_came(counters)
-            worker.kept.append(_Count("kernel_packets" in counters, *counts))
+            came, lost = _came(counters)
+            packets = counters.get("kernel_packets", packets)
+            worker.kept.append(_Count("kernel_packets" in counters, now, packets, came, lost))
 
     def of(self, name: str, now: float) -> Pace | None:
         """The pace of a worker; None: not enough was heard of it, or nothing lately."""

@@ -81,7 +81,7 @@ class Queries:
         """How many wait for answers."""
         return len(self._open)
 
-    def take(self) -> list[tuple[str, Message]]:
+    def drain(self) -> list[tuple[str, Message]]:
         """To whom what is to be sent, since the last call."""
         taken, self._outgoing = self._outgoing, []
         return taken
@@ -104,8 +104,16 @@ class Queries:
         waiting = {each.name for each in members if each.is_up and each.reached != THE_END}
         self._open[number] = _Query(observer, asked, stat, selection, waiting, now)
         every = selection.all  # the top is known when all is merged
-        about = stat.definition.name, -1, b"", list(every.mask), list(every.value), every.top, selection.by
-        self._outgoing += [(name, ClusterKeyRequest(number, *about)) for name in sorted(waiting)]
+        request = ClusterKeyRequest(
+            request=number,
+            sumstat=stat.definition.name,
+            epoch=-1,
+            mask=list(every.mask),
+            value=list(every.value),
+            top=every.top,
+            by=selection.by,
+        )
+        self._outgoing += [(name, request) for name in sorted(waiting)]
         self._complete(number)
 
     def is_of(self, answer: ClusterKeyResponse) -> bool:
@@ -162,8 +170,9 @@ class Queries:
         running = self._running(query)
         room = self._settings.answer_bytes // max(len(running), 1)
         epochs = [self._epoch(query, epoch, room) for epoch in running]
-        about = query.asked.request, query.stat.definition.name, query.selection.by
-        self._outgoing.append((query.observer, KeyResult(*about, epochs)))
+        name, by = query.stat.definition.name, query.selection.by
+        result = KeyResult(request=query.asked.request, sumstat=name, by=by, epochs=epochs)
+        self._outgoing.append((query.observer, result))
 
     def _running(self, query: _Query) -> list[int]:
         """The epochs that are not over: those that members have entered, or delivered."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sensor.cluster.messages import Numbered, PackedPartial
+from sensor.cluster.messages import Hello, Numbered, PackedPartial
 
 
 class Joined(msgspec.Struct, frozen=True, tag="joined"):
@@ -23,8 +23,22 @@ class Joined(msgspec.Struct, frozen=True, tag="joined"):
     """Others had come some way when it was first heard of."""
     started: int | None
     """The packet time (ns) at which it began to observe; None: before all epochs."""
-    goes_on: bool = False
+    continues: bool = False
     """It counts on from its last incarnation."""
+
+    @classmethod
+    def of(cls, hello: Hello, *, is_late: bool) -> "Joined":
+        """The record of a hello."""
+        return cls(
+            worker=hello.name,
+            incarnation=hello.incarnation,
+            sequence=hello.sequence,
+            replays=hello.replays,
+            version=hello.version,
+            is_late=is_late,
+            started=hello.started,
+            continues=hello.continues,
+        )
 
 
 class Applied(msgspec.Struct, frozen=True, tag="applied"):

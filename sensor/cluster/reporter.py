@@ -9,13 +9,13 @@ import itertools
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import msgspec
 import numpy as np
 
 from sensor.bus.message import Message
 from sensor.cluster.columns import as_it_is, fit, nbytes, pack, unpack_keys, unpack_numbers
+from sensor.cluster.held_messages import Held, InMemory
 from sensor.cluster.messages import (
     Ack,
     ClusterKeyIntermediateResponse,
@@ -45,45 +45,11 @@ _MOST_HINTS = 64  # lines on what looks wrong
 _LARGEST = 4  # times `group_bytes`: what a group of unlike keys may come to
 
 
-class Held(Protocol):
-    """Where numbered messages are held until they are acknowledged."""
-
-    def append(self, message: Numbered) -> bool:
-        """Hold a message; False: there is no room."""
-
-    def after(self, sequence: int) -> Iterator[Numbered]:
-        """Those with greater numbers, in order."""
-
-    def release(self, sequence: int) -> None:
-        """All up to this one are acknowledged."""
-
-
-class InMemory:
-    """Holds as many as there are: for a manager in the same process, which acknowledges at once."""
-
-    def __init__(self) -> None:
-        self._messages: deque[Numbered] = deque()
-
-    def append(self, message: Numbered) -> bool:
-        """Hold a message."""
-        self._messages.append(message)
-        return True
-
-    def after(self, sequence: int) -> Iterator[Numbered]:
-        """Those with greater numbers, in order."""
-        return (each for each in self._messages if each.sequence > sequence)
-
-    def release(self, sequence: int) -> None:
-        """All up to this one are acknowledged."""
-        while self._messages and self._messages[0].sequence <= sequence:
-            self._messages.popleft()
-
-
 class Reporter:
     """Tells the manager what the SumStats of one worker come to. `members` is how many observe.
 
-    `started` is the packet time (ns) at which it begins, where what was before cannot be read. `goes_on`: its counts go
-    on from those of the incarnation before. `is_local`: the manager is in the same process.
+    `started` is the packet time (ns) at which it begins, where what was before cannot be read. `continues`: its counts
+    go on from those of the incarnation before. `is_local`: the manager is in the same process.
     """
 
     def __init__(
@@ -98,10 +64,10 @@ class Reporter:
         members: int = 1,
         replays: bool = False,
         started: int | None = None,
-        goes_on: bool = False,
+        continues: bool = False,
         is_local: bool = False,
     ) -> None:
-        self._started, self._goes_on, self._is_local = started, goes_on, is_local
+        self._started, self._continues, self._is_local = started, continues, is_local
         self.run = 0
         """How often the clock had begun anew before what is open."""
         self.name, self.incarnation, self._replays = name, incarnation, replays
@@ -134,9 +100,17 @@ class Reporter:
     def hello(self, version: str, digest: str) -> Hello:
         """What to say first on every connection."""
         self._is_welcome = False
-        first = self._acknowledged + 1
-        about = self.incarnation, first, self._replays, self._started, self._goes_on
-        return Hello(self.name, "worker", version, digest, *about)
+        return Hello(
+            name=self.name,
+            role="worker",
+            version=version,
+            digest=digest,
+            incarnation=self.incarnation,
+            sequence=self._acknowledged + 1,
+            replays=self._replays,
+            started=self._started,
+            continues=self._continues,
+        )
 
     def ended(self, end: EpochEnd, run: int = 0) -> None:
         """An epoch is over: hold its results, group by group. `run`: how often the clock had begun anew."""
@@ -145,10 +119,10 @@ class Reporter:
             self._watches[end.sumstat].clear()
         groups = [as_it_is(end.partial)] if self._is_local else self._packed(definition, end.partial)
         for number, columns in enumerate(groups):
-            done = number == len(groups) - 1
-            ident = (definition.digest, end.sumstat, end.epoch, self.name, self.incarnation, self._sequence + 1, number)
-            rest = (end.following, end.start, end.end, end.lost, False, run) if done else ()
-            if self._owed or not self._hold(ClusterSsResponse(*ident, columns, done, *rest)):
+            group = self._response(definition, end, self._sequence + 1, number, columns)
+            if number == len(groups) - 1:
+                group = _last_of(group, end, run, lost=end.lost)
+            if self._owed or not self._hold(group):
                 self._give_up(definition, end, run, number)
                 return
 
@@ -163,9 +137,19 @@ class Reporter:
             return
         definition = self._definitions[ends.sumstat]
         columns = as_it_is(whole) if self._is_local else pack(whole)
-        ident = (definition.digest, ends.sumstat, self.name, self.incarnation, self._sequence + 1)
-        about = ends.series.epochs.tobytes(), columns, ends.following, ends.start, run
-        if not fits or self._owed or not self._hold(ClusterSsSeries(*ident, *about)):
+        series = ClusterSsSeries(
+            definition=definition.digest,
+            sumstat=ends.sumstat,
+            worker=self.name,
+            incarnation=self.incarnation,
+            sequence=self._sequence + 1,
+            epochs=ends.series.epochs.tobytes(),
+            columns=columns,
+            following=ends.following,
+            start=ends.start,
+            run=run,
+        )
+        if not fits or self._owed or not self._hold(series):
             for end in ends.singly():
                 self.ended(end, run)
 
@@ -179,10 +163,25 @@ class Reporter:
         if not definition.keeps_history:  # which is in the headers
             lost += sum(map(len, end.partial.support))
         nothing = pack(end.partial.take(definition, np.empty(0, np.int64)))
-        ident = (definition.digest, end.sumstat, end.epoch, self.name, self.incarnation, 0, number)
-        rest = (end.following, end.start, end.end, lost, lost > 0, run)
-        self._owed.append(ClusterSsResponse(*ident, nothing, True, *rest))
+        group = _last_of(self._response(definition, end, 0, number, nothing), end, run, lost=lost, given_up=lost > 0)
+        self._owed.append(group)
         self._say_what_is_owed()
+
+    def _response(
+        self, definition: Definition, end: EpochEnd, sequence: int, number: int, columns: PackedPartial
+    ) -> ClusterSsResponse:
+        """A group of the keys of an epoch that is over."""
+        return ClusterSsResponse(
+            definition=definition.digest,
+            sumstat=end.sumstat,
+            epoch=end.epoch,
+            worker=self.name,
+            incarnation=self.incarnation,
+            sequence=sequence,
+            group=number,
+            columns=columns,
+            done=False,
+        )
 
     def _say_what_is_owed(self) -> None:
         """Say what was lost for want of room, as soon as there is room for so little; no heartbeat goes before it."""
@@ -216,7 +215,7 @@ class Reporter:
 
     def crossed(self, crossing: Crossings, order: np.ndarray) -> None:
         """Keys have crossed, or grown enough to be looked at; `order` (int64): which of the worker's events it was."""
-        self._tell(crossing.sumstat, crossing.epoch, crossing.partial, crossing.ts, order)
+        self._report(crossing.sumstat, crossing.epoch, crossing.partial, crossing.value, crossing.ts, order)
         self._after = max(self._after, int(order.max()) + 1)
         definition = self._definitions[crossing.sumstat]
         if self._members > 1 and definition.threshold:
@@ -243,19 +242,33 @@ class Reporter:
             keys = keys[known]
             keys = keys[watch.grown(keys, values)]
             if len(keys):
-                _, values, told = self._sumstats.view(name, keys)
+                _, values, partial = self._sumstats.view(name, keys)
                 watch.report(keys, values)
                 if self._members == 1:
                     watch.share(keys, growth(values))
-                about = np.full(len(keys), now), np.full(len(keys), self._after)
-                self._tell(name, self._sumstats.epoch(name), told, *about)
+                ts, order = np.full(len(keys), now), np.full(len(keys), self._after)
+                self._report(name, self._sumstats.epoch(name), partial, values, ts, order)
 
-    def _tell(self, sumstat: str, epoch: int, partial: Partial, ts: np.ndarray, order: np.ndarray) -> None:
+    def _report(
+        self, sumstat: str, epoch: int, partial: Partial, values: np.ndarray, ts: np.ndarray, order: np.ndarray
+    ) -> None:
+        """Report keys whose values have grown: a manager of several workers asks all of them what is known of each."""
         if self._settings.enable_intermediate_updates:
-            times = ts.astype(np.int64).tobytes(), order.astype(np.int64).tobytes()
-            ident = (self._definitions[sumstat].digest, sumstat, epoch, self.name, self.incarnation)
-            start = self._sumstats.start_of(sumstat, epoch)
-            self._volatile.append(ClusterKeyIntermediateResponse(*ident, start, *times, pack(partial), self.run))
+            told = ClusterKeyIntermediateResponse(
+                definition=self._definitions[sumstat].digest,
+                sumstat=sumstat,
+                epoch=epoch,
+                worker=self.name,
+                incarnation=self.incarnation,
+                start=self._sumstats.start_of(sumstat, epoch),
+                ts=ts.astype(np.int64).tobytes(),
+                order=order.astype(np.int64).tobytes(),
+                keys=partial.keys.tobytes(),
+                value=values.astype(np.float64).tobytes(),
+                run=self.run,
+                columns=(as_it_is if self._is_local else pack)(partial) if self._members == 1 else None,
+            )
+            self._volatile.append(told)
 
     def switched_off(self, detection: str, ts: int) -> None:
         """A detection no longer runs here."""
@@ -273,11 +286,18 @@ class Reporter:
         hints: Sequence[str] = (),
     ) -> None:
         """All that was observed up to the packet clock `watermark` has been told; only the latest is ever held."""
-        about = run, watermark, counts
-        told = [each[:_LONGEST] for each in damage[:_MOST_DAMAGE]]
-        wrong = [each[:_LONGEST] for each in hints[:_MOST_HINTS]]
-        ident = self.name, self.incarnation, 0
-        self._beat = Heartbeat(*ident, *about, done=done, read=read, damage=told, hints=wrong)
+        self._beat = Heartbeat(
+            worker=self.name,
+            incarnation=self.incarnation,
+            sequence=0,
+            run=run,
+            watermark=watermark,
+            counts=counts,
+            done=done,
+            read=read,
+            damage=[each[:_LONGEST] for each in damage[:_MOST_DAMAGE]],
+            hints=[each[:_LONGEST] for each in hints[:_MOST_HINTS]],
+        )
 
     def _hold(self, message: Numbered) -> bool:
         if not self._held.append(message):
@@ -332,9 +352,20 @@ class Reporter:
             selection = Selection(tuple(request.mask), tuple(request.value), top=request.top, by=request.by)
             found = self._sumstats.answer(request.sumstat, selection)
             partial, left, below = fit(definition, found, request.by, self._settings.query_bytes)
-        ident = (definition.digest, request.sumstat, epoch, self.name, self.incarnation)
-        start = self._sumstats.start_of(request.sumstat, epoch)
-        self._volatile.append(ClusterKeyResponse(request.request, *ident, start, pack(partial), self.run, left, below))
+        answer = ClusterKeyResponse(
+            request=request.request,
+            definition=definition.digest,
+            sumstat=request.sumstat,
+            epoch=epoch,
+            worker=self.name,
+            incarnation=self.incarnation,
+            start=self._sumstats.start_of(request.sumstat, epoch),
+            columns=pack(partial),
+            run=self.run,
+            left=left,
+            below=below,
+        )
+        self._volatile.append(answer)
 
     def _enter(self, by_hand: dict[str, int]) -> None:
         """What is observed now is of the epochs that all others are in, whichever ended by hand before this began.
@@ -352,7 +383,7 @@ class Reporter:
             return []
         return self._sumstats.next_epoch(request.sumstat, self._sumstats.now(request.sumstat))
 
-    def take(self, now: float) -> list[Message]:
+    def drain(self, now: float) -> list[Message]:
         """What is to be sent at a time (s): nothing numbered before the manager has said what it has."""
         volatile, self._volatile = self._volatile, []
         if not self._is_welcome:
@@ -369,3 +400,19 @@ class Reporter:
             self._progress = now
         self._sent += len(numbered)
         return [*numbered, *volatile]
+
+
+def _last_of(
+    group: ClusterSsResponse, end: EpochEnd, run: int, *, lost: int, given_up: bool = False
+) -> ClusterSsResponse:
+    """The group as the last one of its epoch."""
+    return msgspec.structs.replace(
+        group,
+        done=True,
+        following=end.following,
+        start=end.start,
+        end=end.end,
+        lost=lost,
+        given_up=given_up,
+        run=run,
+    )

@@ -49,7 +49,7 @@ class Collected(msgspec.Struct, frozen=True):
     counters: tuple[int, int]
     reopened: list[int] = []
     delivered: dict[str, int] = {}
-    goes_on: bool = False
+    continues: bool = False
 
 
 class Later(msgspec.Struct, frozen=True):
@@ -139,23 +139,52 @@ def decode(data: bytes) -> Snapshot:
 
 def later(run: int, member: str, end: EpochEnd) -> Later:
     """What came before its time, as it is kept."""
-    about = end.sumstat, end.epoch, end.following, end.start, end.end, end.lost
-    return Later(run, member, *about, pack(end.partial))
+    return Later(
+        run=run,
+        member=member,
+        sumstat=end.sumstat,
+        epoch=end.epoch,
+        following=end.following,
+        start=end.start,
+        end=end.end,
+        lost=end.lost,
+        columns=pack(end.partial),
+    )
 
 
 def end_of(held: Later, packing: Packing) -> EpochEnd:
     """What came before its time."""
-    about = held.sumstat, held.epoch, held.following, held.start, held.end
-    return EpochEnd(*about, packing.unpack(held.columns), held.lost)
+    return EpochEnd(
+        sumstat=held.sumstat,
+        epoch=held.epoch,
+        following=held.following,
+        start=held.start,
+        end=held.end,
+        partial=packing.unpack(held.columns),
+        lost=held.lost,
+    )
 
 
 def standing(sumstat: str, alert: StandingAlert, collector: Collector) -> Standing:
     """An alert whose key is counted on, as it is kept."""
     told, words = alert.crossing, alert.crossing.words
-    about = told.epoch, told.level, told.ts, told.end, told.value, told.result.num
-    who = list(told.members), list(told.missing), told.complete, told.late
-    last, columns = collector.following.last[words.tobytes()], pack(collector.following.partial(words[np.newaxis]))
-    return Standing(sumstat, words.tobytes(), alert.record, *about, *who, last, columns)
+    return Standing(
+        sumstat=sumstat,
+        words=words.tobytes(),
+        record=alert.record,
+        epoch=told.epoch,
+        level=told.level,
+        ts=told.ts,
+        end=told.end,
+        value=told.value,
+        num=told.result.num,
+        members=list(told.members),
+        missing=list(told.missing),
+        complete=told.complete,
+        late=told.late,
+        last=collector.following.last[words.tobytes()],
+        columns=pack(collector.following.partial(words[np.newaxis])),
+    )
 
 
 def crossing_of(held: Standing, judged: Judged, packing: Packing, collector: Collector) -> Crossing:
@@ -163,8 +192,20 @@ def crossing_of(held: Standing, judged: Judged, packing: Packing, collector: Col
     partial = packing.unpack(held.columns)
     collector.following.begin(partial, held.last)
     result = replace(results(judged.definition, partial)[0], num=held.num)
-    about = held.epoch, held.level, held.ts, held.end, partial.keys[0].copy(), result, held.value
-    return Crossing(judged, *about, tuple(held.members), tuple(held.missing), held.complete, held.late)
+    return Crossing(
+        judged=judged,
+        epoch=held.epoch,
+        level=held.level,
+        ts=held.ts,
+        end=held.end,
+        words=partial.keys[0].copy(),
+        result=result,
+        value=held.value,
+        members=tuple(held.members),
+        missing=tuple(held.missing),
+        complete=held.complete,
+        late=held.late,
+    )
 
 
 def collected(memory: CollectorMemory) -> Collected:
@@ -184,8 +225,15 @@ def collected(memory: CollectorMemory) -> Collected:
     for pane_index, (keys, levels) in quiet.fired.items():
         fired[pane_index] = keys.tobytes(), levels.astype(np.int64).tobytes()
     held = Quieted(quiet.keys.tobytes(), quiet.starts.tobytes(), quiet.ends.tobytes(), quiet.again.tobytes(), fired)
-    about = sorted(memory.reopened), dict(memory.delivered), memory.goes_on
-    return Collected(memory.closed, panes, held, memory.counters, *about)
+    return Collected(
+        closed=memory.closed,
+        panes=panes,
+        quiet=held,
+        counters=memory.counters,
+        reopened=sorted(memory.reopened),
+        delivered=dict(memory.delivered),
+        continues=memory.continues,
+    )
 
 
 def memory_of(held: Collected, packing: Packing, words: int) -> CollectorMemory:
@@ -209,6 +257,12 @@ def memory_of(held: Collected, packing: Packing, words: int) -> CollectorMemory:
     starts, ends, again = (
         unpack_numbers(each, np.int64, len(keys)) for each in (quiet.starts, quiet.ends, quiet.again)
     )
-    known = QuietMemory(keys, starts, ends, again, fired)
-    about = held.delivered, known, held.counters, held.goes_on
-    return CollectorMemory(held.closed, panes, set(held.reopened), *about)
+    return CollectorMemory(
+        closed=held.closed,
+        panes=panes,
+        reopened=set(held.reopened),
+        delivered=held.delivered,
+        quiet=QuietMemory(keys, starts, ends, again, fired),
+        counters=held.counters,
+        continues=held.continues,
+    )

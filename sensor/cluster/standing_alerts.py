@@ -51,7 +51,7 @@ class StandingAlerts:
             room = collector.following.begin(window, collector.closed)
             self.known.update(((name, each.crossing.words.tobytes()), each) for each in own[:room])
 
-    def settle(self, collector: Collector, ended: EpochResult) -> Iterator[Told]:
+    def close_epoch(self, collector: Collector, ended: EpochResult) -> Iterator[Told]:
         """An epoch is over: tell of what has grown in it, and of what rests."""
         following = collector.following
         if ended.missing:

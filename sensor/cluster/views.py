@@ -62,7 +62,7 @@ class Views:
 
     def report(self, keys: np.ndarray, values: np.ndarray) -> None:
         """A member reports keys (uint64, (m, words)), which have come to these values on it alone: they are wanted."""
-        nearness = values / self._first_levels(keys)
+        nearness = np.nan_to_num(values / self._first_levels(keys))  # NaN is not near
         for key, near in zip((each.tobytes() for each in keys), nearness.tolist(), strict=True):
             self._want(key, near)
 
@@ -141,7 +141,7 @@ class Views:
             self._not_now.update(dict.fromkeys(view.keys, latest))
             return None
         epoch, _ = view.epochs.pop()
-        merged, keys, values = collector.look_jointly(epoch, view.partials)
+        merged, keys, values = collector.peek_jointly(epoch, view.partials)
         return KeyView(epoch, merged, keys, self._shares(keys, values, max(len(view.partials), 1)))
 
     def _shares(self, keys: np.ndarray, values: np.ndarray, members: int) -> np.ndarray:

@@ -9,8 +9,9 @@ import numpy as np
 
 from sensor.bus.message import Message
 from sensor.clock import SECOND, PacketClock, format_duration
+from sensor.cluster.held_messages import Held
 from sensor.cluster.messages import Counts, Hello
-from sensor.cluster.reporter import Held, Reporter
+from sensor.cluster.reporter import Reporter
 from sensor.cluster.settings import ClusterSettings
 from sensor.decode import NO_PAYLOADS, OTHER_LINKTYPES, DecodeOptions, Decoder, Payloads
 from sensor.detection import Detection
@@ -56,7 +57,7 @@ class Worker:
         replays: bool = False,
         settings: ClusterSettings | None = None,
         held: Held | None = None,
-        goes_on: bool = False,
+        continues: bool = False,
         is_local: bool = False,
     ) -> None:
         settings = settings or ClusterSettings()
@@ -75,7 +76,7 @@ class Worker:
             held=held,
             members=members,
             replays=replays,
-            goes_on=goes_on,
+            continues=continues,
             is_local=is_local,
         )
         self._decoder, self._clock = Decoder(decode_options), PacketClock(is_live=not replays)
@@ -115,7 +116,7 @@ class Worker:
             held, self._held = self._held, None
             packets, payloads = np.concatenate([held[0], packets]), held[1].joined(payloads)
         if not len(packets) and not may_wait:
-            self._settle()
+            self._flush_events()
         self._waiting += len(packets)
         more = (may_wait or len(block.frames) >= FULL_BLOCK) and self._waiting < _PATIENCE
         if not more:
@@ -128,7 +129,7 @@ class Worker:
     def pass_time(self, ts: int) -> None:
         """No packet from before a time (ns) will come: all that has waited for long enough is over."""
         if self._clock.now is not None and ts < self._clock.now + _TIME_STEP:
-            self._settle()
+            self._flush_events()
             return
         self._flush_held()
         now = self._clock.pass_time(ts)
@@ -145,9 +146,9 @@ class Worker:
         for message in messages:
             self._end(self._reporter.receive(message, now))
 
-    def take(self, now: float) -> list[Message]:
+    def drain(self, now: float) -> list[Message]:
         """What the manager is to be told at a time (s)."""
-        return self._reporter.take(now)
+        return self._reporter.drain(now)
 
     def finish(self) -> None:
         """Input has ended: no wait goes on, every flow is removed, and the last epoch closes."""
@@ -159,14 +160,14 @@ class Worker:
 
     def adopt(self, detections: Sequence[Detection]) -> None:
         """Observe by the streams of detections that define the same SumStats, from now on."""
-        self._settle()
+        self._flush_events()
         observed, self._feed = self._feed.observations, Feed(detections, self._faults)
         self._feed.observations = observed
         self._want(self._feed.wanted)
 
     def conclude(self) -> None:
         """Other detections are to follow (`follow`): the last epoch closes, and connections stay open."""
-        self._settle()
+        self._flush_events()
         self._flush_held()
         if self._clock.now is not None:
             self._end(self._sumstats.finish(self._clock.now))
@@ -259,7 +260,7 @@ class Worker:
             if not more:
                 self._end(self._sumstats.advance(int(now[stop - 1])))
 
-    def _settle(self) -> None:
+    def _flush_events(self) -> None:
         """Give the detections what was kept for them, as nothing more comes just now."""
         if not self._waiting or self._clock.now is None:
             return
@@ -296,9 +297,9 @@ class Worker:
         """
         for events in handed_out:
             self._analysis.process(self._flows.take_segments(), payloads, self._analyse)
-            self._observe([EventRows(FLOW_EVENTS, events, NO_TEXT), *self._analysis.take()])
+            self._observe([EventRows(FLOW_EVENTS, events, NO_TEXT), *self._analysis.drain()])
         self._analysis.process(self._flows.take_segments(), payloads, self._analyse)
-        if not more and (messages := self._analysis.take()):
+        if not more and (messages := self._analysis.drain()):
             self._observe(messages)
 
     def _analyse(self, analyzer: Analyzer, what: str, function: Any, *args: Any) -> None:

@@ -26,7 +26,7 @@ from sensor._jit import njit
 from sensor.clock import SECOND
 from sensor.flows.flow import ESTABLISHED, HOLED, KNOWN, RESET, SYNCHRONISED
 from sensor.flows.sequence import WORD, ahead
-from sensor.flows.sequence_gaps import acknowledge, are_left, begin, fill, mark, settle
+from sensor.flows.sequence_gaps import acknowledge, are_left, begin, count_unfilled, fill, mark
 from sensor.packet import ACK, RST, SYN, fin_of
 
 GRACE = SECOND
@@ -87,7 +87,7 @@ def _is_out_of_order(flow, side, packet):
 
 
 @njit
-def is_odd(flow, side, packet, state):
+def track_acks(flow, side, packet, state):
     """Follow a TCP packet of `side`, before it is applied to its flow; whether it has to be looked at by `watch`.
 
     Nearly none has: they are in order, and acknowledge what has passed. It has few branches, which are hard to predict.
@@ -119,7 +119,7 @@ def watch(holes, state, slot, flow, side, packet, now):
     flags = np.int64(packet["tcp_flags"])
     if flags & (SYN | RST) != 0 or flow["state"][0] == RESET or flow["state"][1] == RESET:
         return 0
-    settle(holes, state, slot, now - GRACE)
+    count_unfilled(holes, state, slot, now - GRACE)
     filled = _take_numbers(holes, state, slot, flow, side, packet)
     if flags & ACK and np.int64(flow["marks"]) & SYNCHRONISED:
         _take_ack(holes, state, slot, flow, 1 - side, np.int64(packet["ack"]), now)

@@ -132,7 +132,7 @@ def _leave_any(table, key, slot):
 
 
 @njit
-def hear(table, key, slot, side, network, is_new):
+def note_network(table, key, slot, side, network, is_new):
     """Note the network of a packet of a flow, before the packet is counted."""
     flow, heard = table.flows[slot], table.networks[slot]
     table.state["networks_seen"] = 1

@@ -148,7 +148,7 @@ def _split(holes, state, slot, side, number):
 
 
 @njit
-def settle(holes, state, slot, until):
+def count_unfilled(holes, state, slot, until):
     """Count the holes that were acknowledged up to a time: nothing has filled them since."""
     newer = _list_of(slot)
     row = np.int64(holes[newer]["older"])

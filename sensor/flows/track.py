@@ -3,7 +3,7 @@
 import numpy as np
 
 from sensor._jit import LINE, njit, prefetch
-from sensor.flows.capture_loss import is_odd, watch
+from sensor.flows.capture_loss import track_acks, watch
 from sensor.flows.contacts import note_request, note_try
 from sensor.flows.event import Event
 from sensor.flows.event_writer import write_arp, write_end, write_flow
@@ -34,7 +34,7 @@ from sensor.flows.key import (
     is_to_many,
     key_of,
 )
-from sensor.flows.network import enter, find_flow, hear, network_of
+from sensor.flows.network import enter, find_flow, network_of, note_network
 from sensor.flows.removal import DONE, INDEX_FULL, OUT_FULL, expire, is_full, remove, take_slot
 from sensor.flows.segment import is_followed, write_segment
 from sensor.flows.tcp import begins_another, follow, take_cut, take_tcp
@@ -181,7 +181,7 @@ def _chunk_letter(packet):
 def _watch(table, slot, side, packet, now):
     """Follow what the capture has lost of a TCP flow; how many bytes of the packet fill gaps."""
     flow = table.flows[slot]
-    if not is_odd(flow, side, packet, table.state):
+    if not track_acks(flow, side, packet, table.state):
         return np.int64(0)
     return np.int64(watch(table.holes, table.state, slot, flow, side, packet, now))
 
@@ -214,7 +214,7 @@ def _take(table, packet, at, tag, now):
     else:
         slot, side = _begin(table, packet, key, tag, now)
     if network | table.state["networks_seen"] != 0:
-        hear(table, key, slot, side, network, found < 0)
+        note_network(table, key, slot, side, network, found < 0)
     flow = table.flows[slot]
     raised, before = 0, flow["last"]
     if kind == _TCP:

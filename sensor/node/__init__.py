@@ -11,7 +11,8 @@ Sources and settings come in; alerts, records and a summary go to outputs. State
 | `run_summary.py`, `run_monitor.py`, `rates.py`, `interface_counters.py` | the summary, and a record a second |
 | `hints.py`, `worker_hints.py`, `unread.py`, `balance.py` | what looks wrong about a capture |
 | `lateness.py`, `attendance.py`, `difference.py` | what looks wrong about a cluster |
-| `batching.py`, `polled_stdin.py`, `tee.py` | blocks that wait, and standard input |
+| `block_loop.py`, `batching.py` | the blocks of a source, and those that wait for more |
+| `polled_stdin.py`, `tee.py` | standard input |
 | `reload.py`, `warm.py` | settings that are read again, and kernels that are loaded before packets come |
 | `doctor/` | whether the machine is ready |
 """

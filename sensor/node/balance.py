@@ -30,7 +30,7 @@ class Balance:
         """What is wrong now."""
         self._name = ""
 
-    def look(self, rates: Mapping[str, float]) -> str:
+    def judge(self, rates: Mapping[str, float]) -> str:
         """What is to be said of workers with so many packets a second: when one has too much, and when none has."""
         if self._name and busiest(rates, EVEN) == self._name:
             return ""

@@ -38,7 +38,7 @@ class ClusterAdmission:
         """Let none join any more."""
         await self.enrolment.close()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """See what became of the registry, which the commands change."""
         try:
             self._registry.changed()
@@ -57,7 +57,7 @@ class ClusterAdmission:
     def _is_revoked(self, name: str, serial: str) -> bool:
         if not self._registry.is_revoked(name, serial, now_ns()):
             return False
-        self.look()  # it may have joined, or been renewed, this moment
+        self.poll()  # it may have joined, or been renewed, this moment
         return self._registry.is_revoked(name, serial, now_ns())
 
     async def renew(self, peer: Identity, request: bytes) -> CertificateIssued | None:

@@ -78,10 +78,10 @@ class NoPackets:
         """What is judged is what came from here on: half-way, as the interface's own counts may be seconds late."""
         self._looks: list[tuple[float, InterfaceCounters]] = []
 
-    def look(self, sight: InterfaceCounters, now: float) -> str:
+    def judge(self, sight: InterfaceCounters, now: float) -> str:
         """What is to be said of an interface as it is now; nothing, mostly."""
         if self._last is None or sight.read > self._last.read:
-            return self._hear(sight, now)
+            return self._note_packets(sight, now)
         half = self._patience_s / 2
         if self._since is None and now - self._heard >= half:
             self._since, self._half_way = sight, now
@@ -103,7 +103,7 @@ class NoPackets:
         self._looks = self._looks[ago[-1] if ago else 0 :]
         return self._looks[0][1] if ago else self._since or sight
 
-    def _hear(self, sight: InterfaceCounters, now: float) -> str:
+    def _note_packets(self, sight: InterfaceCounters, now: float) -> str:
         self._looks.clear()
         was, self.hint, self._since = self.hint, None, None
         self._heard = now if self._last else self._heard
@@ -121,7 +121,7 @@ class Losses:
         self._last: InterfaceCounters | None = None
         self._lost_at, self._before = 0.0, 0
 
-    def look(self, sight: InterfaceCounters, now: float) -> str:
+    def judge(self, sight: InterfaceCounters, now: float) -> str:
         """What is to be said of an interface as it is now: when losses begin, and when there were none for a while."""
         last, self._last = self._last or InterfaceCounters(sight.interface), sight
         lost = getattr(sight, self._counter) - getattr(last, self._counter)
@@ -168,10 +168,10 @@ class Looks(NamedTuple):
     """Of those, that could not be decoded."""
 
 
-Counted = TypeVar("Counted", "Ways", Acks, Looks)
+Counted = TypeVar("Counted", "DirectionCounts", Acks, Looks)
 
 
-class Ways(NamedTuple):
+class DirectionCounts(NamedTuple):
     """TCP connections so far."""
 
     data: int
@@ -180,7 +180,9 @@ class Ways(NamedTuple):
     """Of those, that were heard in both directions."""
 
 
-def is_one_way(since: Ways, now: Ways, least: int = CONNECTIONS, share: float = ONE_WAY) -> bool | None:
+def is_one_way(
+    since: DirectionCounts, now: DirectionCounts, least: int = CONNECTIONS, share: float = ONE_WAY
+) -> bool | None:
     """Whether one direction is missing, by the connections since then; None: there are too few to tell."""
     data, both = now.data - since.data, now.both - since.both
     if data < least:
@@ -204,7 +206,7 @@ def reads_nothing(since: Looks, now: Looks) -> bool | None:
     return refused == packets
 
 
-def _one_way(since: Ways, now: Ways) -> Hint:
+def _one_way(since: DirectionCounts, now: DirectionCounts) -> Hint:
     data, both = now.data - since.data, now.both - since.both
     text = (
         f"one direction only: of {data:,} connections with data {data - both:,} were heard from one end: the "
@@ -232,13 +234,13 @@ _LOST_BEFORE = "where no drops are counted here, the mirror port or the switch b
 _LOST_THEN = "whatever captured the packets, or the mirror port before it, lost some"
 
 
-def hints_of_replay(ways: Ways, acks: Acks, two_tags: int = 0) -> list[Hint]:
+def hints_of_replay(directions: DirectionCounts, acks: Acks, two_tags: int = 0) -> list[Hint]:
     """What looks wrong about files that were read to their end, by what was counted in them.
 
     `two_tags`: flows of which one direction came under two tags.
     """
-    none, nothing = Ways(0, 0), Acks(0, 0)
-    found = [_one_way(none, ways)] if is_one_way(none, ways, REPLAYED_CONNECTIONS, REPLAYED_ONE_WAY) else []
+    none, nothing = DirectionCounts(0, 0), Acks(0, 0)
+    found = [_one_way(none, directions)] if is_one_way(none, directions, REPLAYED_CONNECTIONS, REPLAYED_ONE_WAY) else []
     found += [_unseen(nothing, acks, _LOST_THEN)] if is_lossy(nothing, acks) else []
     return [*found, *([_two_tags(two_tags)] if two_tags else [])]
 
@@ -250,7 +252,7 @@ class TwoTags:
         self.hint: Hint | None = None
         """What is wrong."""
 
-    def look(self, flows: int) -> str:
+    def judge(self, flows: int) -> str:
         """What is to be said of so many such flows so far."""
         was, self.hint = self.hint, _two_tags(flows) if flows else None
         return self.hint.text if self.hint and not was else ""
@@ -265,7 +267,7 @@ class _Share(Generic[Counted]):
         self._least_s, self._then = least_s, now
         self._since: Counted = self._nothing()
 
-    def look(self, counted: Counted, now: float) -> str:
+    def judge(self, counted: Counted, now: float) -> str:
         """What is to be said of the counts so far: when they begin to look wrong, and when that is over."""
         if counted[0] < self._since[0]:
             self._since = self._nothing()
@@ -294,18 +296,18 @@ class _Share(Generic[Counted]):
         raise NotImplementedError
 
 
-class OneWay(_Share[Ways]):
+class OneWay(_Share[DirectionCounts]):
     """Of nearly all TCP connections only one direction is seen."""
 
     _over = "both directions of connections are seen again"
 
-    def _nothing(self) -> Ways:
-        return Ways(0, 0)
+    def _nothing(self) -> DirectionCounts:
+        return DirectionCounts(0, 0)
 
-    def _judge(self, since: Ways, now: Ways) -> bool | None:
+    def _judge(self, since: DirectionCounts, now: DirectionCounts) -> bool | None:
         return is_one_way(since, now)
 
-    def _begin(self, since: Ways, now: Ways) -> Hint:
+    def _begin(self, since: DirectionCounts, now: DirectionCounts) -> Hint:
         return _one_way(since, now)
 
 

@@ -26,21 +26,21 @@ class Lateness:
         lines = [line for name in sorted(late) for line in self._lines(name, late[name])]
         return [*lines, *(self._behind[name] for name in sorted(self._behind))]
 
-    def look(self, late: Mapping[str, Late], lags: Mapping[str, float]) -> list[str]:
+    def judge(self, late: Mapping[str, Late], lags: Mapping[str, float]) -> list[str]:
         """What is new, now that so much has come late, and clocks (s) are so far behind the furthest."""
         now = self._clock()
         for name, found in late.items():
             if found != self._known.get(name, Late()):
                 self._known[name], self._since[name] = found, now
         settled = [name for name, since in self._since.items() if now - since >= _SETTLED_S]
-        return [*(line for name in settled for line in self._say(name)), *self._look_at_clocks(lags)]
+        return [*(line for name in settled for line in self._settled_lines(name)), *self._look_at_clocks(lags)]
 
     def finish(self, late: Mapping[str, Late]) -> list[str]:
         """What is left to say in the end."""
         self._known.update(late)
-        return [line for name in sorted(self._known) for line in self._say(name)]
+        return [line for name in sorted(self._known) for line in self._settled_lines(name)]
 
-    def _say(self, name: str) -> list[str]:
+    def _settled_lines(self, name: str) -> list[str]:
         self._since.pop(name, None)
         known, said = self._known[name], self._said.get(name, Late())
         self._said[name] = known

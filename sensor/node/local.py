@@ -201,7 +201,7 @@ class LocalCluster:
         if asking is None:
             own += ["--share", f"{number + 1}/{len(self._names)}"]
         else:
-            own += ["--opener", str(asking.fileno()), *(["--not-first"] if number else [])]
+            own += ["--opener", str(asking.fileno()), *(["--no-nic-counters"] if number else [])]
         self._processes[name] = process = await asyncio.create_subprocess_exec(
             *[sys.executable, "-P", "-m", "sensor", "worker", *own, *self._options],
             stdin=asyncio.subprocess.DEVNULL if outlet is None else outlet,

@@ -193,7 +193,7 @@ class ManagerNode:
         is_durable = self._commit()
         if isinstance(answer, Welcome):
             self.servers.retire(peer)
-            self._say(self._attendance.came(peer.name))
+            self._warn_of_workers(self._attendance.came(peer.name))
             self._say_of_sources(hello)
             return answer if is_durable else answer.without_promise(hello)
         return self._refuse(peer, hello, answer)
@@ -203,7 +203,7 @@ class ManagerNode:
         differs = definitions_that_differ(self._parts, hello.parts) if hello.digest != self.manager.digest else ""
         if differs:
             answer = msgspec.structs.replace(answer, reason=f"{answer.reason} ({differs})"[:_LONGEST])
-        self._say(self._attendance.refused(peer.name, peer.address, answer.reason))
+        self._warn_of_workers(self._attendance.refused(peer.name, peer.address, answer.reason))
         return answer
 
     def _turn_away(self, peer: Peer, where: str) -> Refused:
@@ -220,9 +220,9 @@ class ManagerNode:
         if others := sources_that_differ(self._parts, hello.parts):
             text = f"{hello.name} runs {', '.join(others)} from another file than the manager's"
             advice = "`where` and such may differ there, and its results are merged all the same"
-            self._say(self._attendance.once(hello.name, f"{text}: {advice}"))
+            self._warn_of_workers(self._attendance.once(hello.name, f"{text}: {advice}"))
 
-    def _say(self, lines: Iterable[str]) -> None:
+    def _warn_of_workers(self, lines: Iterable[str]) -> None:
         """Say what is new of workers, unless whoever started them does."""
         for line in lines if not (self._accounting.is_together or self._accounting.is_replay) else ():
             log.warning("%s", line)
@@ -285,14 +285,14 @@ class ManagerNode:
             self.manager.lost(peer.name, elapsed_s())
             self._relay.forget(peer.name)
             if not (self._over.is_set() or self.manager.has_delivered(peer.name)):
-                self._say(self._attendance.gone(peer.name))
+                self._warn_of_workers(self._attendance.gone(peer.name))
             self._commit_soon()
         self.manager.queries.forget(peer.name)
         self._send_queries()
 
     def _send_queries(self) -> None:
         """Send what observers asked, and were answered: it waits for no disk."""
-        for to, message in self.manager.queries.take():
+        for to, message in self.manager.queries.drain():
             self.servers.send(to, message)
 
     def _view(self) -> View:
@@ -304,7 +304,7 @@ class ManagerNode:
 
     def _note(self, beat: Heartbeat) -> None:
         self._read[beat.worker] = beat.read
-        self._say(self._relay.take(beat.worker, beat.hints))
+        self._warn_of_workers(self._relay.update(beat.worker, beat.hints))
         for line in beat.damage:
             self.note_damage(line)
         if self._progress:
@@ -315,9 +315,9 @@ class ManagerNode:
             self.manager.tick(elapsed_s())
         self._send_queries()
         self._commit()
-        self._warn(self._lateness.look(self.manager.late, self.manager.lags))
-        self._accounting.look(self._view)
-        self.servers.look()
+        self._warn(self._lateness.judge(self.manager.late, self.manager.lags))
+        self._accounting.poll(self._view)
+        self.servers.poll()
         self._remove_revoked()
         is_told = not (self._waiting_bytes or self._acks)
         if self._next is not None and self.manager.is_done and is_told:
@@ -381,7 +381,7 @@ class ManagerNode:
 
     def _gather(self) -> None:
         """Let what has come of messages wait for the disk."""
-        taken = self.manager.take()
+        taken = self.manager.drain()
         self._disk.append(taken.records)
         self._pending.alerts += taken.alerts
         for to, message in taken.messages:

@@ -33,7 +33,7 @@ class Renewal:
             return None
         return CertificateRequest(new_request((self._folder / KEY).read_bytes()))
 
-    def take(self, issued: CertificateIssued) -> None:
+    def apply(self, issued: CertificateIssued) -> None:
         """Show the new certificate from the next connection on."""
         try:
             with closing(Folder(self._folder)) as disk:

@@ -14,6 +14,7 @@ from sensor.node.hints import (
     PATIENCE_S,
     Acks,
     Blind,
+    DirectionCounts,
     Hint,
     Looks,
     Losses,
@@ -21,7 +22,6 @@ from sensor.node.hints import (
     OneWay,
     TwoTags,
     Unseen,
-    Ways,
     hints_of_replay,
 )
 from sensor.node.interface_counters import CapturedInterface, InterfaceCounters, sight_of, sights_of
@@ -55,10 +55,10 @@ class _Watched:
         self.silence = NoPackets(now, patience_s, filter_text)
         self.losses = [Losses(counter, patience_s) for counter in ("ring_drops", "nic_drops")]
 
-    def look(self, sight: InterfaceCounters, now: float, *, is_share: bool) -> list[str]:
+    def judge(self, sight: InterfaceCounters, now: float, *, is_share: bool) -> list[str]:
         """What is to be said of it. Of a share of the packets it is not known whether there should be any."""
-        said = [each.look(sight, now) for each in self.losses]
-        return said if is_share else [*said, self.silence.look(sight, now)]
+        said = [each.judge(sight, now) for each in self.losses]
+        return said if is_share else [*said, self.silence.judge(sight, now)]
 
     @property
     def hints(self) -> list[Hint | None]:
@@ -125,7 +125,7 @@ class RunMonitor:
                 self._say(text)
             self._said[text] = text
 
-    def look(self, view: Callable[[], View]) -> None:
+    def poll(self, view: Callable[[], View]) -> None:
         """Tell of the second that is over, if one is: `view` is asked only then."""
         now = elapsed_s()
         if self._accounts.is_due(now):
@@ -156,14 +156,14 @@ class RunMonitor:
         for sight in self._sights(view):
             if sight.interface not in self._watched:  # workers may have taken long to begin
                 self._watched[sight.interface] = _Watched(now, self._patience_s, self._filter_text)
-            said += self._watched[sight.interface].look(sight, now, is_share=self._is_share)
+            said += self._watched[sight.interface].judge(sight, now, is_share=self._is_share)
         if not self._is_share and self._watched:
-            ways, acks = _shares(view)
-            said += [self._one_way.look(ways, now), self._unseen.look(acks, now)]
+            directions, acks = _shares(view)
+            said += [self._one_way.judge(directions, now), self._unseen.judge(acks, now)]
             refused = sum(view.counts.refused.values())
-            said.append(self._blind.look(Looks(view.counts.packets_read, refused), now))
-            said.append(self._two_tags.look(view.counts.counters.get(TWO_TAGS, 0)))
-        said.append(self._balance.look(view.rates))
+            said.append(self._blind.judge(Looks(view.counts.packets_read, refused), now))
+            said.append(self._two_tags.judge(view.counts.counters.get(TWO_TAGS, 0)))
+        said.append(self._balance.judge(view.rates))
         for text in filter(None, said):
             self._say(text)
         self._said |= {each.name: each.text for each in self._hints}
@@ -185,7 +185,7 @@ class RunMonitor:
         return [each for each in judged if each is not None]
 
 
-def _shares(view: View) -> tuple[Ways, Acks]:
+def _shares(view: View) -> tuple[DirectionCounts, Acks]:
     names = "data_connections", "data_connections_both_ways", "tcp_acks", "tcp_acks_of_unseen"
     data, both, acks, unseen = (view.counts.counters.get(name, 0) for name in names)
-    return Ways(data, both), Acks(acks, unseen)
+    return DirectionCounts(data, both), Acks(acks, unseen)

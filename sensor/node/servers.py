@@ -94,10 +94,10 @@ class Servers:
         for server in self._servers:
             server.retire(peer.name, peer.address)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """See whose certificates hold no more, and cut them off."""
         if self._gate:
-            self._gate.look()
+            self._gate.poll()
             for server in self._servers:
                 server.check_admission()
 

@@ -8,7 +8,7 @@ from sensor.cluster.in_process import InProcessBus
 from sensor.cluster.manager import Manager
 from sensor.cluster.worker import Worker
 from sensor.config import Settings
-from sensor.node.batching import Batching
+from sensor.node.block_loop import feed
 from sensor.node.reload import reloaded
 from sensor.node.run_monitor import RunMonitor, View
 from sensor.node.run_summary import summarise
@@ -52,21 +52,14 @@ class Standalone:
             source.stop()
         accounting = accounting or RunMonitor()
         packets = 0
-        lots = Batching(is_live=self._is_live, is_there=source.progress[1] is not None)
-        for block in source.blocks():
-            self._worker.captured = dict(source.counters)
-            if len(block.frames) or not source.seen_until:
-                self._worker.process(block, may_wait=lots.may_wait())
-            else:
-                self._worker.pass_time(source.seen_until)
+        for block in feed(lambda: self._worker, source, is_live=self._is_live):
             write_alerts(self._bus.exchange(), self._outputs)
             packets += len(block.frames)
             progress(source.progress[0], packets)
-            accounting.look(self._view)
+            accounting.poll(self._view)
             if self._load is not None:
                 load, self._load = self._load, None
                 self._change(load)
-        self._worker.captured = dict(source.counters)
         self._worker.finish()
         write_alerts(self._bus.exchange(), self._outputs)
         accounting.note(self._worker.clock_hints)
@@ -86,12 +79,12 @@ class Standalone:
         before[0].conclude()
         write_alerts(self._bus.exchange(), self._outputs)
         self._settings = settings
-        self._worker, self._manager = self._make(settings, goes_on=True)
+        self._worker, self._manager = self._make(settings, continues=True)
         self._worker.follow(before[0])
         self._manager.follow(before[1])
         self._bus = InProcessBus(self._worker, self._manager)
 
-    def _make(self, settings: Settings, *, goes_on: bool = False) -> tuple[Worker, Manager]:
+    def _make(self, settings: Settings, *, continues: bool = False) -> tuple[Worker, Manager]:
         worker = Worker(
             "worker-1",
             settings.make(),
@@ -100,7 +93,7 @@ class Standalone:
             in_step=True,
             members=int(self._early),
             replays=not self._is_live,
-            goes_on=goes_on,
+            continues=continues,
             is_local=True,
         )
         return worker, Manager(settings.make(), [worker.name], early=self._early, is_local=True, has_journal=False)

@@ -21,7 +21,7 @@ from sensor.cluster.messages import CertificateIssued, Delivered, Hello, Numbere
 from sensor.cluster.settings import ClusterSettings
 from sensor.cluster.worker import Worker
 from sensor.config import Settings
-from sensor.node.batching import Batching
+from sensor.node.block_loop import feed
 from sensor.node.difference import parts_of
 from sensor.node.manager_address import ManagerAddress
 from sensor.node.reload import reloaded
@@ -140,17 +140,9 @@ class WorkerNode:
         self._client.start()
         try:
             self._worker = self._begin()
-            lots = Batching(is_live=not self._place.replays, is_there=source.progress[1] is not None)
-            for block in source.blocks():
-                self._worker.captured = dict(source.counters)
-                self._worker.carried = self._carried
-                if len(block.frames) or not source.seen_until:
-                    self._worker.process(block, may_wait=lots.may_wait())
-                else:
-                    self._worker.pass_time(source.seen_until)
-                self._worker.read = source.progress[0]
-                accounting.look(self._view)
-                self._worker.hints = accounting.hints
+            for _ in feed(self._current, source, is_live=not self._place.replays):
+                accounting.poll(self._view)
+                self._worker.hints, self._worker.carried = accounting.hints, self._carried
                 self._exchange(0.0)
                 while self._place.replays and self._worker.unacknowledged > _BACKLOG and not self._stopping:
                     self._exchange(_WAIT_S)
@@ -159,7 +151,6 @@ class WorkerNode:
                 elif self._load is not None:
                     load, self._load = self._load, None
                     self._change(load)
-            self._worker.captured = dict(source.counters)
             self._worker.damage = [str(each) for each in source.damage]
             self._worker.finish()
             self._is_over = True
@@ -167,6 +158,10 @@ class WorkerNode:
             self._deliver()
         finally:
             self._client.stop(flush=_FLUSH_S)
+
+    def _current(self) -> Worker:
+        assert self._worker is not None
+        return self._worker
 
     def _deliver(self) -> None:
         """Wait until the manager has all: for a while, if it cannot be told again, or if this is to end.
@@ -254,7 +249,7 @@ class WorkerNode:
             self._incarnation,
             1,
             replays=self._place.replays,
-            goes_on=self._is_changing,
+            continues=self._is_changing,
         )
 
     def _begin(self) -> Worker:
@@ -280,7 +275,7 @@ class WorkerNode:
             replays=self._place.replays,
             settings=self._cluster,
             held=self._spooled,
-            goes_on=self._is_changing,
+            continues=self._is_changing,
         )
         worker.receive([welcome], elapsed_s())
         return worker
@@ -289,7 +284,7 @@ class WorkerNode:
         """Hand over what there is to say, and take what has come, waiting so long for the first of it."""
         assert self._worker is not None
         self._end_with_parent()
-        for message in self._worker.take(elapsed_s()):
+        for message in self._worker.drain(elapsed_s()):
             self._client.send(message)
         if self._renewal and (request := self._renewal.due()):
             self._client.send(request)
@@ -299,7 +294,7 @@ class WorkerNode:
                 if each.welcome is not None:
                     self._worker.receive([each.welcome], elapsed_s())
             elif isinstance(each, CertificateIssued) and self._renewal:
-                self._renewal.take(each)
+                self._renewal.apply(each)
             elif isinstance(each, msgspec.Struct):
                 self._worker.receive([each], elapsed_s())
 

@@ -33,7 +33,7 @@ class WorkerHints:
         """What looked wrong there the last time that something did."""
         return _lines(self._last)
 
-    def take(self, worker: str, hints: Sequence[str]) -> list[str]:
+    def update(self, worker: str, hints: Sequence[str]) -> list[str]:
         """A worker says what looks wrong now; what of it is to be said here, and what is over, such as a lull."""
         found = [printable(each) for each in hints[:MOST]]
         new = [each for each in found if each not in self._now.get(worker, ())]

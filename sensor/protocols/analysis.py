@@ -48,6 +48,6 @@ class Analysis:
         for each in self._analyzers:
             call(each, "its analysis of segments", each.process, located)
 
-    def take(self) -> list[EventRows]:
+    def drain(self) -> list[EventRows]:
         """What was raised since the last call, of each analyzer that raised anything."""
-        return [rows for each in self._analyzers if len((rows := each.take()).rows)]
+        return [rows for each in self._analyzers if len((rows := each.drain()).rows)]

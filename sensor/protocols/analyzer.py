@@ -77,7 +77,7 @@ class Analyzer:
                 row[field] = part
         self._rows.append(row)
 
-    def take(self) -> EventRows:
+    def drain(self) -> EventRows:
         """What it has raised since the last call."""
         rows = np.array(self._rows, self.events[0].dtype)
         text = np.frombuffer(bytes(self._text), np.uint8) if self._text else NO_TEXT

@@ -15,9 +15,9 @@ from sensor._jit import njit
 from sensor.sumstats.calculation import Setting, StateColumn
 
 NO_BLOCK = -1
-"""In place of an offset: the row owns no block; from `take`: there is none, and the observation is to be refused."""
+"""In place of an offset: the row owns no block; from `allocate`: there is none, so the observation is refused."""
 GROW = -2
-"""From `take`: there is none until the arena has grown, so the kernel has to stop before this observation."""
+"""From `allocate`: there is none until the arena has grown, so the kernel has to stop before this observation."""
 
 _TOP, _IS_FINAL, REFUSED, _FREE = 0, 1, 2, 3
 _CLASSES = 40
@@ -25,7 +25,7 @@ _FIRST_WORDS = 1 << 10
 
 
 @njit
-def take(words, book, size_class):
+def allocate(words, book, size_class):
     """A block of that class: its offset, or NO_BLOCK or GROW. What is in it is left over from whoever had it."""
     head = book[_FREE + size_class]
     if head >= 0:
@@ -40,7 +40,7 @@ def take(words, book, size_class):
 
 
 @njit
-def give(words, book, size_class, offset):
+def release(words, book, size_class, offset):
     """Give a block back."""
     words[offset] = np.uint64(book[_FREE + size_class])
     book[_FREE + size_class] = offset
@@ -50,7 +50,7 @@ def give(words, book, size_class, offset):
 def _release(state, numbers, words, book):
     for row in range(numbers.shape[0]):
         if numbers[row] < 0 and state[row]["block"] >= 0:
-            give(words, book, np.int64(state[row]["size_class"]), state[row]["block"])
+            release(words, book, np.int64(state[row]["size_class"]), state[row]["block"])
 
 
 def _aligned(words: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from sensor._jit import njit
-from sensor.sumstats.arena import GROW, NO_BLOCK, REFUSED, ArenaColumn, give, take
+from sensor.sumstats.arena import GROW, NO_BLOCK, REFUSED, ArenaColumn, allocate, release
 from sensor.sumstats.calculation import Arrays, ElementReducer, Setting, checked, checked_counts
 
 MOST_ORDER = 2**31 - 1
@@ -72,10 +72,10 @@ def _room(fields, words, book, width, first_class):
     if old >= 0 and used + width <= np.int64(1) << size_class:
         return old
     larger = max(size_class + 1, first_class)
-    block = take(words, book, larger)
+    block = allocate(words, book, larger)
     if block >= 0 and old >= 0:
         _copy(words, old, words, block, used)
-        give(words, book, size_class, old)
+        release(words, book, size_class, old)
     if block >= 0:
         fields["block"] = block
         fields["size_class"] = larger

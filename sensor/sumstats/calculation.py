@@ -162,7 +162,7 @@ class StateColumn(ABC):
 
     @abstractmethod
     def view(self, rows: np.ndarray, measured: Arrays) -> Arrays:
-        """Complete what was measured now, or (if it `remembers`) during the last update and before `settle`."""
+        """Complete what was measured now, or (if it `remembers`) during the last update and before `compact`."""
 
     @abstractmethod
     def merge(self, rows: np.ndarray, states: Arrays) -> None:
@@ -171,7 +171,7 @@ class StateColumn(ABC):
     def clear(self) -> None:  # noqa: B027 - as below
         """Forget what is held beside the fields, which the store clears itself."""
 
-    def settle(self, rows: np.ndarray) -> None:  # noqa: B027 - most hold nothing beside their fields
+    def compact(self, rows: np.ndarray) -> None:  # noqa: B027 - most hold nothing beside their fields
         """Tidy up the rows of the last update or merge."""
 
     def renumber(self, numbers: np.ndarray) -> None:  # noqa: B027 - as above

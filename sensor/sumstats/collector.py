@@ -5,11 +5,11 @@ once every member has delivered, come out. A crossing comes as soon as views of 
 (`look`), and again as its value grows; when the epoch is over, every key of every member is judged, whatever was found
 before, so that what is told then is the same however many members there are and whether any of it came early.
 
-Whoever ends epochs by `settle` says which of those crossings stand (`fire`): they alone are not told again in any
+Whoever ends epochs by `close_epoch` says which of those crossings stand (`fire`): they alone are not told again in any
 window that still has the epoch in it.
 
-Who calls `settle` says whose results are `missing`, and the epoch's result names them. Where windows hop, what members
-deliver are panes, each merged once, and an epoch's results are those of the window that ends with its pane.
+Who calls `close_epoch` says whose results are `missing`, and the epoch's result names them. Where windows hop, what
+members deliver are panes, each merged once, and an epoch's results are those of the window that ends with its pane.
 
 What a member delivers when its epoch is over (`take_late`) is in every window that is open then. The windows that are
 over are judged anew (`settle_late`), after those that were open, for levels that did not stand before; their results
@@ -50,7 +50,7 @@ class CollectorMemory:
     """The last pane of each member."""
     quiet: QuietMemory
     counters: tuple[int, int]
-    goes_on: bool = False
+    continues: bool = False
     """Whether the epoch that is over last was one of this clock."""
 
 
@@ -77,7 +77,7 @@ class _Memory:
 class Collector:
     """Merges what members know of one SumStat.
 
-    Whoever knows what to wait for lets it `take` what members deliver, ends each epoch by `settle`, and lets the
+    Whoever knows what to wait for lets it `apply` what members deliver, ends each epoch by `close_epoch`, and lets the
     crossings that stand `fire`. There is room for as much as `room` members can hold.
     """
 
@@ -101,7 +101,7 @@ class Collector:
         self.following = Following(self._merging, self._secret)
         """Keys that are counted on, by whoever ends epochs."""
         self._nothing = Store(definition, self._secret, judges=False).partial()
-        self._closed, self._goes_on = -1, False
+        self._closed, self._continues = -1, False
         self._late, self._repeated = 0, 0
         self._nearness = Nearness(definition)
 
@@ -132,33 +132,40 @@ class Collector:
     @property
     def memory(self) -> CollectorMemory:
         """All that it knows, to go on from in another process."""
-        counters, delivered = (self._late, self._repeated), dict(self._delivered)
-        about = self._closed, *self._panes.memory, delivered
-        return CollectorMemory(*about, self._quiet.memory, counters, self._goes_on)
+        panes, reopened = self._panes.memory
+        return CollectorMemory(
+            closed=self._closed,
+            panes=panes,
+            reopened=reopened,
+            delivered=dict(self._delivered),
+            quiet=self._quiet.memory,
+            counters=(self._late, self._repeated),
+            continues=self._continues,
+        )
 
     def restore(self, memory: CollectorMemory) -> None:
         """Go on from there."""
-        self._closed, self._delivered, self._goes_on = memory.closed, dict(memory.delivered), memory.goes_on
+        self._closed, self._delivered, self._continues = memory.closed, dict(memory.delivered), memory.continues
         self._panes.restore(memory.panes, memory.reopened, memory.closed)
         self._late, self._repeated = memory.counters
         self._quiet.restore(memory.quiet)
 
-    def look(self, epoch: int, views: Mapping[str, Partial]) -> list[Merged]:
+    def peek(self, epoch: int, views: Mapping[str, Partial]) -> list[Merged]:
         """Judge some keys by what each member knows of them in its open window: each key once in a view at most.
 
         Members may not know yet what does not count: such keys are left to the epoch's end.
         """
-        found, _ = self._look(epoch, views)
+        found, _ = self._peek(epoch, views)
         return found
 
-    def look_jointly(self, epoch: int, views: Mapping[str, Partial]) -> tuple[list[Merged], np.ndarray, np.ndarray]:
+    def peek_jointly(self, epoch: int, views: Mapping[str, Partial]) -> tuple[list[Merged], np.ndarray, np.ndarray]:
         """The same, and what is `known` of all of them."""
-        found, window = self._look(epoch, views)
+        found, window = self._peek(epoch, views)
         if any(self._quiet.was_quiet(view.keys, epoch).any() for view in views.values()):
             return found, *self.known(views)
         return found, window.keys, window.compared(np.arange(len(window)))
 
-    def _look(self, epoch: int, views: Mapping[str, Partial]) -> tuple[list[Merged], Store]:
+    def _peek(self, epoch: int, views: Mapping[str, Partial]) -> tuple[list[Merged], Store]:
         """What is to be asked of a window that is not over, and the window."""
         threshold = self.definition.threshold
         is_fired = threshold is not None and threshold.one_a_check
@@ -185,7 +192,7 @@ class Collector:
             window.merge(view)
         return window.keys, window.compared(np.arange(len(window)))
 
-    def take(self, member: str, end: EpochEnd) -> bool:
+    def apply(self, member: str, end: EpochEnd) -> bool:
         """Keep what a member delivers until its epoch is settled; False: that is so already, or it came before."""
         if end.epoch <= self._closed:
             self._late += 1
@@ -220,18 +227,18 @@ class Collector:
         self._panes.clear()
         self.following.clear()
         self._delivered.clear()
-        self._closed, self._goes_on = following - 1, False
+        self._closed, self._continues = following - 1, False
 
-    def settle(self, index: int, missing: Iterable[str] = ()) -> list[Told]:
+    def close_epoch(self, index: int, missing: Iterable[str] = ()) -> list[Told]:
         """End an epoch that was delivered, after those before it; `missing` should have delivered it too.
 
         First come the results of windows that end with panes nobody delivered, as far as they may hold one that was.
         """
         pane = self._panes[index]
         pane.missing = set(missing)
-        idle = index - self._closed - 1 if self._goes_on else 0
+        idle = index - self._closed - 1 if self._continues else 0
         ebbing = self._ebbing(index, min(idle, self.definition.panes - 1))
-        self._closed, self._goes_on = index, True
+        self._closed, self._continues = index, True
         rested = self.following.resting(index - 1)  # panes without observations are not settled
         self._quiet.resume(rested, index)
         first = self._panes.first
@@ -243,7 +250,7 @@ class Collector:
             told += self._judge(index, pane, whole)
         self._asked.expire(index)
         told.append(replace(self._result(index, window, whole), idle=idle - len(ebbing)))
-        self.following.take(index, [partial for _, partial in sorted(pane.partials.items())], rested)
+        self.following.add_pane(index, [partial for _, partial in sorted(pane.partials.items())], rested)
         self._panes.end(index)
         return told
 
@@ -406,7 +413,8 @@ class Collector:
             start = end - self.definition.epoch_ns
         partial = self._nothing if whole is None else whole.partial()
         lost = sum([each.lost for _, each in window]) + (0 if whole is None else whole.lost)
-        return EpochResult(self.definition.name, index, start, end, partial, *_who(window), lost)
+        members, missing = _who(window)
+        return EpochResult(self.definition.name, index, start, end, partial, members, missing, lost)
 
     def _compose(self, index: int, only: Keys | None = None) -> Store:
         """The window that ends with a pane, put together from what members delivered: of all keys or of some."""
@@ -440,8 +448,18 @@ class Collector:
     ) -> list[Merged]:
         if not len(crossed.at):
             return []
-        of = (self.definition.name, epoch, crossed.level, crossed.value, crossed.partial)
-        return [Merged(*of, members, missing, end, late)]
+        merged = Merged(
+            sumstat=self.definition.name,
+            epoch=epoch,
+            level=crossed.level,
+            value=crossed.value,
+            partial=crossed.partial,
+            members=members,
+            missing=missing,
+            end=end,
+            late=late,
+        )
+        return [merged]
 
 
 def _judged(window: Store, keys: np.ndarray) -> Crossed:

@@ -51,7 +51,7 @@ class Following:
             self.last.update((words.tobytes(), pane) for words in window.keys)
         return len(window)
 
-    def take(self, pane: int, partials: Iterable[Partial], rested: np.ndarray) -> None:
+    def add_pane(self, pane: int, partials: Iterable[Partial], rested: np.ndarray) -> None:
         """A pane is over: count on, but keys that had rested before it began."""
         if len(self.last) == len(rested):
             return

@@ -215,7 +215,7 @@ class Store:
                 _merge_headers(self._headers[name], rows, partial.headers[name])
             for name, column in self._columns.items():
                 column.merge(rows, partial.states.get(name, {}))
-                column.settle(rows)
+                column.compact(rows)
             if done == len(keys):
                 return
             left[:done] = False
@@ -240,7 +240,7 @@ class Store:
         for reducer in self.definition.streams[own.stream]:
             column = self._columns[reducer.name]
             column.update(batch, own.values[reducer.name], watch=False)
-            column.settle(rows)
+            column.compact(rows)
 
     def judge(self, rows: np.ndarray | None = None) -> Crossed:
         """Fire what some keys, or all, have reached by now and not fired; `at` tells which of the rows."""
@@ -309,7 +309,7 @@ class Store:
         rows = self.lookup(keys)
         stays[rows[rows >= 0]] = False
         if not stays.all():
-            self._settle()
+            self._compact()
             self._keep(stays)
 
     @property
@@ -360,7 +360,7 @@ class Store:
         if start + done < min(end, len(given.ts)):
             self._evict()
         elif self._observations % _CHUNK == 0:
-            self._settle()
+            self._compact()
             self._relieve()
         return done, crossed
 
@@ -392,12 +392,12 @@ class Store:
         self._unsettled.append(rows)
         return crossed
 
-    def _settle(self) -> None:
+    def _compact(self) -> None:
         """Tidy up what was touched; at the ends of chunks, or else it would depend on how batches are cut."""
         rows = np.concatenate([np.empty(0, np.int64), *self._unsettled])
         self._unsettled.clear()
         for column in self._columns.values():
-            column.settle(rows)
+            column.compact(rows)
 
     def _rehearse(self, name: str, rows: np.ndarray, chunk: _Chunk) -> np.ndarray:
         """The values of a column that does not remember, before it is updated: after each observation of the chunk.
@@ -513,7 +513,7 @@ class Store:
 
         A key that has nothing more to say is no loss: the judge's memory has what matters of it.
         """
-        self._settle()
+        self._compact()
         rows = np.arange(len(self))
         nums = _total([header["num"][: len(self)] for header in self._headers.values()])
         near = self._judge.nearness(rows, lambda name: self._value(name, rows, _Chunk.now(rows)))

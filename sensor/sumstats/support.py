@@ -122,7 +122,7 @@ class Log:
         """Observations refused in this pane."""
         return self.refused - self._known_refused
 
-    def take(self, given: Given) -> np.ndarray:
+    def keep(self, given: Given) -> np.ndarray:
         """Keep what is support alone; the numbers (int64) of the other observations."""
         is_judged = np.zeros(len(given.ts), np.bool_)
         for stream in given.applies.keys() - self._reducers.keys():

@@ -121,7 +121,7 @@ class Window:
             self._log.note(given)
             return self._observe(given.keys, given.ts, given.values, given.applies)
         before = self._log.observed
-        own = self._log.take(given)
+        own = self._log.keep(given)
         if len(own) < len(ts):
             given = given.take(own)
         crossed = self._observe(given.keys, given.ts, given.values, given.applies)

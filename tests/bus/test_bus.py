@@ -228,7 +228,7 @@ def test_acknowledgements_coalesce_and_telemetry_goes_first():
         assert box.put(control, encode(control))
         assert box.put(control, encode(control))
         assert not box.put(control, encode(control))
-        data = await box.take(1 << 20)
+        data = await box.drain(1 << 20)
         assert list(FrameDecoder(VOCABULARY, role="manager").feed(data)) == [Ack(1, 2), control, control, Ping()]
         assert (box.acks_coalesced, box.telemetry_dropped) == (2, 2)
 

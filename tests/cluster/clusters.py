@@ -85,10 +85,10 @@ class Cluster:
         while is_busy:
             is_busy = False
             for worker in self.workers:
-                for message in worker.take(0.0):
+                for message in worker.drain(0.0):
                     self.manager.receive(worker.name, message, 0.0)
                     is_busy = True
-            output = self.manager.take()
+            output = self.manager.drain()
             self.told += output.alerts
             for to, message in output.messages:
                 for worker in self.workers:
@@ -170,7 +170,7 @@ class Trickle:
         manager, rng = self._cluster.manager, self._rng
         self._now += rng.random()
         for worker in self._cluster.workers:
-            self._send(worker.name, EVERYBODY, worker.take(self._now))
+            self._send(worker.name, EVERYBODY, worker.drain(self._now))
         for _ in range(most):
             if not (ways := [each for each, waiting in self._ways.items() if waiting]):
                 break
@@ -182,7 +182,7 @@ class Trickle:
                 next(each for each in self._cluster.workers if each.name == way[1]).receive([message], self._now)
         if rng.random() < 0.3:
             manager.tick(self._now)
-        output = manager.take()
+        output = manager.drain()
         self._cluster.told += output.alerts
         for to, message in output.messages:
             for worker in self._cluster.workers:

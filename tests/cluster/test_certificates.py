@@ -113,7 +113,7 @@ def test_a_certificate_is_renewed_over_the_bus_and_shown_from_then_on(tmp_path, 
         await first(made, Connected)
         assert made.send(renewal.due())
         assert renewal.due() is None, f"it is not asked for again within {LOOK_S} s"
-        renewal.take(await first(made, CertificateIssued))
+        renewal.apply(await first(made, CertificateIssued))
         await asyncio.to_thread(made.stop)
         registry = Registry(folder)
         old, new = registry.nodes["worker-1"].certificates

@@ -197,7 +197,7 @@ def near_a_level(node):
     for each in engine.observe(definition.name, keys, ts, values):
         reporter.crossed(each, each.at)
     reporter.receive(Welcome(0, ["a", "b"], early=True), 0.0)
-    return [each for each in reporter.take(0.0) if isinstance(each, ClusterKeyIntermediateResponse)]
+    return [each for each in reporter.drain(0.0) if isinstance(each, ClusterKeyIntermediateResponse)]
 
 
 def test_views_are_asked_for_though_the_disk_takes_nothing(disk):

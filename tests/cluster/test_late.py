@@ -175,9 +175,9 @@ def test_a_manager_that_goes_on_judges_anew_what_came_late_before_it_ended():
     cut(net, 0.0, 51)
     net.connect("b", 40.0)
     net.pass_time("b", 11)  # and no further: what it may bring yet is waited for
-    for message in net.reporters["b"].take(40.0):
+    for message in net.reporters["b"].drain(40.0):
         net.manager.receive("b", message, 40.0)
-    net.manager.take()
+    net.manager.drain()
     manager = Manager([net.detection], "ab", settings=SETTINGS)
     manager.restore(net.manager.snapshot(), [], 41.0)
     net.manager = manager
@@ -204,7 +204,7 @@ def test_so_many_panes_are_kept_for_whoever_is_missing(panes):
 def test_what_a_worker_told_of_open_windows_while_it_was_cut_off_it_tells_again():
     net = Net("a", "b", settings=SETTINGS, make=Hopping, early=True)
     net.observe("b", 1, 5, 12)
-    net.reporters["b"].take(0.0)  # into the void
+    net.reporters["b"].drain(0.0)  # into the void
     cut(net, 0.0, 11)
     net.connect("b", 40.0)
     net.pass_time("b", 12)

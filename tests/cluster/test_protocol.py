@@ -156,14 +156,14 @@ class Net:
         while is_busy:
             is_busy = False
             for name in names or tuple(self.reporters):
-                for message in self.reporters[name].take(now):
+                for message in self.reporters[name].drain(now):
                     self.manager.receive(name, message, now)
                     is_busy = True
             is_busy |= bool(self.deliver(now, names))
 
     def deliver(self, now=0.0, names=()):
         """Carry what the manager has to say; give it."""
-        output = self.manager.take()
+        output = self.manager.drain()
         self.told += output.alerts
         for to, message in output.messages:
             for name, reporter in self.reporters.items():
@@ -185,7 +185,7 @@ def test_every_key_of_every_group_is_judged_when_an_epoch_is_over():
         net.observe("b", 1, key, 6 if key % 2 else 1)
     net.pass_time("a", 11)
     net.pass_time("b", 11)
-    messages = net.reporters["b"].take(0.0)
+    messages = net.reporters["b"].drain(0.0)
     groups = [each for each in messages if isinstance(each, ClusterSsResponse)]
     assert [len(each.columns.keys) // 8 for each in groups] == [7] * 14 + [2]
     assert [each.done for each in groups] == [False] * 14 + [True]
@@ -267,12 +267,12 @@ def test_messages_applied_twice_or_out_of_order_change_nothing():
     net.observe("a", 1, 5, 4)
     net.observe("a", 11, 5, 5)
     net.pass_time("a", 21)
-    messages = net.reporters["a"].take(0.0)
+    messages = net.reporters["a"].drain(0.0)
     assert [each.sequence for each in messages] == [1, 2, 3]
     for message in (messages[1], messages[0], messages[0], messages[2], messages[1], messages[0], messages[2]):
         net.manager.receive("a", message, 0.0)
     assert [each[:3] for each in net.detection.results if each[1] == 5] == [(0, 5, 4.0), (1, 5, 5.0)]
-    [ack] = [message for _, message in net.manager.take().messages if isinstance(message, Ack)]
+    [ack] = [message for _, message in net.manager.drain().messages if isinstance(message, Ack)]
     assert ack.sequence == 3
     assert (net.manager.counters["messages_early"], net.manager.counters["messages_repeated"]) == (2, 2)
 
@@ -282,17 +282,17 @@ def test_what_is_not_acknowledged_is_sent_again_and_what_is_is_not_held():
     reporter = net.reporters["a"]
     net.observe("a", 1, 5, 4)
     net.pass_time("a", 11)
-    first = reporter.take(0.0)
+    first = reporter.drain(0.0)
     assert [each.sequence for each in first] == [1, 2]
-    assert reporter.take(1.9) == []
-    assert reporter.take(2.0) == first
+    assert reporter.drain(1.9) == []
+    assert reporter.drain(2.0) == first
     reporter.receive(Ack(0, 1), 2.5)
     assert reporter.unacknowledged == 1
-    assert reporter.take(4.4) == []
-    assert reporter.take(4.5) == first[1:]
+    assert reporter.drain(4.4) == []
+    assert reporter.drain(4.5) == first[1:]
     reporter.receive(Ack(0, 2), 5.0)
     assert reporter.unacknowledged == 0
-    assert reporter.take(99.0) == []
+    assert reporter.drain(99.0) == []
 
 
 def test_after_a_reconnect_a_worker_goes_on_where_the_manager_is():
@@ -300,14 +300,14 @@ def test_after_a_reconnect_a_worker_goes_on_where_the_manager_is():
     reporter = net.reporters["a"]
     net.observe("a", 1, 5, 4)
     net.pass_time("a", 11)
-    messages = reporter.take(0.0)
+    messages = reporter.drain(0.0)
     net.manager.receive("a", messages[0], 0.0)  # applied, but its acknowledgement is lost with the connection
-    net.manager.take()
+    net.manager.drain()
     net.manager.lost("a", 0.0)
     assert reporter.hello(__version__, "").sequence == 1
-    assert reporter.take(0.0) == []  # not before it is welcome
+    assert reporter.drain(0.0) == []  # not before it is welcome
     assert net.connect("a", 1.0) == Welcome(1, ["a"], False)
-    assert reporter.take(1.0) == messages[1:]
+    assert reporter.drain(1.0) == messages[1:]
 
 
 def test_an_acknowledgement_of_what_was_never_sent_is_not_believed():
@@ -315,7 +315,7 @@ def test_an_acknowledgement_of_what_was_never_sent_is_not_believed():
     net.observe("a", 1, 5, 4)
     net.pass_time("a", 11)
     net.reporters["a"].receive(Ack(0, 99), 0.0)
-    assert [each.sequence for each in net.reporters["a"].take(0.0)] == [1, 2]
+    assert [each.sequence for each in net.reporters["a"].drain(0.0)] == [1, 2]
 
 
 def test_a_later_process_fences_off_the_earlier_one_of_its_name():
@@ -324,7 +324,7 @@ def test_a_later_process_fences_off_the_earlier_one_of_its_name():
     net.observe("a", 1, 5, 4)
     net.pass_time("a", 11)
     old = net.reporters["a"]
-    stale = old.take(0.0)
+    stale = old.drain(0.0)
     assert isinstance(net.join("a", 1), Welcome)
     for message in stale:
         net.manager.receive("a", message, 0.0)
@@ -340,7 +340,7 @@ def test_a_restarted_worker_that_reads_its_input_again_loses_nothing():
         net.observe("a", 1, key, 4)
         net.observe("b", 1, key, 7)
     net.pass_time("a", 11)
-    net.manager.receive("a", net.reporters["a"].take(0.0)[0], 0.0)  # one group of two, then it dies
+    net.manager.receive("a", net.reporters["a"].drain(0.0)[0], 0.0)  # one group of two, then it dies
     net.join("a", 1, replays=True)
     for key in (5, 6):
         net.observe("a", 1, key, 4)
@@ -696,15 +696,17 @@ def test_views_beyond_those_outstanding_wait_their_turn_the_most_urgent_first():
     asked = []
     for key in range(5):
         hot(net, "a", key, 5 + key % 3)
-        for message in net.reporters["a"].take(0.0):
+        for message in net.reporters["a"].drain(0.0):
             net.manager.receive("a", message, 0.0)
-        asked += [each for to, each in net.manager.take().messages if isinstance(each, ClusterKeyRequest) and to == "a"]
+        asked += [
+            each for to, each in net.manager.drain().messages if isinstance(each, ClusterKeyRequest) and to == "a"
+        ]
     assert len(asked) == 2  # no answers yet
     for _ in range(30):
         net.manager.tick(0.0)
-    assert not [each for _, each in net.manager.take().messages if isinstance(each, ClusterKeyRequest)]
+    assert not [each for _, each in net.manager.drain().messages if isinstance(each, ClusterKeyRequest)]
     net.manager.tick(1.0)  # they took too long: asked again, with all that waited, in one request
-    again = [each for to, each in net.manager.take().messages if isinstance(each, ClusterKeyRequest) and to == "a"]
+    again = [each for to, each in net.manager.drain().messages if isinstance(each, ClusterKeyRequest) and to == "a"]
     keys = [int(key) for each in again for key in np.frombuffer(each.keys, np.uint64)]
     assert sorted(keys) == [0, 1, 2, 3, 4]
     assert keys[0] == 2  # 7 of 10
@@ -724,17 +726,17 @@ def test_a_view_goes_on_without_a_member_that_is_gone():
 def test_an_answer_that_comes_twice_or_unasked_changes_nothing():
     net = Net("a", "b", early=True)
     hot(net, "a", 5, 9)
-    for message in net.reporters["a"].take(0.0):
+    for message in net.reporters["a"].drain(0.0):
         net.manager.receive("a", message, 0.0)
-    [(_, request), _] = [each for each in net.manager.take().messages if isinstance(each[1], ClusterKeyRequest)]
+    [(_, request), _] = [each for each in net.manager.drain().messages if isinstance(each[1], ClusterKeyRequest)]
     net.reporters["a"].receive(request, 0.0)
-    [answer] = [each for each in net.reporters["a"].take(0.0) if isinstance(each, ClusterKeyResponse)]
+    [answer] = [each for each in net.reporters["a"].drain(0.0) if isinstance(each, ClusterKeyResponse)]
     net.manager.receive("a", answer, 0.0)
     net.manager.receive("a", answer, 0.0)
     net.manager.receive("b", msgspec.structs.replace(answer, request=77, worker="b"), 0.0)
-    assert net.manager.take().alerts == []
+    assert net.manager.drain().alerts == []
     net.manager.receive("b", msgspec.structs.replace(answer, worker="b"), 0.0)
-    assert [each.value for each in net.manager.take().alerts] == [18]
+    assert [each.value for each in net.manager.drain().alerts] == [18]
 
 
 def test_members_in_different_epochs_are_not_added_up():
@@ -749,14 +751,14 @@ def test_members_in_different_epochs_are_not_added_up():
 
 
 def key_requests(net):
-    return [message for _, message in net.manager.take().messages if isinstance(message, ClusterKeyRequest)]
+    return [message for _, message in net.manager.drain().messages if isinstance(message, ClusterKeyRequest)]
 
 
 def test_keys_that_members_were_asked_about_in_different_epochs_are_asked_about_again_once_all_have_come_there():
     net = Net("a", "b", early=True)
 
     def say(name):
-        for message in net.reporters[name].take(0.0):
+        for message in net.reporters[name].drain(0.0):
             net.manager.receive(name, message, 0.0)
 
     hot(net, "a", 5, 5)
@@ -770,7 +772,7 @@ def test_keys_that_members_were_asked_about_in_different_epochs_are_asked_about_
     net.reporters["b"].receive(request, 0.0)
     say("b")
     assert net.manager.counters["manager_views_skewed"] == 1
-    net.manager.take()
+    net.manager.drain()
     net.manager.tick(1.0)
     assert key_requests(net)
 
@@ -797,13 +799,13 @@ def test_a_view_of_what_comes_after_the_clock_has_begun_anew_waits_until_all_bef
 def test_what_may_grow_unreported_is_shared_out_anew_with_each_view():
     net = Net("a", "b", early=True)
     hot(net, "a", 5, 6)
-    for message in net.reporters["a"].take(0.0):
+    for message in net.reporters["a"].drain(0.0):
         net.manager.receive("a", message, 0.0)
     for _ in range(3):
         messages = net.deliver()
         shares = [each for _, each in messages if isinstance(each, ClusterShare)]
         for name in "ab":
-            for message in net.reporters[name].take(0.0):
+            for message in net.reporters[name].drain(0.0):
                 net.manager.receive(name, message, 0.0)
         if shares:
             break
@@ -816,12 +818,12 @@ def test_thresholds_are_reset_by_epoch():
     for name in "ab":
         net.pass_time(name, 11)
     for name in "ab":
-        for message in net.reporters[name].take(0.0):
+        for message in net.reporters[name].drain(0.0):
             net.manager.receive(name, message, 0.0)
     for name in "ab":
-        for message in net.reporters[name].take(0.0):
+        for message in net.reporters[name].drain(0.0):
             net.manager.receive(name, message, 0.0)
-    assert ThresholdsReset("totals.sums", 0) in [message for _, message in net.manager.take().messages]
+    assert ThresholdsReset("totals.sums", 0) in [message for _, message in net.manager.drain().messages]
 
 
 # What peers send is checked
@@ -830,7 +832,7 @@ def test_thresholds_are_reset_by_epoch():
 def response(net, **changes):
     net.observe("a", 1, 5, 3)
     net.pass_time("a", 11)
-    [message] = [each for each in net.reporters["a"].take(0.0) if isinstance(each, ClusterSsResponse)]
+    [message] = [each for each in net.reporters["a"].drain(0.0) if isinstance(each, ClusterSsResponse)]
     return msgspec.structs.replace(message, **changes)
 
 
@@ -945,7 +947,7 @@ def test_a_few_large_keys_among_many_small_ones_go_in_groups_that_a_frame_holds(
             net.observe("a", 1, key, element=element)
     for end in net.engines["a"].next_epoch("by_hand.sums", 2 * SECOND):
         net.reporters["a"].ended(end)
-    groups = [each for each in net.reporters["a"].take(0.0) if isinstance(each, ClusterSsResponse)]
+    groups = [each for each in net.reporters["a"].drain(0.0) if isinstance(each, ClusterSsResponse)]
     sizes = [len(msgspec.msgpack.encode(each)) for each in groups]
     assert max(sizes) <= 4 * 2000 + 500
     assert sum(len(each.columns.keys) // 8 for each in groups) == 200
@@ -964,7 +966,7 @@ def test_a_manager_that_reads_its_journal_goes_on_and_repeats_no_alert():
     records, before = [], []
 
     def drain(net):
-        output = net.manager.take()
+        output = net.manager.drain()
         records.extend(output.records)
         return [each.id for each in output.alerts if isinstance(each, AlertRecord)]
 
@@ -973,7 +975,7 @@ def test_a_manager_that_reads_its_journal_goes_on_and_repeats_no_alert():
             for key in (1, 2):
                 net.observe(name, at, key, value)
         net.pass_time(name, 21)
-    messages = [(name, each) for name in "ab" for each in net.reporters[name].take(0.0)]
+    messages = [(name, each) for name in "ab" for each in net.reporters[name].drain(0.0)]
     half = len(messages) - 3
     for name, message in messages[:half]:
         net.manager.receive(name, message, 0.0)
@@ -1000,7 +1002,7 @@ def test_a_manager_that_reads_its_journal_goes_on_and_repeats_no_alert():
             again.manager.receive(name, msgspec.structs.replace(beat, sequence=applied + 1), 1.0)
         found = [each for each in again.detection.results if each[0] == 1]
         assert found == [(1, 1, 14.0, True, ()), (1, 2, 14.0, True, ()), (1, "finished", True, ())]
-        ids = before + [each.id for each in again.manager.take().alerts if isinstance(each, AlertRecord)]
+        ids = before + [each.id for each in again.manager.drain().alerts if isinstance(each, AlertRecord)]
         assert len(ids) == len(set(ids)) == 2
 
 
@@ -1025,7 +1027,7 @@ def test_only_what_needs_no_counting_is_silenced(monkeypatch):
         net.pass_time(name, 11)
     for _ in range(2):
         for name in "ab":
-            for message in net.reporters[name].take(0.0):
+            for message in net.reporters[name].drain(0.0):
                 net.manager.receive(name, message, 0.0)
     silences = [each for _, each in net.deliver() if isinstance(each, ClusterThresholdCrossed)]
     assert [(each.sumstat, each.epoch, each.until) for each in silences] == [("often.sums", 0, 3610 * SECOND)]
@@ -1048,10 +1050,10 @@ def test_what_is_silenced_before_the_clock_begins_anew_counts_after_that():
 def test_an_early_report_is_no_message_that_must_arrive():
     net = Net("a", "b", early=True)
     hot(net, "a", 5, 8)
-    early = [each for each in net.reporters["a"].take(0.0) if isinstance(each, ClusterKeyIntermediateResponse)]
+    early = [each for each in net.reporters["a"].drain(0.0) if isinstance(each, ClusterKeyIntermediateResponse)]
     assert early  # and is lost
     hot(net, "b", 5, 8)
-    net.reporters["b"].take(0.0)
+    net.reporters["b"].drain(0.0)
     for name in "ab":
         net.pass_time(name, 11)
     net.carry()

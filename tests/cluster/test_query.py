@@ -87,7 +87,7 @@ def begin(net, observer="o 1", now=0.0, **asked):
     """Ask, and give what the manager sends for it, by whom."""
     asked = {"request": 7, "sumstat": next(iter(net.manager.queries._ledger.stats)), **asked}
     net.manager.queries.ask(observer, RequestKey(**asked), now)
-    return net.manager.queries.take()
+    return net.manager.queries.drain()
 
 
 def answers_of(net, sent):
@@ -95,14 +95,14 @@ def answers_of(net, sent):
     for name, message in sent:
         if isinstance(message, ClusterKeyRequest):
             net.reporters[name].receive(message, 0.0)
-    found = [(name, each) for name in net.reporters for each in net.reporters[name].take(0.0)]
+    found = [(name, each) for name in net.reporters for each in net.reporters[name].drain(0.0)]
     assert all(isinstance(each, ClusterKeyResponse) for _, each in found)
     return found
 
 
 def result_of(net):
     """The one answer that an observer is sent."""
-    [(_, result)] = net.manager.queries.take()
+    [(_, result)] = net.manager.queries.drain()
     assert isinstance(result, KeyResult)
     return result
 
@@ -223,7 +223,7 @@ def test_what_a_worker_has_ended_but_not_delivered_is_missing():
     for name, request in sent:
         net.reporters[name].receive(request, 0.0)
     for name in "ab":  # its results are held up, its answer is not
-        for message in net.reporters[name].take(0.0):
+        for message in net.reporters[name].drain(0.0):
             if isinstance(message, ClusterKeyResponse):
                 net.manager.receive(name, message, 0.0)
     first, second = result_of(net).epochs
@@ -267,7 +267,7 @@ def test_an_answer_that_overtakes_the_end_of_its_workers_input_takes_nothing_awa
     for name, request in sent:
         net.reporters[name].receive(request, 0.0)
     for name in "ab":
-        for message in net.reporters[name].take(0.0):
+        for message in net.reporters[name].drain(0.0):
             net.manager.receive(name, message, 0.0)
     result = result_of(net)
     assert rows(result)[0] == [(5, 7.0), (6, 1.0)]
@@ -280,7 +280,7 @@ def test_a_worker_whose_input_has_ended_is_missing_until_it_has_delivered():
     for name, request in begin(net):
         net.reporters[name].receive(request, 0.0)
     for name in "ab":  # its results are held up, its answer is not
-        for message in net.reporters[name].take(0.0):
+        for message in net.reporters[name].drain(0.0):
             if isinstance(message, ClusterKeyResponse):
                 net.manager.receive(name, message, 0.0)
     first = result_of(net).epochs[0]
@@ -328,14 +328,14 @@ def test_a_member_that_does_not_answer_is_missing_at_the_deadline_and_not_before
     (_, answer), late = answers_of(net, begin(net, now=10.0))
     net.manager.receive("a", answer, 10.0)
     net.manager.tick(12.9)
-    assert net.manager.queries.take() == []
+    assert net.manager.queries.drain() == []
     net.manager.tick(13.0)
     [epoch] = result_of(net).epochs
     assert (epoch.workers, epoch.missing, epoch.complete) == (["a"], ["b"], False)
     assert net.manager.counters["queries_timed_out"] == 1
     net.manager.receive(*late, 14.0)
     assert net.manager.counters["answers_ignored"] == 1
-    assert net.manager.queries.take() == []
+    assert net.manager.queries.drain() == []
     assert len(net.manager.queries) == 0
 
 
@@ -355,10 +355,10 @@ def test_an_answer_counts_once_and_from_whom_it_was_asked():
     (_, own), (_, other) = answers_of(net, sent)
     for name, answer in [("a", own), ("a", own), ("c", msgspec.structs.replace(own, worker="c"))]:
         net.manager.receive(name, answer, 0.0)
-    assert net.manager.queries.take() == []
+    assert net.manager.queries.drain() == []
     assert net.manager.counters["answers_ignored"] == 2
     net.manager.receive("b", msgspec.structs.replace(other, incarnation=9), 0.0)
-    assert net.manager.queries.take() == []
+    assert net.manager.queries.drain() == []
     net.manager.receive("b", other, 0.0)
     assert rows(result_of(net)) == {0: [(5, 7.0), (6, 1.0)]}
 
@@ -409,7 +409,7 @@ def crossing_jointly(asks):
                 net.reporters[name].receive(request, 0.0)
         for _ in range(4):
             for name in "ab":
-                for message in net.reporters[name].take(0.0):
+                for message in net.reporters[name].drain(0.0):
                     net.manager.receive(name, message, 0.0)
             sent += net.deliver()
         if asks:
@@ -452,7 +452,7 @@ def test_an_observer_that_is_gone_is_told_nothing():
     net.manager.queries.forget("o 1")
     for name, answer in answers:
         net.manager.receive(name, answer, 0.0)
-    assert net.manager.queries.take() == []
+    assert net.manager.queries.drain() == []
 
 
 @pytest.mark.parametrize(("top", "is_asked"), [(0, False), (1, True), (1000, True), (1001, False), (-1, False)])

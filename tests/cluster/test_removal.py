@@ -68,8 +68,8 @@ def test_who_is_connected_or_unknown_is_not_removed(net):
     assert "is connected" in net.manager.remove("a", 41.0)
     assert "there is no worker c" in net.manager.remove("c", 41.0)
     net.manager.remove("b", 41.0)
-    net.manager.take()
-    assert net.manager.remove("b", 42.0) == "" and net.manager.take().records == []  # it is so already
+    net.manager.drain()
+    assert net.manager.remove("b", 42.0) == "" and net.manager.drain().records == []  # it is so already
 
 
 def test_epochs_that_end_by_hand_do_not_wait_for_one_that_was_removed():

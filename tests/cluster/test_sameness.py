@@ -154,10 +154,10 @@ def observe_split(observations, members, *, early):
         while is_busy:
             is_busy = False
             for reporter in reporters:
-                for message in reporter.take(0.0):
+                for message in reporter.drain(0.0):
                     manager.receive(reporter.name, message, 0.0)
                     is_busy = True
-            output = manager.take()
+            output = manager.drain()
             out.extend(output.alerts)
             for to, message in output.messages:
                 for reporter in reporters:

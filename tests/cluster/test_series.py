@@ -45,7 +45,7 @@ def played(settings=None, epochs=range(20)):
 def test_a_series_is_cut_into_messages_that_fit_and_comes_to_the_same(keys, messages):
     """Of 20 epochs of two keys, 18 are told in a series; one that does not fit by itself is told in groups."""
     net = played(ClusterSettings(cluster_send_in_groups_of=keys))
-    sent = series_of(net.reporters["a"].take(0.0))
+    sent = series_of(net.reporters["a"].drain(0.0))
     assert len(sent) == messages
     net = played(ClusterSettings(cluster_send_in_groups_of=keys))
     net.carry()
@@ -56,7 +56,7 @@ def test_a_series_is_cut_into_messages_that_fit_and_comes_to_the_same(keys, mess
 def test_a_series_that_comes_twice_changes_nothing():
     net = played()
     for name in ("a", "b"):
-        for message in net.reporters[name].take(0.0):
+        for message in net.reporters[name].drain(0.0):
             net.manager.receive(name, message, 0.0)
             net.manager.receive(name, message, 0.0)
     net.deliver()
@@ -66,9 +66,9 @@ def test_a_series_that_comes_twice_changes_nothing():
 def test_a_manager_that_begins_anew_comes_to_the_same_from_its_journal():
     net, records = played(), []
     for name in ("a", "b"):
-        for message in net.reporters[name].take(0.0):
+        for message in net.reporters[name].drain(0.0):
             net.manager.receive(name, message, 0.0)
-        records += net.manager.take().records
+        records += net.manager.drain().records
     again = Net("a", "b")
     again.manager.restore(None, records, 0.0)
     assert results(again) == [(epoch, key, 12.0, True, ()) for epoch in range(20) for key in (0, 1)]
@@ -89,7 +89,7 @@ def test_a_manager_that_begins_anew_comes_to_the_same_from_its_journal():
 )
 def test_what_is_no_series_is_refused_and_changes_nothing(change):
     net = played()
-    for message in net.reporters["a"].take(0.0):
+    for message in net.reporters["a"].drain(0.0):
         if isinstance(message, ClusterSsSeries):
             with pytest.raises(ValueError, match=r"."):
                 net.manager.receive("a", msgspec.structs.replace(message, **change), 0.0)
@@ -100,7 +100,7 @@ def test_what_is_no_series_is_refused_and_changes_nothing(change):
 
 def test_a_key_that_is_twice_in_an_epoch_is_refused():
     net = played()
-    [message] = series_of(net.reporters["a"].take(0.0))
+    [message] = series_of(net.reporters["a"].drain(0.0))
     rows = np.frombuffer(message.columns.keys, np.uint64).reshape(-1, 2).copy()
     rows[1] = rows[0]
     columns = msgspec.structs.replace(message.columns, keys=rows.tobytes())

@@ -27,7 +27,7 @@ BROKEN = {
     "judge-last-group": 0,
     "drop-epoch-from-crossings": 53,
     "forget-given-up": 12,
-    "name-all": 0,
+    "name-all": 1,
     "forget-runs": 5,
     "last-by-hand-first": 0,
     "drop-late": 58,
@@ -64,6 +64,7 @@ def test_clusters_that_lose_messages_links_and_nodes_tell_what_one_process_tells
 def test_a_protocol_that_is_broken_on_purpose_is_found_out_and_the_command_that_is_printed_repeats_it(name):
     ran = simulate("--seeds", 1, "--first-seed", BROKEN[name], "--break", name)
     assert ran.returncode == 1
+    assert "AttributeError" not in ran.stderr  # what the break replaces is there
     [command] = re.findall(r"failed; tools/simulate (.*)", ran.stderr)
     assert simulate(*command.split()).stderr == ran.stderr
 

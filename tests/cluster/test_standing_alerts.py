@@ -87,7 +87,7 @@ def test_workers_count_on_what_an_alert_stands_of():
     net.pass_time("a", 11)
     net.pass_time("b", 11)
     for name in "ab":
-        for message in net.reporters[name].take(0.0):
+        for message in net.reporters[name].drain(0.0):
             net.manager.receive(name, message, 0.0)
     assert not [each for each in net.deliver() if isinstance(each[1], ClusterThresholdCrossed)]
 
@@ -96,8 +96,8 @@ def test_workers_count_on_what_an_alert_stands_of():
 def test_a_manager_that_goes_on_counts_on_and_input_that_ends_ends_all(from_snapshot):
     net = Net("a", "b", make=Scans)
     records = []
-    take = net.manager.take
-    net.manager.take = lambda: (output := take(), records.extend(output.records))[0]
+    drain = net.manager.drain
+    net.manager.drain = lambda: (output := drain(), records.extend(output.records))[0]
     scan(net, "a", 0, 1, 2, 3)
     pass_time(net, 11)
     scan(net, "b", 1, 4)

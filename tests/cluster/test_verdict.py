@@ -104,10 +104,10 @@ class Play:
         while is_busy:
             is_busy = False
             for reporter in self.reporters:
-                for message in reporter.take(0.0):
+                for message in reporter.drain(0.0):
                     self.manager.receive(reporter.name, message, 0.0)
                     is_busy = True
-            output = self.manager.take()
+            output = self.manager.drain()
             self.told += output.alerts
             self.records += output.records
             self.sent += [message for _, message in output.messages]

@@ -88,7 +88,7 @@ def test_a_live_worker_that_has_seen_nothing_yet_says_how_far_it_has_come():
     worker = Worker("a", configure().make(), replays=False)
     worker.receive([Welcome(0, ["a"])], 0.0)
     worker.pass_time(10**18)
-    beats = [each.watermark for each in worker.take(0.0) if isinstance(each, Heartbeat)]
+    beats = [each.watermark for each in worker.drain(0.0) if isinstance(each, Heartbeat)]
     assert beats == [10**18]
 
 

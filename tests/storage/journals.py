@@ -60,7 +60,7 @@ def opened(disk: SimulatedDisk | None = None) -> Writer:
     return writer
 
 
-def goes_on(writer: Writer) -> None:
+def continues(writer: Writer) -> None:
     """What was opened after a crash is as good as any other journal."""
     writer.run(["append", "sync", "append", "compact", "append", "sync"])
     assert writer.crash(survives=0).open() == []

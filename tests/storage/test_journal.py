@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sensor.storage.journal import JournalError
-from tests.storage.journals import Writer, goes_on, opened, record
+from tests.storage.journals import Writer, continues, opened, record
 from tools.simulated_disk import Crashed, SimulatedDisk
 
 _OPERATIONS = ["append", "sync", "append", "append", "sync", "compact", "append", "sync", "append", "compact", "append"]
@@ -59,7 +59,7 @@ def test_a_crash_in_any_operation_with_any_torn_length_loses_nothing_that_was_sy
     for survives in range(140):
         after = crashed(point, seed=survives).crash(survives=survives)
         after.open()
-        goes_on(after)
+        continues(after)
 
 
 @pytest.mark.parametrize("point", range(count(everything)))
@@ -67,7 +67,7 @@ def test_a_crash_that_garbles_what_was_not_synced_loses_nothing_that_was(point: 
     for seed in range(60):
         after = crashed(point, seed).crash()
         after.open()
-        goes_on(after)
+        continues(after)
 
 
 def test_a_crash_while_it_is_opened_after_a_crash_loses_nothing_that_was_synced():
@@ -86,7 +86,7 @@ def test_a_crash_while_it_is_opened_after_a_crash_loses_nothing_that_was_synced(
                 after = after.crash()
                 after.open()
             after.disk.crash_at = None
-            goes_on(after)
+            continues(after)
 
 
 def test_a_journal_that_could_not_be_begun_is_durable_once_it_is_opened_again():
@@ -99,7 +99,7 @@ def test_a_journal_that_could_not_be_begun_is_durable_once_it_is_opened_again():
         writer.run(["append", "sync"])
         after = writer.crash()
         after.open()
-        goes_on(after)
+        continues(after)
 
 
 def test_what_a_killed_process_had_not_synced_is_durable_once_it_is_known_again():
@@ -128,7 +128,7 @@ def test_an_operation_that_fails_is_told_and_can_be_tried_again(point: int, erro
             except JournalError:
                 survivor = writer.crash()
                 survivor.open()
-                goes_on(survivor)
+                continues(survivor)
                 writer.run([each])
         assert writer.crash(survives=0).open() == []
 

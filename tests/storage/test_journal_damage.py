@@ -7,7 +7,7 @@ import pytest
 
 from sensor.storage import journal as journal_module
 from sensor.storage.journal import Journal, JournalError
-from tests.storage.journals import Writer, a_file, goes_on, record
+from tests.storage.journals import Writer, a_file, continues, record
 from tools.simulated_disk import SimulatedDisk
 
 
@@ -71,7 +71,7 @@ def test_with_nothing_whole_a_new_generation_begins():
     disk = SimulatedDisk({"journal-00000007": b"", "notes": b"of somebody"})
     writer = Writer(disk)
     assert len(writer.open()) == 1
-    goes_on(writer)
+    continues(writer)
     assert disk.read("notes") == b"of somebody"
     assert disk.names() == ["journal-00000007.damaged-1", "journal-00000009", "notes"]
 

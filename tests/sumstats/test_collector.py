@@ -98,7 +98,7 @@ def test_neither_a_worker_nor_the_collector_remembers_keys_for_ever():
             if isinstance(each, EpochEnd):
                 collector.deliver("a", each)
             else:
-                collector.look(each.epoch, {"a": each.partial})
+                collector.peek(each.epoch, {"a": each.partial})
     assert len(engine._open[NAME].window._quiet.keys) <= 2
     assert len(collector._quiet.keys) <= 2
     assert len(collector._panes) <= 1
@@ -130,8 +130,8 @@ def test_a_crossing_of_a_window_says_who_is_missing_in_any_pane_of_it_and_in_no_
     told = []
     for epoch in range(4):
         for member in ("a", "b") if epoch else ("a",):
-            collector.take(member, end(of, [(10 + epoch, 9.0)] if member == "a" else [(1, 1.0)], epoch=epoch))
-        told += collector.settle(epoch, () if epoch else ("b",))
+            collector.apply(member, end(of, [(10 + epoch, 9.0)] if member == "a" else [(1, 1.0)], epoch=epoch))
+        told += collector.close_epoch(epoch, () if epoch else ("b",))
     found = {each.epoch: (each.members, each.missing) for each in told if isinstance(each, Merged)}
     assert found == {
         0: (("a",), ("b",)),
@@ -146,7 +146,7 @@ def test_a_slow_member_loses_nothing_to_a_fast_one_that_fires_the_same_key_in_a_
     of = definition(threshold=Threshold({"sum": 10.0}), wants_results=wants_results)
     collector = Settling(of, ["a", "b"], SECRET)
     collector.deliver("a", end(of, [(1, 6.0)], epoch=0))
-    assert crossed(collector.look(1, views(of, a=[(1, 6.0)], b=[(1, 6.0)]))) == [(1, 0, 12.0)]
+    assert crossed(collector.peek(1, views(of, a=[(1, 6.0)], b=[(1, 6.0)]))) == [(1, 0, 12.0)]
     told = collector.deliver("b", end(of, [(1, 6.0)], epoch=0))
     assert crossed(told) == [(1, 0, 12.0)]
     told += collector.deliver("a", end(of, [(1, 6.0)], epoch=1)) + collector.deliver("b", end(of, [(1, 6.0)], epoch=1))
@@ -186,7 +186,7 @@ def test_a_restart_of_one_member_ends_what_is_open_and_says_who_is_missing():
 def test_one_look_at_the_end_is_had_by_keys_that_had_none_where_that_is_all_that_zeek_gives():
     of = definition(threshold=Threshold({"sum": (3.0, 6.0)}, one_a_check=True))
     collector = Settling(of, ["a", "b"], SECRET)
-    assert crossed(collector.look(0, views(of, a=[(1, 1.0)], b=[(1, 9.0)]))) == [(1, 0, 10.0)]
+    assert crossed(collector.peek(0, views(of, a=[(1, 1.0)], b=[(1, 9.0)]))) == [(1, 0, 10.0)]
     collector.deliver("a", end(of, [(1, 1.0), (2, 2.0)]))
     told = collector.deliver("b", end(of, [(1, 9.0), (2, 9.0)]))
     assert crossed(told) == [(1, 0, 10.0), (2, 0, 11.0)]  # the one that was asked about, and one that was not
@@ -200,30 +200,30 @@ def test_a_joint_crossing_is_known_at_the_first_look_and_told_once_more_when_the
     """Whatever a look has told, the end tells all levels that were reached, with their final figures."""
     of = definition(threshold=Threshold({"sum": (5.0, 50.0)}))
     collector = Settling(of, ["a", "b"], SECRET)
-    assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 1.0)]))) == []
-    assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 3.0)]))) == [(1, 0, 6.0)]
-    assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 4.0)]))) == []
+    assert crossed(collector.peek(0, views(of, a=[(1, 3.0)], b=[(1, 1.0)]))) == []
+    assert crossed(collector.peek(0, views(of, a=[(1, 3.0)], b=[(1, 3.0)]))) == [(1, 0, 6.0)]
+    assert crossed(collector.peek(0, views(of, a=[(1, 3.0)], b=[(1, 4.0)]))) == []
     collector.deliver("a", end(of, [(1, 3.0)]))
     assert crossed(collector.deliver("b", end(of, [(1, 60.0)]))) == [(1, 0, 63.0), (1, 1, 63.0)]
-    assert crossed(collector.look(0, views(of, a=[(1, 99.0)]))) == []  # a view of an epoch that is over
-    assert crossed(collector.look(1, views(of, a=[(1, 5.0)]))) == [(1, 0, 5.0)]  # the next epoch
+    assert crossed(collector.peek(0, views(of, a=[(1, 99.0)]))) == []  # a view of an epoch that is over
+    assert crossed(collector.peek(1, views(of, a=[(1, 5.0)]))) == [(1, 0, 5.0)]  # the next epoch
 
 
 @pytest.mark.parametrize(("value", "again"), [(8.9, []), (9.0, [(1, 0, 9.0)]), (60.0, [(1, 0, 60.0), (1, 1, 60.0)])])
 def test_a_level_is_asked_about_again_when_its_value_has_grown_by_half(value, again):
     of = definition(threshold=Threshold({"sum": (5.0, 50.0)}))
     collector = Settling(of, ["a", "b"], SECRET)
-    assert crossed(collector.look(0, views(of, a=[(1, 3.0)], b=[(1, 3.0)]))) == [(1, 0, 6.0)]
-    assert crossed(collector.look(0, views(of, a=[(1, value)]))) == again
-    assert crossed(collector.look(0, views(of, a=[(1, value)]))) == []
+    assert crossed(collector.peek(0, views(of, a=[(1, 3.0)], b=[(1, 3.0)]))) == [(1, 0, 6.0)]
+    assert crossed(collector.peek(0, views(of, a=[(1, value)]))) == again
+    assert crossed(collector.peek(0, views(of, a=[(1, value)]))) == []
 
 
 def test_a_level_that_was_answered_is_not_asked_about_again_before_its_epoch_is_over():
     of = definition(threshold=Threshold({"sum": 5.0}))
     collector = Settling(of, ["a"], SECRET)
-    assert crossed(collector.look(0, views(of, a=[(1, 6.0), (2, 6.0)]))) == [(1, 0, 6.0), (2, 0, 6.0)]
+    assert crossed(collector.peek(0, views(of, a=[(1, 6.0), (2, 6.0)]))) == [(1, 0, 6.0), (2, 0, 6.0)]
     collector.recall(0, words([1]), np.zeros(1, np.int64), np.array([ANSWERED]))
-    assert crossed(collector.look(0, views(of, a=[(1, np.inf), (2, 600.0)]))) == [(2, 0, 600.0)]
+    assert crossed(collector.peek(0, views(of, a=[(1, np.inf), (2, 600.0)]))) == [(2, 0, 600.0)]
 
 
 def test_a_level_that_nobody_lets_fire_is_told_at_the_end_of_each_epoch_that_its_key_is_observed_in():
@@ -232,14 +232,14 @@ def test_a_level_that_nobody_lets_fire_is_told_at_the_end_of_each_epoch_that_its
     collector, told = Settling(of, ["a"], SECRET), []
     for epoch in range(5):
         seen = [(1, 3.0), (2, 3.0)] if epoch != 2 else [(2, 3.0)]
-        collector.take("a", end(of, seen, epoch=epoch))
-        found = crossed(collector.settle(epoch))
+        collector.apply("a", end(of, seen, epoch=epoch))
+        found = crossed(collector.close_epoch(epoch))
         told.append(found)
         if epoch == 1:
             collector.fire(epoch, words([2]), np.zeros(1, np.int64))
     assert told == [[], [(1, 0, 6.0), (2, 0, 6.0)], [], [(1, 0, 6.0)], [(1, 0, 6.0)]]
-    collector.take("a", end(of, [(2, 3.0)], epoch=5))
-    assert crossed(collector.settle(5)) == [(2, 0, 6.0)]  # of the epochs 4 and 5: in 2 and 3 it did not count
+    collector.apply("a", end(of, [(2, 3.0)], epoch=5))
+    assert crossed(collector.close_epoch(5)) == [(2, 0, 6.0)]  # of the epochs 4 and 5: in 2 and 3 it did not count
 
 
 def test_streams_that_only_one_member_saw_are_in_the_union():
@@ -252,7 +252,7 @@ def test_streams_that_only_one_member_saw_are_in_the_union():
         store.observe(words([1]), np.arange(1), {stream: np.array([value])})
         parts[member] = store.partial()
     collector = Settling(of, ["a", "b"], SECRET)
-    [merged] = collector.look(0, parts)
+    [merged] = collector.peek(0, parts)
     [result] = results(of, merged.partial)
     assert (result.x.sum, result.y.sum, merged.value.tolist()) == (6.0, 10.0, [0.6])
 
@@ -288,7 +288,7 @@ def test_a_key_that_fired_all_its_levels_starts_from_nothing_on_every_member():
     """What members still sent of it, before they knew, does not count: not twice for one scan, with any of them."""
     of = Definition(NAME, 1, 30, (Sum("sum"),), Threshold({"sum": 4.0}), hop_ns=10, wants_results=False)
     collector = Settling(of, ["a", "b"], SECRET)
-    told = collector.look(0, views(of, a=[(1, 2.0)], b=[(1, 2.0)]))
+    told = collector.peek(0, views(of, a=[(1, 2.0)], b=[(1, 2.0)]))
     for epoch in range(6):
         for member in ("a", "b"):
             told += collector.deliver(member, end(of, [(1, 2.0)], epoch=epoch))

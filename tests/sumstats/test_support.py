@@ -84,9 +84,9 @@ def merged(definition, members, **options):
         happened, _ = run(definition, rows, members=0, **options)
         for each in happened:
             for end in [each] if isinstance(each, EpochEnd) else each.singly():
-                collector.take(member, end)
+                collector.apply(member, end)
     for epoch in sorted(collector.delivered):
-        told += collector.settle(epoch)
+        told += collector.close_epoch(epoch)
     found = [each for each in told if isinstance(each, Merged)]
     return [(each.epoch, each.level.tolist(), each.value.tolist(), plain(definition, each.partial)) for each in found]
 

@@ -26,10 +26,10 @@ def run(input: Workload, names: tuple[str, ...]) -> Heard:
     welcome = manager.hello(reporter.hello(__version__, manager.digest), 0.0)
     assert isinstance(welcome, Welcome)
     reporter.receive(welcome, 0.0)
-    while messages := reporter.take(0.0):
+    while messages := reporter.drain(0.0):
         for message in messages:
             manager.receive(_NAME, message, 0.0)
-        output = manager.take()
+        output = manager.drain()
         for alert in output.alerts:
             heard.hear_alert(line_id(alert), msgspec.json.encode(alert))
         for _, answer in output.messages:

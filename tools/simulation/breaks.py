@@ -34,7 +34,7 @@ def skip_sequence_check() -> Iterable[Change]:
         if message.incarnation == member.incarnation:
             self._to_acknowledge.add(member.name)
             self._apply(message)
-            self._settle(now)
+            self._close_epochs(now)
 
     return [(Manager, "_receive_numbered", receive)]
 
@@ -99,12 +99,12 @@ def judge_last_group() -> Iterable[Change]:
 def drop_epoch_from_crossings() -> Iterable[Change]:
     """What crosses early is of whichever epoch is open on the manager."""
 
-    def anywhere(look: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda self, epoch, views: look(self, min(self.delivered, default=epoch), views)
+    def anywhere(peek: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda self, epoch, views: peek(self, min(self.delivered, default=epoch), views)
 
     return [
-        (Collector, "look", anywhere(Collector.look)),
-        (Collector, "look_jointly", anywhere(Collector.look_jointly)),
+        (Collector, "peek", anywhere(Collector.peek)),
+        (Collector, "peek_jointly", anywhere(Collector.peek_jointly)),
         (Ledger, "past", lambda self, now: THE_END),
     ]
 
@@ -121,13 +121,13 @@ def forget_given_up() -> Iterable[Change]:
 
 def name_all() -> Iterable[Change]:
     """An epoch that lacks something names everybody."""
-    missing = Ledger._missing
+    due = Ledger.due
 
-    def named(self: Any, name: str, epoch: int, start: int, end: int, who: Any) -> list[str]:
-        found = missing(self, name, epoch, start, end, who)
-        return sorted(self.membership.members) if found else []
+    def named(self: Any, frontier: Any, now: float) -> list[tuple[str, int, list[str]]]:
+        found = due(self, frontier, now)
+        return [(name, epoch, sorted(self.membership.members) if missing else []) for name, epoch, missing in found]
 
-    return [(Ledger, "_missing", named)]
+    return [(Ledger, "due", named)]
 
 
 def forget_runs() -> Iterable[Change]:
@@ -182,7 +182,7 @@ def trust_first_clock() -> Iterable[Change]:
 
 def freeze_figures() -> Iterable[Change]:
     """What comes of a key once it was told of is counted no more."""
-    return [(Following, "take", lambda self, pane, partials, rested: None)]
+    return [(Following, "add_pane", lambda self, pane, partials, rested: None)]
 
 
 BREAKS: dict[str, Callable[[], Iterable[Change]]] = {

@@ -175,7 +175,7 @@ class ManagerProcess(Process):
     def _commit(self) -> bool:
         """Make durable, then tell, then send; whether it could."""
         self._is_committing = False
-        taken = self.machine.take()
+        taken = self.machine.drain()
         self._pending.records += taken.records
         self._pending.alerts += taken.alerts
         self._pending.messages += taken.messages

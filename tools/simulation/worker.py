@@ -200,7 +200,7 @@ class WorkerProcess(Process):
             self.after(_RECONNECT_S, self._reconnect)
 
     def _exchange(self) -> None:
-        for message in self._reporter.take(self._timeline.now):
+        for message in self._reporter.drain(self._timeline.now):
             if self._connection is not None and self._is_welcome:
                 self._connection.to_manager(message)
 

@@ -44,7 +44,8 @@ class Kernels:
 def judge(found: Kernels) -> Check:
     """The check: without compiled kernels all is right, but too slow for most links."""
     if not found.is_compiled:
-        return Check(NAME, State.FAILED, *_why_not(found))
+        reason, mend = _why_not(found)
+        return Check(NAME, State.FAILED, reason, mend)
     if found.folder is None:
         reason = "compiled, but there is nowhere to keep them: each start takes half a minute"
         return Check(NAME, State.WARNING, reason, Mend(("install", "-d", *_owner(), str(_cache()))))

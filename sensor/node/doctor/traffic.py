@@ -56,7 +56,7 @@ class InterfaceTraffic:
     """Of Ethernet addresses, but for what is sent to many."""
 
 
-def look(interfaces: Sequence[str], patience_s: float) -> dict[str, InterfaceTraffic]:
+def measure(interfaces: Sequence[str], patience_s: float) -> dict[str, InterfaceTraffic]:
     """Look at interfaces together until all have shown both directions, at most so long.
 
     CaptureError or OSError where one cannot be opened.
@@ -92,9 +92,9 @@ def _received(told: Mapping[str, Mapping[str, int]], name: str) -> int:
 
 
 def try_to_look(interfaces: Sequence[str], patience_s: float) -> Mapping[str, InterfaceTraffic | str]:
-    """What `look` finds, or for all of them why it does not."""
+    """What `measure` finds, or for all of them why it does not."""
     try:
-        return look(interfaces, patience_s)
+        return measure(interfaces, patience_s)
     except (CaptureError, OSError) as error:
         return dict.fromkeys(interfaces, str(error))
 

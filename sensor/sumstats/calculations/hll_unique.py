@@ -46,10 +46,10 @@ from sensor.sumstats.sketches.hyperloglog import (
     SPARSE,
     ZERO,
     collect,
+    forget_rows,
     hash_elements,
     malformed,
     merge,
-    release,
     update,
 )
 
@@ -160,7 +160,7 @@ class Sketches(ArenaColumn):
 
     def renumber(self, numbers: np.ndarray) -> None:
         """Take back the blocks of rows that are forgotten; the others keep theirs under their new number."""
-        release(self.state, numbers, self.arena.words, self.arena.book)
+        forget_rows(self.state, numbers, self.arena.words, self.arena.book)
 
     def _cells(self, phases: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Words that a view takes for each row."""

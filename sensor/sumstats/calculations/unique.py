@@ -252,7 +252,7 @@ class Elements(StateColumn):
         self._older = np.empty(0, np.int32)
         self._dead, self._greatest = 0, 0
 
-    def settle(self, rows: np.ndarray) -> None:
+    def compact(self, rows: np.ndarray) -> None:
         """Cut back rows that hold more than they need."""
         too_many = 2 * self._max + _SLACK
         if not self._max or self._greatest < too_many:

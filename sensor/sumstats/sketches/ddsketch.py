@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from sensor._jit import njit
-from sensor.sumstats.arena import GROW, NO_BLOCK, REFUSED, give, take
+from sensor.sumstats.arena import GROW, NO_BLOCK, REFUSED, allocate, release
 
 LEAST, GREATEST = 1e-9, 1e19
 _LN_2, _SQRT_HALF = math.log(2.0), math.sqrt(0.5)
@@ -81,17 +81,17 @@ def _position(words, block, count, code):
 
 @njit
 def _enlarge(field, words, book):
-    """Give a row a block of twice the size; what `take` says if there is none."""
+    """Give a row a block of twice the size; what `allocate` says if there is none."""
     block, count = field["block"], field["count"]
     size_class = np.int64(field["size_class"])
     larger = _FIRST_CLASS if block < 0 else size_class + 1
-    taken = take(words, book, larger)
+    taken = allocate(words, book, larger)
     if taken < 0:
         return taken
     for k in range(count):
         words[taken + k] = words[block + k]
     if block >= 0:
-        give(words, book, size_class, block)
+        release(words, book, size_class, block)
     field["block"] = taken
     field["size_class"] = larger
     return taken

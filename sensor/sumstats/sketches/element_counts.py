@@ -9,7 +9,7 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.hash import hash_words
-from sensor.sumstats.arena import GROW, REFUSED, give, take
+from sensor.sumstats.arena import GROW, REFUSED, allocate, release
 from sensor.sumstats.double_double import add
 
 MOST = 1 << 62  # observations that a key counts
@@ -161,11 +161,11 @@ def _replace(field, priority, element, slots, key, spread, words):
 
 @njit
 def _enlarge(field, layout, words, book):
-    """Give a row a block of twice the size; what `take` says if there is none."""
+    """Give a row a block of twice the size; what `allocate` says if there is none."""
     block, size_class = field["block"], np.int64(field["size_class"])
     stride, slots_of = layout.stride, layout.slots_of
     larger = layout.first_class if block < 0 else size_class + 1
-    taken = take(words, book, larger)
+    taken = allocate(words, book, larger)
     if taken < 0:
         return taken
     slots = slots_of[larger]
@@ -179,7 +179,7 @@ def _enlarge(field, layout, words, book):
                 to = _find(words, taken, slots, home, element)
                 for w in range(stride):
                     words[to + w] = words[at + w]
-        give(words, book, size_class, block)
+        release(words, book, size_class, block)
     field["block"] = taken
     field["size_class"] = larger
     return taken

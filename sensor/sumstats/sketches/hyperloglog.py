@@ -7,7 +7,7 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.hash import hash_rows
-from sensor.sumstats.arena import NO_BLOCK, REFUSED, give, take
+from sensor.sumstats.arena import NO_BLOCK, REFUSED, allocate, release
 
 EXACT, SPARSE, DENSE = 0, 1, 2
 """What a row holds: hashes, entries of an index and a rank, or registers."""
@@ -125,8 +125,8 @@ def _touch(rows, hashes, state, words, bits, spread, places):
 
 @njit
 def _room(field, size_class, words, book):
-    """A block for a row, or what `take` says instead; if that is to refuse, flag and count it."""
-    block = take(words, book, size_class)
+    """A block for a row, or what `allocate` says instead; if that is to refuse, flag and count it."""
+    block = allocate(words, book, size_class)
     if block == NO_BLOCK:
         field["saturated"] = True
         book[REFUSED] += 1
@@ -147,7 +147,7 @@ def _blank_room(field, size_class, words, book):
 def _move(field, phase, number, block, size_class, words, book):
     """Let a row own another block instead."""
     if field["block"] >= 0:
-        give(words, book, _size_class(field), _block(field))
+        release(words, book, _size_class(field), _block(field))
     field["block"] = block >> _LINE_BITS
     field["kind"] = phase << 4 | size_class
     field["number"] = number
@@ -179,7 +179,7 @@ def _free_word(words, block, size_class, value):
 
 @njit
 def _add_exact(field, value, words, book):
-    """Add a hash to a row that may hold one more; 0, or what `take` says instead of a block."""
+    """Add a hash to a row that may hold one more; 0, or what `allocate` says instead of a block."""
     number = np.int64(field["number"])
     if number < 2:
         if number == 0:
@@ -202,7 +202,7 @@ def _add_exact(field, value, words, book):
 
 @njit
 def _enlarge(field, size_class, words, book):
-    """Move the hashes of a row to a block of that class; give it, or what `take` says instead."""
+    """Move the hashes of a row to a block of that class; give it, or what `allocate` says instead."""
     block = _blank_room(field, size_class, words, book)
     if block < 0:
         return block
@@ -258,7 +258,7 @@ def _hash_at(field, place, words):
 
 @njit
 def _to_sparse(field, size_class, words, book, spread):
-    """Turn a row's hashes into entries, or give its entries more room; give its block, or what `take` says instead."""
+    """Turn a row's hashes into entries, or give its entries room; give its block, or what `allocate` says instead."""
     block, number = _blank_room(field, size_class, words, book), 0
     if block < 0:
         return block
@@ -322,7 +322,7 @@ def _registers_class(bits):
 
 @njit
 def _to_dense(field, words, book, bits):
-    """Turn a row's hashes or entries into registers; give its block, or what `take` says instead."""
+    """Turn a row's hashes or entries into registers; give its block, or what `allocate` says instead."""
     block = _blank_room(field, _registers_class(bits), words, book)
     if block < 0:
         return block
@@ -396,7 +396,7 @@ def _add(field, value, words, book, bits, spread):
 @njit
 def _take_line(field, value, words, book):
     """Let a row of two hashes hold a third, in a block; False: it has yet to be made, and nothing has changed."""
-    block = take(words, book, _FIRST_EXACT)
+    block = allocate(words, book, _FIRST_EXACT)
     line = words[block : block + LINE]
     if block < 0 or line.shape[0] != LINE:
         return False
@@ -470,11 +470,11 @@ def update(start, rows, applies, hashes, state, words, book, bits, spread, place
 
 
 @njit
-def release(state, numbers, words, book):
+def forget_rows(state, numbers, words, book):
     """Give back the blocks of rows without a new number (int64, -1)."""
     for row in range(numbers.shape[0]):
         if numbers[row] < 0 and state[row]["block"] >= 0:
-            give(words, book, _size_class(state[row]), _block(state[row]))
+            release(words, book, _size_class(state[row]), _block(state[row]))
 
 
 @njit

@@ -7,7 +7,7 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.hash import hash_words
-from sensor.sumstats.arena import GROW, NO_BLOCK, REFUSED, give, take
+from sensor.sumstats.arena import GROW, NO_BLOCK, REFUSED, allocate, release
 
 MOST = np.int64(1 << 62)
 
@@ -187,12 +187,12 @@ def _evict(key, words, slots, field, width, hashed, weight):
 
 @njit
 def _enlarge(words, book, field, least, most):
-    """A block of class `most`, or one as large as there is, but at least of class `least`: NO_BLOCK or GROW as `take`.
+    """A block of class `most`, or one as large as there is, at least of class `least`: NO_BLOCK or GROW as `allocate`.
 
     The row has it at once, and the old one still to be given back; the entries are yet to be copied.
     """
     for size_class in range(most, least - 1, -1):
-        block = take(words, book, size_class)
+        block = allocate(words, book, size_class)
         if block != NO_BLOCK:
             break
     if block == GROW:
@@ -223,7 +223,7 @@ def _grow(key, words, slots, book, field, width, capacities):
         into, out_of = _entries(block, larger), _entries(old, size_class)
         for w in range(n * (width + BESIDE)):
             words[into + w] = words[out_of + w]
-        give(words, book, size_class, old)
+        release(words, book, size_class, old)
     _index(key, words, slots, field, width)
     return True
 
@@ -411,7 +411,7 @@ def _make_room(words, book, field, n, capacities):
         larger += 1
     block = _enlarge(words, book, field, size_class + 1, larger)
     if block >= 0 and old >= 0:
-        give(words, book, size_class, old)
+        release(words, book, size_class, old)
     return block != GROW
 
 

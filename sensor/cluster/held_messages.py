@@ -1,0 +1,41 @@
+"""Held messages: what a worker keeps until the manager has acknowledged it."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Protocol
+
+from sensor.cluster.messages import Numbered
+
+
+class Held(Protocol):
+    """Where numbered messages are held until they are acknowledged."""
+
+    def append(self, message: Numbered) -> bool:
+        """Hold a message; False: there is no room."""
+
+    def after(self, sequence: int) -> Iterator[Numbered]:
+        """Those with greater numbers, in order."""
+
+    def release(self, sequence: int) -> None:
+        """All up to this one are acknowledged."""
+
+
+class InMemory:
+    """Holds as many as there are: for a manager in the same process, which acknowledges at once."""
+
+    def __init__(self) -> None:
+        self._messages: deque[Numbered] = deque()
+
+    def append(self, message: Numbered) -> bool:
+        """Hold a message."""
+        self._messages.append(message)
+        return True
+
+    def after(self, sequence: int) -> Iterator[Numbered]:
+        """Those with greater numbers, in order."""
+        return (each for each in self._messages if each.sequence > sequence)
+
+    def release(self, sequence: int) -> None:
+        """All up to this one are acknowledged."""
+        while self._messages and self._messages[0].sequence <= sequence:
+            self._messages.popleft()
