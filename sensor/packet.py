@@ -22,6 +22,12 @@ FRAME = np.dtype(
 """Where a captured frame lies: what a capture source gives."""
 
 
+CAPLEN_MAX = 262144
+"""Longest packet, in captured bytes: libpcap's MAXIMUM_SNAPLEN; a record that claims more is damaged."""
+
+NO_BYTES = np.frombuffer(b"", np.uint8)
+"""The buffer of what is not open: read-only, as all are, so that kernels are compiled for one array type."""
+
 FULL_BLOCK = 16384
 """Frames of a block at most: enough that work done once a block is free, few enough for the caches. A source that has
 to wait for packets gives what it has in a smaller one."""

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from sensor.capture.missed import BEHIND, TAGGED, counter
+from sensor.capture.bpf.missed import BEHIND, TAGGED, counter
 from sensor.counters import CATALOGUE, metric
 from sensor.node.rates import QUEUE_DROPS
 from tests.replaying import PCAPS, ROOT, replay, sensor

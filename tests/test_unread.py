@@ -10,8 +10,8 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.layers.ppp import PPP, PPPoE
 from scapy.packet import Raw
 
-from sensor.capture.filter import INAPPLICABLE, LINKTYPES_MAX
-from sensor.capture.libpcap import describe
+from sensor.capture.bpf.filter import INAPPLICABLE, LINKTYPES_MAX
+from sensor.capture.bpf.libpcap import describe
 from sensor.cluster.messages import Counts
 from sensor.node.unread import hints_of_reading, is_blind
 from tests.capture.capture_files import Packet, enhanced, interface, pcap, pcap_header, pcap_record, section

@@ -18,10 +18,10 @@ from sensor.words import counted
 if TYPE_CHECKING:
     from sensor.bell import Bell
     from sensor.capture import Capture, Savefiles
-    from sensor.capture.af_packet import RingSettings
-    from sensor.capture.interface_capture import InterfaceCapture
-    from sensor.capture.live import Live
-    from sensor.capture.ring_opener import Opener
+    from sensor.capture.live.af_packet import RingSettings
+    from sensor.capture.live.interface_capture import InterfaceCapture
+    from sensor.capture.live.live_capture import Live
+    from sensor.capture.live.ring_opener import Opener
 
 _SNIFF_S = 0.02  # a fifth of what an early alert may take: how long Scapy's worker may leave its manager unheard
 _WAIT_S, _IDLE_S = 0.02, 0.25
@@ -65,7 +65,7 @@ def live_by(
     interfaces: Interfaces, user: User | None, asking: socket.socket, bell: "Bell", *, is_first: bool
 ) -> Iterator[tuple["Capture", Sequence["InterfaceCapture"]]]:
     """The same, of a process that got a socket to an opener from the one that started it."""
-    from sensor.capture.ring_opener import Opener
+    from sensor.capture.live.ring_opener import Opener
 
     with contextlib.ExitStack() as stack:
         with _opening():
@@ -79,7 +79,7 @@ def live_by(
 @contextlib.contextmanager
 def _sniffed(interfaces: Interfaces, user: User | None) -> Iterator["Capture"]:
     """By Scapy, in this process: what it opened is used when nothing can be opened any more."""
-    from sensor.capture.scapy_source import sniff
+    from sensor.capture.live.scapy_source import sniff
 
     names, text = _names(interfaces.names), interfaces.filter_text
     is_promiscuous = interfaces.promiscuous
@@ -113,9 +113,9 @@ def _ready(
     interfaces: Interfaces, *, by: Literal["hosts", "hash", "cpu"] | None = None, is_first: bool = True
 ) -> list["RingSettings"]:
     """How each interface is to be opened."""
-    from sensor.capture.af_packet import RingSettings, geometry, linktype_of
-    from sensor.capture.fanout import Fanout
-    from sensor.capture.filter import Filter
+    from sensor.capture.bpf.filter import Filter
+    from sensor.capture.live.af_packet import RingSettings, geometry, linktype_of
+    from sensor.capture.live.fanout import Fanout
 
     filter = Filter(interfaces.filter_text) if interfaces.filter_text else None
     return [
@@ -134,7 +134,7 @@ def _ready(
 
 @contextlib.contextmanager
 def _opener(settings: Sequence["RingSettings"], user: User | None) -> Iterator["Opener"]:
-    from sensor.capture.ring_opener import Opener
+    from sensor.capture.live.ring_opener import Opener
 
     with contextlib.closing(Opener.start(settings, user)) as opener:
         yield opener
@@ -142,8 +142,8 @@ def _opener(settings: Sequence["RingSettings"], user: User | None) -> Iterator["
 
 @contextlib.contextmanager
 def _source(settings: Sequence["RingSettings"], opener: "Opener", bell: "Bell | None") -> Iterator["Live"]:
-    from sensor.capture.link_watch import LinkWatch
-    from sensor.capture.live import Live
+    from sensor.capture.live.link_watch import LinkWatch
+    from sensor.capture.live.live_capture import Live
 
     with (
         contextlib.closing(LinkWatch()) as watch,
@@ -164,7 +164,7 @@ def _give_up(user: User | None, names: Sequence[str]) -> None:
 
 def _names(interfaces: Sequence[str]) -> list[str]:
     from sensor.capture import CaptureError
-    from sensor.capture.interfaces import automatic, list_interfaces
+    from sensor.capture.live.interfaces import automatic, list_interfaces
 
     if "auto" not in interfaces:
         return list(dict.fromkeys(interfaces))
@@ -178,8 +178,8 @@ def _names(interfaces: Sequence[str]) -> list[str]:
 def files(inputs: Sequence[str], filter_text: str, stdin: BinaryIO | None) -> Iterator[tuple["Savefiles", "Capture"]]:
     """Capture files, and what is seen of them through a filter. CaptureError says what is in the way."""
     from sensor.capture import open_savefiles
-    from sensor.capture.filter import Filter
-    from sensor.capture.filtered import Filtered
+    from sensor.capture.bpf.filter import Filter
+    from sensor.capture.bpf.filtered import Filtered
 
     filter = Filter(filter_text) if filter_text else None
     with open_savefiles(inputs, stdin=stdin) as source:
@@ -219,7 +219,7 @@ def tell_gaps(taps: Sequence["InterfaceCapture"]) -> None:
 def check_filter(text: str) -> None:
     """A filter that is none is a usage error of one line."""
     from sensor.capture import CaptureError
-    from sensor.capture.filter import Filter
+    from sensor.capture.bpf.filter import Filter
 
     try:
         if text:

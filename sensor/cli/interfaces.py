@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from sensor.capture.interfaces import Interface
-    from sensor.capture.rates import Rates
+    from sensor.capture.live.interfaces import Interface
+    from sensor.capture.live.rates import Rates
 
 
 @click.command("interfaces")
@@ -28,8 +28,8 @@ def command(as_json: bool, seconds: float) -> None:
 
     Exit codes: 0 done, 2 usage.
     """
-    from sensor.capture.interfaces import automatic, list_interfaces
-    from sensor.capture.rates import measure
+    from sensor.capture.live.interfaces import automatic, list_interfaces
+    from sensor.capture.live.rates import measure
 
     rates = measure(seconds, threading.Event().wait) if seconds else {}
     found = list_interfaces()

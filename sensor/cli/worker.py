@@ -25,7 +25,7 @@ from sensor.cli.stats import RunOutputs, stats_option
 if TYPE_CHECKING:
     from sensor.bell import Bell
     from sensor.capture import Capture
-    from sensor.capture.interface_capture import InterfaceCapture
+    from sensor.capture.live.interface_capture import InterfaceCapture
     from sensor.config import Settings
     from sensor.node.manager_address import ManagerAddress
     from sensor.node.worker import WorkerNode

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class CapturedInterface(Protocol):
-    """One interface of a live capture (`sensor.capture.interface_capture.CapturedInterface`)."""
+    """One interface of a live capture (`sensor.capture.live.interface_capture.CapturedInterface`)."""
 
     @property
     def interface(self) -> str:

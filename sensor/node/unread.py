@@ -5,9 +5,9 @@ By the counters of a whole run, so that it is the same for any number of workers
 
 from collections.abc import Mapping
 
-from sensor.capture.filter import INAPPLICABLE
-from sensor.capture.libpcap import describe
-from sensor.capture.missed import BEHIND, TAGGED, counter
+from sensor.capture.bpf.filter import INAPPLICABLE
+from sensor.capture.bpf.libpcap import describe
+from sensor.capture.bpf.missed import BEHIND, TAGGED, counter
 from sensor.cluster.messages import Counts
 from sensor.cluster.worker import UNKNOWN_LINKTYPE
 from sensor.node.hints import Hint

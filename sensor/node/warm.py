@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sensor.capture.bpf import CELLS, drop_all
-from sensor.capture.bpf_run import judge
+from sensor.capture.bpf.program import CELLS, drop_all
+from sensor.capture.bpf.run import judge
 from sensor.clock import SECOND, now_ns
 from sensor.cluster.worker import Worker
 from sensor.config import Settings, configure

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sensor.capture.bpf import JA, JEQ, JMP, RET, K, assemble
+from sensor.capture.bpf.program import JA, JEQ, JMP, RET, K, assemble
 
 STEP = (RET | K, 0)
 

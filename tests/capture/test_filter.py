@@ -13,11 +13,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sensor.capture import CaptureError, bpf, open_savefiles
-from sensor.capture.bpf import INSTRUCTION, attach, check
-from sensor.capture.bpf_run import run
-from sensor.capture.filter import Filter
-from sensor.capture.libpcap import compile_filter
+from sensor.capture import CaptureError, open_savefiles
+from sensor.capture.bpf import program as bpf
+from sensor.capture.bpf.filter import Filter
+from sensor.capture.bpf.libpcap import compile_filter
+from sensor.capture.bpf.program import INSTRUCTION, attach, check
+from sensor.capture.bpf.run import run
 from tests.capture.capture_files import Packet, enhanced, interface, packets, pcap, pcap_header, pcap_record, section
 
 PCAPS = Path(__file__).parents[2] / "pcaps"
@@ -217,7 +218,8 @@ def test_what_a_file_cannot_tell_or_linux_not_run_is_refused(text, why):
 def test_without_libpcap_the_error_names_the_package():
     code = """
 import ctypes
-from sensor.capture import CaptureError, libpcap
+from sensor.capture import CaptureError
+from sensor.capture.bpf import libpcap
 libpcap._NAMES = ("libpcap-that-is-not-there.so",)
 try:
     libpcap.compile_filter("tcp", 1)

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from sensor.capture.interfaces import Interface, automatic
-from sensor.capture.outages import KEPT, Gap, Gaps
+from sensor.capture.live.interfaces import Interface, automatic
+from sensor.capture.live.outages import KEPT, Gap, Gaps
 
 PLAIN = {
     "kind": "", "is_up": True, "state": "up", "hardware": 1, "linktype": 1, "mtu": 1500, "promiscuity": 0,
@@ -43,7 +43,8 @@ def test_interfaces_taken_unasked(others, taken):
 
 
 def test_pyroute2_is_not_imported_before_it_is_used():
-    code = "import sys, sensor.capture.interfaces, sensor.capture.link_watch, sensor.capture.live;"
+    names = ("interfaces", "link_watch", "live_capture")
+    code = f"import sys, {', '.join(f'sensor.capture.live.{name}' for name in names)};"
     code += "print('pyroute2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False\n"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sensor.capture.nic import EVERY_S, NicCounts, Shortfall
+from sensor.capture.live.nic import EVERY_S, NicCounts, Shortfall
 
 
 def lost(*looks):

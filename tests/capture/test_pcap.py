@@ -11,8 +11,8 @@ import pytest
 from scapy.utils import RawPcapReader
 
 from sensor.capture import CaptureError, open_savefiles
-from sensor.capture.pcap import Pcap
-from sensor.capture.stream import open_stream
+from sensor.capture.files.pcap import Pcap
+from sensor.capture.files.stream import open_stream
 from sensor.packet import FRAME
 from tests.capture.capture_files import SECOND, Packet, boundaries, packets, pcap, pcap_header, pcap_record, read, taken
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensor.capture.pcapng_interface import INTERFACE, parse_interface, to_ns
+from sensor.capture.files.pcapng_interface import INTERFACE, parse_interface, to_ns
 from tests.capture.capture_files import option
 
 SECOND, LATEST_S = 10**9, 2**62 // 10**9

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sensor.capture.rates import Rates, rates
+from sensor.capture.live.rates import Rates, rates
 
 BEFORE = {"rx_packets": 100, "rx_bytes": 5000, "rx_dropped": 3, "rx_missed_errors": 7}
 

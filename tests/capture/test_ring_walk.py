@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensor.capture.ring import AT, LEFT, walk_block, walk_blocks
-from sensor.capture.ring import BLOCK as NUMBER
+from sensor.capture.live.ring import AT, LEFT, walk_block, walk_blocks
+from sensor.capture.live.ring import BLOCK as NUMBER
 from sensor.packet import FRAME
 
 BLOCK, FIRST, DATA = 4096, 48, 96

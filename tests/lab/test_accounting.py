@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from sensor.capture.af_packet import Geometry
-from sensor.capture.filter import Filter
+from sensor.capture.bpf.filter import Filter
+from sensor.capture.live.af_packet import Geometry
 from sensor.config import configure
 from sensor.node import Standalone
 from sensor.node.run_monitor import RunMonitor

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sensor.capture.interfaces import list_interfaces
+from sensor.capture.live.interfaces import list_interfaces
 from sensor.cli.main import group
 from sensor.node.doctor import Question, examine
 from tests.lab.laboratory import need

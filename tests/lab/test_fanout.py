@@ -5,9 +5,10 @@ import struct
 
 import pytest
 
-from sensor.capture import CaptureError, af_packet
-from sensor.capture.af_packet import Geometry
-from sensor.capture.fanout import Fanout, join
+from sensor.capture import CaptureError
+from sensor.capture.live import af_packet
+from sensor.capture.live.af_packet import Geometry
+from sensor.capture.live.fanout import Fanout, join
 from tests.lab.wire import ROOMY, Sender, balanced, blocks_of, copied, fanout_of, number, of_blocks, udp, wait_for, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")

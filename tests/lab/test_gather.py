@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from sensor.capture import live as live_module
-from sensor.capture.af_packet import Geometry
-from sensor.capture.filter import Filter
+from sensor.capture.bpf.filter import Filter
+from sensor.capture.live import live_capture as live_module
+from sensor.capture.live.af_packet import Geometry
 from tests.lab.wire import balanced, blocks_of, number, of_blocks, tagged, udp, wait_for, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")

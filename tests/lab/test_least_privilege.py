@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from sensor.capture import CaptureError
-from sensor.capture.af_packet import RingSettings, linktype_of
-from sensor.capture.fanout import Fanout
-from sensor.capture.filter import Filter
-from sensor.capture.ring_opener import Opener
+from sensor.capture.bpf.filter import Filter
+from sensor.capture.live.af_packet import RingSettings, linktype_of
+from sensor.capture.live.fanout import Fanout
+from sensor.capture.live.ring_opener import Opener
 from sensor.privileges import CAP_NET_RAW, User
 from tests.lab.test_run import PATIENCE_S, about, ended, frames_of, listening, play
 from tests.lab.wire import ROOMY, balanced, number, take, udp, wait_for, wire
@@ -49,7 +49,7 @@ def children(pid):
 
 
 def opener_of(pid):
-    (found,) = [child for child, command in children(pid).items() if "sensor.capture.ring_opener" in command]
+    (found,) = [child for child, command in children(pid).items() if "sensor.capture.live.ring_opener" in command]
     return found
 
 

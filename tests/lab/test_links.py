@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from sensor.capture.af_packet import Geometry
-from sensor.capture.fanout import Fanout
-from sensor.capture.filter import Filter
-from sensor.capture.interfaces import automatic, list_interfaces
-from sensor.capture.link_watch import LinkEvent, LinkWatch
-from sensor.capture.outages import Gap
+from sensor.capture.bpf.filter import Filter
+from sensor.capture.live.af_packet import Geometry
+from sensor.capture.live.fanout import Fanout
+from sensor.capture.live.interfaces import automatic, list_interfaces
+from sensor.capture.live.link_watch import LinkEvent, LinkWatch
+from sensor.capture.live.outages import Gap
 from tests.lab.wire import Sender, balanced, blocks_of, copied, fanout_of, udp, wait_for, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")

@@ -3,7 +3,7 @@
 import pytest
 
 from sensor.capture import open_savefiles
-from sensor.capture.filter import Filter
+from sensor.capture.bpf.filter import Filter
 from tests.capture.capture_files import Packet, pcap
 from tests.lab.wire import PCAPS, Sender, balanced, blocks_of, copied, number, of_blocks, tagged, take, udp, wire
 

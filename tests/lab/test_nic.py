@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from sensor.capture.ifreq import is_merging
-from sensor.capture.nic import NicCounters, _ask
+from sensor.capture.live.ifreq import is_merging
+from sensor.capture.live.nic import NicCounters, _ask
 from tests.lab.wire import blocks_of, tagged, take, udp, wait_for, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
@@ -34,7 +34,7 @@ def test_what_the_host_has_no_use_for_is_not_lost_by_the_card(wire, kind):
 
 
 def test_what_is_dropped_for_want_of_a_filter_s_match_is_not_lost_either(wire):
-    from sensor.capture.filter import Filter
+    from sensor.capture.bpf.filter import Filter
 
     with wire.live(program=Filter("udp port 9").program(1)) as live:
         wire.send(TRUNK["QinQ"](udp(number)) for number in range(100))

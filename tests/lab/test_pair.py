@@ -10,7 +10,7 @@ from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6TimeE
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 
-from sensor.capture.fanout import Fanout
+from sensor.capture.live.fanout import Fanout
 from tests.lab.test_fanout import group, shared
 from tests.lab.wire import fanout_of, tagged, wire
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sensor.capture.rates import measure
+from sensor.capture.live.rates import measure
 from tests.lab.wire import Sender, udp, wire
 from tests.replaying import ROOT
 

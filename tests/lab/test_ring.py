@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from sensor.capture import CaptureError, open_savefiles
-from sensor.capture.af_packet import Geometry, RingSettings, linktype_of, open_ring
-from sensor.capture.bpf import INSTRUCTION, Program
-from sensor.capture.libpcap import compile_filter
-from sensor.capture.live import Live
+from sensor.capture.bpf.libpcap import compile_filter
+from sensor.capture.bpf.program import INSTRUCTION, Program
+from sensor.capture.live.af_packet import Geometry, RingSettings, linktype_of, open_ring
+from sensor.capture.live.live_capture import Live
 from sensor.decode.decoder import Decoder
 from tests.capture.capture_files import Packet, pcap
 from tests.lab.wire import (
@@ -326,8 +326,8 @@ def test_a_ring_that_cannot_be_had_says_so(wire):
 
 UNPRIVILEGED = """
 import os, socket, sys
-from sensor.capture.af_packet import Geometry, Opened, RingSettings
-from sensor.capture.live import Live
+from sensor.capture.live.af_packet import Geometry, Opened, RingSettings
+from sensor.capture.live.live_capture import Live
 with socket.socket(fileno=int(sys.argv[1])) as given:
     _, (descriptor,), *_ = socket.recv_fds(given, 1, 1)
     os.setgroups([])

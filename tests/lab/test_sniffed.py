@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from sensor.capture import CaptureError, open_savefiles
-from sensor.capture.filter import Filter
-from sensor.capture.scapy_source import _FRAME_BYTES, Sniffed, _open, sniff
+from sensor.capture.bpf.filter import Filter
+from sensor.capture.live.scapy_source import _FRAME_BYTES, Sniffed, _open, sniff
 from sensor.config import configure
 from sensor.node import Standalone
 from sensor.outputs.json_lines import JsonLines

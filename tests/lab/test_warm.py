@@ -10,9 +10,9 @@ from tests.replaying import ROOT
 LISTENS = """
 import contextlib, sys
 from sensor import _jit
-from sensor.capture.af_packet import RingSettings
-from sensor.capture.filter import Filter
-from sensor.capture.live import Live
+from sensor.capture.live.af_packet import RingSettings
+from sensor.capture.bpf.filter import Filter
+from sensor.capture.live.live_capture import Live
 from sensor.config import configure
 from sensor.node import Standalone
 from sensor.node.warm import warm_up

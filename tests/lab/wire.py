@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sensor.capture.af_packet import Geometry, RingSettings, open_ring
-from sensor.capture.live import Live
+from sensor.capture.live.af_packet import Geometry, RingSettings, open_ring
+from sensor.capture.live.live_capture import Live
 from tests.lab.laboratory import lab, pyroute2, why_no_lab
 
 PCAPS = Path(__file__).parents[2] / "pcaps"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sensor.capture.interfaces import Interface
+from sensor.capture.live.interfaces import Interface
 from sensor.node.doctor import State, clock, filters, kernels, links, manager, permission, python, rings, traffic
 from sensor.node.doctor.check import Mend, sensor_command
 from tests.replaying import ROOT

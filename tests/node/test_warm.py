@@ -27,7 +27,7 @@ before = known()
 for path in sorted(pathlib.Path({str(PCAPS)!r}).glob("*.pcap")):
     with open_savefiles([str(path)]) as source:
         Standalone(configure(), [], early=True, live=True).run(source, lambda done, packets: None)
-assert ("sensor.capture.ring", "walk_blocks") in {{each[:2] for each in before}}
+assert ("sensor.capture.live.ring", "walk_blocks") in {{each[:2] for each in before}}
 print(*sorted(each[:2] for each in known() - before if not each[0].startswith("sensor.capture.")), sep="\\n")
 """
 """Prints kernels; those that read files are no concern of one that captures."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sensor import __version__
-from sensor.capture.interfaces import Interface, list_interfaces
+from sensor.capture.live.interfaces import Interface, list_interfaces
 from sensor.node.doctor import clock, filters, kernels, links, manager, permission, python, rings, traffic
 from sensor.node.doctor.check import Check, State
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sensor.capture.bpf import INSTRUCTION, LD, LENGTH_MAX, RET, attach
+from sensor.capture.bpf.libpcap import compile_filter
+from sensor.capture.bpf.program import INSTRUCTION, LD, LENGTH_MAX, RET, attach
 from sensor.capture.errors import CaptureError
-from sensor.capture.libpcap import compile_filter
 from sensor.node.doctor.check import Check, Mend, State
 
 LIBPCAP, MEMORY = "libpcap", "filter memory"

@@ -6,8 +6,8 @@ import select
 import subprocess
 from collections.abc import Callable, Sequence
 
-from sensor.capture.interfaces import list_interfaces
-from sensor.capture.link_watch import LinkWatch
+from sensor.capture.live.interfaces import list_interfaces
+from sensor.capture.live.link_watch import LinkWatch
 from sensor.clock import elapsed_s
 from sensor.node.doctor import links
 from sensor.node.doctor.check import Mend, State

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sensor._jit import COMPILED, compiled_now
-from sensor.capture import ring
+from sensor.capture.live import ring
 from sensor.node.doctor.check import Check, Mend, State
 from sensor.node.doctor.traffic import warm_up
 

@@ -3,8 +3,8 @@
 import difflib
 from collections.abc import Collection, Iterable
 
-from sensor.capture.af_packet import ARPHRD_LOOPBACK
-from sensor.capture.interfaces import Interface, automatic
+from sensor.capture.live.af_packet import ARPHRD_LOOPBACK
+from sensor.capture.live.interfaces import Interface, automatic
 from sensor.node.doctor.check import Check, Mend, State
 
 AUTO = "auto"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sensor.capture.af_packet import RingSettings, geometry, open_ring
 from sensor.capture.errors import CaptureError
+from sensor.capture.live.af_packet import RingSettings, geometry, open_ring
 from sensor.node.doctor.check import Check, Mend, State, sensor_command
 
 NAME = "ring memory"

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sensor.capture.af_packet import LINKTYPE_ETHERNET, RingSettings, geometry
 from sensor.capture.errors import CaptureError
-from sensor.capture.interfaces import counters
-from sensor.capture.live import Live
-from sensor.capture.ring import walk_blocks
+from sensor.capture.live.af_packet import LINKTYPE_ETHERNET, RingSettings, geometry
+from sensor.capture.live.interfaces import counters
+from sensor.capture.live.live_capture import Live
+from sensor.capture.live.ring import walk_blocks
 from sensor.clock import elapsed_s
 from sensor.decode import Decoder
 from sensor.node.doctor.check import Check, State

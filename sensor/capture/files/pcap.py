@@ -3,13 +3,11 @@
 import numpy as np
 
 from sensor._jit import njit
-from sensor.capture.byte_order import u32
 from sensor.capture.errors import Broken
-from sensor.capture.prefetch import fetch
-from sensor.capture.reader import (
+from sensor.capture.files.byte_order import u32
+from sensor.capture.files.reader import (
     BAD_SUBSECOND,
     BYTES,
-    CAPLEN_MAX,
     FULL,
     LONG_CAPLEN,
     MORE,
@@ -17,8 +15,10 @@ from sensor.capture.reader import (
     check_end,
     cut_short,
 )
-from sensor.capture.stream import ByteStream
+from sensor.capture.files.stream import ByteStream
+from sensor.capture.prefetch import fetch
 from sensor.clock import SECOND
+from sensor.packet import CAPLEN_MAX
 
 FILE_HEADER, RECORD_HEADER, KUZNETZOV_HEADER = 24, 16, 24
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from sensor.capture.af_packet import Opened, RingSettings
 from sensor.capture.errors import CaptureError
-from sensor.capture.ifreq import is_merging, is_up
-from sensor.capture.nic import NicCounters, Shortfall
-from sensor.capture.outages import Gap, Gaps
-from sensor.capture.ring import BYTES, COUNTERS, DELIVERED, FILTERED, KERNEL, MALFORMED, Ring
-from sensor.capture.stream import NO_BYTES
+from sensor.capture.live.af_packet import Opened, RingSettings
+from sensor.capture.live.ifreq import is_merging, is_up
+from sensor.capture.live.nic import NicCounters, Shortfall
+from sensor.capture.live.outages import Gap, Gaps
+from sensor.capture.live.ring import BYTES, COUNTERS, DELIVERED, FILTERED, KERNEL, MALFORMED, Ring
 from sensor.clock import elapsed_s, now_ns
+from sensor.packet import NO_BYTES
 
 _DOWN, _DELETED = "down", "deleted"
 _DRAIN_S = 5.0  # blocks that are not full are retired within twice `retire_ms`; only a stalled machine takes longer

@@ -9,11 +9,11 @@ import sys
 
 import numpy as np
 
-from sensor.capture.bpf import CELLS, Program
-from sensor.capture.bpf_run import judge
+from sensor.capture.bpf.libpcap import HOST_ORDER, compile_filter
+from sensor.capture.bpf.missed import Missed
+from sensor.capture.bpf.program import CELLS, Program
+from sensor.capture.bpf.run import judge
 from sensor.capture.errors import CaptureError
-from sensor.capture.libpcap import HOST_ORDER, compile_filter
-from sensor.capture.missed import Missed
 from sensor.packet import Block
 
 INAPPLICABLE = "packets_filter_inapplicable"

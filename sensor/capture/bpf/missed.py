@@ -6,10 +6,10 @@ tag, a label or a session: `host 192.0.2.1` then takes nothing, as it does where
 
 import numpy as np
 
-from sensor.capture.bpf import CELLS, Program
-from sensor.capture.bpf_run import judge
+from sensor.capture.bpf.libpcap import compile_filter
+from sensor.capture.bpf.program import CELLS, Program
+from sensor.capture.bpf.run import judge
 from sensor.capture.errors import CaptureError
-from sensor.capture.libpcap import compile_filter
 
 BEHIND = {
     "vlan": "a VLAN tag",

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sensor.capture.bpf import Program, attach, drop_all, take_all
+from sensor.capture.bpf.program import Program, attach, drop_all, take_all
 from sensor.capture.errors import CaptureError
-from sensor.capture.fanout import Fanout, join
-from sensor.capture.ifreq import hardware, interface_index
-from sensor.capture.reader import CAPLEN_MAX
+from sensor.capture.live.fanout import Fanout, join
+from sensor.capture.live.ifreq import hardware, interface_index
+from sensor.packet import CAPLEN_MAX
 
 SOL_PACKET = 263
 PACKET_ADD_MEMBERSHIP, PACKET_RX_RING, PACKET_STATISTICS = 1, 5, 6

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sensor.capture.bpf import INSTRUCTION, Program, check
+from sensor.capture.bpf.program import INSTRUCTION, Program, check
 from sensor.capture.errors import CaptureError
-from sensor.capture.reader import CAPLEN_MAX
+from sensor.packet import CAPLEN_MAX
 
 _NAMES = ("libpcap.so.1", "libpcap.so.0.8", "libpcap.so")
 _ABSENT = "filters are compiled by libpcap, which is not installed: apt install libpcap0.8 (or dnf install libpcap)"

@@ -7,12 +7,11 @@ at hand. Where libpcap and Wireshark call a block damaged, so does this: nothing
 import numpy as np
 
 from sensor._jit import njit
-from sensor.capture.byte_order import Order, u16, u32
 from sensor.capture.errors import Broken
-from sensor.capture.pcapng_interface import INTERFACE, parse_interface, to_ns
-from sensor.capture.reader import (
+from sensor.capture.files.byte_order import Order, u16, u32
+from sensor.capture.files.pcapng_interface import INTERFACE, parse_interface, to_ns
+from sensor.capture.files.reader import (
     BYTES,
-    CAPLEN_MAX,
     CLAMPED,
     FULL,
     LONG_CAPLEN,
@@ -22,7 +21,8 @@ from sensor.capture.reader import (
     check_end,
     cut_short,
 )
-from sensor.capture.stream import ByteStream
+from sensor.capture.files.stream import ByteStream
+from sensor.packet import CAPLEN_MAX
 
 BLOCK_MAX = 512 << 10
 """Longest block that is looked into: twice the longest packet. Longer ones of a kind not known are skipped."""

@@ -18,15 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from sensor.capture import libpcap
+from sensor.capture.bpf import libpcap
+from sensor.capture.bpf.filter import Filter
+from sensor.capture.bpf.filtered import Filtered
 from sensor.capture.capture import Capture
 from sensor.capture.errors import CaptureError, Damage
-from sensor.capture.filter import Filter
-from sensor.capture.filtered import Filtered
-from sensor.capture.reader import CAPLEN_MAX
-from sensor.capture.stream import NO_BYTES
 from sensor.clock import SECOND, now_ns
-from sensor.packet import FRAME, FULL_BLOCK, Block
+from sensor.packet import CAPLEN_MAX, FRAME, FULL_BLOCK, NO_BYTES, Block
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from typing import BinaryIO
 import numpy as np
 
 from sensor.capture.errors import Broken, CaptureError, Damage, shown
-from sensor.capture.pcap import MAGICS, MODIFIED, Pcap
-from sensor.capture.pcapng import SECTION, Pcapng
-from sensor.capture.reader import Reader, check_end
-from sensor.capture.stream import NO_BYTES, WINDOW, ByteStream, open_stream
-from sensor.packet import FRAME
+from sensor.capture.files.pcap import MAGICS, MODIFIED, Pcap
+from sensor.capture.files.pcapng import SECTION, Pcapng
+from sensor.capture.files.reader import Reader, check_end
+from sensor.capture.files.stream import WINDOW, ByteStream, open_stream
+from sensor.packet import FRAME, NO_BYTES
 
 _FOREIGN = {
     b"snoop\0\0\0": "a snoop capture; convert it with editcap",

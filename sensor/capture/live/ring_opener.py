@@ -2,7 +2,8 @@
 
 It opens what it was told at its start, in whatever state the interfaces are by then, as often as it is asked: a request
 says which of those settings by number, and the answer brings the socket's descriptor (unix(7), SCM_RIGHTS). It reads no
-packet. It ends when nobody is left to ask. `python -m sensor.capture.ring_opener` is the process, `Opener` who asks it.
+packet. It ends when nobody is left to ask. `python -m sensor.capture.live.ring_opener` is the process, `Opener` who
+asks it.
 """
 
 import base64
@@ -21,9 +22,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sensor.capture.af_packet import Opened, RingSettings, open_ring
-from sensor.capture.bpf import INSTRUCTION
+from sensor.capture.bpf.program import INSTRUCTION
 from sensor.capture.errors import CaptureError
+from sensor.capture.live.af_packet import Opened, RingSettings, open_ring
 from sensor.privileges import CAP_NET_RAW, PrivilegeError, User, give_up, has
 
 PATIENCE_S = 10.0
@@ -67,7 +68,7 @@ class Opener:
     def start(cls, settings: Sequence[RingSettings], user: User | None) -> "Opener":
         """Start a process with the privileges of this one, of which it keeps CAP_NET_RAW. `user`: whom it becomes."""
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-P", "-m", "sensor.capture.ring_opener", str(its.fileno())]
+        command = [sys.executable, "-P", "-m", "sensor.capture.live.ring_opener", str(its.fileno())]
         with its:
             process = subprocess.Popen(
                 command,

@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sensor.capture.compressed import gunzip, unzstd
 from sensor.capture.errors import CaptureError, shown
-from sensor.capture.pipe import Inflated, Pipe
+from sensor.capture.files.compressed import gunzip, unzstd
+from sensor.capture.files.pipe import Inflated, Pipe
 
 WINDOW = 4 << 20
 """Bytes of a window when files are few."""
@@ -21,9 +21,6 @@ SMALL_WINDOW = 1 << 20
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes((low, 0x2A, 0x4D, 0x18)) for low in range(0x50, 0x60)))
-
-NO_BYTES = np.frombuffer(b"", np.uint8)
-"""The buffer of what is not open: read-only, as all are, so that kernels are compiled for one array type."""
 
 
 class ByteStream:

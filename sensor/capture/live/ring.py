@@ -11,10 +11,10 @@ import struct
 import numpy as np
 
 from sensor._jit import njit
-from sensor.capture.af_packet import LINKTYPE_ETHERNET, PACKET_STATISTICS, SOL_PACKET, Geometry, Opened
-from sensor.capture.bpf import CELLS, attach, drop_all
-from sensor.capture.bpf_run import judge
-from sensor.capture.mapping import Mapping
+from sensor.capture.bpf.program import CELLS, attach, drop_all
+from sensor.capture.bpf.run import judge
+from sensor.capture.live.af_packet import LINKTYPE_ETHERNET, PACKET_STATISTICS, SOL_PACKET, Geometry, Opened
+from sensor.capture.live.mapping import Mapping
 from sensor.capture.prefetch import fetch
 from sensor.clock import SECOND
 from sensor.counters import RING, names

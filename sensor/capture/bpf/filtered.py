@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from sensor.capture.bpf.filter import Filter
 from sensor.capture.capture import Capture
 from sensor.capture.errors import Damage
-from sensor.capture.filter import Filter
 from sensor.packet import Block
 
 

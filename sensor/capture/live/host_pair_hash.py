@@ -14,7 +14,7 @@ packet socket that header lies behind tags that the frame's protocol still names
 
 import numpy as np
 
-from sensor.capture.bpf import (
+from sensor.capture.bpf.program import (
     ABS,
     ADD,
     ALU,

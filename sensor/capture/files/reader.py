@@ -5,11 +5,8 @@ from typing import Protocol
 import numpy as np
 
 from sensor.capture.errors import Broken
-from sensor.capture.stream import ByteStream
+from sensor.capture.files.stream import ByteStream
 from sensor.counters import READER, names
-
-CAPLEN_MAX = 262144
-"""Longest packet, in captured bytes: libpcap's MAXIMUM_SNAPLEN; a record that claims more is damaged."""
 
 COUNTERS = names(READER)
 """What each position of a reader's `counts` (int64) counts."""

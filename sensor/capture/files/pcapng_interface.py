@@ -3,7 +3,7 @@
 import numpy as np
 
 from sensor._jit import njit
-from sensor.capture.byte_order import Order
+from sensor.capture.files.byte_order import Order
 from sensor.clock import SECOND
 
 INTERFACE = np.dtype(

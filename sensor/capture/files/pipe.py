@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from sensor.capture.compressed import BadCompression, Read
+from sensor.capture.files.compressed import BadCompression, Read
 
 _PIPE_BYTES = 1 << 20  # what Linux lets anyone have; the usual 64 KiB make blocks of a few hundred packets
 

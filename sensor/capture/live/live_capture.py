@@ -10,10 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
-from sensor.capture.af_packet import Opened, RingSettings, open_ring
 from sensor.capture.errors import Damage
-from sensor.capture.interface_capture import InterfaceCapture
-from sensor.capture.outages import Gap
+from sensor.capture.live.af_packet import Opened, RingSettings, open_ring
+from sensor.capture.live.interface_capture import InterfaceCapture
+from sensor.capture.live.outages import Gap
 from sensor.clock import elapsed_s, now_ns
 from sensor.packet import FRAME, FULL_BLOCK, Block
 

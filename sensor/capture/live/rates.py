@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sensor.capture.interfaces import counters
+from sensor.capture.live.interfaces import counters
 from sensor.clock import elapsed_s
 
 

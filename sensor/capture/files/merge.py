@@ -11,9 +11,8 @@ import numpy as np
 
 from sensor._jit import njit
 from sensor.capture.errors import CaptureError, Damage, shown
-from sensor.capture.source import Source
-from sensor.capture.stream import NO_BYTES
-from sensor.packet import FRAME, Block
+from sensor.capture.files.source import Source
+from sensor.packet import FRAME, NO_BYTES, Block
 
 OPEN_MAX = 256
 """Files that may overlap in time. Each holds a window and a descriptor, of which 1024 are usual."""

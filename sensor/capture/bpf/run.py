@@ -7,7 +7,7 @@ X is by its low five bits. What is outside the captured bytes rejects the frame,
 import numpy as np
 
 from sensor._jit import njit
-from sensor.capture.bpf import (
+from sensor.capture.bpf.program import (
     ABS,
     ADD,
     ALU,

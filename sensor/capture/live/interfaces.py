@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sensor.capture.af_packet import ARPHRD_LOOPBACK, LINKTYPES
+from sensor.capture.live.af_packet import ARPHRD_LOOPBACK, LINKTYPES
 
 _UP = 0x1
 _SIOCETHTOOL, _GDRVINFO, _DRVINFO_SIZE = 0x8946, 0x3, 196  # <linux/sockios.h>, <linux/ethtool.h>

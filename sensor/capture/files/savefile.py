@@ -8,10 +8,10 @@ from typing import BinaryIO
 import numpy as np
 
 from sensor.capture.errors import Broken, CaptureError, Damage, shown
-from sensor.capture.merge import FEW, Merge
-from sensor.capture.reader import COUNTERS
-from sensor.capture.source import Source
-from sensor.capture.stream import SMALL_WINDOW, WINDOW
+from sensor.capture.files.merge import FEW, Merge
+from sensor.capture.files.reader import COUNTERS
+from sensor.capture.files.source import Source
+from sensor.capture.files.stream import SMALL_WINDOW, WINDOW
 from sensor.packet import FULL_BLOCK, Block
 from sensor.words import amount
 

@@ -7,9 +7,9 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
-from sensor.capture.bpf import set_program
+from sensor.capture.bpf.program import set_program
 from sensor.capture.errors import CaptureError
-from sensor.capture.host_pair_hash import pair_program
+from sensor.capture.live.host_pair_hash import pair_program
 
 _SOL_PACKET, _PACKET_FANOUT, _PACKET_FANOUT_DATA = 263, 18, 22
 _HASH, _CPU, _PROGRAM = 0, 2, 6  # PACKET_FANOUT_HASH, _CPU, _CBPF
