@@ -83,8 +83,8 @@ def command(
     """
     logging.basicConfig(format="sensor: %(message)s", stream=sys.stderr, force=True)
     settings = chosen.settings()
-    from sensor.node.manager import ManagerNode
     from sensor.node.manager_address import DEFAULT, local_socket
+    from sensor.node.manager_node import ManagerNode
     from sensor.storage.journal import JournalError
 
     listens = [listen or DEFAULT]

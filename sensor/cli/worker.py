@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sensor.capture.live.interface_capture import InterfaceCapture
     from sensor.config import Settings
     from sensor.node.manager_address import ManagerAddress
-    from sensor.node.worker import WorkerNode
+    from sensor.node.worker_node import WorkerNode
     from sensor.privileges import User
 
 
@@ -88,7 +88,7 @@ def command(
     check_filter(interfaces.filter_text)
     user = interfaces.successor() if interfaces.names else None
     from sensor.capture import CaptureError
-    from sensor.node.worker import Place, RefusedError, WorkerNode
+    from sensor.node.worker_node import Place, RefusedError, WorkerNode
 
     with failures():
         manager, own, settings = _place(address, state, name, settings)

@@ -5,7 +5,7 @@ Sources and settings come in; alerts, records and a summary go to outputs. State
 | file | what it is |
 | --- | --- |
 | `standalone.py`, `local.py` | a replay or a run, in one process or with workers in others |
-| `worker.py`, `manager.py`, `observer.py` | the nodes of a cluster |
+| `worker_node.py`, `manager_node.py`, `observer.py` | the nodes of a cluster |
 | `manager_address.py`, `servers.py`, `cluster_admission.py`, `renewal.py` | how they reach each other, and who may |
 | `manager_store.py` | a manager's journal and alert file |
 | `run_summary.py`, `run_monitor.py`, `rates.py`, `interface_counters.py` | the summary, and a record a second |

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sensor.clock import elapsed_s
 from sensor.config import Settings
-from sensor.node.manager import ManagerNode
+from sensor.node.manager_node import ManagerNode
 from sensor.node.reload import reloaded
 from sensor.node.run_monitor import RunMonitor
 from sensor.node.tee import Recorded, Tee

@@ -8,7 +8,7 @@ from sensor.bus.message import Ping
 from sensor.cluster.messages import Ack, DetectionSwitchedOff, Hello, Welcome
 from sensor.cluster.vocabulary import VOCABULARY
 from sensor.config import configure
-from sensor.node.manager import ManagerNode
+from sensor.node.manager_node import ManagerNode
 
 PATIENCE_S = 20.0
 SETTINGS = configure(names=("port_scan",))

@@ -21,8 +21,8 @@ from sensor.cluster.messages import CertificateIssued, CertificateRequest, Hello
 from sensor.cluster.vocabulary import VOCABULARY
 from sensor.config import configure
 from sensor.node.cluster_admission import ClusterAdmission
-from sensor.node.manager import ManagerNode
 from sensor.node.manager_address import ManagerAddress, local_socket
+from sensor.node.manager_node import ManagerNode
 from sensor.node.renewal import LOOK_S, Renewal
 from sensor.pki.credentials import CERTIFICATE, KEY, Credentials
 from sensor.pki.registry import Registry

@@ -15,7 +15,7 @@ from sensor.cluster.messages import (
     Welcome,
 )
 from sensor.cluster.reporter import Reporter
-from sensor.node import manager as module
+from sensor.node import manager_node as module
 from sensor.node import manager_store as disk_module
 from sensor.sumstats import SumStats
 from tests.cluster.nodes import running, speaking, switched_off, until

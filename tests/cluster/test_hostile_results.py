@@ -21,9 +21,9 @@ from sensor.cluster.messages import (
     StatusRequest,
 )
 from sensor.config import configure
-from sensor.node.manager import ManagerNode
 from sensor.node.manager_address import ManagerAddress
-from sensor.node.worker import Place, WorkerNode
+from sensor.node.manager_node import ManagerNode
+from sensor.node.worker_node import Place, WorkerNode
 from tests.bus.test_bus import beat
 from tests.replaying import PCAPS
 

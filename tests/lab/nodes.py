@@ -32,7 +32,7 @@ BLOCKS = 120
 SENSOR = ("-m", "sensor")
 FORGETFUL = (
     "-c",
-    "import sensor.node.worker as node; node.MEMORY_BYTES = 4096; from sensor.cli.main import main; main()",
+    "import sensor.node.worker_node as node; node.MEMORY_BYTES = 4096; from sensor.cli.main import main; main()",
 )
 """A worker that holds next to nothing in memory, so that a small capture comes to its spool."""
 _POLL_S = 0.002

@@ -9,8 +9,8 @@ from sensor.config import configure
 from sensor.node.cluster_admission import ClusterAdmission
 from sensor.node.doctor import State
 from sensor.node.doctor.manager import Answer, judge
-from sensor.node.manager import ManagerNode
 from sensor.node.manager_address import local_socket
+from sensor.node.manager_node import ManagerNode
 from sensor.pki.credentials import Credentials
 from sensor.pki.registry import Registry
 from tests.cluster.certificates import free_port, make_cluster, make_node
