@@ -13,8 +13,7 @@ import pytest
 from sensor.bus.client import Client
 from sensor.capture import open_savefiles
 from sensor.cluster.messages import Ack, Counts, Delivered, Heartbeat
-from sensor.node import manager as manager_node
-from sensor.node import worker_node
+from sensor.node import manager_node, worker_node
 from sensor.node.manager_address import ManagerAddress
 from sensor.node.warm import warm_up
 from tests.cluster.nodes import SETTINGS, running, speaking
