@@ -1,10 +1,10 @@
-"""Alerts: what detections say comes in, records and what is folded into them go out.
+"""Alerts: input from detections, records for outputs, and the folding of repeats into incidents.
 
 | file | what it is |
 | --- | --- |
-| `alert.py` | what a detection returns |
-| `record.py` | the records that outputs and stores carry, their ids and lines |
-| `incident.py` | which repeats are folded into an alert that went out |
+| `alert.py` | the alert that a detection returns |
+| `record.py` | the records that outputs and stores receive, with their ids and lines |
+| `incident.py` | the folding of repeats into an alert that was already sent |
 """
 
 from sensor.alerts.alert import Alert, Severity

@@ -1,4 +1,4 @@
-"""The alert: what a detection says of a crossing."""
+"""The alert that a detection returns for a crossing."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -9,27 +9,28 @@ Severity = Literal["low", "medium", "high"]
 
 @dataclass(frozen=True)
 class Alert:
-    """What a detection returns: a sentence, and whatever the key and the result do not already say."""
+    """An alert as a detection returns it: a sentence, and fields that the key and the result do not give."""
 
     message: str
     """A sentence for people: who did what to whom, and how much of it."""
     src: Any = None
-    """Whose doing it is; else the key's `orig_h`."""
+    """The source of the activity; default: the key's `orig_h`."""
     dst: Any = None
-    """To whom; else the key's `resp_h`."""
+    """The target of the activity; default: the key's `resp_h`."""
     port: int | None = None
-    """Else the key's `resp_p`."""
+    """The target port; default: the key's `resp_p`."""
     proto: str | None = None
     """The protocol's name, such as tcp."""
     kind: str | None = None
-    """What kind of the thing that the detection finds it is, such as syn of a port scan."""
+    """The subtype of the finding, such as syn for a port scan."""
     severity: Severity | None = None
-    """low, medium or high; else the detection's."""
+    """low, medium or high; default: the detection's severity."""
     sample: tuple[Any, ...] | list[Any] = ()
-    """Some of what was counted."""
+    """Some of the counted elements."""
     same_as: Hashable = None
-    """Alerts of one detection with an equal value (that is written alike, too) are one incident, repeated at most once
-    in an hour; None: each stands for itself."""
+    """Alerts of one detection with an equal value (and equal `repr`) are one incident, sent at most once per hour.
+
+    None: the alert is never folded as a repeat."""
     covers: tuple[str, ...] = ()
-    """Names of detections whose alerts about the same src are folded into this one as long as it goes on, and for an
-    hour at most."""
+    """Names of detections whose alerts about the same `src` are folded into this one while it continues, for at most
+    an hour."""

@@ -1,4 +1,4 @@
-"""Incidents: which repeats and parts of an alert are folded into it."""
+"""Incidents: fold repeats and parts of an alert into the alert that was already sent."""
 
 import hashlib
 from collections import Counter, OrderedDict
@@ -11,24 +11,24 @@ from sensor.clock import SECOND
 
 @dataclass(slots=True)
 class Incident:
-    """An alert that went out, for what is told again of the same, or is part of it."""
+    """A sent alert into which later repeats and parts are folded."""
 
     until: int
-    """Until when (ns of the packet clock) that is folded into it."""
+    """Repeats and parts are folded up to this time (ns of the packet clock)."""
     id: str
-    """The alert's."""
+    """The id of the alert."""
     targets: int
-    """New targets that were told of since."""
+    """New targets alerted on since."""
     last: int
-    """When (ns) the last of it came."""
+    """Time (ns) of the latest repeat or part."""
 
 
 @dataclass
 class Incidents:
-    """Folds repeats of an alert into the first for `suppress_for`; remembers `capacity` incidents, oldest out first.
+    """Folds repeats of an alert into the first for `suppress_for` ns; keeps `capacity` incidents, evicts the oldest.
 
-    What an alert covers is folded into it as long as it goes on: until nothing of it has come for `rest`. What begins
-    then is a new target, and an alert of its own; `most_targets` of them are told at most.
+    Alerts that another alert covers are folded into it while it continues: until none of them has come for `rest` ns.
+    An alert that begins after that counts as a new target and is sent; at most `most_targets` of them are.
     """
 
     suppress_for: int = 3600 * SECOND
@@ -36,16 +36,16 @@ class Incidents:
     rest: int = 300 * SECOND
     most_targets: int = 16
     repeats: Counter[str] = field(default_factory=Counter)
-    """How many were folded into an alert of the same, by detection."""
+    """Number of repeats folded, by detection."""
     parts: Counter[str] = field(default_factory=Counter)
-    """How many were folded into an alert that covers them, by detection."""
+    """Number of alerts folded into an alert that covers them, by detection."""
     forgotten: int = 0
     known: OrderedDict[str, Incident] = field(default_factory=OrderedDict)
-    """By a digest of what each is about."""
+    """Incidents by the digest of their subject."""
 
     @property
     def suppressed(self) -> int:
-        """How many were folded."""
+        """The number of folded alerts."""
         return self.repeats.total() + self.parts.total()
 
     def open(
@@ -59,9 +59,9 @@ class Incidents:
         began: int | None = None,
         id: str = "",
     ) -> bool:
-        """Open an incident for an alert at packet time `now`, and for all that it covers; False: it is folded into one.
+        """Open incidents for an alert at packet time `now` and for all it covers; return False if it was folded.
 
-        Each level of a series is told once. `began`: when what it tells of was first observed.
+        Each level of a threshold series is sent once. began: when the activity was first observed (ns).
         """
         same = None if alert.same_as is None else _same(detection, alert, level)
         covered = _covered(detection, src)
@@ -86,13 +86,13 @@ class Incidents:
     def folded_into(
         self, detection: str, alert: Alert, src: str | None, now: int, level: int = 0, *, began: int | None = None
     ) -> str | None:
-        """The id of the alert that this one is a repeat or a part of; None: it stands for itself."""
+        """Return the id of the alert that this one repeats or is part of; None if it stands alone."""
         into = None if alert.same_as is None else self._into(_same(detection, alert, level), now)
         return self._covers(_covered(detection, src), now, began) if into is None else into
 
     def _into(self, incident: str, now: int) -> str | None:
         known = self.known.get(incident)
-        # An epoch that ends just then has observations of before alone.
+        # <=: an epoch that ends exactly at `until` holds only earlier observations.
         return known.id if known and now <= known.until else None
 
     def _update(self, now: int, *incidents: str) -> None:
@@ -101,14 +101,14 @@ class Incidents:
                 self.known[each].last = max(self.known[each].last, now)
 
     def _covers(self, incident: str, now: int, began: int | None) -> str | None:
-        """The id of the alert that covers what `began` (ns) then, and is no new target or one too many."""
+        """Return the id of the covering alert, or None: not covered, or a new target within `most_targets`."""
         if (known := self.known.get(incident)) is None:
             return None
         is_new = began is not None and began > known.last + self.rest and known.targets < self.most_targets
         return None if is_new or now > known.until else known.id
 
     def until(self, detection: str, alert: Alert, level: int = 0) -> int | None:
-        """Until when (ns) repeats of an alert are folded into one that went out; None: they are not."""
+        """Return the time (ns) up to which repeats are folded into a sent alert; None if they are not."""
         known = self.known.get(_same(detection, alert, level))
         return known.until if known else None
 
@@ -121,12 +121,12 @@ class Incidents:
 
 
 def _same(detection: str, alert: Alert, level: int) -> str:
-    """An incident by what is told again, as a digest that is the same in every process."""
+    """Return the incident key for repeats, a digest that is the same in every process."""
     return _digest(("same", detection, alert.same_as, level))
 
 
 def _covered(detection: str, src: str | None) -> str:
-    """An incident by what is part of it."""
+    """Return the incident key for alerts that another alert covers."""
     return _digest(("covered", detection, src))
 
 

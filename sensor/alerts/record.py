@@ -1,4 +1,4 @@
-"""The records of alerts: what goes out when one is raised, and of what became of it, with the line and id of each."""
+"""The records of alerts and of their updates as outputs write them, with the line id of each."""
 
 import hashlib
 from typing import Literal
@@ -8,99 +8,99 @@ import msgspec
 from sensor.alerts.alert import Severity
 
 State = Literal["open", "withdrawn", "ended"]
-"""Whether an alert stands, is outweighed by what its epoch came to, or stood and nothing more came of it."""
+"""open: the alert stands; withdrawn: the epoch's final result outweighs it; ended: it stood, and nothing more came."""
 
 
 class AlertRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type", tag="alert"):
-    """An alert as outputs carry it; times are RFC 3339 in UTC, addresses plain text."""
+    """An alert as outputs write it; times are RFC 3339 in UTC, addresses plain text."""
 
     id: str
-    """The same for the same finding in every run."""
+    """Identical for the same finding in every run."""
     ts: str
-    """When the threshold was reached; where that is not known, when the key was last observed."""
+    """The time the threshold was reached; if unknown, the key's last observation."""
     first_seen: str
-    """When the key was first observed in this epoch."""
+    """The key's first observation in this epoch."""
     last_seen: str
-    """When it last was."""
+    """The key's last observation in this epoch."""
     detection: str
     """The detection's name."""
     kind: str | None
-    """What kind of the thing that the detection finds it is."""
+    """The subtype of the finding."""
     severity: Severity
     """low, medium or high."""
     message: str
     """A sentence for people."""
     src: str | None = None
-    """Whose doing it is: an address, mostly."""
+    """The source of the activity, usually an address."""
     dst: str | None = None
-    """To whom."""
+    """The target of the activity."""
     port: int | None = None
-    """Of what was tried there, where it is one."""
+    """The target port, if there is a single one."""
     proto: str | None = None
-    """The protocol's name, where its detection gives one."""
+    """The protocol's name, if the detection gives one."""
     value: float | None = None
-    """What the key has come to."""
+    """The key's value."""
     threshold: float | None = None
-    """The level that it reached."""
+    """The threshold level that was reached."""
     level: int | None = None
-    """Of a series of thresholds, which was reached, from 0."""
+    """The index of the reached level in a series of thresholds, from 0."""
     sample: list[str | int | float] = []
-    """Some of what was counted."""
+    """Some of the counted elements."""
     epoch: int | None = None
-    """The number of the epoch, from 1970 on."""
+    """The number of the epoch, counted from 1970."""
     complete: bool = True
-    """Whether nobody's results are missing."""
+    """True if no member's results are missing."""
     missing: list[str] = []
-    """The members whose results the alert had to be judged without."""
+    """The members whose results were missing when the alert was judged."""
     late: bool = False
-    """Some of the results came only after their epoch was over."""
+    """True if some of the results came after the epoch was over."""
     workers: list[str]
-    """The members whose results it was judged by."""
+    """The members whose results the alert is based on."""
     attack: str | None = None
-    """ATT&CK technique."""
+    """MITRE ATT&CK technique."""
     version: str
-    """The detection's."""
+    """The detection's version."""
 
 
 class AlertUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type", tag="alert_update"):
-    """What became of an alert: the verdict, where it went out before its epoch was over; how it grew, and ended."""
+    """An update of a sent alert: its verdict if it was sent before its epoch was over, its growth, and its end."""
 
     id: str
-    """The alert's."""
+    """The id of the alert."""
     ts: str
-    """When the epoch was over."""
+    """The time the epoch was over."""
     state: State
-    """open: it stands; withdrawn: what came later outweighs it."""
+    """open: the alert stands; withdrawn: later results outweigh it; ended: it stood, and nothing more came."""
     severity: Severity
-    """This and what follows as it stands now; of one that is withdrawn, as it was told."""
+    """The current severity. A withdrawn alert keeps the severity, kind, src, dst and port that it was sent with."""
     kind: str | None
-    """What kind of the thing that the detection finds it is."""
+    """The subtype of the finding."""
     message: str
-    """Of one that is withdrawn, why, and what it had said."""
+    """The current message; of a withdrawn alert, the reason and the original message."""
     src: str | None = None
-    """Whose doing it is."""
+    """The source of the activity."""
     dst: str | None = None
-    """To whom."""
+    """The target of the activity."""
     port: int | None = None
-    """Of what was tried there, where it is one."""
+    """The target port, if there is a single one."""
     first_seen: str
-    """When the key was first observed in this epoch."""
+    """The key's first observation in this epoch."""
     last_seen: str
-    """When it last was."""
+    """The key's last observation in this epoch."""
     value: float | None
-    """What the key has come to."""
+    """The key's value."""
     complete: bool
-    """Whether nobody's results are missing."""
+    """True if no member's results are missing."""
     missing: list[str]
-    """The members whose results it had to be judged without."""
+    """The members whose results were missing when the update was judged."""
     workers: list[str]
-    """The members whose results it was judged by."""
+    """The members whose results the update is based on."""
     folded_into: str | None = None
     """The id of the alert that this one turned out to be part of."""
 
 
 def alert_id(detection: str, sumstat: str, key: bytes, epoch: int, level: int) -> str:
-    """The id of the alert for one crossing: a hash of what it is about, so that no crash or replay gives it another."""
+    """Return the id of the alert for one crossing: a hash of its subject, so a crash or replay does not change it."""
     digest = hashlib.blake2b(digest_size=10)
     for part in (detection.encode(), sumstat.encode(), key, str(epoch).encode(), str(level).encode()):
         digest.update(len(part).to_bytes(4, "big"))
@@ -119,12 +119,12 @@ _decoder = msgspec.json.Decoder(_Line)
 
 
 def line_id(told: AlertRecord | AlertUpdate) -> str:
-    """The id of a record's line: an alert's own; an update's also says when, and what became of the alert."""
+    """Return the id of a record's line: the alert's id; for an update, the id with the update's time and state."""
     return told.id if isinstance(told, AlertRecord) else f"{told.id} update {told.ts} {told.state}"
 
 
 def identify(line: bytes) -> str | None:
-    """The id of a JSON line; None: it is no record of an alert."""
+    """Return the id of a JSON line; None if the line is no alert record."""
     try:
         read = _decoder.decode(line)
     except msgspec.MsgspecError:

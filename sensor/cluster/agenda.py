@@ -1,7 +1,7 @@
-"""The agenda: which epochs are to be ended, and when their time is over, the earliest first.
+"""The agenda: the open epochs and the times at which they will be over, earliest first.
 
-To look what is due next costs no more the more epochs are open: a worker that reads a quiet week at once delivers
-thousands before it says how far it has come.
+Finding the next one costs the same however many epochs are open: a worker that replays a quiet week delivers thousands
+before it reports its progress.
 """
 
 import heapq
@@ -11,7 +11,7 @@ Epoch = tuple[str, int]
 
 
 class Agenda:
-    """The epochs that some have delivered and that are not over, by the time (ns) at which they will be."""
+    """Delivered epochs that are not over, by the time (ns) at which they will be."""
 
     def __init__(self) -> None:
         self._until: dict[Epoch, int] = {}
@@ -22,7 +22,7 @@ class Agenda:
         return len(self._until)
 
     def note(self, epoch: Epoch, until: int) -> None:
-        """An epoch will be over then, whatever was said of it before."""
+        """Set the time (ns) at which an epoch will be over, replacing an earlier entry."""
         if epoch in self._until:
             if self._until[epoch] == until:
                 return
@@ -34,19 +34,19 @@ class Agenda:
         self._at[until][epoch] = None
 
     def strike(self, epoch: Epoch) -> None:
-        """An epoch is over, if it was not."""
+        """Remove an epoch, if it is there."""
         until = self._until.pop(epoch, None)
         if until is not None:
             del self._at[until][epoch]
 
     def clear(self) -> None:
-        """No epoch is open."""
+        """Remove all epochs."""
         self._until.clear()
         self._at.clear()
         self._times.clear()
 
     def first(self) -> tuple[int, list[Epoch]] | None:
-        """The earliest time at which epochs will be over, and these; None: no epoch is open."""
+        """Return the earliest time (ns) at which epochs will be over, and those epochs; None if no epoch is open."""
         while self._times:
             until = self._times[0]
             if self._at[until]:

@@ -1,10 +1,10 @@
-"""The alerter: what detections make of crossings, and which of that goes out.
+"""The alerter: passes crossings to detections and decides which of the resulting alerts are sent.
 
-When an epoch is over, all that crossed in it is told in an order that depends on nothing but the results: alerts that
-cover others first, then by the first observation. So the same alerts stand, however many workers there were and
-whoever was heard first. Where alerts are wanted early, each goes out as soon as it is known. When its epoch is over its
-detection is asked again, and it is updated: with its final figures and what is said of them, with what it turned out to
-be part of, or, where there is nothing to be said of it any more, as withdrawn. What was withdrawn covers nothing.
+When an epoch is over, its alerts are sent in an order that depends on the results alone: alerts that cover others
+first, then by first observation. So the same alerts stand for any number of workers and any order of arrival. With
+early alerts, each is sent as soon as it is known. When its epoch is over, its detection is called again, and the alert
+is updated: with its final values and message, with the alert that it turned out to be part of, or, if the detection no
+longer returns an alert, as withdrawn. A withdrawn alert covers nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,8 +22,8 @@ from sensor.sumstats import EpochResult, Partial, Result, results
 
 Told = AlertRecord | AlertUpdate
 
-_KEYS = 4096  # whose results are made at once
-_MOST_IDLE = 1440  # epochs in a row of which nobody had anything to tell that are told one by one: a day's minutes
+_KEYS = 4096  # keys whose results are built at once
+_MOST_IDLE = 1440  # consecutive idle epochs that are finished one by one: a day's minutes
 
 _OUTWEIGHED = "outweighed by what came of contacts begun before"
 _FELL = "below its threshold when its epoch was over"
@@ -42,7 +42,7 @@ class Silence:
 
 @dataclass(frozen=True)
 class _Said:
-    """What a detection says of a crossing, and the record of that."""
+    """The alert a detection returned for a crossing, with its record."""
 
     alert: Alert
     record: AlertRecord
@@ -50,28 +50,28 @@ class _Said:
 
 @dataclass(frozen=True)
 class _Early:
-    """What came of a crossing before its epoch was over."""
+    """The alert for a crossing before its epoch was over."""
 
     crossing: Crossing
     alert: Alert | None
     record: AlertRecord | None
-    """None: it did not go out."""
+    """None: no alert was sent."""
 
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What is said of a crossing now that its epoch is over."""
+    """The final alert for a crossing whose epoch is over."""
 
     crossing: Crossing
     said: _Said | None
     record: AlertRecord | None
-    """What went out before."""
+    """The alert that was sent early."""
     why: str = _OUTWEIGHED
-    """Where nothing is said of it any more."""
+    """The reason, if there is no final alert."""
 
 
 class Alerter:
-    """Calls detections' handlers, and folds repeats into incidents."""
+    """Calls the handlers of detections and folds repeats into incidents."""
 
     def __init__(self, detections: Sequence[Detection]) -> None:
         self.alerts, self.withdrawn = 0, 0
@@ -86,50 +86,50 @@ class Alerter:
         self._begun: list[tuple[Crossing, AlertRecord]] = []
 
     def follow(self, other: "Alerter") -> None:
-        """Fold repeats into what another has told, and count on."""
+        """Continue another alerter's incidents and counts."""
         self.alerts, self.withdrawn, self.incidents = other.alerts, other.withdrawn, other.incidents
 
     def runs(self, detection: str) -> bool:
-        """Whether there is a detection of that name."""
+        """Return whether there is a detection of that name."""
         return detection in self._detections
 
     def take_silences(self) -> list[Silence]:
-        """The keys that need not be counted, since the last call."""
+        """Return the keys that need no counting, added since the last call."""
         taken, self._silences = self._silences, []
         return taken
 
     def take_standing(self) -> list[Crossing]:
-        """The crossings of which something was said when their epochs were over, since the last call."""
+        """Return the crossings with an alert at their epoch's end, added since the last call."""
         taken, self._standing = self._standing, []
         return taken
 
     def take_begun(self) -> list[tuple[Crossing, AlertRecord]]:
-        """The alerts about whole keys that went out and stand, since the last call."""
+        """Return the standing alerts about whole keys, added since the last call."""
         taken, self._begun = self._begun, []
         return taken
 
     def update(self, crossing: Crossing, record: AlertRecord, state: State) -> AlertUpdate:
-        """What has become of an alert that stands: in its detection's words, if it has any for the figures."""
+        """Return an update of a standing alert; its detection gives the message if it returns an alert."""
         said = self._call(crossing)
         now = said.record if said else record
         return _update(crossing, now, message=now.message, state=state)
 
     def has_answer(self, id: str) -> bool:
-        """Whether something was said of a crossing whose epoch is not over: until then it is not asked about again."""
+        """Return whether a crossing of an open epoch has an alert: until the epoch ends it is not passed on again."""
         return id in self._early and self._early[id].alert is not None
 
     def went_out(self, id: str) -> bool:
-        """Whether that went out."""
+        """Return whether that alert was sent."""
         return id in self._early and self._early[id].record is not None
 
     def early_id(self, sumstat: str, words: np.ndarray) -> str | None:
-        """The id of the alert that went out about a key before its epoch was over, if one did."""
+        """Return the id of the alert sent about a key before its epoch was over; None if there is none."""
         went_out = (each.crossing for each in self._early.values() if each.record is not None)
         own = (each for each in went_out if each.judged.definition.name == sumstat)
         return next((each.id for each in own if each.words.tobytes() == words.tobytes()), None)
 
     def early(self, found: Iterable[Crossing]) -> Iterator[Told]:
-        """Tell of crossings whose epochs are not over yet, in this order."""
+        """Yield alerts for crossings of open epochs, in the given order."""
         for crossing in found:
             if self.has_answer(crossing.id):
                 continue
@@ -142,7 +142,7 @@ class Alerter:
             yield from self._newly_switched_off(crossing.ts)
 
     def recall(self, crossing: Crossing, *, went_out: bool) -> None:
-        """Know again what was said of a crossing whose epoch is not over, and whether it went out."""
+        """Restore the alert for a crossing of an open epoch; `went_out`: it was sent."""
         said = self._call(crossing)
         if said and went_out:
             self._seems_new(crossing, said.alert)
@@ -160,7 +160,7 @@ class Alerter:
         return self._provisional.open(*given, began=began)
 
     def close_epochs(self, found: Sequence[Crossing], ended: Iterable[EpochResult]) -> Iterator[Told]:
-        """Tell of all crossings of epochs that were over at one time."""
+        """Yield the alerts and updates for all crossings of epochs that end at the same time."""
         if not (found or self._early):
             return
         verdicts = [self._verdict(each, self._early.pop(each.id, None)) for each in found]
@@ -181,14 +181,14 @@ class Alerter:
                 self._seems_new(known.crossing, known.alert)
 
     def _verdict(self, crossing: Crossing, early: _Early | None) -> _Verdict:
-        """What is said of final figures; what was said before, where that cannot be asked."""
+        """Return the verdict on final values; the early alert stands if the detection cannot be called."""
         asked = self._ask(crossing)
         if asked is None and early and early.alert:
             asked = (_Said(early.alert, self._record(crossing, early.alert)),)
         return _Verdict(crossing, asked[0] if asked else None, early.record if early else None)
 
     def _without(self, ended: EpochResult, early: _Early) -> _Verdict:
-        """Of a crossing that its epoch's end did not find again: it lacks what it was found by, or fell."""
+        """Return the verdict on a crossing not found again at its epoch's end: results are missing, or it fell."""
         crossing, said = replace(early.crossing, end=ended.end, missing=ended.missing, complete=ended.complete), None
         if early.alert and not ended.complete:
             said = _Said(early.alert, self._record(crossing, early.alert))
@@ -213,7 +213,7 @@ class Alerter:
         into = self.incidents.folded_into(*given, began=crossing.result.begin)
         admitted = self.incidents.open(*given, began=crossing.result.begin, id=crossing.id)
         self._standing.append(crossing)
-        if into is None:  # a repeat counts, however often it comes
+        if into is None:  # a repeat must count each time it comes
             self._silence(crossing, alert)
         if alert.same_as == crossing.key and into is None:
             self._begun.append((crossing, now))
@@ -224,7 +224,7 @@ class Alerter:
             yield now
 
     def _silence(self, crossing: Crossing, alert: Alert) -> None:
-        """Let a key not be counted while all that it could bring about is folded into this alert."""
+        """Mark a key as needing no counting while any alert it could cause is folded into this one."""
         definition = crossing.judged.definition
         levels = range(len(crossing.levels))
         if definition.wants_results or alert.same_as != crossing.key or crossing.level + 1 < len(levels):
@@ -236,9 +236,9 @@ class Alerter:
             self._silences.append(silence)
 
     def idle(self, judged: Judged, told: EpochResult, lacking: Callable[[int, int], Iterable[str]]) -> Iterator[Told]:
-        """Finish the epochs without packets before one that is over; beyond a day of minutes, all in one call.
+        """Finish the idle epochs before an ended one; after the first 1440, all others in one call.
 
-        `lacking`: who is missing from when to when (ns).
+        lacking: returns the members missing from one time to another (ns).
         """
         if not judged.sumstat.finished_handler:
             return
@@ -256,7 +256,7 @@ class Alerter:
             yield from self._newly_switched_off(epoch.end)
 
     def results(self, judged: Judged, told: EpochResult) -> Iterator[Told]:
-        """Zeek's order: the result of each key, then once that the epoch is finished."""
+        """Call the handlers in Zeek's order: once for each key's result, then once for the finished epoch."""
         sumstat = judged.sumstat
         if not (sumstat.result_handler or sumstat.finished_handler):
             return
@@ -287,12 +287,12 @@ class Alerter:
             yield said.record
 
     def _call(self, crossing: Crossing, *epoch: Epoch) -> _Said | None:
-        """What a detection says of a crossing, if anything."""
+        """Return the alert of a detection for a crossing; None if there is none."""
         asked = self._ask(crossing, *epoch)
         return asked[0] if asked else None
 
     def _ask(self, crossing: Crossing, *epoch: Epoch) -> tuple[_Said | None] | None:
-        """The same; None: it cannot be asked, as it is switched off or raises."""
+        """Return the same in a tuple; None: the detection is switched off or raised an exception."""
         detection, sumstat = crossing.judged.detection, crossing.judged.sumstat
         handler = sumstat.result_handler if epoch else sumstat.handler
         if not handler or not self.faults.allows(detection):
@@ -306,14 +306,14 @@ class Alerter:
         alert: Alert | None = getattr(crossing.judged.detection, handler)(crossing.key, seen, *epoch)
         if alert is None:
             return (None,)
-        return (_Said(alert, self._record(crossing, alert)),)  # what cannot be told is the handler's fault
+        return (_Said(alert, self._record(crossing, alert)),)  # here, so that an invalid alert counts as its fault
 
     def _newly_switched_off(self, ts: int) -> Iterator[Told]:
         for name in self.faults.take_unreported():
             yield self.switched_off("manager", name, ts)
 
     def switched_off(self, worker: str, detection: str, ts: int) -> AlertRecord:
-        """The alert that a detection no longer runs somewhere."""
+        """Return the alert that a detection is switched off on a worker or the manager."""
         self.alerts += 1
         at = rfc3339(ts)
         return AlertRecord(
@@ -360,13 +360,13 @@ class Alerter:
 
 
 def _by_key(judged: Judged, partial: Partial) -> Iterator[tuple[np.ndarray, Result]]:
-    """Keys with their results, in order of the keys, made as they are asked for: together they take much room."""
+    """Yield keys with their results, ordered by key; built lazily, as together they take much memory."""
     for part in partial.take(judged.definition, np.lexsort(partial.keys.T[::-1])).parts(judged.definition, _KEYS):
         yield from zip(part.keys, results(judged.definition, part), strict=True)
 
 
 def _idle(first: int, epochs: int) -> Iterator[tuple[int, int]]:
-    """The first of so many epochs in a row one by one, and then all others together: where, and how many."""
+    """Yield (first epoch, count): the first `_MOST_IDLE` idle epochs one by one, then the others together."""
     singly = min(epochs, _MOST_IDLE)
     yield from ((first + at, 1) for at in range(singly))
     if epochs > singly:
@@ -376,7 +376,7 @@ def _idle(first: int, epochs: int) -> Iterator[tuple[int, int]]:
 def _update(
     crossing: Crossing, record: AlertRecord, *, message: str, state: State, folded_into: str | None = None
 ) -> AlertUpdate:
-    """What became of an alert that went out; `record` is how it stands."""
+    """Return an update of an alert that was sent; `record` is its current state."""
     return AlertUpdate(
         id=record.id,
         ts=rfc3339(crossing.end),

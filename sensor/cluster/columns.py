@@ -1,7 +1,7 @@
-"""Partial results as they travel: the raw bytes of their columns, whose types both ends know from the definition.
+"""Partial results as they are sent: the raw bytes of their columns, whose types both ends know from the definition.
 
-What a peer sends is believed only as far as it can be checked: the number of bytes here, counts and values by merging
-it into a store of its own, which raises ValueError for anything that observations could not have led to.
+Data from a peer is checked as far as possible: the number of bytes here, counts and values by merging it into a
+separate store, which raises ValueError for anything that observations cannot produce.
 """
 
 import math
@@ -13,12 +13,12 @@ import numpy as np
 from sensor.cluster.messages import Observed, PackedPartial
 from sensor.sumstats import Definition, Keys, Partial, Rows, Selection, Store, among
 
-_SECRET = np.zeros(2, np.uint64)  # of stores that nothing is read from
-_KEPT_BYTES = 1 << 20  # room of the store for checks that is kept from one to the next
+_SECRET = np.zeros(2, np.uint64)  # a fixed hash key, for tables that results are never read from
+_KEPT_BYTES = 1 << 20  # largest store for checks that is reused
 
 
 def pack(partial: Partial) -> PackedPartial:
-    """A partial result as bytes."""
+    """Return a partial result as bytes."""
     headers = {name: header.tobytes() for name, header in partial.headers.items()}
     states = {name: {each: array.tobytes() for each, array in own.items()} for name, own in partial.states.items()}
     return PackedPartial(partial.keys.tobytes(), headers, states, list(map(_pack_rows, partial.support)))
@@ -30,23 +30,23 @@ def _pack_rows(rows: Rows) -> Observed:
 
 
 class Unpacked(PackedPartial, frozen=True):
-    """A partial result that stays within the process, as it is; no decoder makes one."""
+    """A partial result passed as an object within the process; no decoder creates one."""
 
     partial: Any = None
 
 
 def as_it_is(partial: Partial) -> PackedPartial:
-    """A partial result for a manager in the same process."""
+    """Wrap a partial result, unchanged, for a manager in the same process."""
     return Unpacked(b"", {}, {}, [], partial)
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What an array is made of."""
+    """The type and row shape of an array."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    """Of a row."""
+    """Shape of a row."""
     row_bytes: int
 
     @classmethod
@@ -54,29 +54,29 @@ class _Kind:
         return cls(like.dtype, like.shape[1:], like.dtype.itemsize * math.prod(like.shape[1:]))
 
     def unpack(self, data: bytes | None) -> np.ndarray:
-        """Such an array; of how many rows, is checked where it is merged."""
+        """Return the array from bytes; merging checks its number of rows. ValueError if it is missing or cut short."""
         if data is None or len(data) % self.row_bytes:
             raise ValueError(f"a column of {self.dtype} is missing or cut short")
         return np.frombuffer(data, self.dtype).reshape(-1, *self.shape).copy()
 
 
 def nbytes(partial: Partial) -> int:
-    """The bytes of its columns."""
+    """Return the number of bytes of its columns."""
     arrays = [array for own in partial.states.values() for array in own.values()]
     own = partial.keys.nbytes + sum(array.nbytes for array in [*partial.headers.values(), *arrays])
     return own + sum(rows.nbytes for rows in partial.support)
 
 
 def values_of(definition: Definition, partial: Partial, name: str) -> np.ndarray:
-    """The value of a reducer for each key (float64), as a threshold would be compared with it."""
+    """Return a reducer's value for each key (float64), as it would be compared with a threshold."""
     reducer = definition.reducer(name)
     return reducer.values(partial.headers[reducer.stream]["num"], partial.states[name])
 
 
 def fit(definition: Definition, partial: Partial, by: str, most: int) -> tuple[Partial, int, float]:
-    """As many keys as fit into about `most` bytes, at least one, the greatest by a reducer's value.
+    """Keep as many keys as fit into about `most` bytes, at least one, the greatest by reducer `by` first.
 
-    With them, how many found no room, and the greatest value among those.
+    Returns them, the number of dropped keys, and the greatest value among those.
     """
     size = nbytes(partial)
     if size <= most:
@@ -85,7 +85,7 @@ def fit(definition: Definition, partial: Partial, by: str, most: int) -> tuple[P
     order = Selection(top=len(partial), by=by).first(values, partial.keys)
     n = max(1, len(partial) * most // size)
     fitting = _with_support(definition, partial, order[:n])
-    while n > 1 and nbytes(fitting) > 2 * most:  # the greatest may be larger than the others
+    while n > 1 and nbytes(fitting) > 2 * most:  # keys with the greatest values may take more bytes than others
         n //= 2
         fitting = _with_support(definition, partial, order[:n])
     below = values[order[n]] if n < len(partial) else 0.0
@@ -93,13 +93,13 @@ def fit(definition: Definition, partial: Partial, by: str, most: int) -> tuple[P
 
 
 def _with_support(definition: Definition, partial: Partial, keys: np.ndarray) -> Partial:
-    """Some of the keys, by number (int64), and what supports them."""
+    """Return the keys at the given indices (int64) with the observations that support them."""
     own = partial.take(definition, keys)
     return replace(own, support=among(partial.support, Keys(own.keys, _SECRET).has))
 
 
 class Packing:
-    """Turns bytes back into partial results of one definition."""
+    """Unpacks bytes into partial results of one definition."""
 
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
@@ -111,7 +111,7 @@ class Packing:
         }
 
     def unpack(self, columns: PackedPartial) -> Partial:
-        """The partial result; ValueError says what in it cannot be."""
+        """Return the partial result; ValueError says what is invalid."""
         if isinstance(columns, Unpacked):
             within: Partial = columns.partial
             return within
@@ -137,7 +137,7 @@ class Packing:
         return Rows(stream, keys, ts, values, np.zeros(len(keys), np.int64))
 
     def check(self, partial: Partial) -> None:
-        """Raise ValueError if it holds what no observations lead to, or a key twice."""
+        """Raise ValueError if it holds values that no observations produce, or a key twice."""
         store, evicted = self._store, self._store.evicted
         try:
             store.merge(partial)
@@ -154,14 +154,14 @@ class Packing:
 
 
 def unpack_keys(data: bytes, words: int) -> np.ndarray:
-    """Keys (uint64, (m, words)) from bytes; ValueError if they are none."""
+    """Return keys (uint64, (m, words)) from bytes; ValueError if the length does not fit."""
     if len(data) % (8 * words):
         raise ValueError(f"{len(data)} bytes are no keys of {words} words")
     return np.frombuffer(data, np.uint64).reshape(-1, words).copy()
 
 
 def unpack_numbers(data: bytes, dtype: Any, n: int) -> np.ndarray:
-    """Numbers, one for each of `n` keys; ValueError if they are not so many."""
+    """Return one number of `dtype` for each of `n` keys; ValueError if the length does not fit."""
     size = np.dtype(dtype).itemsize
     if len(data) != n * size:
         raise ValueError(f"{len(data)} bytes are not {n} numbers of {size}")

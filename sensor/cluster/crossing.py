@@ -1,4 +1,4 @@
-"""Crossings: keys whose merged results have reached levels, with all that is said of them."""
+"""Crossings: keys whose merged results have reached threshold levels, with the data for their alerts."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,7 @@ from sensor.sumstats import Definition, Merged, Partial, Result, results
 
 @dataclass(frozen=True)
 class Judged:
-    """A SumStat, and the detection that says what crossing its threshold means."""
+    """A SumStat, and the detection that interprets its threshold crossings."""
 
     detection: Detection
     sumstat: SumStat
@@ -22,15 +22,15 @@ class Judged:
 
 @dataclass(frozen=True)
 class Crossing:
-    """A key whose merged result has reached a level (-1: none; its epoch is over)."""
+    """A key whose merged result has reached a level (-1: none; the crossing carries the result of an ended epoch)."""
 
     judged: Judged
     epoch: int
     level: int
     ts: int
-    """When it did: where that is not known, when the key was last observed."""
+    """The time (ns) the level was reached; if unknown, the key's last observation."""
     end: int
-    """When its epoch was over; before that, `ts`."""
+    """The time (ns) its epoch was over; before that, equal to `ts`."""
     words: np.ndarray
     result: Result
     value: float
@@ -38,28 +38,28 @@ class Crossing:
     missing: tuple[str, ...] = ()
     complete: bool = True
     late: bool = False
-    """Its epoch had been over before some of this came."""
+    """True if some of the results came after the epoch was over."""
     source: tuple[Partial, int] | None = None
-    """Its merged window, and which key of it this is."""
+    """The merged window, and the index of this key in it."""
 
     @cached_property
     def key(self) -> Any:
-        """The key as its detection sees it."""
+        """The key in the form that its detection uses."""
         return self.judged.sumstat.key.unpack(self.words.tolist())
 
     @cached_property
     def id(self) -> str:
-        """The id of its alert."""
+        """The id of the alert."""
         name = self.judged.sumstat.name
         if self.level < 0:
             name = f"{name}.{self.judged.sumstat.result_handler}"
-        if self.late:  # what was said of that epoch before may be about less of the key
+        if self.late:  # an earlier alert of that epoch may be based on fewer of the key's observations
             name = f"{name}.late"
         return alert_id(self.judged.detection.name, name, self.words.tobytes(), self.epoch, max(self.level, 0))
 
     @cached_property
     def levels(self) -> np.ndarray:
-        """The levels of the key's rule, one number each: those of the first reducer that is named."""
+        """The levels of the key's rule (float64), for the first reducer that the threshold names."""
         threshold = self.judged.definition.threshold
         assert threshold is not None
         rule = int(threshold.rule_of(self.words[np.newaxis])[0])
@@ -68,12 +68,12 @@ class Crossing:
 
     @property
     def threshold(self) -> float:
-        """The level that was reached; NaN: none."""
+        """The level that was reached; NaN if none was."""
         return float(self.levels[self.level]) if self.level >= 0 else np.nan
 
 
 def crossings(judged: Judged, merged: Merged, ts: np.ndarray | None = None) -> list[Crossing]:
-    """The levels that keys reached, one by one, at times `ts` (int64) if those are known."""
+    """Return one crossing for each level that a key reached, at times `ts` (int64 ns) if known."""
     partial = merged.partial
     rows = zip(partial.keys, results(judged.definition, partial), merged.value.tolist(), strict=True)
     found = []

@@ -1,8 +1,8 @@
-"""Enrolment: how a node that was invited comes by its certificate; here the manager's end, `join` has the node's.
+"""Enrolment: issues a certificate to an invited node. This is the manager's end; `join` is the node's.
 
-The server speaks first, and shows the authority's certificate. A node that has found it to be the one of its token's
-fingerprint comes again, this time with TLS that trusts this authority only, and shows its secret. Frames are a length
-(4 bytes, big-endian) and a message as MessagePack.
+The server sends first: the authority's certificate. A node that finds the fingerprint of its token in it connects
+again, with TLS that trusts this authority only, and sends its secret. Frames are a length (4 bytes, big-endian) and a
+MessagePack message.
 """
 
 import asyncio
@@ -36,68 +36,68 @@ _INVALID = (
     "the token does not hold: it was used, is too old, or a wrong one was shown three times; "
     "ask for another (`sensor cluster invite`)"
 )
-"""Whatever the reason is, so that nobody learns which names are invited."""
+"""One text for all reasons, so that nobody can find out which names are invited."""
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What the server says first, to anybody."""
+    """The server's first message, sent to any peer."""
 
     authority: bytes
-    """Its certificate (DER)."""
+    """The authority's certificate (DER)."""
 
 
 class EnrolmentRequest(msgspec.Struct, frozen=True):
-    """What a node asks."""
+    """A node's request to join."""
 
     name: str
     secret: bytes
     request: bytes
-    """For a certificate (PKCS #10, DER)."""
+    """The certificate request (PKCS #10, DER)."""
 
 
 class Enrolled(msgspec.Struct, frozen=True, tag="enrolled"):
-    """The node has joined."""
+    """The answer to a node that has joined."""
 
     certificate: bytes
-    """PEM."""
+    """The node's certificate (PEM)."""
     cluster: str
     role: Role
     address: str
-    """Of the bus."""
+    """Address of the bus."""
     secret: bytes
-    """The cluster's."""
+    """The cluster's secret."""
 
 
 @dataclass(frozen=True)
 class EnrolmentLimits:
-    """What somebody unknown may do."""
+    """Limits for peers that are not authenticated."""
 
     request_bytes: int = 4 << 10
     deadline_s: float = 5.0
-    """For everything, from the first byte of the TLS handshake on."""
+    """Limit for the whole exchange, from the first byte of the TLS handshake."""
     linger_s: float = 1.0
-    """How long it may then take to read the answer."""
+    """Extra time for the peer to read the answer."""
     connections: int = 16
     connections_of_address: int = 4
 
 
 class EnrolmentServer:
-    """Lets nodes join. `folder` is the manager's; `now` tells the time in ns since the epoch."""
+    """Enrols nodes. `folder` is the manager's; `now` returns the time in ns since the epoch."""
 
     def __init__(self, folder: Path, *, limits: EnrolmentLimits | None = None, now: Callable[[], int] = now_ns) -> None:
         self._folder, self._limits, self._now = folder, limits or EnrolmentLimits(), now
         self._authority, self._credentials = Authority(folder), Credentials.load(folder)
         self._tls = server_context(folder, enrolment=True)
-        # A handshake that is slow ends by the deadline for everything, not by its own, as that would look like a fault.
+        # The handshake limit is above the deadline, so that a slow handshake counts as slow and not as a fault.
         self._connection_limits = ServerLimits(hello_s=2 * self._limits.deadline_s, linger_s=self._limits.linger_s)
         self._connections: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: Listener | None = None
         self.counters: Counter[str] = Counter()
-        """`enrolled`; `offers`: authorities shown; all else was refused: why is in the name."""
+        """`enrolled`; `offers`: connections that only read the authority; all others name a reason for refusal."""
 
     async def start(self, address: str | None = None) -> str:
-        """Listen at an address, by default that of the tokens; returns it with its port. BusError if it fails."""
+        """Listen at an address, by default that of the tokens; return it with its port. BusError if it fails."""
         endpoint = Endpoint.parse(address or self._credentials.enrolment)
         self._listener = Listener(endpoint, self._take_connection, self.counters, self._limits.linger_s)
         await self._listener.start()
@@ -118,10 +118,10 @@ class EnrolmentServer:
             return
         self._connections[where] += 1
         served = self._spawn(self._serve(accepted, where))
-        served.add_done_callback(lambda _: accepted.close())  # it may be cancelled before it has begun
+        served.add_done_callback(lambda _: accepted.close())  # the task may be cancelled before it starts
 
     def _turns_away(self, where: str) -> str:
-        """Why a connection is closed before TLS, which leaves no way to tell; empty: it is not."""
+        """Return why a connection is closed before TLS, without an answer; empty: it is not."""
         if self._connections.total() >= self._limits.connections:
             return "too_many"
         return "too_many_of_address" if self._connections[where] >= self._limits.connections_of_address else ""
@@ -147,7 +147,7 @@ class EnrolmentServer:
             await self._end(connection, accepted, where)
 
     async def _read(self, connection: Connection) -> bytes | None:
-        """The request; None if the peer only wanted to see the authority. ValueError: it is too long."""
+        """Return the request; None if the peer only read the authority. ValueError if it is too long."""
         data = b""
         while more := await connection.read():
             data += more
@@ -167,7 +167,7 @@ class EnrolmentServer:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._refused("malformed", where, "this is not a request of this version of the sensor")
         try:
-            enrolled = await asyncio.to_thread(self._enrol, request)  # as it waits for a lock, and for the disk
+            enrolled = await asyncio.to_thread(self._enrol, request)  # it waits for a lock and for the disk
         except InvitationError as error:
             return self._refused(str(error), where, _INVALID)
         except ValueError as error:
@@ -202,7 +202,7 @@ class EnrolmentServer:
             connection.writer.write(frame(refused))
 
     async def _end(self, connection: Connection | None, accepted: socket.socket, where: str) -> None:
-        """Close when the peer has, or after a while: with something unread, the answer might be lost."""
+        """Close when the peer has, or after a delay: closing with unread data could lose the answer."""
         try:
             if connection is None:
                 accepted.close()
@@ -214,7 +214,7 @@ class EnrolmentServer:
             if connection is not None:
                 connection.cut()
             self._connections[where] -= 1
-            self._connections += Counter()  # forgets addresses of which there are none
+            self._connections += Counter()  # drops addresses without connections
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -224,6 +224,6 @@ class EnrolmentServer:
 
 
 def frame(message: Offer | EnrolmentRequest | Enrolled | Refused) -> bytes:
-    """A message as it is sent."""
+    """Return a message as a frame."""
     body = msgspec.msgpack.encode(message)
     return len(body).to_bytes(LENGTH_BYTES, "big") + body

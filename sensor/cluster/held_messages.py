@@ -1,4 +1,4 @@
-"""Held messages: what a worker keeps until the manager has acknowledged it."""
+"""Held messages: those that a worker keeps until the manager has acknowledged them."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -8,20 +8,20 @@ from sensor.cluster.messages import Numbered
 
 
 class Held(Protocol):
-    """Where numbered messages are held until they are acknowledged."""
+    """A store of numbered messages that are not acknowledged yet."""
 
     def append(self, message: Numbered) -> bool:
-        """Hold a message; False: there is no room."""
+        """Hold a message; False if there is no room."""
 
     def after(self, sequence: int) -> Iterator[Numbered]:
-        """Those with greater numbers, in order."""
+        """Yield the messages with greater numbers, in order."""
 
     def release(self, sequence: int) -> None:
-        """All up to this one are acknowledged."""
+        """Drop all messages up to this one, which are acknowledged."""
 
 
 class InMemory:
-    """Holds as many as there are: for a manager in the same process, which acknowledges at once."""
+    """Holds any number of messages, for a manager in the same process, which acknowledges at once."""
 
     def __init__(self) -> None:
         self._messages: deque[Numbered] = deque()
@@ -32,10 +32,10 @@ class InMemory:
         return True
 
     def after(self, sequence: int) -> Iterator[Numbered]:
-        """Those with greater numbers, in order."""
+        """Yield the messages with greater numbers, in order."""
         return (each for each in self._messages if each.sequence > sequence)
 
     def release(self, sequence: int) -> None:
-        """All up to this one are acknowledged."""
+        """Drop all messages up to this one, which are acknowledged."""
         while self._messages and self._messages[0].sequence <= sequence:
             self._messages.popleft()

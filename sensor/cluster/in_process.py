@@ -9,7 +9,7 @@ from sensor.cluster.worker import Worker
 
 
 class InProcessBus:
-    """Joins a worker and a manager within one process: what is sent is there at once, and time stands still."""
+    """Joins a worker and a manager within one process: messages arrive at once, and time stands still."""
 
     def __init__(self, worker: Worker, manager: Manager) -> None:
         self._worker, self._manager = worker, manager
@@ -18,7 +18,7 @@ class InProcessBus:
         worker.receive([welcome], 0.0)
 
     def exchange(self) -> list[Told]:
-        """Carry messages until there are no more; the alerts that came of them."""
+        """Carry messages until there are no more; return the resulting alerts."""
         told: list[Told] = []
         while messages := self._worker.drain(0.0):
             for message in messages:

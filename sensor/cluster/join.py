@@ -1,7 +1,7 @@
-"""Joining: the node's end of enrolment. It trusts only the authority that its token tells, and says nothing before.
+"""Joining: the node's end of enrolment. It sends nothing before it has verified its token's authority.
 
-The first of two connections only serves to read the authority's certificate; TLS with that as the one to trust, on the
-second, is what proves who answers.
+The first of two connections only reads the authority's certificate; the second trusts that certificate in TLS, which
+proves the server's identity.
 """
 
 import asyncio
@@ -23,19 +23,19 @@ from sensor.pki.token import Token
 from sensor.storage.durable_folder import Folder
 
 _MOST_ANSWER = 16 << 10
-"""Bytes that the server may answer: certificates take less than 1 KiB each."""
+"""Most bytes in the server's answer: certificates take less than 1 KiB each."""
 _JOIN_S = 15.0
-"""How long joining may take: the server has 5 s for each of two connections."""
+"""Time limit for joining: the server has 5 s for each of two connections."""
 
 
 class EnrolmentError(Exception):
-    """A node could not join; the text says why, and what to do."""
+    """A node could not join; the text gives the reason and the remedy."""
 
 
 def join(token: Token, folder: Path) -> Credentials:
-    """Make a key in a folder, have it certified, and write down what the node needs.
+    """Make a key in a folder, have it certified, and write the files that the node needs.
 
-    EnrolmentError says why not; CredentialsError if the folder is that of a node already.
+    EnrolmentError gives the reason if that fails; CredentialsError if the folder already belongs to a node.
     """
     with closing(Folder(folder)) as disk, lock(folder):
         if Credentials.exist(folder):
@@ -43,18 +43,18 @@ def join(token: Token, folder: Path) -> Credentials:
             text = f"{folder} is that of {was.role} {was.name} already: remove it, or name another with --state"
             raise CredentialsError(text)
         key = new_key()
-        disk.replace(KEY, key)  # before the token is spent, to see whether it can be written
+        disk.replace(KEY, key)  # before the token is spent, so that a write error does not waste it
         authority, enrolled = asyncio.run(_enrol(token, new_request(key)))
         disk.replace(AUTHORITY, ssl.DER_cert_to_PEM_cert(authority).encode())
         disk.replace(CERTIFICATE, enrolled.certificate)
-        client_context(folder)  # the certificate is of this key
+        client_context(folder)  # checks that the certificate fits the key
         mine = Credentials(enrolled.cluster, token.name, enrolled.role, enrolled.address, enrolled.secret)
         mine.save(folder)
         return mine
 
 
 async def _enrol(token: Token, request: bytes) -> tuple[bytes, Enrolled]:
-    """The authority's certificate (DER), and what it answers."""
+    """Return the authority's certificate (DER) and the manager's answer."""
     try:
         endpoint = Endpoint.parse(token.address)
         async with asyncio.timeout(_JOIN_S):
@@ -76,7 +76,7 @@ async def _enrol(token: Token, request: bytes) -> tuple[bytes, Enrolled]:
 
 
 async def _see_authority(endpoint: Endpoint, fingerprint: bytes) -> bytes:
-    """The authority's certificate, from a connection on which nothing is said; EnrolmentError if it is another."""
+    """Return the authority's certificate (DER); nothing is sent. EnrolmentError if its fingerprint differs."""
     reader, writer = await connect(endpoint, blind_context(), None, _MOST_ANSWER)
     try:
         offer = msgspec.msgpack.decode(await _read_frame(reader), type=Offer)

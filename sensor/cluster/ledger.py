@@ -1,8 +1,8 @@
-"""The ledger: all that the manager knows and must not forget, changed by records alone.
+"""The ledger: the manager's durable state, which only records change.
 
-Whatever changes it is a record: a worker has joined, a numbered message was applied, epochs were ended without some
-members, keys crossed early. So a ledger that applies the records of a journal anew, or those after a snapshot, comes to
-the same state, and tells the same alerts under the same ids, as the one that wrote them.
+The records: a worker has joined, a numbered message was applied, epochs were ended with members missing, keys crossed
+early. So a ledger that replays a journal, or a snapshot and the records after it, reaches the same state as the one
+that wrote them, and emits the same alerts with the same ids.
 """
 
 import hashlib
@@ -35,31 +35,31 @@ from sensor.sumstats import (
 )
 from sensor.sumstats.asked import ANSWERED
 
-_ROOM = 64  # members' worth of keys that a merge has room for
+_ROOM = 64  # a merge has room for the keys of this many members
 
 Due = tuple[str, int, list[str]]
-"""An epoch that is over: its SumStat, its number, and who is missing."""
+"""An epoch that is over: its SumStat, its number, and the missing members."""
 
 
 @dataclass(frozen=True)
 class Stat:
-    """A SumStat, and what was delivered of it."""
+    """A SumStat with its collected results."""
 
     judged: Judged
     collector: Collector
     packing: Packing
     series: Packing
-    """Of several epochs at once."""
+    """Unpacks results of several epochs at once."""
 
     @property
     def definition(self) -> Definition:
-        """What it is."""
+        """The definition of the SumStat."""
         return self.judged.definition
 
 
 @dataclass(frozen=True)
 class Groups:
-    """What came so far of an epoch that a worker is delivering."""
+    """The groups received so far of an epoch that a worker is delivering."""
 
     epoch: int
     count: int = 0
@@ -67,12 +67,12 @@ class Groups:
 
 
 def digest_of(definitions: Iterable[Definition]) -> str:
-    """Equal for nodes whose results may be merged."""
+    """Return a digest that is equal for nodes whose results may be merged."""
     return hashlib.sha256("".join(each.digest for each in definitions).encode()).hexdigest()
 
 
 class Ledger:
-    """What is known of the `members` and of the detections' SumStats. `checks`: what workers send is checked."""
+    """The state of the `members` and of the detections' SumStats. `checks`: workers' results are checked."""
 
     def __init__(
         self, detections: Sequence[Detection], members: Iterable[str], deadline_s: float, *, checks: bool
@@ -99,18 +99,18 @@ class Ledger:
 
     @property
     def run(self) -> int:
-        """How often all clocks have begun anew."""
+        """Number of times all clocks have restarted."""
         return self._run
 
     def stat(self, sumstat: str, definition: str) -> Stat:
-        """A SumStat by its name and its definition's digest; ValueError if there is none."""
+        """Return a SumStat by its name and its definition's digest; ValueError if there is none."""
         stat = self.stats.get(sumstat)
         if stat is None or stat.definition.digest != definition:
             raise ValueError(f"there is no SumStat {sumstat} with that definition")
         return stat
 
     def apply(self, what: record.Record) -> list[Told]:
-        """Change by a record; what is to be told of that. ValueError if it cannot be, and nothing has changed."""
+        """Apply a record and return the resulting alerts; ValueError if it is invalid, and nothing changes."""
         match what:
             case record.Joined():
                 self._join(what)
@@ -131,20 +131,20 @@ class Ledger:
         return []
 
     def matters(self, message: Heartbeat) -> bool:
-        """Whether a heartbeat changes what must not be forgotten; others only say how far a worker has come."""
+        """Return whether a heartbeat changes the durable state; other heartbeats only report progress."""
         return message.done or self.membership[message.worker].gap is not None
 
     def is_end_by_hand(self, message: ClusterSsResponse) -> bool:
-        """Whether a worker has ended an epoch by hand, as all others are to do then."""
+        """Return whether a worker ended an epoch by hand, so that all others must end it too."""
         return message.done and not self.stats[message.sumstat].definition.epoch_ns
 
     def open_by_hand(self) -> dict[str, int]:
-        """Of SumStats whose epochs end by hand: the first that is not over."""
+        """Return the first open epoch of each SumStat whose epochs end by hand."""
         stats = self.stats.items()
         return {name: stat.collector.closed + 1 for name, stat in stats if not stat.definition.epoch_ns}
 
     def ended_by_hand(self) -> list[tuple[str, int, Set[str]]]:
-        """The epochs that some have ended by hand, and not all: the SumStat and number of each, and who has."""
+        """Return (SumStat, number, members) for epochs that some members have ended by hand and others have not."""
         stats = {name: stat for name, stat in self.stats.items() if not stat.definition.epoch_ns}
         return [
             (name, epoch, who)
@@ -153,12 +153,12 @@ class Ledger:
         ]
 
     def take_silences(self) -> list[Silence]:
-        """The keys that need no counting any more, since the last call."""
+        """Return the keys that need no counting any more, added since the last call."""
         taken, self._silences = self._silences, []
         return taken
 
     def due(self, frontier: Position, now: float) -> list[Due]:
-        """The epochs that are over next, at one time, now that all have come as far as `frontier`."""
+        """Return the next epochs that are over at one time, given the position `frontier` that all have reached."""
         ready = self._due_by_hand(frontier, now)
         first = self._agenda.first()
         if first and (self._run, first[0]) <= frontier:
@@ -170,7 +170,7 @@ class Ledger:
         return sorted(ready[min(ready)], key=lambda each: each[1]) if ready else self._due_anew(frontier)
 
     def _due_anew(self, frontier: Position) -> list[Due]:
-        """The windows that are over and to be judged anew, once none that is open holds what came late of them."""
+        """Return the ended windows to judge again, once no open window holds the results that came late for them."""
         first = self._anew.first()
         if first is None:
             return []
@@ -180,11 +180,11 @@ class Ledger:
         return [(name, epoch, []) for name, epoch in sorted(epochs)] if (self._run, until) <= frontier else []
 
     def is_over(self, sumstat: str, epoch: int) -> bool:
-        """Whether an epoch was ended."""
+        """Return whether an epoch was ended."""
         return epoch <= self.stats[sumstat].collector.closed
 
     def _due_by_hand(self, frontier: Position, now: float) -> dict[int, list[Due]]:
-        """By hand they end in turn, though a worker that is ahead may end one later than others the next."""
+        """Return due epochs that end by hand, in turn: a member may end one later than others end the next."""
         ready: dict[int, list[Due]] = {}
         for name, stat in self._by_hand.items():
             for epoch, (start, until, who) in sorted(stat.collector.delivered.items())[:1]:
@@ -196,11 +196,11 @@ class Ledger:
         return ready
 
     def past(self, now: float) -> Position:
-        """What all that are waited for have come past."""
+        """Return the position that all awaited members have passed."""
         return self.membership.frontier(now)
 
     def begins_run(self, frontier: Position) -> bool:
-        """Whether all members' clocks have begun anew."""
+        """Return whether all members' clocks have restarted."""
         return bool(self._later) and frontier[0] > self._run
 
     def _not_awaited(self, now: float) -> set[str]:
@@ -209,14 +209,14 @@ class Ledger:
         return late | {each.name for each in members if each.reached == THE_END}
 
     def missing(self, name: str, epoch: int, start: int, end: int, who: Set[str]) -> list[str]:
-        """Whose results of an epoch should be there and are not, or not wholly."""
+        """Return the members whose results for an epoch are expected but absent or incomplete."""
         if not self._broken and len(who) == len(self.membership.members):
             return []
         missing = []
         since, until = (self._run, start), (self._run, end)
         by_hand = not self.stats[name].definition.epoch_ns
         for member in (self.membership[each] for each in self.membership.expected(since, until)):
-            # Where an epoch ends by hand, time does not tell whether it had one before it ended its next.
+            # By hand, the position does not show whether a member delivered an epoch before it ended its next.
             is_past = member.reached >= until
             if by_hand:
                 is_past = (member.is_done and not member.rejoined) or member.is_removed
@@ -243,7 +243,7 @@ class Ledger:
             del self._groups[key]
 
     def _break_by_hand(self, member: Member) -> None:
-        """What it saw in epochs that end by hand is lost up to where it had come, as it delivers that only then."""
+        """Mark a member's open epochs that end by hand as incomplete: it had delivered nothing of them yet."""
         for name, stat in self.stats.items():
             if not stat.definition.epoch_ns:
                 ended = [epoch for epoch, (_, _, who) in stat.collector.delivered.items() if member.name in who]
@@ -278,7 +278,7 @@ class Ledger:
             stat.packing.check(partial)
         assembled = self._groups.pop((member.name, message.sumstat), Groups(message.epoch))
         if (assembled.epoch, assembled.count) != (message.epoch, message.group):
-            self.counts["groups_missing"] += 1  # an earlier manager had those before, and its journal is gone
+            self.counts["groups_missing"] += 1  # an earlier manager had the groups before, and its journal is lost
             self._broken.add((message.sumstat, message.epoch, member.name))
             assembled = Groups(message.epoch)
         assembled = Groups(message.epoch, message.group + 1, (*assembled.parts, partial))
@@ -298,7 +298,7 @@ class Ledger:
         ends = EpochEnds(message.sumstat, Series(stat.definition, epochs, whole), message.following, message.start)
         first = int(epochs[0])
         if self._groups.pop((member.name, message.sumstat), None) is not None:
-            self.counts["groups_missing"] += 1  # as where one epoch comes alone
+            self.counts["groups_missing"] += 1  # as for a single epoch
             self._broken.add((message.sumstat, first, member.name))
         if self._has_begun_within(member, message.sumstat, message.start):
             self._broken.add((message.sumstat, first, member.name))
@@ -309,11 +309,11 @@ class Ledger:
                 self._collect(stat, member, end, message.run)
 
     def _take(self, member: Member, stat: Stat, message: ClusterSsResponse, partial: Partial) -> None:
-        """Take all that a member delivers of an epoch."""
+        """Take the complete results of a member for an epoch."""
         by_hand = not stat.definition.epoch_ns
         if self._is_partial(member, message, by_hand=by_hand):
             self._broken.add((message.sumstat, message.epoch, member.name))
-        # Where it ended those before by hand, it does not know any more: some of this was told in them.
+        # A replaying member no longer knows where it ended epochs by hand: it delivered some of this in earlier ones.
         repeats, has_some = by_hand and member.rejoined, len(partial) > 0
         if repeats:
             partial = partial.take(stat.definition, np.empty(0, np.int64))
@@ -331,11 +331,11 @@ class Ledger:
         elif self._collect(stat, member, end, message.run):
             if repeats:
                 self._broken.add((message.sumstat, message.epoch, member.name))
-        elif by_hand and has_some:  # it did not know which one was open: so it is the next that lacks this
+        elif by_hand and has_some:  # the member did not know which epoch was open, so the next one lacks these results
             self._broken.add((message.sumstat, stat.collector.closed + 1, member.name))
 
     def _collect(self, stat: Stat, member: Member, end: EpochEnd, run: int) -> bool:
-        """Keep what a member delivers until its epoch is over; False: that is so already, or it came before."""
+        """Keep a member's results until their epoch is over; False if it is over already, or they are repeated."""
         length, is_over = stat.definition.pane_ns, end.epoch <= stat.collector.closed
         if is_over and length and run == self._run:
             self._collect_late(stat, member, end)
@@ -343,13 +343,13 @@ class Ledger:
         is_new = stat.collector.apply(member.name, end)
         if is_over and not member.rejoined and len(end.partial):
             member.late += Late(left_out=1)
-        if is_new and length:  # the last one of all may have ended before
+        if is_new and length:  # not end.end: the input's last epoch may end early
             start, _, _ = stat.collector.pane(end.epoch)
             self._agenda.note((end.sumstat, end.epoch), start + length)
         return is_new
 
     def _collect_late(self, stat: Stat, member: Member, end: EpochEnd) -> None:
-        """Keep what a member delivers of an epoch that is over, and have the windows that had it judged anew."""
+        """Keep a member's results for an epoch that is over, and schedule its windows to be judged again."""
         about = end.sumstat, end.epoch, member.name
         is_whole = about not in self._broken
         self._broken.discard(about)
@@ -362,18 +362,18 @@ class Ledger:
             self._anew.note((end.sumstat, epoch), end.start + (epoch - end.epoch + 1) * length)
 
     def _is_partial(self, member: Member, message: ClusterSsResponse, *, by_hand: bool) -> bool:
-        """Whether a member could not deliver all that there was of an epoch."""
+        """Return whether a member's results for an epoch are incomplete."""
         return self._has_begun_within(member, message.sumstat, -1 if by_hand else message.start) or message.given_up
 
     def _has_begun_within(self, member: Member, sumstat: str, start: int) -> bool:
-        """Whether this is the first epoch of which a member tells, and it began with it only after its `start`."""
+        """Return whether this is the first epoch a member delivers, and it began to observe only after `start` (ns)."""
         if sumstat not in member.to_begin:
             return False
         member.to_begin.remove(sumstat)
         return member.started is None or start < member.started
 
     def _close_epoch(self, settled: record.Settled) -> Iterator[Told]:
-        """End epochs that are over at one time: all their crossings first, then their results."""
+        """End epochs that are over at one time: first yield alerts for all their crossings, then for their results."""
         found: list[Crossing] = []
         results: list[tuple[Judged, EpochResult]] = []
         quiet: list[tuple[Judged, EpochResult]] = []
@@ -422,13 +422,13 @@ class Ledger:
     def _lacking(
         self, judged: Judged, missing: Iterable[str], reached: Mapping[str, Position]
     ) -> Callable[[int, int], Iterable[str]]:
-        """Who of the missing in an epoch is so in what was before it, from when to when (ns), of which nobody told."""
+        """Return a function (start, end in ns) that gives the members missing in earlier epochs without any results."""
         if not judged.definition.epoch_ns:
             return lambda start, end: missing
         return lambda start, end: self.membership.lacking(missing, reached, (self._run, start), (self._run, end))
 
     def _fire(self) -> None:
-        """A level of which something was said when its epoch was over is not told again while that is in its window."""
+        """Mark levels alerted on at their epoch's end as fired, so that they do not alert again in the same window."""
         standing: dict[tuple[str, int], list[Crossing]] = {}
         for each in self.alerter.take_standing():
             standing.setdefault((each.judged.definition.name, each.epoch), []).append(each)
@@ -437,31 +437,31 @@ class Ledger:
             self.stats[name].collector.fire(epoch, keys, levels)
 
     def _silence(self) -> None:
-        """What is observed of keys whose alert stands does not count, whoever has counted it."""
+        """Exclude further observations of keys whose alert stands, on whichever worker they are counted."""
         for each in self.alerter.take_silences():
             if (each.judged.definition.name, each.words.tobytes()) not in self.standing.known:
                 self._silences.append(each)
             definition = each.judged.definition
             since = each.epoch + 1
-            if definition.pane_ns:  # the first that begins at that time or later
+            if definition.pane_ns:  # the first epoch that begins at `until` or later
                 since -= (each.end - each.until) // definition.pane_ns
             self.stats[definition.name].collector.silence(each.words[np.newaxis], each.epoch, since)
 
     def alert_about(self, sumstat: str, words: np.ndarray) -> str | None:
-        """The id of the alert that stands about a key, whether the epoch is over in which it went out or not."""
+        """Return the id of the alert that stands about a key, in an open or an ended epoch; None if there is none."""
         return self.standing.id_of(sumstat, words) or self.alerter.early_id(sumstat, words)
 
     @property
     def has_standing_alerts(self) -> bool:
-        """Whether there are alerts whose keys are counted on."""
+        """True if there are alerts whose keys are still counted."""
         return bool(self.standing.known)
 
     def _conclude(self) -> list[Told]:
-        """Nothing more comes of what stands."""
+        """End all standing alerts."""
         return list(self.standing.conclude(stat.collector for stat in self.stats.values()))
 
     def _begin_run(self) -> None:
-        """All members' clocks began anew, and all before is over."""
+        """Begin a new run: all members' clocks have restarted, and all earlier epochs are over."""
         self._run = min(run for run, _, _ in self._later)
         now, self._later = self._later, []
         self._agenda.clear()
@@ -482,7 +482,7 @@ class Ledger:
         return out
 
     def _know_early(self, told: record.ToldEarly, found: Sequence[Crossing]) -> None:
-        """What was asked of an epoch that is not over, the last time for each crossing, in this order."""
+        """Remember the latest record of each early crossing of an open epoch, in this order."""
         collector = self.stats[told.sumstat].collector
         for each in found:
             self._told_early.pop(each.id, None)
@@ -501,7 +501,7 @@ class Ledger:
         return crossings(stat.judged, merged, ts)
 
     def snapshot(self) -> bytes:
-        """All of it, so that the journal can begin anew."""
+        """Return the whole state, so that the journal can drop earlier records."""
         incidents, faults = self.alerter.incidents, self.alerter.faults
         groups = [
             snapshot.Group(member, name, each.epoch, each.count, [pack(part) for part in each.parts])
@@ -534,7 +534,7 @@ class Ledger:
         )
 
     def restore(self, data: bytes) -> None:
-        """Know what a snapshot says. ValueError if it is of a manager with other detections or settings."""
+        """Restore a snapshot. ValueError if it is of a manager with other detections or settings."""
         held = snapshot.decode(data)
         if held.digest != self.digest:
             raise ValueError("the journal is of a manager with other detections or settings")

@@ -1,9 +1,9 @@
-"""The manager: merges what workers report, judges it against the thresholds, and raises alerts.
+"""The manager: merges workers' results, compares them with the thresholds, and raises alerts.
 
-It is a state machine that touches no socket and no file: messages and time (s, of any clock) go in; what is to be made
-durable, told and sent comes out, in this order (`take`). Numbered messages are applied once and in order for each
-worker and incarnation, and acknowledged when that is durable. An epoch is over when every member, by name, has come
-past it, or has not been heard of for the deadline, which its results and alerts then say.
+It is a state machine without sockets or files: its inputs are messages and time (s, of any clock); its outputs are
+records to make durable, alerts to write and messages to send, in this order (`drain`). Numbered messages are applied
+once and in order per worker and incarnation, and acknowledged when durable. An epoch is over when every member, by
+name, has passed it or has been silent for the deadline; results and alerts then list the silent members as missing.
 """
 
 import itertools
@@ -47,27 +47,27 @@ from sensor.detection import Detection
 from sensor.sumstats import Merged
 
 EVERYBODY = ""
-"""In place of a name: all workers."""
+"""Addresses all workers, in place of a name."""
 
 
 @dataclass
 class Outgoing:
-    """What comes of the messages since the last call, to be dealt with in this order."""
+    """The outputs since the last call, to be handled in this order."""
 
     records: list[bytes] = field(default_factory=list)
-    """For the journal: durable before anything else is done."""
+    """Records for the journal, to make durable before all else."""
     alerts: list[Told] = field(default_factory=list)
     messages: list[tuple[str, Message]] = field(default_factory=list)
-    """To whom, and what."""
+    """Receiver and message."""
 
 
 class Manager:
-    """Judges every key of every epoch once a level, on the merged value, and folds repeats into incidents.
+    """Judges every key of every epoch once per level, on the merged value, and folds repeats into incidents.
 
-    `members` are the workers that are waited for from the start; without any, those that say hello are. `early`: alerts
-    go out as soon as they are known, and are updated, or withdrawn, when their epochs are over; otherwise they go out
-    then, with their final figures. `is_local`: there is one worker, in the same process, which judges by itself and is
-    not checked. `has_journal`: somebody keeps the records.
+    `members` are the workers awaited from the start; without any, those that send a hello. `early`: alerts are sent as
+    soon as they are known, and updated or withdrawn when their epochs are over; otherwise they are sent at that end,
+    with final values. `is_local`: there is one worker, in the same process, which finds crossings itself and is not
+    checked. `has_journal`: the caller keeps the records.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class Manager:
         stats = self._ledger.stats
         self._views = {name: Views(stat.definition, self._settings, numbers) for name, stat in stats.items()}
         self.queries = Queries(self._ledger, self._settings)
-        """What observers ask: apart from all else, as nothing comes of it that must not be forgotten."""
+        """The queries of observers; kept apart from all else, as they change no durable state."""
         self.paces = Paces()
-        """How fast packets come to each worker: forgotten with the process, too."""
+        """The packet rates of workers; also lost with the process."""
         self._to_acknowledge: set[str] = set()
         self._early_told: list[tuple[int, record.ToldEarly]] = []
         self._output, self._requests = Outgoing(), list[tuple[str, Message]]()
@@ -97,54 +97,54 @@ class Manager:
 
     @property
     def digest(self) -> str:
-        """Of all definitions: equal for nodes whose results may be merged."""
+        """The digest of all definitions: equal for nodes whose results may be merged."""
         return self._ledger.digest
 
     @property
     def workers(self) -> list[str]:
-        """The workers that are members."""
+        """The names of the workers that are members."""
         return self._ledger.membership.names
 
     @property
     def incarnations(self) -> dict[str, int]:
-        """Of the workers that are members."""
+        """The incarnation of each worker that is a member."""
         return {name: self._ledger.membership[name].incarnation for name in self.workers}
 
     @property
     def alerts(self) -> int:
-        """How many alerts went out."""
+        """The number of alerts sent."""
         return self._ledger.alerter.alerts
 
     @property
     def withdrawn(self) -> int:
-        """How many of them were withdrawn when their epochs were over."""
+        """The number of alerts withdrawn when their epochs were over."""
         return self._ledger.alerter.withdrawn
 
     @property
     def suppressed(self) -> int:
-        """How many were folded into others."""
+        """The number of alerts folded into others."""
         return self._ledger.alerter.incidents.suppressed
 
     @property
     def repeated(self) -> int:
-        """How many of those were repeats of them."""
+        """The number of folded alerts that were repeats."""
         return self._ledger.alerter.incidents.repeats.total()
 
     @property
     def folded_in(self) -> dict[str, int]:
-        """How many were folded, by the detection whose they would have been."""
+        """The number of folded alerts, by the detection that returned them."""
         incidents = self._ledger.alerter.incidents
         return dict(sorted((incidents.repeats + incidents.parts).items()))
 
     @property
     def is_done(self) -> bool:
-        """Whether the input of all members has ended, and all that came of it was told."""
+        """True if the input of all members has ended and all resulting alerts were sent."""
         members = self._ledger.membership.members.values()
         return bool(members) and all(each.reached == THE_END for each in members)
 
     @property
     def counters(self) -> dict[str, int]:
-        """What was given up here, by name."""
+        """Counts of results, requests and messages dropped here, by name."""
         counts = self._counts + self._ledger.counts
         counts.update(self.queries.counters)
         counts.update(incidents_forgotten=self._ledger.alerter.incidents.forgotten)
@@ -154,22 +154,22 @@ class Manager:
         return dict(counts)
 
     def has_delivered(self, name: str) -> bool:
-        """Whether the input of a member has ended, and all that came of it was applied."""
+        """Return whether the input of a member has ended and all its results were applied."""
         return name in self._ledger.membership and self._ledger.membership[name].is_done
 
     @property
     def furthest(self) -> Position:
-        """Where the worker is that has come furthest."""
+        """The position of the worker that is furthest."""
         return self._ledger.membership.furthest
 
     @property
     def late(self) -> dict[str, Late]:
-        """What came of epochs that were over, by worker."""
+        """Counts of results delivered after their epochs were over, by worker."""
         return {name: each.late for name, each in self._ledger.membership.members.items() if each.late.epochs}
 
     @property
     def lags(self) -> dict[str, float]:
-        """By how much (s) the packet clock of each worker that captures is behind the furthest."""
+        """The lag (s) of each capturing worker's packet clock behind the furthest."""
         members = self._ledger.membership.members.values()
         live = [each for each in members if each.is_up and not each.replays and each.reached != THE_END]
         live = [each for each in live if each.position != NOWHERE]
@@ -177,23 +177,23 @@ class Manager:
         return {each.name: (furthest - each.position[1]) / 1e9 for each in live}
 
     def counts(self) -> Counts:
-        """What has become of all workers' packets so far, with the faults of detections here as well as there."""
+        """Return the summed packet counts of all workers, with the faults of detections on workers and manager."""
         members = self._ledger.membership.members.values()
         own = Counts(faults=dict(self._ledger.alerter.faults.counts))
         return sum((each.before + each.counts for each in members), own)
 
     def follow(self, other: "Manager") -> None:
-        """Go on where another has ended, under other settings: with the incidents that it told, and its counts."""
+        """Continue another manager under other settings, with its incidents and counts."""
         self._ledger.alerter.follow(other._ledger.alerter)
         self._ledger.membership.follow(other._ledger.membership)
         self._counts.update({name: count for name, count in other.counters.items() if name != "incidents_forgotten"})
 
     def start(self, now: float) -> None:
-        """Begin to wait for the members."""
+        """Start waiting for the members."""
         self._ledger.membership.start(now)
 
     def hello(self, hello: Hello, now: float) -> Welcome | Refused:
-        """A worker has connected: whether, and where, it is to go on."""
+        """Admit or refuse a worker that has connected; the `Welcome` says where it continues."""
         if hello.digest != self.digest:
             text = f"{hello.name} runs other detections or settings than the manager (sensor {hello.version} there, "
             return Refused(f"{text}{__version__} here): give both the same --detection, --set and --plugin", fatal=True)
@@ -207,14 +207,14 @@ class Manager:
             others = membership.members.values()
             is_late = any(each.position != NOWHERE for each in others if each is not member)
             self._do(record.Joined.of(hello, is_late=is_late))
-        member.applied = max(member.applied, hello.sequence - 1)  # what it holds no more was acknowledged
-        if member.is_up:  # views that wait for what was asked of its last connection would wait in vain
+        member.applied = max(member.applied, hello.sequence - 1)  # messages that it dropped were acknowledged
+        if member.is_up:  # requests on its last connection would never be answered
             self.lost(hello.name, now)
         member.is_up, member.heard = True, now
         return Welcome(member.applied, self.workers, self._early, self._ledger.open_by_hand())
 
     def lost(self, name: str, now: float) -> None:
-        """The connection to a worker is gone."""
+        """Note that the connection to a worker is lost."""
         if name not in self._ledger.membership:
             return
         member = self._ledger.membership[name]
@@ -226,15 +226,15 @@ class Manager:
         self.queries.lost(name)
 
     def leave(self, name: str, now: float) -> None:
-        """A member is not to be waited for any more: what it has not delivered is missing."""
+        """Stop waiting for a member: everything that it has not delivered counts as missing."""
         if name in self._ledger.membership and not self._ledger.membership[name].has_left:
             self._do(record.Left(name))
             self.tick(now)
 
     def remove(self, name: str, now: float) -> str:
-        """A worker is gone for good: nothing is missing for it from now on. Why that cannot be; empty: it is so.
+        """Remove a worker for good: from now on nothing of it counts as missing. Returns the reason if it cannot.
 
-        It may come back, and is waited for again then.
+        An empty string is success. The worker may come back, and is awaited again then.
         """
         membership = self._ledger.membership
         if name in membership and membership[name].is_removed:
@@ -249,7 +249,7 @@ class Manager:
         return ""
 
     def receive(self, name: str, message: Message, now: float) -> None:
-        """Take a message of a worker; ValueError says what in it cannot be, and it has changed nothing."""
+        """Take a message of a worker; ValueError says what is invalid, and nothing changes."""
         member = self._ledger.membership[name]
         member.heard = now
         match message:
@@ -275,7 +275,7 @@ class Manager:
             self._counts["messages_repeated"] += 1
             return
         if message.sequence > member.applied + 1:
-            self._counts["messages_early"] += 1  # one before it is missing: it comes again, and this one after it
+            self._counts["messages_early"] += 1  # one before it is missing; the worker resends both
             return
         self._apply(message)
         if isinstance(message, Heartbeat):
@@ -293,7 +293,7 @@ class Manager:
         self._send(EVERYBODY, ClusterSsRequest(sumstat, epoch))
 
     def tick(self, now: float) -> None:
-        """Time goes on: what has waited too long is not waited for any more, and what may be lost is said again."""
+        """Advance time: stop waiting for what has timed out, and repeat messages that may be lost."""
         self.queries.expire(now)
         self._close_epochs(now)
         for sumstat, epoch, who in self._ledger.ended_by_hand():
@@ -304,7 +304,7 @@ class Manager:
             self._ask(self._ledger.stats[name], now)
 
     def drain(self) -> Outgoing:
-        """What has come of it since the last call."""
+        """Return the outputs since the last call."""
         self._tell_early()
         for name in sorted(self._to_acknowledge):
             member = self._ledger.membership[name]
@@ -315,12 +315,12 @@ class Manager:
         return taken
 
     def take_requests(self) -> list[tuple[str, Message]]:
-        """The requests for views since the last call: nothing must be durable before they are sent."""
+        """Return the requests for views since the last call; they may be sent before anything is durable."""
         taken, self._requests = self._requests, []
         return taken
 
     def _close_epochs(self, now: float) -> None:
-        """End, in order of time, the epochs that all members have come past."""
+        """End the epochs that all members have passed, in order of time."""
         frontier = self._ledger.membership.frontier(now)
         while True:
             if due := self._ledger.due(frontier, now):
@@ -337,7 +337,7 @@ class Manager:
                 return
 
     def _end(self, settled: record.Settled) -> None:
-        """End epochs that are over at one time, or judge anew what was over."""
+        """End epochs that are over at one time, or judge ended ones again."""
         ended = [(name, epoch) for name, epoch, _ in settled.epochs if not self._ledger.is_over(name, epoch)]
         self._tell_early()
         self._do(settled)
@@ -355,7 +355,7 @@ class Manager:
             self._send(EVERYBODY, ThresholdsReset(name, epoch))
 
     def _take_report(self, stat: Stat, message: ClusterKeyIntermediateResponse, now: float) -> None:
-        """A worker reports keys: one alone has judged them; of several, all are asked."""
+        """Take reported keys: judge them if there is one worker, else ask all workers for them."""
         if self._is_local:
             self._judge_report(stat, message, now)
             return
@@ -364,13 +364,13 @@ class Manager:
         self._ask(stat, now)
 
     def _judge_report(self, stat: Stat, message: ClusterKeyIntermediateResponse, now: float) -> None:
-        """What the only worker has found stands, unless its epoch is one of a later clock."""
+        """Judge the keys that the only worker reported, unless epochs before theirs are still open."""
         if message.columns is None:
             raise ValueError("a report without columns, to a manager that asks nobody")
         partial = stat.packing.unpack(message.columns)
         ts, order = (unpack_numbers(each, np.int64, len(partial)) for each in (message.ts, message.order))
         if (message.run, message.start) > self._ledger.past(now):
-            return  # what came before its epoch is not over yet, and may matter
+            return  # earlier epochs are not over yet, and may matter
         for keys in partial.rounds():
             view = partial.take(stat.definition, keys)
             at = {words.tobytes(): int(key) for words, key in zip(view.keys, keys, strict=True)}
@@ -391,7 +391,7 @@ class Manager:
         self._send(EVERYBODY, share)
 
     def _note_early(self, stat: Stat, merged: Merged, ts: np.ndarray, order: np.ndarray) -> None:
-        """Note what has crossed in an open epoch, one by one: it is told in order of the events that made it cross."""
+        """Note crossings in an open epoch, one by one, so that their alerts follow the order of events."""
         for at in range(len(merged.level)):
             one = slice(at, at + 1)
             told = record.ToldEarly(
@@ -411,9 +411,9 @@ class Manager:
             self._do(told)
 
     def restore(self, held: bytes | None, data: Iterable[bytes], now: float) -> list[Told]:
-        """Come to the state that a snapshot and the records after it led to; what they told and may not be written.
+        """Restore a snapshot and replay the records after it; return the alerts that may not have been written.
 
-        ValueError: they are of a manager with other detections or settings.
+        ValueError if they are of a manager with other detections or settings.
         """
         if held is not None:
             self._ledger.restore(held)
@@ -429,11 +429,11 @@ class Manager:
         return told
 
     def snapshot(self) -> bytes:
-        """All that must not be forgotten; to be called when nothing is left to `take`."""
+        """Return the whole durable state; call it when nothing is left to `drain`."""
         return self._ledger.snapshot()
 
     def status(self, now: float) -> Status:
-        """How the cluster is."""
+        """Return the status of the cluster."""
         members = self._ledger.membership.members.values()
         nodes = [
             node_status(each, self.paces.of(each.name, now), now, self.furthest[1], self._settings.deadline_s)
@@ -443,7 +443,7 @@ class Manager:
         return Status(__version__, self.digest, nodes, self.alerts, closed, incomplete, self.counters, self.withdrawn)
 
     def _do(self, what: record.Record, *, keep: bool = True) -> None:
-        """Change the ledger, and note how for the journal."""
+        """Apply a record to the ledger, and keep it for the journal."""
         self._output.alerts += self._ledger.apply(what)
         if keep and self._has_journal:
             self._output.records.append(record.encode(what))

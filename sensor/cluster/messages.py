@@ -1,8 +1,8 @@
-"""The messages between workers, the manager and observers, under the names of the original protocol.
+"""The messages between workers, the manager and observers, with the names of Zeek's protocol.
 
-Every message about results says which definition, SumStat, epoch, worker and incarnation it is about. Those that must
-arrive are numbered by their worker and its incarnation (`sequence`, from 1): to apply one twice, late or out of order
-changes nothing. What only makes alerts earlier, or saves work, is not numbered and may get lost.
+Every message about results gives its definition, SumStat, epoch, worker and incarnation. Messages that must arrive are
+numbered per worker and incarnation (`sequence`, from 1), so repeated, late or reordered ones change nothing. Messages
+that only make alerts earlier, or save work, are not numbered and may get lost.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from sensor.pki.credentials import Role
 
 
 class Counts(msgspec.Struct):
-    """What became of a worker's packets; those of several workers are added up."""
+    """Counts of a worker's packets; those of several workers are summed."""
 
     captured: int = 0
-    """Packets that the capture source says it gave: by another count than the rest."""
+    """Packets that the capture source reports; counted separately from the other fields."""
     packets_read: int = 0
     packets_decoded: int = 0
     refused: dict[str, int] = {}
@@ -40,82 +40,82 @@ class Counts(msgspec.Struct):
 
 
 class Observed(msgspec.Struct, frozen=True):
-    """Observations of one stream as they came."""
+    """Single observations of one stream, unreduced."""
 
     stream: str
     keys: bytes
     ts: bytes
     values: dict[str, bytes]
-    """By reducer."""
+    """Values by reducer."""
 
 
 class PackedPartial(msgspec.Struct, frozen=True):
-    """A partial result as it travels: the raw bytes of its arrays, whose types both ends know from the definition."""
+    """A partial result as it is sent: the raw bytes of its arrays, whose types both ends know from the definition."""
 
     keys: bytes
     headers: dict[str, bytes]
-    """By stream."""
+    """Arrays by stream."""
     states: dict[str, dict[str, bytes]]
-    """By reducer and array."""
+    """Arrays by reducer and array name."""
     support: list[Observed] = []
 
 
 class Hello(Message, frozen=True):
-    """The first message of a node: who it is, and where it goes on."""
+    """The first message of a node: its identity, and where it continues."""
 
     name: str
     role: Role
     version: str
-    """The sensor's."""
+    """The sensor's version."""
     digest: str = ""
-    """Of all its definitions: a worker whose settings differ is refused, with a reason that can be read."""
+    """Digest of all its definitions: a worker with other settings is refused, with a readable reason."""
     incarnation: int = 0
-    """Of the process: a later one of the same name fences off all before it."""
+    """Incarnation of the process: a later one of the same name fences off all earlier ones."""
     sequence: int = 0
-    """The first numbered message that it still holds."""
+    """The first numbered message that the node still holds."""
     replays: bool = False
-    """Its input can be read again from the start, so nothing is lost with it."""
+    """True if its input can be read again from the start, so a crash loses nothing."""
     started: int | None = None
-    """The packet time (ns) at which it began to observe what cannot be read again; None: before all epochs."""
+    """The packet time (ns) at which it began to observe input that cannot be read again; None: before all epochs."""
     continues: bool = False
-    """It counts on from its last incarnation, as its settings were read again."""
+    """True if it continues the counts of its last incarnation, as it only reloaded its settings."""
     parts: dict[str, str] = {}
-    """Digests of its SumStats, and of the files of its detections, by name: so what differs can be named."""
+    """Digests of its SumStats and of its detections' files, by name, so that a difference can be named."""
 
 
 class Welcome(Message, frozen=True):
-    """The manager's answer: what it has already."""
+    """The manager's answer to a hello, with the point from which the worker continues."""
 
     sequence: int
-    """The last numbered message of this incarnation that it has applied, and made durable: this acknowledges it."""
+    """The last numbered message of this incarnation that is applied and durable; this acknowledges it."""
     members: list[str]
-    """Those whose results an epoch waits for."""
+    """The workers whose results an epoch waits for."""
     early: bool = False
-    """Whether it wants to hear of keys before their epoch is over."""
+    """True if the manager wants reports of keys before their epoch is over."""
     by_hand: dict[str, int] = {}
-    """Of SumStats whose epochs end by hand: the first that is not over."""
+    """The first open epoch of each SumStat whose epochs end by hand."""
 
     def without_promise(self, hello: Hello) -> "Welcome":
-        """The answer as long as what was applied is not durable: it acknowledges no more than the worker knows."""
+        """Return the answer to use until the applied messages are durable: it acknowledges nothing new."""
         return msgspec.structs.replace(self, sequence=hello.sequence - 1)
 
 
 class Ack(Message, frozen=True):
-    """The manager has applied, and made durable, all numbered messages up to this one."""
+    """The manager has applied all numbered messages up to this one and made them durable."""
 
     incarnation: int
     sequence: int
 
 
 class ClusterSsRequest(Message, frozen=True):
-    """End an epoch that ends by hand, and send its results."""
+    """A request to end an epoch that ends by hand, and to send its results."""
 
     sumstat: str
     epoch: int
 
 
 class ClusterSsResponse(Message, frozen=True):
-    """A group of the keys of a worker's epoch (a pane, where windows hop) that is over; the last one is `done`."""
+    """A group of keys of a worker's epoch (with hopping windows: pane) that is over; the last group is `done`."""
 
     definition: str
     sumstat: str
@@ -124,24 +124,24 @@ class ClusterSsResponse(Message, frozen=True):
     incarnation: int
     sequence: int
     group: int
-    """Its number among those of the epoch, from 0."""
+    """The group's number within the epoch, from 0."""
     columns: PackedPartial
     done: bool
     following: int = 0
-    """The epoch that the worker has entered: it observed nothing in those between. This and what follows is of the
-    last group."""
+    """The epoch that the worker has entered; it observed nothing in those between. This field and the following ones
+    are set in the last group only."""
     start: int = 0
     end: int = 0
     lost: int = 0
-    """Observations that are not in it for want of room."""
+    """Observations left out because there was no room for them."""
     given_up: bool = False
-    """The worker had no room to hold its results until they are acknowledged: they are not in it, or not all."""
+    """True if the worker had no room to hold the results until acknowledged: some or all are missing."""
     run: int = 0
-    """How often the worker's clock had begun anew."""
+    """Number of times the worker's packet clock had restarted."""
 
 
 class ClusterSsSeries(Message, frozen=True):
-    """Epochs of a worker with few keys each, that are over: each key is followed by the number of its epoch."""
+    """Several ended epochs of a worker with few keys each; the number of the epoch is appended to each key."""
 
     definition: str
     sumstat: str
@@ -149,18 +149,18 @@ class ClusterSsSeries(Message, frozen=True):
     incarnation: int
     sequence: int
     epochs: bytes
-    """int64, ascending: nothing was observed between any two."""
+    """int64, ascending; nothing was observed in the epochs between any two."""
     columns: PackedPartial
     following: int
     """The epoch that the worker has entered after the last of them."""
     start: int
-    """Where the first of them begins (ns)."""
+    """Start of the first epoch (ns)."""
     run: int = 0
-    """How often the worker's clock had begun anew."""
+    """Number of times the worker's packet clock had restarted."""
 
 
 class ClusterKeyIntermediateResponse(Message, frozen=True):
-    """What a worker knows of some keys in its open window, because they grew by their share of what is left."""
+    """Keys in a worker's open window that grew by their share of the distance to the next level."""
 
     definition: str
     sumstat: str
@@ -168,30 +168,30 @@ class ClusterKeyIntermediateResponse(Message, frozen=True):
     worker: str
     incarnation: int
     start: int
-    """Where the epoch begins (ns)."""
+    """Start of the epoch (ns)."""
     ts: bytes
-    """When each grew so (int64 ns)."""
+    """int64 (m,): when each key grew by its share (ns)."""
     order: bytes
-    """Which of the worker's events it was (int64): what tells the order of crossings of several SumStats."""
+    """int64 (m,): number of the worker's event for each key; it orders crossings of several SumStats."""
     keys: bytes
     """uint64 (m, key_words)."""
     value: bytes
-    """float64 (m,): what each has come to on the worker alone."""
+    """float64 (m,): the value of each key on this worker alone."""
     run: int = 0
-    """How often the worker's clock had begun anew."""
+    """Number of times the worker's packet clock had restarted."""
     columns: PackedPartial | None = None
-    """What is known of them, from the only worker; of several, all are asked for it."""
+    """The worker's results for the keys, if it is the only one; several workers are asked for them instead."""
 
 
 class ClusterKeyRequest(Message, frozen=True):
-    """What does the worker know of some keys in its open window?"""
+    """A request for the worker's results of some keys in its open window."""
 
     request: int
     sumstat: str
     epoch: int
-    """The window that is asked about; -1: whichever is open."""
+    """The epoch asked about; -1: the open one."""
     keys: bytes = b""
-    """uint64 (m, key_words); or else those that match:"""
+    """uint64 (m, key_words); if empty, the keys that match the following fields:"""
     mask: list[int] = []
     value: list[int] = []
     top: int = 0
@@ -199,7 +199,7 @@ class ClusterKeyRequest(Message, frozen=True):
 
 
 class ClusterKeyResponse(Message, frozen=True):
-    """The answer; empty where nothing is known."""
+    """The answer to a `ClusterKeyRequest`; empty if the worker knows none of the keys."""
 
     request: int
     definition: str
@@ -208,18 +208,18 @@ class ClusterKeyResponse(Message, frozen=True):
     worker: str
     incarnation: int
     start: int
-    """Where the epoch begins (ns)."""
+    """Start of the epoch (ns)."""
     columns: PackedPartial
     run: int = 0
-    """How often the worker's clock had begun anew."""
+    """Number of times the worker's packet clock had restarted."""
     left: int = 0
-    """Keys that are not in it for want of room: those of the least values."""
+    """Number of keys left out because there was no room for them: those with the least values."""
     below: float = 0.0
-    """The greatest value among them."""
+    """The greatest value among the keys left out."""
 
 
 class ClusterShare(Message, frozen=True):
-    """All members' views of some keys are merged: by how much the value of each may grow before that must be told."""
+    """The growth of each key's value that a worker need not report, computed from all members' merged views."""
 
     sumstat: str
     epoch: int
@@ -229,25 +229,25 @@ class ClusterShare(Message, frozen=True):
 
 
 class ClusterThresholdCrossed(Message, frozen=True):
-    """Keys that fired all their levels in an epoch, and whose alert stands until a time (ns): they need no counting."""
+    """Keys that reached all their levels in an epoch, and whose alert stands until a time (ns): workers skip them."""
 
     sumstat: str
     epoch: int
     keys: bytes
     until: int
     run: int = 0
-    """How often clocks had begun anew."""
+    """Number of times the clocks had restarted."""
 
 
 class ThresholdsReset(Message, frozen=True):
-    """An epoch is over for all: nothing that was said of keys in it, or before, holds any longer."""
+    """An epoch is over for all members: shares of keys in it, or in earlier epochs, are void."""
 
     sumstat: str
     epoch: int
 
 
 class DetectionSwitchedOff(Message, frozen=True):
-    """A detection raised so often on a worker that it no longer runs there."""
+    """A detection that raised too many exceptions on a worker and is switched off there."""
 
     worker: str
     incarnation: int
@@ -257,52 +257,52 @@ class DetectionSwitchedOff(Message, frozen=True):
 
 
 class Heartbeat(Message, frozen=True):
-    """How far a worker has come: all that it observed up to its watermark was sent before, in numbered messages."""
+    """A worker's progress: everything observed up to its watermark was sent before, in numbered messages."""
 
     worker: str
     incarnation: int
     sequence: int
     run: int
-    """How often its packet clock had begun anew."""
+    """Number of times its packet clock had restarted."""
     watermark: int | None
-    """The packet clock (ns); None: nothing was read yet."""
+    """The packet clock (ns); None: nothing has been read yet."""
     counts: Counts
     done: bool = False
-    """Its input has ended, and all results were sent."""
+    """True if its input has ended and all results were sent."""
     read: int = 0
-    """Bytes of its input that it has read."""
+    """Bytes of input read."""
     damage: list[str] = []
-    """What of its input could not be read, for people."""
+    """Parts of the input that could not be read, for people."""
     hints: list[str] = []
-    """What looks wrong about its capture now, for people."""
+    """Current problems of the capture, for people."""
 
 
 class Delivered(Message, frozen=True):
-    """A worker whose input has ended has heard that all is acknowledged, and ends."""
+    """A worker whose input has ended has received the last acknowledgement, and exits."""
 
     worker: str
     incarnation: int
 
 
 class CertificateRequest(Message, frozen=True):
-    """A worker asks for another certificate of its key, before the one it has is too old."""
+    """A worker's request for a new certificate of its key, before the present one expires."""
 
     request: bytes
     """PKCS #10, DER."""
 
 
 class CertificateIssued(Message, frozen=True):
-    """The certificate (PEM) that was asked for."""
+    """The certificate (PEM) that the worker requested."""
 
     certificate: bytes
 
 
 class StatusRequest(Message, frozen=True):
-    """An observer asks how the cluster is."""
+    """An observer's request for the status of the cluster."""
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
-    """One node, as the manager sees it."""
+    """The status of one node as the manager sees it."""
 
     name: str
     state: Literal["expected", "up", "late", "down", "done", "left"]
@@ -311,23 +311,24 @@ class NodeStatus(msgspec.Struct, frozen=True):
     watermark: int | None
     """Its packet clock (ns)."""
     lag_s: float | None
-    """By how much its packet clock is behind the furthest."""
+    """Lag (s) of its packet clock behind the furthest one."""
     packets: int
     lost: int
     """Packets and observations that it counted as lost or refused."""
     packets_per_second: float | None = None
-    """Over the last seconds; None: not enough was heard of it lately."""
+    """Rate over the last seconds; None: too few recent heartbeats."""
     loss: float | None = None
-    """Packets that its ring or its card lost, of those that came to its interfaces: 0.0 to 1.0; None: it has none, or
-    none came."""
+    """Fraction of the packets arriving at its interfaces that the ring or the card lost, 0.0 to 1.0.
+
+    None: it has no ring or card, or no packets arrived."""
     loss_now: float | None = None
-    """The same over the last seconds."""
+    """`loss` over the last seconds."""
     late: int = 0
-    """Epochs of which it told something when they were over."""
+    """Number of epochs for which it delivered something after they were over."""
 
 
 class Status(Message, frozen=True):
-    """How the cluster is."""
+    """The status of the cluster."""
 
     version: str
     digest: str
@@ -337,81 +338,81 @@ class Status(Message, frozen=True):
     epochs_incomplete: int
     counters: dict[str, int]
     withdrawn: int = 0
-    """Alerts that do not stand any more."""
+    """Alerts that were withdrawn."""
     hints: list[str] = []
-    """What looks wrong, for people."""
+    """Current problems, for people."""
 
 
 class RemoveWorker(Message, frozen=True):
-    """Somebody at the manager's host says that a worker is gone for good."""
+    """An operator on the manager's host reports that a worker is gone for good."""
 
     name: str
 
 
 class WorkerRemoved(Message, frozen=True):
-    """It is not waited for any more."""
+    """The answer to `RemoveWorker`: the cluster no longer waits for the worker, unless a reason is given."""
 
     reason: str = ""
-    """Why it still is, for people."""
+    """The reason why it still waits, for people."""
 
 
 class RequestKey(Message, frozen=True):
-    """An observer asks what all workers together know now of a key, or of those of many that have the most."""
+    """An observer's query for the current merged values of a key, or of the top of all matching keys."""
 
     request: int
-    """The observer's own number for it."""
+    """The observer's own number for this query."""
     sumstat: str
     key: dict[str, str] = {}
-    """What parts of the key must be, by name: for an address, a network or a host. Others may be anything."""
+    """Required parts of the key, by name; for an address, a network or a host. Other parts may have any value."""
     top: int = 10
-    """So many keys at most, the greatest first..."""
+    """Most keys in the answer, the greatest first..."""
     by: str = ""
-    """...by the value of this reducer; else by that which the threshold is of, or the first that has one."""
+    """...by this reducer's value; default: the threshold's reducer, or else the first that has a value."""
 
 
 class PresentEpoch(msgspec.Struct, frozen=True):
-    """What is known of an epoch that is not over."""
+    """The current results of an epoch that is not over."""
 
     epoch: int
     start: int
-    """Where its window begins (ns)."""
+    """Start of its window (ns)."""
     end: int
-    """Where it will end (ns); of one that ends by hand, 0."""
+    """End of its window (ns); 0 if the epoch ends by hand."""
     workers: list[str]
-    """Whose values are in it."""
+    """The workers whose values are included."""
     missing: list[str]
-    """Whose values should be, or are not wholly."""
+    """The workers whose values are missing or incomplete."""
     keys: int
-    """How many keys were asked for, by what is known; `rows` has the first of them."""
+    """Number of known keys that match; `rows` has the first of them."""
     left: int
-    """How many more workers know, but had no room to tell of: what they know of those is not in any value."""
+    """Number of further keys that workers had no room to send: their values are not included."""
     within: float | None
-    """By how much a value may be too small for that; None: nobody knows."""
+    """By how much a value may be too small because of `left`; None: unknown."""
     rows: list[bytes]
-    """A key each, as JSON objects."""
+    """JSON objects, one per key."""
 
     @property
     def complete(self) -> bool:
-        """Whether it is all that there was to know."""
+        """True if nothing is missing."""
         return not self.missing and not self.left
 
 
 class KeyResult(Message, frozen=True):
-    """The answer to an observer: the epochs that are not over, the earliest first."""
+    """The answer to an observer's query: the epochs that are not over, earliest first."""
 
     request: int
     sumstat: str
     by: str = ""
-    """What the keys are ordered by."""
+    """The reducer that the keys are ordered by."""
     epochs: list[PresentEpoch] = []
     reason: str = ""
-    """Why there is none, for people."""
+    """The reason why there is no result, for people."""
     fatal: bool = False
-    """To ask the same again will not help."""
+    """True if repeating the query will not help."""
 
 
 Numbered = ClusterSsResponse | ClusterSsSeries | DetectionSwitchedOff | Heartbeat
-"""From a worker; must arrive."""
+"""Messages of a worker that must arrive."""
 
 
 def _add(a: Any, b: Any) -> Any:

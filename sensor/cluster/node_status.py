@@ -1,4 +1,4 @@
-"""The status of a node, as the manager sees it."""
+"""The status of a node as the manager sees it."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from sensor.cluster.pace import Pace, loss
 
 
 def node_status(member: Member, pace: Pace | None, now: float, furthest: int, deadline_s: float) -> NodeStatus:
-    """One node as it is at a time (s); `furthest` (ns) is the packet clock of the one that is furthest."""
+    """Return the status of a member at time `now` (s); `furthest` (ns) is the packet clock of the furthest member."""
     state: Literal["expected", "up", "late", "down", "done", "left"]
     state = "up" if member.is_up else "down" if member.incarnation >= 0 else "expected"
     if member.has_left or member.is_done:

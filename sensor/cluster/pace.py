@@ -1,4 +1,4 @@
-"""The pace: how fast packets come to each worker now, and which share of them is lost, from what heartbeats count."""
+"""The pace: each worker's current packet rate and loss, from the counts in its heartbeats."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 SPAN_S = 10.0
-"""What "now" is: a burst of a second is not yet a rate."""
-_STEP_S = 1.0  # between two of the counts that are kept
+"""Averaging interval of the current rate: a burst of one second is not a rate."""
+_STEP_S = 1.0  # between two counts that are kept
 _STALE_S = 5.0
 
 
 class Pace(NamedTuple):
-    """Of one worker, over the last seconds."""
+    """The rate and loss of one worker over the last seconds."""
 
     packets_per_second: float
-    """Of a capture: as the kernel counted them, lost ones included."""
+    """For a capture, as the kernel counted them, lost ones included."""
     loss: float | None
-    """Lost in the ring or by the card, of what came: 0.0 to 1.0; None: it is no capture, or nothing came."""
+    """Fraction lost in the ring or by the card, 0.0 to 1.0; None: it is no capture, or no packets arrived."""
     is_capture: bool
 
 
@@ -36,25 +36,25 @@ class _Counts:
 
 
 def loss(counters: Mapping[str, int]) -> float | None:
-    """Which share of what came was lost, in the ring or by the card; None: it is no capture, or nothing came."""
+    """Return the fraction of arrived packets lost in the ring or by the card; None: no capture, or none arrived."""
     came, lost = _came(counters)
     return lost / came if came else None
 
 
 def _came(counters: Mapping[str, int]) -> tuple[int, int]:
-    """How many packets came to a capture, and how many of them were lost."""
+    """Return how many packets arrived at a capture, and how many of them were lost."""
     nic = counters.get("nic_drops", 0)
     return counters.get("kernel_packets", 0) + nic, counters.get("ring_drops", 0) + nic
 
 
 class Paces:
-    """The paces of workers by name; they are as many as there are members."""
+    """The paces of workers by name; at most one per member."""
 
     def __init__(self) -> None:
         self._workers: dict[str, _Counts] = {}
 
     def note(self, name: str, incarnation: int, packets: int, counters: Mapping[str, int], now: float) -> None:
-        """A worker has counted so much since it began, of packets and under each name."""
+        """Record a worker's packets and counters, both counted since it began, at time `now` (s)."""
         worker = self._workers.get(name)
         if worker is None or worker.incarnation != incarnation:
             worker = self._workers[name] = _Counts(incarnation)
@@ -64,7 +64,7 @@ class Paces:
             worker.kept.append(_Count("kernel_packets" in counters, now, packets, came, lost))
 
     def of(self, name: str, now: float) -> Pace | None:
-        """The pace of a worker; None: not enough was heard of it, or nothing lately."""
+        """Return the pace of a worker at time `now` (s); None: too few or no recent counts."""
         kept = list(self._workers[name].kept) if name in self._workers else []
         if len(kept) < 2 or now - kept[-1].at >= _STALE_S:
             return None

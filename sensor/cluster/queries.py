@@ -1,10 +1,10 @@
-"""Queries: what all workers together know now of a key, or of those of many that have the most; Zeek's `request_key`.
+"""Queries: all workers' current merged values of a key, or of the top of many keys; Zeek's `request_key`.
 
-Every member is asked at once, and what each says of its open window is merged with what it, or another, has delivered
-of epochs that are not over. A query is a set of names that have yet to answer: when it is empty, or the time is up, the
-observer is told, and who is missing. Nothing that is asked changes what is judged, told or asked early.
+Every up member is asked at once, and its answer about its open window is merged with the delivered results of epochs
+that are not over. A query holds the names that have yet to answer: when there are none, or the time is up, the observer
+receives the answer with the names of missing members. Queries change nothing that is judged, alerted or asked early.
 
-Requests are numbered downwards from -1, so that none is taken for one of the early views, however late its answer is.
+Requests are numbered downwards from -1, so that a late answer is never taken for one to an early view.
 """
 
 import itertools
@@ -29,11 +29,11 @@ from sensor.sumstats.calculation import Value
 from sensor.words import amount, hint
 
 MOST_KEYS = 1000
-"""Keys that can be asked for at once."""
+"""Most keys in one query."""
 _MOST_EPOCHS = 8
-"""Epochs that an answer is of: the latest of those that are not over, where some workers are far behind others."""
-_LONGEST = 1000  # letters of a reason
-_EARLIEST, _LATEST = -(1 << 62), 1 << 62  # ns: times with room for an epoch's length
+"""Most epochs in an answer: the latest open ones, if some workers are far behind others."""
+_LONGEST = 1000  # characters of a reason
+_EARLIEST, _LATEST = -(1 << 62), 1 << 62  # ns; an epoch's length can be added without overflow
 
 _SHARED = {each.name for each in fields(Value)}
 
@@ -42,7 +42,7 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 
 @dataclass(slots=True)
 class _View:
-    """What a member says of its open window."""
+    """A member's answer about its open window."""
 
     epoch: int
     start: int
@@ -63,7 +63,7 @@ class _Query:
 
 
 class Queries:
-    """The questions of observers that wait for answers, and what is to be sent for them."""
+    """The observers' queries that wait for answers, and the messages to send for them."""
 
     def __init__(self, ledger: Ledger, settings: ClusterSettings) -> None:
         self._ledger, self._settings = ledger, settings
@@ -74,20 +74,20 @@ class Queries:
 
     @property
     def counters(self) -> dict[str, int]:
-        """`queries_refused` for want of room, `queries_timed_out`; `answers_ignored` were late, or came twice."""
+        """Counts of `queries_refused` (no room), `queries_timed_out`, and `answers_ignored` (late or repeated)."""
         return dict(self._counts)
 
     def __len__(self) -> int:
-        """How many wait for answers."""
+        """Return the number of queries that wait for answers."""
         return len(self._open)
 
     def drain(self) -> list[tuple[str, Message]]:
-        """To whom what is to be sent, since the last call."""
+        """Return receivers and messages since the last call."""
         taken, self._outgoing = self._outgoing, []
         return taken
 
     def ask(self, observer: str, asked: RequestKey, now: float) -> None:
-        """Begin to ask all members that are there, at a time (s); or say at once why not."""
+        """Ask all connected members at a time (s), or send the reason for a refusal."""
         own = sum(query.observer == observer for query in self._open.values())
         if len(self._open) >= self._settings.most_queries or own >= self._settings.most_queries_of_observer:
             self._counts["queries_refused"] += 1
@@ -103,7 +103,7 @@ class Queries:
         members = self._ledger.membership.members.values()
         waiting = {each.name for each in members if each.is_up and each.reached != THE_END}
         self._open[number] = _Query(observer, asked, stat, selection, waiting, now)
-        every = selection.all  # the top is known when all is merged
+        every = selection.all  # only the merge of all answers gives the top
         request = ClusterKeyRequest(
             request=number,
             sumstat=stat.definition.name,
@@ -117,11 +117,11 @@ class Queries:
         self._complete(number)
 
     def is_of(self, answer: ClusterKeyResponse) -> bool:
-        """Whether an answer is to what an observer asked, and not to an early view."""
+        """Return whether an answer belongs to an observer's query and not to an early view."""
         return answer.request < 0
 
     def answer(self, member: str, answer: ClusterKeyResponse) -> None:
-        """Take a member's answer, once. ValueError says what in it cannot be."""
+        """Take a member's answer, once. ValueError says what is invalid."""
         query = self._open.get(answer.request)
         if query is None or member not in query.waiting:
             self._counts["answers_ignored"] += 1
@@ -137,17 +137,17 @@ class Queries:
         self._complete(answer.request)
 
     def lost(self, member: str) -> None:
-        """A member is gone: what was asked is answered without it."""
+        """Continue without a member whose connection is lost."""
         for number, query in list(self._open.items()):
             query.waiting.discard(member)
             self._complete(number)
 
     def forget(self, observer: str) -> None:
-        """An observer is gone, and need not be told."""
+        """Drop the queries of an observer that has disconnected."""
         self._open = {number: query for number, query in self._open.items() if query.observer != observer}
 
     def expire(self, now: float) -> None:
-        """Answer what has waited too long without those that have not answered."""
+        """Answer queries that have waited too long without the members still missing."""
         for number, query in list(self._open.items()):
             if now - query.began >= self._settings.query_s:
                 self._counts["queries_timed_out"] += 1
@@ -175,7 +175,7 @@ class Queries:
         self._outgoing.append((query.observer, result))
 
     def _running(self, query: _Query) -> list[int]:
-        """The epochs that are not over: those that members have entered, or delivered."""
+        """Return the open epochs that members have entered or delivered, at most the latest `_MOST_EPOCHS`."""
         collector = query.stat.collector
         entered = {view.epoch for view in query.views.values() if view.epoch > collector.closed}
         return sorted(entered | set(collector.delivered))[-_MOST_EPOCHS:]
@@ -205,16 +205,16 @@ class Queries:
         )
 
     def _missing(self, query: _Query, epoch: int, span: tuple[int, int], who: frozenset[str]) -> set[str]:
-        """Whose values of an epoch should be there: not those of whoever has said that it has yet to come to it."""
+        """Return the members whose values should be in an epoch, except those that have not reached it yet."""
         definition = query.stat.definition
         missing = set(self._ledger.missing(definition.name, epoch, *span, who))
-        if not definition.pane_ns:  # such epochs are not waited for where input has ended
+        if not definition.pane_ns:  # these do not wait for members whose input has ended
             missing -= {name for name in missing if self._ledger.membership[name].reached == THE_END}
         return missing - {member for member, view in query.views.items() if view.epoch <= epoch - definition.panes}
 
 
 def _selection(sumstat: SumStat, definition: Definition, asked: RequestKey) -> Selection:
-    """What is asked for, in words; DetectionError where it cannot be."""
+    """Return the query as masks on the words of keys; DetectionError if it is invalid."""
     if not 1 <= asked.top <= MOST_KEYS:
         raise DetectionError(f"the top {asked.top} cannot be asked for: it may be from 1 to {MOST_KEYS}")
     names = [reducer.name for reducer in definition.reducers if reducer.is_judged]
@@ -229,7 +229,7 @@ def _selection(sumstat: SumStat, definition: Definition, asked: RequestKey) -> S
 
 
 def _within(definition: Definition, by: str, below: list[float], left: int) -> float | None:
-    """By how much a value may be too small for what members had no room to tell of."""
+    """Return by how much a value may be too small because of keys left out; None if unknown."""
     if not left:
         return 0.0
     return float(sum(max(each, 0.0) for each in below)) if by in definition.growing else None
@@ -244,7 +244,7 @@ def _rows(
     room: int,
     alert_about: Callable[[str, np.ndarray], str | None],
 ) -> list[bytes]:
-    """The keys as JSON objects, as many as there is room for."""
+    """Return the keys as JSON objects, as many as fit into `room` bytes."""
     rows: list[bytes] = []
     judged = [reducer.name for reducer in definition.reducers if reducer.is_judged]
     columns = {name: values_of(definition, found.partial, name).tolist() for name in judged}
@@ -271,6 +271,6 @@ def _rows(
 
 
 def _fields(shown: Any, value: Value) -> dict[str, Any]:
-    """What a reducer has to say of a key, without what it shares with the others."""
+    """Return the fields of a reducer's value that it does not share with the others."""
     assert is_dataclass(value)
     return {each.name: getattr(shown, each.name) for each in fields(value) if each.name not in _SHARED}

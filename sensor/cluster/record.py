@@ -1,7 +1,7 @@
-"""The records of the manager's journal: what it must know again after a crash, in the order in which it was applied.
+"""The records of the manager's journal: the changes to replay after a crash, in the order in which they were applied.
 
-The manager's state follows from these alone: messages that change it, who joined, and which epochs were ended without
-whom. So a manager that reads them anew comes to the same results, and to the same alerts under the same ids.
+The manager's state depends on these alone: messages that change it, joins, and epochs ended with members missing. So a
+manager that replays them reaches the same results, and the same alerts with the same ids.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from sensor.cluster.messages import Hello, Numbered, PackedPartial
 
 
 class Joined(msgspec.Struct, frozen=True, tag="joined"):
-    """A worker said hello with an incarnation that was not known."""
+    """A worker sent a hello with a new incarnation."""
 
     worker: str
     incarnation: int
@@ -20,15 +20,15 @@ class Joined(msgspec.Struct, frozen=True, tag="joined"):
     replays: bool
     version: str
     is_late: bool
-    """Others had come some way when it was first heard of."""
+    """True if other members had already made progress at its first hello."""
     started: int | None
     """The packet time (ns) at which it began to observe; None: before all epochs."""
     continues: bool = False
-    """It counts on from its last incarnation."""
+    """True if it continues the counts of its last incarnation."""
 
     @classmethod
     def of(cls, hello: Hello, *, is_late: bool) -> "Joined":
-        """The record of a hello."""
+        """Return the record of a hello."""
         return cls(
             worker=hello.name,
             incarnation=hello.incarnation,
@@ -48,24 +48,24 @@ class Applied(msgspec.Struct, frozen=True, tag="applied"):
 
 
 class Settled(msgspec.Struct, frozen=True, tag="settled"):
-    """Epochs were ended that are over at one time."""
+    """Epochs that end at the same time were ended."""
 
     epochs: list[tuple[str, int, list[str]]]
-    """The SumStat and number of each, and who was missing."""
+    """SumStat, number and missing members of each epoch."""
     reached: dict[str, tuple[int, int]] = {}
-    """How far (run, ns) each of the missing had come."""
+    """Progress (run, ns) of each missing member."""
 
 
 class BegunRun(msgspec.Struct, frozen=True, tag="begun_run"):
-    """The clocks of all members had begun anew, and all before is over."""
+    """The clocks of all members have restarted, and everything before is over."""
 
 
 class Concluded(msgspec.Struct, frozen=True, tag="concluded"):
-    """The input of all members has ended, and nothing more comes of the alerts that stand."""
+    """The input of all members has ended, so the standing alerts end."""
 
 
 class ToldEarly(msgspec.Struct, frozen=True, tag="told_early"):
-    """Crossings of an open epoch were asked about: what was said of them has gone out."""
+    """Crossings of an open epoch were passed to their detections, and the resulting alerts were sent."""
 
     sumstat: str
     epoch: int
@@ -77,15 +77,15 @@ class ToldEarly(msgspec.Struct, frozen=True, tag="told_early"):
 
 
 class Left(msgspec.Struct, frozen=True, tag="left"):
-    """A member is not waited for any more."""
+    """A member has left; the cluster no longer waits for it."""
 
     worker: str
     until: tuple[int, int] | None = None
-    """Where (run, ns) it is missed no more; None: nobody sees in its place what it would have seen."""
+    """Position (run, ns) up to which its results are missing; None: for good, as no other worker sees its traffic."""
 
 
 class Written(msgspec.Struct, frozen=True, tag="written"):
-    """All alerts that came of the records before this one are written where alerts go, and need not go there again."""
+    """All alerts from the records before this one are in the alert store and need not be written again."""
 
 
 Record = Joined | Applied | Settled | BegunRun | Concluded | ToldEarly | Left | Written
@@ -95,11 +95,11 @@ _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Record)
 
 
 def encode(record: Record) -> bytes:
-    """A record as bytes."""
+    """Return a record as bytes."""
     return _encoder.encode(record)
 
 
 def decode(data: bytes) -> Record:
-    """A record from bytes; msgspec.ValidationError if it is none."""
+    """Return a record from bytes; msgspec.ValidationError if they are none."""
     decoded: Record = _decoder.decode(data)
     return decoded

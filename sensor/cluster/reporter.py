@@ -1,8 +1,8 @@
-"""The reporter: a worker's end of the protocol. What its SumStats come to goes in; messages go out, and come back.
+"""The reporter: a worker's end of the protocol. It takes SumStats' results and messages, and emits messages.
 
-It is a state machine that touches no socket. Results are numbered, and held until the manager has acknowledged them:
-after a reconnect, or where an acknowledgement fails to come, they are sent again from the first that is not
-acknowledged. What is told of keys in open windows is neither numbered nor held.
+It is a state machine without sockets. Results are numbered and held until the manager has acknowledged them: after a
+reconnect, or if an acknowledgement fails to come, they are sent again from the first unacknowledged one. Reports of
+keys in open windows are neither numbered nor held.
 """
 
 import itertools
@@ -40,16 +40,16 @@ from sensor.cluster.watch import Watch
 from sensor.sumstats import Crossings, Definition, EpochEnd, EpochEnds, Partial, Selection, SumStats
 from sensor.sumstats.asked import growth
 
-_LONGEST, _MOST_DAMAGE = 1000, 1000  # letters of a line on what could not be read, and lines
-_MOST_HINTS = 64  # lines on what looks wrong
-_LARGEST = 4  # times `group_bytes`: what a group of unlike keys may come to
+_LONGEST, _MOST_DAMAGE = 1000, 1000  # characters of a line on unreadable input, and number of lines
+_MOST_HINTS = 64  # lines on current problems
+_LARGEST = 4  # times `group_bytes`: most bytes in a group with unlike keys
 
 
 class Reporter:
-    """Tells the manager what the SumStats of one worker come to. `members` is how many observe.
+    """Reports the results of one worker's SumStats to the manager. `members` is the number of workers that observe.
 
-    `started` is the packet time (ns) at which it begins, where what was before cannot be read. `continues`: its counts
-    go on from those of the incarnation before. `is_local`: the manager is in the same process.
+    `started` is the packet time (ns) at which it begins, if earlier input cannot be read. `continues`: its counts
+    continue those of the last incarnation. `is_local`: the manager is in the same process.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Reporter:
     ) -> None:
         self._started, self._continues, self._is_local = started, continues, is_local
         self.run = 0
-        """How often the clock had begun anew before what is open."""
+        """Number of clock restarts before the open epochs."""
         self.name, self.incarnation, self._replays = name, incarnation, replays
         self._settings = settings or ClusterSettings()
         self._sumstats = sumstats
@@ -85,20 +85,20 @@ class Reporter:
         self._owed: deque[ClusterSsResponse] = deque()
         self._volatile: list[Message] = []
         self._counts: Counter[str] = Counter()
-        self._after = 0  # the events that made keys cross
+        self._after = 0  # number after the last event that made keys cross
 
     @property
     def counters(self) -> dict[str, int]:
-        """`epochs_unsent`: results of so many found no room to be held and are lost, which the manager is told."""
+        """`epochs_unsent`: epochs whose results found no room to be held and are lost; the manager is informed."""
         return {**self._counts, "watches_let_go": sum(watch.let_go for watch in self._watches.values())}
 
     @property
     def unacknowledged(self) -> int:
-        """How many numbered messages the manager has not acknowledged."""
+        """The number of numbered messages that the manager has not acknowledged."""
         return self._sequence - self._acknowledged + len(self._owed) + (self._beat is not None)
 
     def hello(self, version: str, digest: str) -> Hello:
-        """What to say first on every connection."""
+        """Return the first message for every connection."""
         self._is_welcome = False
         return Hello(
             name=self.name,
@@ -113,7 +113,7 @@ class Reporter:
         )
 
     def ended(self, end: EpochEnd, run: int = 0) -> None:
-        """An epoch is over: hold its results, group by group. `run`: how often the clock had begun anew."""
+        """Hold the results of an ended epoch, group by group. `run`: number of clock restarts before it."""
         definition = self._definitions[end.sumstat]
         if end.restarts:
             self._watches[end.sumstat].clear()
@@ -127,7 +127,7 @@ class Reporter:
                 return
 
     def ended_in_series(self, ends: EpochEnds, run: int = 0) -> None:
-        """Epochs are over: hold their results in as few messages as they fit into."""
+        """Hold the results of several ended epochs in as few messages as they fit into."""
         whole, settings = ends.series.whole, self._settings
         fits = len(whole) <= settings.cluster_send_in_groups_of and nbytes(whole) <= settings.group_bytes
         fits |= self._is_local
@@ -157,10 +157,10 @@ class Reporter:
         return [pack(part) for part in self._groups(definition, partial)]
 
     def _give_up(self, definition: Definition, end: EpochEnd, run: int, number: int) -> None:
-        """Say, instead of what found no room, how much that was."""
+        """Replace the results that found no room by a notice of how many observations were lost."""
         self._counts["epochs_unsent"] += 1
         lost = end.lost + int(sum(int(header["num"].sum()) for header in end.partial.headers.values()))
-        if not definition.keeps_history:  # which is in the headers
+        if not definition.keeps_history:  # otherwise the headers include these observations
             lost += sum(map(len, end.partial.support))
         nothing = pack(end.partial.take(definition, np.empty(0, np.int64)))
         group = _last_of(self._response(definition, end, 0, number, nothing), end, run, lost=lost, given_up=lost > 0)
@@ -170,7 +170,7 @@ class Reporter:
     def _response(
         self, definition: Definition, end: EpochEnd, sequence: int, number: int, columns: PackedPartial
     ) -> ClusterSsResponse:
-        """A group of the keys of an epoch that is over."""
+        """Return a group of the keys of an epoch that is over."""
         return ClusterSsResponse(
             definition=definition.digest,
             sumstat=end.sumstat,
@@ -184,14 +184,14 @@ class Reporter:
         )
 
     def _say_what_is_owed(self) -> None:
-        """Say what was lost for want of room, as soon as there is room for so little; no heartbeat goes before it."""
+        """Hold the pending loss notices once there is room; no heartbeat goes before them."""
         while self._owed:
             if not self._hold(msgspec.structs.replace(self._owed[0], sequence=self._sequence + 1)):
                 return
             self._owed.popleft()
 
     def _groups(self, definition: Definition, partial: Partial) -> Iterator[Partial]:
-        """The keys, and then their support, in groups of so many and of so many bytes: one at least, maybe empty."""
+        """Yield the keys, then their supporting observations, in groups within both limits; at least one group."""
         most, support, partial = self._settings.group_bytes, partial.support, partial.bare
         by_bytes = max(1, len(partial) * most // max(nbytes(partial), 1))
         for part in partial.parts(definition, min(self._settings.cluster_send_in_groups_of, by_bytes)):
@@ -206,7 +206,7 @@ class Reporter:
             yield partial
 
     def _halves(self, definition: Definition, partial: Partial) -> Iterator[Partial]:
-        """Keys that are large beside the others are cut further, down to one."""
+        """Split groups with unusually large keys further, down to one key."""
         if len(partial) == 1 or nbytes(partial) <= _LARGEST * self._settings.group_bytes:
             yield partial
             return
@@ -214,7 +214,7 @@ class Reporter:
             yield from self._halves(definition, part)
 
     def crossed(self, crossing: Crossings, order: np.ndarray) -> None:
-        """Keys have crossed, or grown enough to be looked at; `order` (int64): which of the worker's events it was."""
+        """Report keys that crossed or grew enough to check; `order` (int64): number of the worker's event for each."""
         self._report(crossing.sumstat, crossing.epoch, crossing.partial, crossing.value, crossing.ts, order)
         self._after = max(self._after, int(order.max()) + 1)
         definition = self._definitions[crossing.sumstat]
@@ -252,7 +252,7 @@ class Reporter:
     def _report(
         self, sumstat: str, epoch: int, partial: Partial, values: np.ndarray, ts: np.ndarray, order: np.ndarray
     ) -> None:
-        """Report keys whose values have grown: a manager of several workers asks all of them what is known of each."""
+        """Report keys whose values have grown; the manager of several workers then asks all of them for these keys."""
         if self._settings.enable_intermediate_updates:
             told = ClusterKeyIntermediateResponse(
                 definition=self._definitions[sumstat].digest,
@@ -271,7 +271,7 @@ class Reporter:
             self._volatile.append(told)
 
     def switched_off(self, detection: str, ts: int) -> None:
-        """A detection no longer runs here."""
+        """Report that a detection is switched off here."""
         self._hold(DetectionSwitchedOff(self.name, self.incarnation, self._sequence + 1, detection, ts))
 
     def heartbeat(
@@ -285,7 +285,7 @@ class Reporter:
         damage: Sequence[str] = (),
         hints: Sequence[str] = (),
     ) -> None:
-        """All that was observed up to the packet clock `watermark` has been told; only the latest is ever held."""
+        """Set the next heartbeat: everything up to the packet clock `watermark` was sent; only the latest is kept."""
         self._beat = Heartbeat(
             worker=self.name,
             incarnation=self.incarnation,
@@ -307,7 +307,7 @@ class Reporter:
         return True
 
     def receive(self, message: Message, now: float) -> list[EpochEnd]:
-        """Take a message of the manager at a time (s, of any clock); the epochs that it ends."""
+        """Take a message of the manager at a time (s, of any clock); return the epochs that it ends."""
         match message:
             case Welcome():
                 self._is_welcome = True
@@ -368,23 +368,23 @@ class Reporter:
         self._volatile.append(answer)
 
     def _enter(self, by_hand: dict[str, int]) -> None:
-        """What is observed now is of the epochs that all others are in, whichever ended by hand before this began.
+        """Enter the epochs that all others are in, for SumStats whose epochs end by hand.
 
-        What is read again is not, as some of it was told in those.
+        Not when input is replayed, as some of it was delivered in earlier epochs.
         """
         for name, epoch in by_hand.items():
             if name in self._definitions and not self._replays:
                 self._sumstats.enter(name, epoch)
 
     def _end_by_hand(self, request: ClusterSsRequest) -> list[EpochEnd]:
-        """End the epoch that is meant, and no later one: the request may come twice."""
+        """End the requested epoch, and no later one, as the request may come twice."""
         is_open = self._sumstats.epoch(request.sumstat) == request.epoch
         if not is_open or self._definitions[request.sumstat].epoch_ns:
             return []
         return self._sumstats.next_epoch(request.sumstat, self._sumstats.now(request.sumstat))
 
     def drain(self, now: float) -> list[Message]:
-        """What is to be sent at a time (s): nothing numbered before the manager has said what it has."""
+        """Return the messages to send at a time (s); numbered ones only after the manager's welcome."""
         volatile, self._volatile = self._volatile, []
         if not self._is_welcome:
             return []
@@ -405,7 +405,7 @@ class Reporter:
 def _last_of(
     group: ClusterSsResponse, end: EpochEnd, run: int, *, lost: int, given_up: bool = False
 ) -> ClusterSsResponse:
-    """The group as the last one of its epoch."""
+    """Return the group as the last one of its epoch."""
     return msgspec.structs.replace(
         group,
         done=True,

@@ -1,43 +1,43 @@
-"""The settings of a cluster, under the names of the original's where it had them."""
+"""The settings of a cluster, with Zeek's names where Zeek has them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """How workers and the manager go about it; ValueError names what is out of range."""
+    """Settings of workers and the manager; ValueError names the setting that is out of range."""
 
     cluster_send_in_groups_of: int = 5000
-    """Keys of an epoch in one message, at most; fewer where they are large."""
+    """Most keys of an epoch in one message; fewer if the keys are large."""
     group_bytes: int = 1 << 20
-    """Bytes of columns in one message: about so many at most."""
+    """Approximate limit on the bytes of columns in one message."""
     cluster_request_global_view_percent: float = 0.2
-    """Of a value that may fall as well: which part of its level a worker's own must reach to be worth asking all."""
+    """For values that may also fall: the fraction of its level that a worker's own value must reach to be reported."""
     max_outstanding_global_views: int = 10
-    """Requests of a SumStat that wait for answers at once; what is wanted beyond them waits its turn."""
+    """Requests of a SumStat that wait for answers at once; further ones are queued."""
     enable_intermediate_updates: bool = True
-    """Whether keys are looked at before their epoch is over."""
+    """True if keys are checked before their epoch is over."""
     most_wanted: int = 100_000
-    """Keys that wait to be looked at; beyond them, the least urgent is given up until it is reported again."""
+    """Keys queued to be requested; beyond that, the least urgent is dropped until it is reported again."""
     most_watched: int = 100_000
-    """Keys whose growth a worker watches closely; beyond them, the one watched longest is let go."""
+    """Keys whose growth a worker watches; beyond that, the one watched longest is evicted."""
     window_messages: int = 64
-    """Numbered messages that a worker has on their way at once."""
+    """Numbered messages that a worker may have in flight."""
     retry_s: float = 2.0
-    """After how long without an acknowledgement a worker sends again, and the manager asks again."""
+    """Time (s) without an acknowledgement or answer after which a worker sends again and the manager asks again."""
     deadline_s: float = 30.0
-    """How long an epoch waits for a member that is not heard of; it then ends without it, and says so."""
+    """Time (s) an epoch waits for a silent member; it then ends without it and lists it as missing."""
 
     query_s: float = 3.0
-    """How long what an observer asks waits for workers' answers."""
+    """Time (s) an observer's query waits for workers' answers."""
     query_bytes: int = 4 << 20
-    """Bytes of columns in a worker's answer to that: about so many at most."""
+    """Approximate limit on the bytes of columns in a worker's answer to a query."""
     answer_bytes: int = 1 << 20
-    """Bytes of keys in the answer to the observer, at most."""
+    """Most bytes of keys in the answer to the observer."""
     most_queries: int = 16
-    """Questions of observers that wait for answers at once."""
+    """Observers' queries that wait for answers at once."""
     most_queries_of_observer: int = 4
-    """Those of one observer."""
+    """The same limit for one observer."""
 
     def __post_init__(self) -> None:
         for name in ("cluster_send_in_groups_of", "group_bytes", "max_outstanding_global_views", "most_wanted"):

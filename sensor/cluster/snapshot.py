@@ -1,4 +1,4 @@
-"""The snapshot: all that a manager knows, so that its journal need not hold what led there."""
+"""The snapshot: the manager's whole state, so that its journal can drop the records that led to it."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ from sensor.sumstats.suppression import QuietMemory
 
 
 class HeldPane(msgspec.Struct, frozen=True):
-    """What members have delivered of an epoch."""
+    """The results that members have delivered for an epoch."""
 
     start: int
     end: int
@@ -31,7 +31,7 @@ class HeldPane(msgspec.Struct, frozen=True):
 
 
 class Quieted(msgspec.Struct, frozen=True):
-    """What is remembered of keys."""
+    """The suppression state of keys."""
 
     keys: bytes
     starts: bytes
@@ -41,7 +41,7 @@ class Quieted(msgspec.Struct, frozen=True):
 
 
 class Collected(msgspec.Struct, frozen=True):
-    """What is known of one SumStat."""
+    """The collector state of one SumStat."""
 
     closed: int
     panes: dict[int, HeldPane]
@@ -53,7 +53,7 @@ class Collected(msgspec.Struct, frozen=True):
 
 
 class Later(msgspec.Struct, frozen=True):
-    """An epoch that was delivered by a worker whose clock has begun anew, before all others' have."""
+    """An epoch delivered by a worker whose clock has restarted before all others' have."""
 
     run: int
     member: str
@@ -67,7 +67,7 @@ class Later(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """The groups that came so far of an epoch that a worker is delivering."""
+    """The groups received so far of an epoch that a worker is delivering."""
 
     member: str
     sumstat: str
@@ -77,7 +77,7 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """An alert whose key is counted on."""
+    """A standing alert whose key is still counted."""
 
     sumstat: str
     words: bytes
@@ -93,15 +93,15 @@ class Standing(msgspec.Struct, frozen=True):
     complete: bool
     late: bool
     last: int
-    """The last pane in which something was observed of the key."""
+    """The last pane with an observation of the key."""
     columns: PackedPartial
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """All of it."""
+    """The whole state of the manager."""
 
     digest: str
-    """Of the definitions: it is of no use to a manager with others."""
+    """Digest of the definitions: a manager with others cannot use the snapshot."""
     run: int
     members: list[Member]
     collected: dict[str, Collected]
@@ -109,7 +109,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     later: list[Later]
     broken: list[tuple[str, int, str]]
     early: list[tuple[ToldEarly, bool]]
-    """What was asked of epochs that are open, and whether it went out as an alert."""
+    """Early crossings of open epochs, and whether each was sent as an alert."""
     incidents: list[tuple[str, int, str, int, int]]
     incidents_open: list[Standing]
     alerts: int
@@ -127,18 +127,18 @@ _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Snapshot)
 
 
 def encode(snapshot: Snapshot) -> bytes:
-    """A snapshot as bytes."""
+    """Return a snapshot as bytes."""
     return _encoder.encode(snapshot)
 
 
 def decode(data: bytes) -> Snapshot:
-    """A snapshot from bytes; msgspec.ValidationError if it is none."""
+    """Return a snapshot from bytes; msgspec.ValidationError if they are none."""
     snapshot: Snapshot = _decoder.decode(data)
     return snapshot
 
 
 def later(run: int, member: str, end: EpochEnd) -> Later:
-    """What came before its time, as it is kept."""
+    """Pack an epoch that was delivered ahead of the other members' clock restarts."""
     return Later(
         run=run,
         member=member,
@@ -153,7 +153,7 @@ def later(run: int, member: str, end: EpochEnd) -> Later:
 
 
 def end_of(held: Later, packing: Packing) -> EpochEnd:
-    """What came before its time."""
+    """Unpack an epoch that was delivered ahead of the other members' clock restarts."""
     return EpochEnd(
         sumstat=held.sumstat,
         epoch=held.epoch,
@@ -166,7 +166,7 @@ def end_of(held: Later, packing: Packing) -> EpochEnd:
 
 
 def standing(sumstat: str, alert: StandingAlert, collector: Collector) -> Standing:
-    """An alert whose key is counted on, as it is kept."""
+    """Pack a standing alert together with the collector's values of its key."""
     told, words = alert.crossing, alert.crossing.words
     return Standing(
         sumstat=sumstat,
@@ -188,7 +188,7 @@ def standing(sumstat: str, alert: StandingAlert, collector: Collector) -> Standi
 
 
 def crossing_of(held: Standing, judged: Judged, packing: Packing, collector: Collector) -> Crossing:
-    """The crossing of an alert whose key is counted on from here; of its result, it is known how much was told."""
+    """Restore a standing alert's crossing and the counting of its key; the result keeps the `num` last reported."""
     partial = packing.unpack(held.columns)
     collector.following.begin(partial, held.last)
     result = replace(results(judged.definition, partial)[0], num=held.num)
@@ -209,7 +209,7 @@ def crossing_of(held: Standing, judged: Judged, packing: Packing, collector: Col
 
 
 def collected(memory: CollectorMemory) -> Collected:
-    """What a collector knows, as it is kept."""
+    """Pack the memory of a collector."""
     panes = {
         index: HeldPane(
             pane.start,
@@ -237,7 +237,7 @@ def collected(memory: CollectorMemory) -> Collected:
 
 
 def memory_of(held: Collected, packing: Packing, words: int) -> CollectorMemory:
-    """What a collector knew."""
+    """Unpack the memory of a collector; `words` is the number of words per key."""
     panes = {
         index: Pane(
             pane.start,

@@ -1,7 +1,7 @@
-"""Standing alerts: those whose keys are counted on, and what is said of them as they grow and when they end.
+"""Standing alerts: alerts whose keys are still counted, with updates as they grow and when they end.
 
-An alert is told again, as an update, when its value has come to twice what was last said of it, and in the end, when
-its key rests or input has ended: with the first and the last observation, the value and the message of all of it.
+An alert is updated when its value is at least twice the last reported one, and when it ends, because its key rests or
+the input has ended. The update has the first and last observation, the value and the message for the whole time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,31 +17,31 @@ from sensor.sumstats import Collector, EpochResult, Partial, results
 _GROWN = 2.0
 
 Key = tuple[str, bytes]
-"""A SumStat's name, and the words of a key."""
+"""A SumStat's name, and the words of a key as bytes."""
 
 
 @dataclass(frozen=True)
 class StandingAlert:
-    """An alert that stands, as it was last told."""
+    """A standing alert with the values last reported."""
 
     crossing: Crossing
     record: AlertRecord
 
 
 class StandingAlerts:
-    """The standing alerts of all SumStats; `alerter` asks detections about them."""
+    """The standing alerts of all SumStats; `alerter` calls their detections."""
 
     def __init__(self, alerter: Alerter) -> None:
         self._alerter = alerter
         self.known: dict[Key, StandingAlert] = {}
 
     def id_of(self, sumstat: str, words: np.ndarray) -> str | None:
-        """The id of the alert that stands about a key, if one does."""
+        """Return the id of the alert that stands about a key; None if there is none."""
         known = self.known.get((sumstat, words.tobytes()))
         return known.record.id if known else None
 
     def begin(self, alerts: Iterable[StandingAlert], collector: Collector) -> Iterator[Told]:
-        """Alerts stand: their keys are counted on, if there is room. What stood about them before has ended."""
+        """Add standing alerts and count their keys further, as far as there is room; end earlier ones of these keys."""
         name = collector.definition.name
         latest = {each.crossing.words.tobytes(): each for each in alerts}
         for key, each in latest.items():
@@ -52,7 +52,7 @@ class StandingAlerts:
             self.known.update(((name, each.crossing.words.tobytes()), each) for each in own[:room])
 
     def close_epoch(self, collector: Collector, ended: EpochResult) -> Iterator[Told]:
-        """An epoch is over: tell of what has grown in it, and of what rests."""
+        """Yield updates at an epoch's end: of alerts that have grown, and of those that end as their keys rest."""
         following = collector.following
         if ended.missing:
             self._lack(collector.definition.name, ended.missing)
@@ -62,16 +62,16 @@ class StandingAlerts:
         resting = following.resting(ended.epoch)
         if len(resting):
             yield from self._end(collector, resting, ended.end)
-            collector.resume(resting, ended.epoch + 1)  # so that it is known, and counted, when they come again
+            collector.resume(resting, ended.epoch + 1)  # so that these keys are counted again when they return
 
     def _lack(self, name: str, missing: tuple[str, ...]) -> None:
-        """What members saw of an epoch is missing in all that goes on."""
+        """Add missing members of an epoch to all standing alerts of a SumStat."""
         for key, known in [each for each in self.known.items() if each[0][0] == name]:
             every = tuple(sorted({*known.crossing.missing, *missing}))
             self.known[key] = replace(known, crossing=replace(known.crossing, missing=every, complete=False))
 
     def conclude(self, collectors: Iterable[Collector]) -> Iterator[Told]:
-        """All is over, or has nothing to do with what comes."""
+        """End all standing alerts: input has ended, or the clocks have restarted."""
         for collector in collectors:
             if len(keys := collector.following.keys):
                 yield from self._end(collector, keys)
@@ -90,7 +90,7 @@ class StandingAlerts:
         least: float,
         state: State,
     ) -> Iterator[Told]:
-        """Tell of those keys that are at `least` so many times what was said last, if there is anything new."""
+        """Yield updates of those keys that have `least` times the last reported value and new observations."""
         name, values = collector.definition.name, collector.following.values(keys)
         before = [self.known[name, words.tobytes()] for words in keys]
         said = np.array([each.crossing.value for each in before])
@@ -107,7 +107,7 @@ class StandingAlerts:
 
 
 def _by_window(alerts: Iterable[StandingAlert]) -> Iterator[tuple[Partial, list[StandingAlert]]]:
-    """Group alerts by merged window: to cut their keys out one by one takes far longer."""
+    """Group alerts by merged window, as taking their keys out one by one is far slower."""
     found: dict[int, tuple[Partial, list[int], list[StandingAlert]]] = {}
     for each in alerts:
         if each.crossing.source is not None:

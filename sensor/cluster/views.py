@@ -1,8 +1,8 @@
-"""Global views: what all members know of the keys that some member reported, asked for before their epoch is over.
+"""Global views: all members' results for the keys that a member reported, requested before their epoch is over.
 
-Of one SumStat, so many requests wait for answers at once; keys beyond them wait their turn, the nearest to its level
-first, and one that is reported again while it waits keeps its place. Nothing is thrown away but the least urgent where
-more wait than there is room for, which is counted: its epoch's end finds it all the same.
+A limited number of requests per SumStat wait for answers at once. Further keys are queued, nearest to their level
+first; one reported again while queued keeps its place. If the queue is full, the least urgent key is dropped and
+counted: the epoch's end still finds it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from sensor.cluster.settings import ClusterSettings
 from sensor.sumstats import Collector, Definition, Merged, Partial
 from sensor.sumstats.asked import growth
 
-_KEYS = 1000  # that one request is about, at most
+_KEYS = 1000  # at most in one request
 
 
 @dataclass(slots=True)
@@ -27,12 +27,12 @@ class _View:
     asked: float
     partials: dict[str, Partial] = field(default_factory=dict)
     epochs: set[tuple[int, Position]] = field(default_factory=set)
-    """In which epoch, and where that begins, each was."""
+    """Epoch and its start in each answer."""
 
 
 @dataclass(frozen=True)
 class KeyView:
-    """All members' views of some keys: what crossed, and by how much each key may grow before that must be told."""
+    """All members' merged views of some keys: the crossings, and how much each key may grow unreported."""
 
     epoch: int
     merged: list[Merged]
@@ -41,7 +41,7 @@ class KeyView:
 
 
 class Views:
-    """The views of one SumStat. Requests are numbered by `numbers`, which several may share."""
+    """The views of one SumStat. Requests are numbered from the iterator `numbers`, which several may share."""
 
     def __init__(self, definition: Definition, settings: ClusterSettings, numbers: Iterator[int]) -> None:
         self._definition, self._settings, self._numbers = definition, settings, numbers
@@ -53,7 +53,7 @@ class Views:
 
     @property
     def counters(self) -> dict[str, int]:
-        """`views_given_up` for want of room, `views_timed_out`, `views_skewed`: members were in different epochs."""
+        """Counts of `views_given_up` (queue full), `views_timed_out`, and `views_skewed` (members' epochs differed)."""
         return {
             "views_given_up": self.given_up,
             "views_timed_out": self.timed_out,
@@ -61,8 +61,8 @@ class Views:
         }
 
     def report(self, keys: np.ndarray, values: np.ndarray) -> None:
-        """A member reports keys (uint64, (m, words)), which have come to these values on it alone: they are wanted."""
-        nearness = np.nan_to_num(values / self._first_levels(keys))  # NaN is not near
+        """Queue keys (uint64, (m, words)) that a member reported; values (float64) are those on this member alone."""
+        nearness = np.nan_to_num(values / self._first_levels(keys))  # NaN counts as far
         for key, near in zip((each.tobytes() for each in keys), nearness.tolist(), strict=True):
             self._want(key, near)
 
@@ -79,7 +79,7 @@ class Views:
         return levels
 
     def ask(self, members: Iterable[str], now: float) -> list[ClusterKeyRequest]:
-        """The requests to send to all members at a time (s)."""
+        """Return the requests to send to all members at a time (s)."""
         waiting, asked = set(members), []
         while waiting and self._wanted and len(self._outstanding) < self._settings.max_outstanding_global_views:
             chosen = sorted(self._wanted, key=lambda key: (-self._wanted[key], key))[:_KEYS]
@@ -91,9 +91,10 @@ class Views:
         return asked
 
     def answer(self, message: ClusterKeyResponse, collector: Collector, past: Position) -> KeyView | None:
-        """Take an answer; once all have answered, what that comes to. ValueError: it is malformed.
+        """Take an answer; once all have answered, return the merged view. ValueError if the answer is malformed.
 
-        `past` is what all have come past: of an epoch that begins later, what came before it may yet matter.
+        past: the position that all members have passed. An epoch that begins later cannot be judged yet, as earlier
+        results may still matter.
         """
         view = self._outstanding.get(message.request)
         if view is None or message.worker not in view.waiting:
@@ -106,7 +107,7 @@ class Views:
         return self._complete(message.request, collector, past)
 
     def lost(self, member: str, collector: Collector, past: Position) -> list[KeyView]:
-        """A member is gone: views go on without it."""
+        """Continue without a member whose connection is lost; return the views that this completes."""
         seen = []
         for number, view in list(self._outstanding.items()):
             view.waiting.discard(member)
@@ -114,7 +115,7 @@ class Views:
         return [each for each in seen if each]
 
     def expire(self, now: float, past: Position) -> None:
-        """Ask again, when there is room, about what has waited too long, or could not be judged before `past`."""
+        """Queue keys again: of requests that timed out, and of epochs whose start all members have passed by now."""
         for key in [key for key, start in self._not_now.items() if start <= past]:
             del self._not_now[key]
             self._want(key, 0.0)
@@ -126,7 +127,7 @@ class Views:
                     self._want(key, 0.0)
 
     def clear(self) -> None:
-        """An epoch is over: what was to be asked of it is known."""
+        """Drop the queued keys: their epoch is over, and its results are known."""
         self._wanted.clear()
         self._not_now.clear()
 
@@ -145,9 +146,10 @@ class Views:
         return KeyView(epoch, merged, keys, self._shares(keys, values, max(len(view.partials), 1)))
 
     def _shares(self, keys: np.ndarray, values: np.ndarray, members: int) -> np.ndarray:
-        """What is left to the next level, by the number of members; not less than can matter.
+        """Return each key's share (float64): the distance to the next level divided by the number of members.
 
-        Of a key that has reached one, also by how much it must grow to be asked about again.
+        The share has a lower bound if values may fall. For a key that has reached a level, it is at most the growth
+        after which the key is checked again.
         """
         threshold = self._definition.threshold
         assert threshold is not None

@@ -1,4 +1,4 @@
-"""The cluster's vocabulary: who may send what, and in whose name. What is not in the table is refused."""
+"""The cluster's vocabulary: the messages that each role may send, and in whose name. All others are refused."""
 
 from sensor.bus.message import Message, Ping, Refused
 from sensor.bus.vocabulary import Vocabulary
@@ -63,7 +63,7 @@ _MAY_SEND: dict[Role | None, frozenset[type[Message]]] = {
     ),
     "observer": frozenset({StatusRequest, RemoveWorker, RequestKey, Ping}),
 }
-"""By role; None: a peer that has not said hello. After it, nobody says it again."""
+"""Allowed messages by role; None: a peer that has not sent its hello. A second hello is refused."""
 
 _SPEAKER: dict[type[Message], str] = {
     Hello: "name",
@@ -75,7 +75,7 @@ _SPEAKER: dict[type[Message], str] = {
     Heartbeat: "worker",
     Delivered: "worker",
 }
-"""The field that says whom a message is from: it must be the peer's own name."""
+"""The field that names the sender of a message: it must be the peer's own name."""
 
 
 VOCABULARY = Vocabulary(

@@ -1,10 +1,10 @@
-"""The watch: keys of a worker that are on their way to a threshold, and by how much each may grow unreported.
+"""The watch: a worker's keys that approach a threshold, and how much each may grow unreported.
 
-When all members' views of a key are merged, what is left to its level is shared out: as long as no member's own value
-has grown by its share since, all together have not crossed, if values only grow (distributed countdown: Keralapura,
-Cormode and Ramamirtham, 2006). So the messages about a key are few, and no crossing waits for the epoch's end.
+When all members' views of a key are merged, the distance to its next level is divided into shares. If values only grow,
+the sum has not crossed while no member's own value has grown by its share (distributed countdown: Keralapura, Cormode
+and Ramamirtham, 2006). So few messages are needed per key, and no crossing waits for the epoch's end.
 
-A key that has crossed is watched, too, by one worker as by several: it is asked about again as it grows.
+A key that has crossed is watched as well, with one worker or several: it is checked again as it grows.
 """
 
 from functools import cache
@@ -14,11 +14,11 @@ import numpy as np
 from sensor.hash import new_key
 from sensor.sumstats.table import Layout, Table
 
-_ROOM = 1 << 30  # more than are ever watched
+_ROOM = 1 << 30  # table limit above any number of watched keys
 
 
 class Watch:
-    """The watched keys of one SumStat, `most` of them at once: beyond that, the one watched longest is let go."""
+    """The watched keys of one SumStat, at most `most`: beyond that, the one watched longest is evicted."""
 
     def __init__(self, words: int, most: int) -> None:
         self._table, self._most = Table(_watched(words), _ROOM, new_key()), most
@@ -33,7 +33,7 @@ class Watch:
         return self._table.words.copy()
 
     def report(self, keys: np.ndarray, values: np.ndarray, shares: np.ndarray | None = None) -> None:
-        """The values of keys were told; with `shares`, those that were not watched are from now on."""
+        """Record reported values (float64) of keys (uint64, (m, words)); `shares` (float64): also watch new keys."""
         keys = np.ascontiguousarray(keys)
         rows, before = self._table.lookup(keys), self._table.used
         if shares is not None:
@@ -47,12 +47,12 @@ class Watch:
             self.let_go += excess
 
     def share(self, keys: np.ndarray, shares: np.ndarray) -> None:
-        """Keys may grow by so much from what was last told of them."""
+        """Set how much each key may grow from its last reported value (float64)."""
         rows = self._table.lookup(np.ascontiguousarray(keys))
         self._table.field("share")[rows[rows >= 0]] = shares[rows >= 0]
 
     def grown(self, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Which of the watched keys have grown by their share (bool); a value that has fallen grows from there."""
+        """Return which watched keys have grown by their share (bool); a fallen value becomes the new base."""
         rows = self._table.lookup(np.ascontiguousarray(keys))
         base = np.fmin(self._table.field("base")[rows], values)
         self._table.field("base")[rows] = base
@@ -60,12 +60,12 @@ class Watch:
         return found
 
     def tell_again(self) -> None:
-        """What was told may not have arrived: each key has grown enough."""
+        """Make every watched key due for a report, as earlier reports may not have arrived."""
         base, share = self._table.field("base"), self._table.field("share")
         base[np.isfinite(share)] = -np.inf
 
     def forget(self, keys: np.ndarray) -> None:
-        """Watch keys no more."""
+        """Stop watching keys."""
         rows = self._table.lookup(np.ascontiguousarray(keys))
         rows = rows[rows >= 0]
         if len(rows):
@@ -74,11 +74,11 @@ class Watch:
             self._table.keep(stays)
 
     def clear(self) -> None:
-        """Watch none."""
+        """Stop watching all keys."""
         self._table.clear()
 
 
 @cache
 def _watched(words: int) -> Layout:
-    """By row: the value when the key was last reported, or asked for, and by how much it may grow from there."""
+    """Return the row layout: the value last reported or requested, and how much it may grow from there."""
     return Layout.of(words, [("base", np.dtype(np.float64), 0.0), ("share", np.dtype(np.float64), np.inf)])

@@ -1,4 +1,4 @@
-"""The worker: blocks of frames in, messages about what was observed out. It touches no socket and no file."""
+"""The worker: takes blocks of frames and emits messages about its observations. It uses no socket and no file."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,22 +25,21 @@ from sensor.protocols import Analysis, Analyzer
 from sensor.sumstats import EpochEnd, EpochEnds, SumStats
 
 _PATIENCE = 65536
-"""Packets at most that wait for more before the detections are given their events: a dozen NumPy calls for each stream
-cost as much for a thousand events as for one (measured: a fifth less CPU time for the whole replay)."""
+"""Most packets to collect before the detections are given their events: a dozen NumPy calls per stream cost as much for
+a thousand events as for one (measured: a fifth less CPU time for the whole replay)."""
 
 UNKNOWN_LINKTYPE = "packets_unknown_linktype"
-"""How the counter of packets of a link type without a decoder begins; its number follows, or "other"."""
+"""Prefix of the counters of packets with a link type without a decoder; the type's number follows, or "other"."""
 
-_TIME_STEP = SECOND // 10  # of the packet clock where no packets come
+_TIME_STEP = SECOND // 10  # smallest step of the packet clock while no packets come
 
 
 class Worker:
     """Decodes, tracks flows, runs the detections' streams and reduces their observations, for one share of traffic.
 
-    `share` is which part, from 0, of how many it tracks of the packets that it is given. `in_step`: all
-    workers are given the same packets, so that their clocks begin anew together. `members` is how many workers observe;
-    0: nothing is told of keys before their epoch is over. `replays`: its input can be read again. For the rest, see
-    `Reporter`.
+    `share` is (index from 0, number of shares): the part of the given packets that it tracks. `in_step`: all workers
+    are given the same packets, so their clocks restart together. `members` is the number of workers that observe; 0: no
+    keys are reported before their epoch is over. `replays`: its input can be read again. For the rest, see `Reporter`.
     """
 
     def __init__(
@@ -85,29 +84,29 @@ class Worker:
         self._want(self._feed.wanted)
         self._counts = Counts()
         self.captured: dict[str, int] = {}
-        """What its capture source counts: told with the counts of the first share."""
+        """Counters of its capture source; sent with the counts of the first share."""
         self.carried: dict[str, int] = {}
-        """What its node counts on the way to the manager."""
+        """Counters of its node on the way to the manager."""
         self.read = 0
         """Bytes that its capture source has read."""
         self.damage: list[str] = []
-        """What its capture source could not read, for people."""
+        """Parts of the input that its capture source could not read, for people."""
         self.hints: list[str] = []
-        """What looks wrong about its capture now, for people."""
+        """Current problems of its capture, for people."""
         self._run, self._started, self._waiting = 0, False, 0
         self._earlier, self._earlier_faults = Counter[str](), Counter[str]()
 
     @property
     def unacknowledged(self) -> int:
-        """How many messages the manager has not acknowledged yet."""
+        """The number of messages that the manager has not acknowledged yet."""
         return self._reporter.unacknowledged
 
     def hello(self, version: str, digest: str) -> Hello:
-        """What to say first on every connection."""
+        """Return the first message for every connection."""
         return self._reporter.hello(version, digest)
 
     def process(self, block: Block, *, may_wait: bool = False) -> None:
-        """Take the next block. `may_wait`: another one, or time that passes, comes soon, until when events are kept."""
+        """Take the next block. `may_wait`: a block or `pass_time` follows soon, and events may be kept until then."""
         packets = self._decoder.decode(block)
         payloads = self._decoder.payloads
         is_all = self._share[1] == 1
@@ -127,7 +126,7 @@ class Worker:
             self._heartbeat()
 
     def pass_time(self, ts: int) -> None:
-        """No packet from before a time (ns) will come: all that has waited for long enough is over."""
+        """Advance to a packet time (ns) before which no packet will come: end all waits that are over by then."""
         if self._clock.now is not None and ts < self._clock.now + _TIME_STEP:
             self._flush_events()
             return
@@ -142,16 +141,16 @@ class Worker:
         self._heartbeat()
 
     def receive(self, messages: Iterable[Message], now: float) -> None:
-        """Take what the manager has to say at a time (s, of any clock)."""
+        """Take messages of the manager at a time (s, of any clock)."""
         for message in messages:
             self._end(self._reporter.receive(message, now))
 
     def drain(self, now: float) -> list[Message]:
-        """What the manager is to be told at a time (s)."""
+        """Return the messages to send to the manager at a time (s)."""
         return self._reporter.drain(now)
 
     def finish(self) -> None:
-        """Input has ended: no wait goes on, every flow is removed, and the last epoch closes."""
+        """End the input: process what was held, remove every flow, and close the last epoch."""
         self._flush_held()
         self._end_flows()
         if self._clock.now is not None:
@@ -159,14 +158,14 @@ class Worker:
         self._heartbeat(done=True)
 
     def adopt(self, detections: Sequence[Detection]) -> None:
-        """Observe by the streams of detections that define the same SumStats, from now on."""
+        """Switch to the streams of other detections that define the same SumStats."""
         self._flush_events()
         observed, self._feed = self._feed.observations, Feed(detections, self._faults)
         self._feed.observations = observed
         self._want(self._feed.wanted)
 
     def conclude(self) -> None:
-        """Other detections are to follow (`follow`): the last epoch closes, and connections stay open."""
+        """Close the last epoch but keep connections open, as a worker with other detections takes over (`follow`)."""
         self._flush_events()
         self._flush_held()
         if self._clock.now is not None:
@@ -174,7 +173,7 @@ class Worker:
         self._heartbeat(done=True)
 
     def follow(self, other: "Worker") -> None:
-        """Go on where one has concluded: with its connections, its time and its counts."""
+        """Take over from a concluded worker, with its connections, its time and its counts."""
         self._decoder, self._clock, self._flows = other._decoder, other._clock, other._flows
         self._analysis, self._counts = other._analysis, other._counts
         self._want(self._feed.wanted)
@@ -184,7 +183,7 @@ class Worker:
         self.read, self.captured = other.read, other.captured
 
     def counts(self) -> Counts:
-        """What has become of the packets of its share so far; what was refused is of the first share."""
+        """Return the counts of its share's packets so far; the first share includes the refused packets of all."""
         counted, flows = self._counts, dict(self._flows.counters)
         weirds = Counter(self._flows.weirds)
         own: Counter[str] = Counter(self._earlier)
@@ -199,13 +198,13 @@ class Worker:
             counted.counters = captured | self._clock.counters | counted.counters
         counted.weirds = dict(weirds)
         counted.flows, counted.observations = counted.counters.pop("flows"), self._feed.observations
-        del counted.counters["probes"]  # of the hash table: it depends on the secret, as nothing else does
+        del counted.counters["probes"]  # of the hash table: the only counter that depends on the secret
         counted.faults = dict(self._earlier_faults + Counter(self._faults.counts))
         return counted
 
     @property
     def clock_hints(self) -> list[str]:
-        """By how much clocks differ that packets were stamped by, for people."""
+        """Messages about how far the clocks that stamped the packets differ, for people."""
         return [
             f"clocks differ: some packets are stamped {format_duration(round(abs(ahead), -10))} "
             f"{'later' if ahead > 0 else 'earlier'} than those between which they came, as where interfaces' clocks "
@@ -219,7 +218,7 @@ class Worker:
         return {f"{UNKNOWN_LINKTYPE}_{'other' if kind == OTHER_LINKTYPES else kind}": count for kind, count in found}
 
     def _refused(self) -> dict[str, int]:
-        """What SumStats had to drop or to count late, all of them together."""
+        """Return the summed counters of what SumStats dropped or counted late."""
         counts: Counter[str] = Counter()
         for each in self._sumstats.counters.values():
             counts.update({f"sumstats_{name}": count for name, count in each.items() if name != "observations"})
@@ -233,7 +232,7 @@ class Worker:
         counted.packets_read += len(own)
         counted.packets_decoded += decoded
         counted.bytes += size
-        if not first:  # none of them has a time
+        if not first:  # no packet has a time
             return
         counted.first_ts = first if counted.first_ts is None else min(first, counted.first_ts)
         counted.last_ts = last if counted.last_ts is None else max(last, counted.last_ts)
@@ -261,7 +260,7 @@ class Worker:
                 self._end(self._sumstats.advance(int(now[stop - 1])))
 
     def _flush_events(self) -> None:
-        """Give the detections what was kept for them, as nothing more comes just now."""
+        """Give the detections the events kept for them, as nothing more comes just now."""
         if not self._waiting or self._clock.now is None:
             return
         self._waiting = 0
@@ -271,7 +270,7 @@ class Worker:
         self._heartbeat()
 
     def _flush_held(self) -> None:
-        """Believe the last packet, if it has waited for the next one to say whether its time is right."""
+        """Process the last packet, if held, without waiting for the next one to confirm its time."""
         if self._held is not None:
             (packets, payloads), self._held = self._held, None
             self._advance(packets, payloads, more=False, final=True)
@@ -280,20 +279,20 @@ class Worker:
         self._observe_all(self._flows.finish())
 
     def _want(self, events: set[str]) -> None:
-        """Raise these events from now on, by the flow table and the protocols' analyzers."""
+        """Raise these events from now on, in the flow table and the protocol analyzers."""
         self._analysis.want(events)
         own = [Event[each.name.upper()] for each in FLOW_EVENTS if each.name in events]
         if (locates := bool(self._analysis.transports)) != self._decoder.locates:
-            self._flush_held()  # nobody knows where its payload is, or will be
+            self._flush_held()  # its payload is located or not, by the old setting only
         self._decoder.locates = locates
         self._flows.want(own, segments=self._analysis.transports)
 
     def _observe_all(
         self, handed_out: Iterator[np.ndarray], payloads: Payloads = NO_PAYLOADS, *, more: bool = False
     ) -> None:
-        """Observe the events that the flow table hands out, with those of the segments that it has seen meanwhile.
+        """Observe the events that the flow table yields, with those from the segments seen meanwhile.
 
-        With `more`, what the segments say after the last of them is kept until more is handed out.
+        With `more`, events from segments after the last yield are kept until the next one.
         """
         for events in handed_out:
             self._analysis.process(self._flows.take_segments(), payloads, self._analyse)

@@ -1,10 +1,10 @@
-"""What is kept on disk over a crash, as bytes. It knows nothing of what they mean.
+"""Crash-safe storage of bytes on disk; it does not interpret the bytes.
 
 | file | what it is |
 | --- | --- |
-| `durable_folder.py` | files that are whole or not there, and locked |
-| `journal.py`, `journal_format.py` | records that are added to a file, and read again after a crash |
-| `alert_store.py` | what takes alerts, each once |
-| `alert_file.py` | lines for people and other programs, each of them once |
+| `durable_folder.py` | locked files with atomic replacement |
+| `journal.py`, `journal_format.py` | records that are appended to a file and read again after a crash |
+| `alert_store.py` | the interface of a store that takes each alert once |
+| `alert_file.py` | lines for people and other programs, each written once |
 | `spool.py` | numbered messages that wait for an acknowledgement, in memory and on disk |
 """

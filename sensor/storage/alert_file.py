@@ -1,11 +1,11 @@
-"""The alert file: the durable place where alerts go exactly once, a line each.
+"""The alert file: a durable file with exactly one line per alert.
 
-An alert that is written twice under one id, because its manager began anew after a crash, is there once. The file is
-known by its last million lines: an id that is further back is taken for new.
+An alert written twice under one id, because its manager restarted after a crash, appears once. Ids are read back from
+the last million lines of the file; an id further back counts as new.
 
-Whoever rotates logs may move the file away, or empty it, at any time and without a signal: before each write it is seen
-by its inode, and the next line goes to a new file, or to the beginning. What was told before is still known, until the
-process ends; that it is not told again after that is for whoever tells it to know.
+Log rotation may move or empty the file at any time without a signal. Each write compares the inode first, and the next
+line goes to a new file or to the beginning. Ids already written stay known until the process ends; after that, the
+caller must not send them again.
 """
 
 import contextlib
@@ -16,17 +16,17 @@ from sensor.storage.durable_folder import Disk, Tail
 from sensor.words import amount
 
 LONGEST_LINE = 1 << 20
-"""Bytes, the end of the line included; an alert has about a thousand."""
+"""Bytes including the line end; an alert has about a thousand."""
 
 _BLOCK = 1 << 20
 
 
 class AlertFile:
-    """Lines in a file, each under an id that its line must tell.
+    """Lines in a file, each with an id that can be read from the line.
 
-    `identify` takes a line without its end and gives its id, None if it is no line of this file: lines have no checksum
-    but what it asks of them. Up to `memory_bytes` of lines wait in memory while the disk takes none; what they came of
-    must be kept elsewhere as long as any are `waiting`. The ids of the last `remembered` lines are known.
+    `identify` takes a line without its end and returns its id, or None if it is no line of this file; lines have no
+    other checksum. Up to `memory_bytes` of lines wait in memory while the disk accepts none; while any are `waiting`,
+    the caller must keep their source elsewhere. The ids of the last `remembered` lines are known.
     """
 
     def __init__(
@@ -46,27 +46,27 @@ class AlertFile:
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self.lost = 0
-        """Lines that were refused: too many were waiting, or they were above `LONGEST_LINE`."""
+        """Lines refused: the waiting ones filled `memory_bytes`, or the line exceeded `LONGEST_LINE`."""
         self.failures = 0
-        """How often the disk failed to take lines."""
+        """Failed attempts to write lines to disk."""
         self.error = ""
-        """What it said; empty if it took all the last time."""
+        """The last disk error; empty if the last write succeeded."""
 
     @property
     def waiting(self) -> int:
-        """Lines that are held in memory for want of a disk that takes them."""
+        """Lines held in memory until the disk accepts them."""
         return len(self._waiting)
 
     @property
     def waiting_bytes(self) -> int:
-        """Their bytes."""
+        """Bytes of the waiting lines."""
         return self._waiting_bytes
 
     def open(self) -> list[str]:
-        """Remember the ids in the file and cut off a torn last line; says what was not as it should be.
+        """Read the ids in the file and cut off a torn last line; return messages about anything irregular.
 
-        To be called once, before all else. OSError if the file cannot be read or cut; ValueError if it is another kind
-        of file, which is left as it is.
+        Call it once, before all else. OSError if the file cannot be read or cut; ValueError if it is another kind of
+        file, which is left unchanged.
         """
         size = self._disk.size(self._tail.name)
         end, ids, unreadable = self._read(size)
@@ -78,10 +78,10 @@ class AlertFile:
         return said + self._cut(size, end)
 
     def write(self, records: list[tuple[str, bytes]]) -> int:
-        """Add those lines whose id is not there yet, durably; returns how many were new, and not lost.
+        """Add the lines whose id is not in the file yet, durably; return how many were new and not lost.
 
-        ValueError if a line has a newline in it. When the disk takes none, they wait for the next call, which may have
-        no records; nothing is raised.
+        ValueError if a line contains a newline. If the disk accepts none, the lines wait for the next call, which may
+        have no records; a disk error is not raised.
         """
         broken = next((id for id, line in records if b"\n" in line), None)
         if broken is not None:
@@ -102,10 +102,10 @@ class AlertFile:
         return new
 
     def _read(self, size: int) -> tuple[int, list[str], int]:
-        """Where the last whole line ends, the ids, last first, and how many lines have none."""
+        """Return the end of the last whole line (bytes), the ids (last first) and the number of lines without an id."""
         end, unreadable = 0, 0
         ids: list[str] = []
-        longest = self._memory_bytes + LONGEST_LINE  # as much as one write may have left without an end of line
+        longest = self._memory_bytes + LONGEST_LINE  # one torn write may leave this much without a line end
         for at, line in _backwards(self._disk, self._tail.name, size, longest):
             if not line.endswith(b"\n"):
                 continue
@@ -120,7 +120,7 @@ class AlertFile:
         return end, ids, unreadable
 
     def _cut(self, size: int, end: int) -> list[str]:
-        """Leave whole lines, and make them durable: a process that was killed may not have come to that."""
+        """Cut off the torn line and sync the rest: a killed process may not have synced it."""
         name, torn = self._tail.name, size - end
         if torn:
             self._disk.truncate(name, end)
@@ -147,7 +147,7 @@ class AlertFile:
             self._ids.remove(self._order.popleft())
 
     def _flush(self) -> bool:
-        """Write what waits; whether nothing does any more."""
+        """Write the waiting lines; return True if none wait any more."""
         if not self._waiting:
             return True
         try:
@@ -162,16 +162,16 @@ class AlertFile:
         return True
 
     def _follow(self) -> None:
-        """Go on in a file of the same name where the one before was moved away, and where it ends if it was emptied."""
+        """Continue in a new file if the old one was moved away, or at the current end if it was truncated."""
         name = self._tail.name
         with contextlib.suppress(OSError):
-            self._tail.cut()  # so that no half of a line goes with it
+            self._tail.cut()  # so that the moved file ends with a whole line
         if self._disk.reopen(name) or self._disk.size(name) < self._tail.size:
             self._tail = Tail(self._disk, name, self._disk.size(name))
 
 
 def _backwards(disk: Disk, name: str, size: int, longest: int) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file from the last to the first, with their ends, and where each begins (bytes)."""
+    """Yield the lines of a file from last to first, with their ends, each with its position (bytes)."""
     start, rest = size, b""
     while start:
         begin = max(0, start - _BLOCK)

@@ -1,31 +1,31 @@
-"""The alert store: where a manager keeps alerts durably, each exactly once, whatever it is."""
+"""The alert store: the interface through which a manager stores alerts durably, each exactly once."""
 
 from typing import Protocol
 
 
 class AlertStore(Protocol):
-    """Takes lines under ids. What the disk refuses waits in memory, and is tried again with the next call."""
+    """Takes lines with ids. Lines that the disk refuses wait in memory and are retried with the next call."""
 
     lost: int
-    """Lines that were refused for want of room to wait."""
+    """Lines refused because the waiting room was full."""
     failures: int
-    """How often the disk failed to take lines."""
+    """Failed attempts to write lines to disk."""
     error: str
-    """What it said; empty if it took all the last time."""
+    """The last disk error; empty if the last write succeeded."""
 
     @property
     def waiting(self) -> int:
-        """Lines that wait; what they came of must be kept elsewhere."""
+        """The number of waiting lines; while there are any, the caller must keep their source elsewhere."""
 
     @property
     def waiting_bytes(self) -> int:
-        """Their bytes."""
+        """Bytes of the waiting lines."""
 
     def open(self) -> list[str]:
-        """Find what is there, before all else; say what was not as it should be.
+        """Read the existing store, before all else; return messages about anything irregular.
 
-        OSError or ValueError: it cannot be used.
+        OSError or ValueError if it cannot be used.
         """
 
     def write(self, records: list[tuple[str, bytes]]) -> int:
-        """Add those lines whose id is not there yet, durably; how many were new, and not lost."""
+        """Add the lines whose id is not stored yet, durably; return how many were new and not lost."""

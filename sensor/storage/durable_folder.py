@@ -1,7 +1,7 @@
-"""The disk: the few things that must be asked of a folder of files so that what is in them outlives a crash.
+"""The disk: the few file operations needed so that the contents of a folder survive a crash.
 
-All access of the journal and the alert file goes through `Disk`, so that a simulated one can take the place of a
-`Folder` and fail or crash at every step.
+The journal and the alert file use only `Disk`, so a simulated one can replace a `Folder` and fail or crash at every
+step.
 """
 
 import contextlib
@@ -15,54 +15,54 @@ _TEMPORARY = ".new"
 
 
 class Disk(Protocol):
-    """A folder of files, by name. Every method may raise OSError; what then is in the file is said below."""
+    """A folder of files, by name. Every method may raise OSError; each documents the file's state after that."""
 
     def read(self, name: str, start: int = 0, size: int = -1) -> bytes:
-        """The bytes from `start` on, `size` of them at most; FileNotFoundError if there is no such file."""
+        """Return at most `size` bytes from `start`; -1: to the end. FileNotFoundError if the file does not exist."""
 
     def size(self, name: str) -> int:
-        """How many bytes the file has; 0 if there is none."""
+        """Return the size of the file in bytes; 0 if it does not exist."""
 
     def append(self, name: str, data: bytes) -> None:
-        """Add to the end of a file, which is made if there is none; a part of `data` may be there after an error.
+        """Append to a file, creating it if needed; after an error, part of `data` may be in the file.
 
-        A crash may take any of it, or garble it, until `sync`.
+        Until `sync`, a crash may remove or garble any of it.
         """
 
     def sync(self, name: str) -> None:
-        """Make durable what the file holds, and that it is there; after an error any part of what was not may be."""
+        """Make the contents and existence of a file durable; after an error, any part of the unsynced data may be."""
 
     def replace(self, name: str, data: bytes) -> None:
-        """Make the file hold `data`, durably; a crash or an error leaves the old one or the new one, whole."""
+        """Replace the contents of a file durably; after a crash or an error, it holds the old or the new, whole."""
 
     def truncate(self, name: str, size: int) -> None:
-        """Cut off what is beyond `size` bytes; a crash may bring it back until `sync`."""
+        """Cut off everything beyond `size` bytes; until `sync`, a crash may bring it back."""
 
     def remove(self, name: str) -> None:
-        """Make the file be gone, durably; nothing happens if there is none. It may be there or not after an error."""
+        """Remove a file durably; do nothing if it does not exist. After an error it may still exist."""
 
     def reopen(self, name: str) -> bool:
-        """Let go of a file that was moved away or removed since it was first written to; whether it was.
+        """Close a file that was moved or removed since it was first written to; return True if it was.
 
-        Until then what is written goes where that file is now; `read` and `size` are always of the one of that name.
+        Until this call, writes go to the moved file; `read` and `size` always use the file of that name.
         """
 
     def names(self) -> list[str]:
-        """The names of all files, sorted."""
+        """Return the names of all files, sorted."""
 
 
 class Tail:
-    """The end of a file to which pieces are added: each is whole and durable, or does not count."""
+    """The end of a file to which pieces are appended: each piece is whole and durable, or does not count."""
 
     def __init__(self, disk: Disk, name: str, size: int) -> None:
         self._disk, self.name, self.size = disk, name, size
         self._is_clean = True
 
     def add(self, data: bytes) -> None:
-        """Add a piece durably; after an OSError, `size` is as it was, and the next piece goes where this one was to go.
+        """Append a piece durably; after an OSError, `size` is unchanged and the next piece goes to the same place.
 
-        All of it is written anew after an error, never only synced anew: a system may forget that a page was not
-        written once it has said so.
+        After an error the whole piece is written again, not just synced again: once a system has reported a failed
+        page write, it may forget that the page is not on disk.
         """
         self.cut()
         self._is_clean = False
@@ -70,7 +70,7 @@ class Tail:
             self._disk.append(self.name, data)
             self._disk.sync(self.name)
         except OSError:
-            # At once if possible, so that nobody reads a half, nor takes for durable what is only in memory.
+            # Cut at once if possible, so that nobody reads half a piece or takes unsynced data for durable.
             with contextlib.suppress(OSError):
                 self.cut()
             raise
@@ -78,7 +78,7 @@ class Tail:
         self._is_clean = True
 
     def cut(self) -> None:
-        """Cut off what a piece that could not be added has left."""
+        """Cut off the remains of a piece that could not be appended."""
         if not self._is_clean:
             self._disk.truncate(self.name, self.size)
             self._is_clean = True
@@ -87,7 +87,7 @@ class Tail:
 class Folder:
     """A folder on a real disk; one process at a time may write to a file in it, until `close`.
 
-    A folder that is not there is made, for its owner alone (0700); so are its files (0600).
+    A missing folder is created for its owner alone (0700); so are its files (0600).
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,31 +103,31 @@ class Folder:
         return str(self._path)
 
     def read(self, name: str, start: int = 0, size: int = -1) -> bytes:
-        """The bytes from `start` on, `size` of them at most."""
+        """Return at most `size` bytes from `start`; -1: to the end."""
         with (self._path / name).open("rb") as file:
             file.seek(start)
             return file.read(size)
 
     def size(self, name: str) -> int:
-        """How many bytes the file has."""
+        """Return the size of the file in bytes; 0 if it does not exist."""
         try:
             return (self._path / name).stat().st_size
         except FileNotFoundError:
             return 0
 
     def append(self, name: str, data: bytes) -> None:
-        """Add to the end of a file."""
+        """Append to a file."""
         _write(self._opened(name), data)
 
     def sync(self, name: str) -> None:
-        """Make durable what the file holds, and that there is such a file."""
+        """Make the contents and existence of a file durable."""
         os.fsync(self._opened(name))
         if name in self._unsynced:
             _sync_folder(self._path)
             self._unsynced.remove(name)
 
     def replace(self, name: str, data: bytes) -> None:
-        """Make the file hold `data`: it is written aside, and then takes the name."""
+        """Replace the contents of a file: write a temporary file, then rename it."""
         aside = name + _TEMPORARY
         try:
             file = self._opened(aside)
@@ -145,19 +145,19 @@ class Folder:
         self._unsynced.remove(name)
 
     def truncate(self, name: str, size: int) -> None:
-        """Cut off what is beyond `size` bytes; a file that somebody has cut shorter is left so."""
+        """Cut off everything beyond `size` bytes; a file that is already shorter is left unchanged."""
         file = self._opened(name)
         if os.fstat(file).st_size > size:
             os.ftruncate(file, size)
 
     def remove(self, name: str) -> None:
-        """Make the file be gone."""
+        """Remove a file."""
         self._close(name)
         (self._path / name).unlink(missing_ok=True)
         _sync_folder(self._path)
 
     def reopen(self, name: str) -> bool:
-        """Let go of a file that was moved away or removed, which is told by its inode; whether it was."""
+        """Close a file that was moved or removed, as its inode shows; return True if it was."""
         if name not in self._files:
             return False
         with contextlib.suppress(FileNotFoundError):
@@ -167,16 +167,16 @@ class Folder:
         return True
 
     def names(self) -> list[str]:
-        """The names of all files, but for those that a crash has left behind half-written."""
+        """Return the names of all files, except half-written ones that a crash left behind."""
         return sorted(each.name for each in self._path.iterdir() if each.is_file() and each.suffix != _TEMPORARY)
 
     def close(self) -> None:
-        """Let go of all files, so that another may write to them."""
+        """Close all files, so that another process may write to them."""
         for name in list(self._files):
             self._close(name)
 
     def _opened(self, name: str) -> int:
-        """The file, open for writing by this process alone; it stays so, as errors of writing are told only once."""
+        """Return the file opened and locked for writing; it stays open, as write errors are reported only once."""
         if name not in self._files:
             file = os.open(self._path / name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -194,7 +194,7 @@ class Folder:
             os.close(self._files.pop(name))
 
     def _discard(self, name: str) -> None:
-        """Remove what was half-written, for the room that it takes; if that fails too, the first error says enough."""
+        """Remove a half-written file to free its space; errors are ignored, as the first error is raised anyway."""
         is_own = name in self._files
         self._close(name)
         if is_own:

@@ -1,8 +1,8 @@
-"""The journal: what the manager must know again after a crash, durable before it is acknowledged.
+"""The journal: records that the manager needs after a crash, durable before they are acknowledged.
 
-One file a generation, `journal-00000001` and so on: a snapshot, but in the first, and the records since. Compacting
-writes a file of the next generation, which is there as a whole or not at all, and then removes the one before. So at
-any time the file of the highest number holds all, and a crash costs what was not synced and nothing else.
+One file per generation, `journal-00000001` and so on: a snapshot (except in the first), then the records since.
+Compacting writes a file of the next generation atomically and then removes the previous one. So the file with the
+highest number always holds everything, and a crash costs only what was not synced.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from sensor.storage import journal_format
 from sensor.storage.durable_folder import Disk, Tail
 
 LARGEST_RECORD = 1 << 30
-"""Bytes; far above the largest message, and below what the length of a frame can say."""
+"""Bytes; far above the largest message, and below the limit of a frame's length field."""
 
 _ROOM = "make room there; what was not acknowledged is kept, and written as soon as there is room"
 _ADVICE = {
@@ -29,25 +29,25 @@ _OTHERWISE = "see the kernel's log for what the disk has; nothing is acknowledge
 
 
 class JournalError(Exception):
-    """The journal cannot be read or written: says what happened, where, and what to do."""
+    """The journal cannot be read or written; the text gives the error, the place and the remedy."""
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """What is known again."""
+    """The contents of a journal as read by `open`."""
 
     snapshot: bytes | None
     records: list[bytes]
-    """Those since the snapshot, in order."""
+    """Records since the snapshot, in order."""
     damage: list[str]
-    """What is not as it was left, for people to read."""
+    """Messages for people about damaged or missing parts."""
 
 
 class Journal:
-    """Records on a disk, in order; `sync` may run in another thread while records are appended, all else may not.
+    """Records on a disk, in order; only `sync` may run in another thread, while records are appended.
 
-    What is appended is held in memory until it is durable: whoever takes in messages stops while `pending` is above
-    what it allows.
+    Appended records stay in memory until they are durable: a caller that accepts messages should stop while `pending`
+    is above its limit.
     """
 
     def __init__(self, disk: Disk) -> None:
@@ -61,19 +61,19 @@ class Journal:
 
     @property
     def size(self) -> int:
-        """Bytes of records since the last compaction, those that are pending included."""
+        """Bytes of records since the last compaction, pending ones included."""
         return self._end - self._first
 
     @property
     def pending(self) -> int:
-        """Bytes that are appended and not yet durable."""
+        """Bytes appended and not yet durable."""
         return self._end - self._tail.size
 
     def open(self) -> Recovered:
-        """Read what there is and make ready to append; to be called once, before all else.
+        """Read the existing journal and prepare to append; call it once, before all else.
 
-        A tail that a crash has torn is cut off. What is damaged in any other way, and all after it, is set aside in a
-        file named `.damaged-N`. Raises `JournalError`, also for a file of a later version, which is left as it is.
+        A tail that a crash has torn is cut off. Any other damaged part, and everything after it, is moved to a file
+        named `.damaged-N`. Raises `JournalError`, also for a file of a later version, which is left unchanged.
         """
         damage: list[str] = []
         with self._explained("opened"):
@@ -86,7 +86,7 @@ class Journal:
         return Recovered(contents.snapshot, contents.records, damage)
 
     def append(self, record: bytes) -> None:
-        """Add a record, which becomes durable with the next `sync`; ValueError above `LARGEST_RECORD`."""
+        """Append a record, which becomes durable with the next `sync`; ValueError above `LARGEST_RECORD`."""
         if len(record) > LARGEST_RECORD:
             raise ValueError(f"a record of {len(record)} bytes is too large for the journal; at most {LARGEST_RECORD}")
         head = journal_format.frame_head(self._generation, self._end, record)
@@ -94,9 +94,9 @@ class Journal:
         self._end += len(head) + len(record)
 
     def sync(self) -> None:
-        """Make durable all that was appended before the call, in one write; `JournalError` if it may not be.
+        """Make everything appended before the call durable in one write; `JournalError` if that fails.
 
-        Then all of it is kept, and the next call tries again.
+        After an error all of it is kept, and the next call tries again.
         """
         n = len(self._pending)
         if not n:
@@ -107,9 +107,9 @@ class Journal:
         del self._pending[:n]
 
     def compact(self, snapshot: bytes) -> None:
-        """Begin anew with a snapshot of all that came of what was appended, durable or not; it is durable after this.
+        """Start the next generation with a snapshot that includes everything appended so far, durable or not.
 
-        After a `JournalError` the journal goes on as it was.
+        The snapshot is durable when this returns. After a `JournalError` the journal continues unchanged.
         """
         generation = self._generation + 1
         head = journal_format.header(generation, has_snapshot=True)
@@ -120,12 +120,12 @@ class Journal:
         self._stray = ""
         self._pending.clear()
         self._go_on(generation, len(data), len(data))
-        # What cannot be removed is of no harm, and removed with the next compaction or opening.
+        # An old file that cannot be removed does no harm; the next compaction or opening removes it.
         with contextlib.suppress(OSError):
             self._remove_older()
 
     def _newest_whole(self, generations: list[int], damage: list[str]) -> journal_format.Contents | None:
-        """Go on with the newest file whose beginning is whole; those before it are set aside."""
+        """Continue with the newest file whose header and snapshot are whole; set damaged newer ones aside."""
         for generation in sorted(generations, reverse=True):
             name = _name(generation)
             data = self._disk.read(name)
@@ -146,7 +146,7 @@ class Journal:
         return None
 
     def _cut(self, name: str, data: bytes, contents: journal_format.Contents, damage: list[str]) -> None:
-        """Leave what is whole."""
+        """Cut off everything after the last whole record."""
         end, rest = contents.end, len(data) - contents.end
         if not rest:
             return
@@ -175,7 +175,7 @@ class Journal:
         self._tail = Tail(self._disk, _name(generation), end)
 
     def _remove_stray(self) -> None:
-        """Remove what a failed compaction may have left: it would be taken for newer than what is added from now on."""
+        """Remove the file that a failed compaction may have left, as it would be taken for newer than later records."""
         if self._stray:
             self._disk.remove(self._stray)
             self._stray = ""

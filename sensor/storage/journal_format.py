@@ -3,10 +3,10 @@
     header   "SJNL", version u16, whether a snapshot is the first frame u16, generation u64, CRC-32 of these u32
     frame    mark f5 "REC", length u32, CRC-32 u32, payload
 
-All numbers are little-endian. A frame's CRC-32 is over generation u64, position in the file u64, length u64 and
-payload. It is there against accidents, as nobody else may write to the file: it finds every error of up to 32 bits in a
-row, and all but one in four billion of the rest. The header stays as it is in all versions to come, so that those can
-be told.
+All numbers are little-endian. A frame's CRC-32 covers generation u64, position in the file u64, length u64 and payload.
+It protects against accidents only, as no other user may write to the file: it detects every error burst of up to 32
+bits, and all but one in four billion of other errors. The header keeps this layout in all later versions, so that they
+can be recognized.
 """
 
 import struct
@@ -29,33 +29,33 @@ class LaterVersion(ValueError):
 
 @dataclass(frozen=True)
 class Contents:
-    """What one file holds."""
+    """The contents of one file."""
 
     snapshot: bytes | None
     records: list[bytes]
     first: int
-    """Where the records begin (bytes)."""
+    """Start of the records (bytes)."""
     end: int
-    """Where what is whole ends (bytes)."""
+    """End of the whole records (bytes)."""
     followed: bool
-    """Whether there are whole frames after that end: no crash did this, what lies between is damaged."""
+    """True if whole frames follow `end`: a crash cannot cause that, so the part between is damaged."""
 
 
 def header(generation: int, has_snapshot: bool) -> bytes:
-    """The beginning of a file."""
+    """Return the header of a file."""
     head = _HEADER.pack(_MAGIC, VERSION, has_snapshot, generation)
     return head + _CHECK.pack(zlib.crc32(head))
 
 
 def frame_head(generation: int, position: int, payload: bytes) -> bytes:
-    """What goes before a payload that is to be framed at a position of the file (bytes)."""
+    """Return the frame header for a payload at a position of the file (bytes)."""
     return _FRAME.pack(_MARK, len(payload), _checksum(generation, position, payload))
 
 
 def parse(data: bytes, generation: int) -> Contents:
-    """Read a file as far as it is whole.
+    """Parse a file up to the first incomplete or damaged record.
 
-    ValueError says why if not even its header and its snapshot are, `LaterVersion` if it is of one.
+    ValueError with the reason if the header or the snapshot is damaged; `LaterVersion` for a file of a later version.
     """
     first, has_snapshot = _parse_header(data, generation)
     snapshot = None
@@ -86,7 +86,7 @@ def _parse_header(data: bytes, generation: int) -> tuple[int, bool]:
 
 
 def _payload(data: bytes, position: int, generation: int) -> bytes | None:
-    """The payload of the frame at a position, if there is a whole one."""
+    """Return the payload of the frame at a position (bytes); None if no whole frame is there."""
     start = position + _FRAME.size
     if start > len(data):
         return None

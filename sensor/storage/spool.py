@@ -1,7 +1,7 @@
-"""The spool: a worker's numbered messages that are not acknowledged yet, in memory and beyond that on disk.
+"""The spool: a worker's numbered messages that are not acknowledged yet, in memory and, when that is full, on disk.
 
-It need not outlive its process, as a worker that begins anew is another incarnation. So what is on disk is in files
-without a name: the system removes them with the process, and nothing is left over, however that ends.
+It need not outlive its process, as a restarted worker is another incarnation. So the disk part uses unnamed files: the
+system removes them with the process, however it ends.
 """
 
 import errno
@@ -14,24 +14,25 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 SEGMENTS = 16
-"""Files that the disk's share is divided into; each is freed as a whole."""
+"""Number of files that share the disk space; each is freed as a whole."""
 OVERHEAD = 64
-"""Bytes that a message is taken to need besides its own, wherever it is: about so many in memory.
+"""Bytes charged per message besides its own, in memory or on disk; roughly the actual overhead in memory.
 
-On disk it needs none, but 12 in memory: so those are bounded too, by a fifth of `disk_bytes` at worst.
+A message on disk needs no extra disk space, but 12 bytes of memory; so this bounds that memory too, to a fifth of
+`disk_bytes` at worst.
 """
 
 
 class SpoolError(Exception):
-    """A message cannot be read back: says which, and why."""
+    """A message cannot be read back; the text gives its number and the reason."""
 
 
 class Spool:
-    """Messages in order, numbered from 1: each goes to memory, to disk when that is full, or is refused.
+    """Messages in order, numbered from 1: each goes to memory, to disk when memory is full, or is refused.
 
-    Once there are some on disk newer ones go there too, until it has no more room: memory is for what comes then. A
-    message is held in memory only if it alone takes more than a 16th of `disk_bytes`. With no `folder` there is no
-    disk. A folder that is not there is made, for its owner alone; OSError if it cannot be.
+    While there are messages on disk, newer ones go there too, until the disk share is full; then they go to memory. A
+    message that takes more than a 16th of `disk_bytes` is held in memory only. Without `folder` no disk is used. A
+    missing folder is created for its owner alone; OSError if that fails.
     """
 
     def __init__(self, folder: Path | None, memory_bytes: int, disk_bytes: int) -> None:
@@ -42,25 +43,25 @@ class Spool:
         self._segments: deque[_Segment] = deque()
         self._in_memory = 0
         self.first = 1
-        """The oldest message that is held; one beyond `last` if none is."""
+        """The oldest held message; `last` + 1 if none is held."""
         self.last = 0
-        """The newest message that was taken."""
+        """The newest accepted message."""
         self.nbytes = 0
-        """Bytes of all messages that are held."""
+        """Bytes of all held messages."""
         self.refused = 0
-        """How often a message was refused."""
+        """Number of refusals."""
         self.disk_errors = 0
-        """How often the disk did not take a message."""
+        """Number of failed writes to disk."""
         if folder is not None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
     def counters(self) -> dict[str, int]:
-        """What went wrong so far, by name."""
+        """Counts of refusals and disk errors, by name."""
         return {"spool_refused": self.refused, "spool_disk_errors": self.disk_errors}
 
     def append(self, sequence: int, message: bytes) -> bool:
-        """Hold a message, the one after the last (ValueError else); False if there is no room: offer it again later."""
+        """Hold the message after the last one (else ValueError); False if there is no room: offer it again later."""
         if sequence != self.last + 1:
             raise ValueError(f"message {sequence} cannot follow message {self.last} in the spool")
         is_held = self._to_memory(message) if not self._segments else False
@@ -73,18 +74,18 @@ class Spool:
         return True
 
     def after(self, sequence: int) -> Iterator[tuple[int, bytes]]:
-        """The messages held beyond one, in order, those too that are added meanwhile; `SpoolError` if one is lost."""
+        """Yield the held messages after `sequence` in order, and any added meanwhile; `SpoolError` if one is lost."""
         while (sequence := max(sequence + 1, self.first)) <= self.last:
             yield sequence, self._read(sequence)
 
     def release(self, sequence: int) -> None:
-        """Let go of all messages up to one, which are acknowledged; one that was never taken stands for the last."""
+        """Drop all messages up to `sequence`, which are acknowledged; a number above `last` counts as `last`."""
         while self.first <= min(sequence, self.last):
             self._release_first()
             self.first += 1
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for segment in self._segments:
             segment.close()
 
@@ -148,7 +149,7 @@ class Spool:
 
 
 class _Segment:
-    """Messages that follow each other, in a file without a name."""
+    """Consecutive messages in an unnamed file."""
 
     def __init__(self, folder: Path, first: int, room: int) -> None:
         self._file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - open as long as the segment is held
@@ -158,16 +159,16 @@ class _Segment:
 
     @property
     def following(self) -> int:
-        """The number of the message after its last."""
+        """The number after its last message."""
         return self._first + len(self._checksums)
 
     def takes(self, sequence: int, message: bytes) -> bool:
-        """Whether the message follows its last, and there is room."""
+        """Return True if the message follows the last one and fits."""
         taken = self._ends[-1] + len(self._checksums) * OVERHEAD
         return sequence == self.following and taken + len(message) + OVERHEAD <= self._room
 
     def append(self, message: bytes) -> None:
-        """Add a message; after an OSError the next one is written over what there is of it."""
+        """Append a message; after an OSError the next one overwrites its remains."""
         rest, end = memoryview(message), self._ends[-1]
         while rest:
             written = os.pwrite(self._file.fileno(), rest, end)
@@ -176,12 +177,12 @@ class _Segment:
         self._checksums.append(zlib.crc32(message))
 
     def length(self, sequence: int) -> int:
-        """The length of a message (bytes)."""
+        """Return the length of a message (bytes)."""
         i = sequence - self._first
         return self._ends[i + 1] - self._ends[i]
 
     def read(self, sequence: int) -> bytes:
-        """A message; OSError if it is not what was written."""
+        """Return a message; OSError if it differs from what was written."""
         i = sequence - self._first
         message = os.pread(self._file.fileno(), self.length(sequence), self._ends[i])
         if len(message) != self.length(sequence) or zlib.crc32(message) != self._checksums[i]:
@@ -189,5 +190,5 @@ class _Segment:
         return message
 
     def close(self) -> None:
-        """Let go of the file, and of its room on the disk."""
+        """Close the file and free its disk space."""
         self._file.close()
