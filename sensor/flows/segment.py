@@ -47,9 +47,10 @@ def is_followed(state, proto):
 
 
 @njit
-def _next_segment(table, slot, ts):
-    """The next row of `table.segments`, begun with what it has of its flow."""
-    row, flow = table.segments[table.state["segments"]], table.flows[slot]
+def _begin_segment(table, slot, ts):
+    """Begin the next row of `table.segments` with what it has of its flow; return its number."""
+    at = table.state["segments"]
+    row, flow = table.segments[at], table.flows[slot]
     table.state["segments"] += 1
     row["order"] = table.state["order"]
     table.state["order"] += 1
@@ -58,13 +59,13 @@ def _next_segment(table, slot, ts):
     row["resp_hi"], row["resp_lo"] = flow["resp_hi"], flow["resp_lo"]
     row["orig_p"], row["resp_p"] = flow["orig_p"], flow["resp_p"]
     row["proto"] = flow["proto"]
-    return row
+    return at
 
 
 @njit
 def write_segment(table, slot, side, packet, at, begins, ts):
     """Write the segment of a packet, row `at` of those that were given."""
-    row = _next_segment(table, slot, ts)
+    row = table.segments[_begin_segment(table, slot, ts)]
     row["row"], row["side"] = at, side
     row["flags"] = packet["tcp_flags"]
     row["seq"] = (np.int64(packet["seq"]) + (np.int64(packet["tcp_flags"]) & SYN) // SYN) & 0xFFFF_FFFF
@@ -74,6 +75,6 @@ def write_segment(table, slot, side, packet, at, begins, ts):
 @njit
 def write_end_of_flow(table, slot, ts):
     """Write that a flow is over."""
-    row = _next_segment(table, slot, ts)
+    row = table.segments[_begin_segment(table, slot, ts)]
     row["row"], row["side"], row["flags"], row["seq"] = -1, 0, 0, 0
     row["marks"] = ENDS
