@@ -56,7 +56,7 @@ def _share(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.option("--spool", type=click.Path(path_type=Path), help="Folder for results that do not fit into memory.")
 @click.option("--parent", type=int, hidden=True, help="End with this process.")
 @click.option("--opener", type=int, hidden=True, help="Descriptor of a socket to a process that opens interfaces.")
-@click.option("--no-nic-counters", is_flag=True, hidden=True, help="Another worker counts what is the interface's.")
+@click.option("--no-nic-counters", is_flag=True, hidden=True, help="Another worker reports the NIC counters.")
 @detection_options
 def command(
     address: str | None,

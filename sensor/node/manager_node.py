@@ -311,7 +311,7 @@ class ManagerNode:
             self._progress(self._read, self.manager.counts().packets_read)
 
     def _tick(self) -> None:
-        if not self._is_full:  # else those of whom nothing is taken would be given up
+        if not self._is_full:  # paused workers would time out otherwise
             self.manager.tick(elapsed_s())
         self._send_queries()
         self._commit()

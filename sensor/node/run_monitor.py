@@ -56,13 +56,13 @@ class _Watched:
         self.losses = [Losses(counter, patience_s) for counter in ("ring_drops", "nic_drops")]
 
     def judge(self, sight: InterfaceCounters, now: float, *, is_share: bool) -> list[str]:
-        """What is to be said of it. Of a share of the packets it is not known whether there should be any."""
+        """Return new hints about the interface. With only a share of the traffic, silence is not an error."""
         said = [each.judge(sight, now) for each in self.losses]
         return said if is_share else [*said, self.silence.judge(sight, now)]
 
     @property
     def hints(self) -> list[Hint | None]:
-        """What is wrong now, or not."""
+        """The current hint of each judge; None where nothing is wrong."""
         return [self.silence.hint, *(each.hint for each in self.losses)]
 
 

@@ -59,13 +59,13 @@ class Place:
     name: str
     manager: ManagerAddress
     share: tuple[int, int] = (0, 1)
-    """Which part of its input, from 0, of how many it tracks; of more than one, all read the same."""
+    """(number from 0, count) of its share of the hosts; with more than one share all workers read the same input."""
     spool: Path | None = None
-    """Where results are held that do not fit into memory."""
+    """Folder for results that do not fit into memory."""
     parent: int | None = None
-    """The process that started it and that it must not outlive; None: it stands for itself."""
+    """Parent PID; the worker exits when its parent exits. None: standalone."""
     replays: bool = True
-    """Its input can be read again; else nothing waits for the manager, and what is not taken in the end is given up."""
+    """True if the input can be read again; otherwise nothing waits for the manager, and late results are lost."""
 
 
 class _Spooled:

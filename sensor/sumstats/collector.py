@@ -221,7 +221,7 @@ class Collector:
         return self._panes.reopen(end.epoch, member)
 
     def restart(self, following: int) -> None:
-        """The clock begins anew: what comes has nothing to do with what was, and its first epoch is `following`."""
+        """Restart with the clock: nothing before it matters any more, and its first epoch is `following`."""
         self._quiet.clear()
         self._asked.clear()
         self._panes.clear()

@@ -53,7 +53,7 @@ class EpochEnd:
     lost: int = 0
     """Observations that are not in it, or not wholly, for want of room."""
     restarts: bool = False
-    """The clock begins anew: what follows has nothing to do with what was before."""
+    """The clock restarts: what follows has nothing to do with what came before."""
 
 
 @dataclass(frozen=True, slots=True)

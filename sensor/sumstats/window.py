@@ -224,14 +224,14 @@ class Window:
         return partial, lost
 
     def _forget(self) -> list[np.ndarray]:
-        """Forget the panes that the window has left; the keys of each."""
+        """Drop the expired panes and return the keys of each."""
         first = self._index - self._definition.panes + 1
         gone = [partial.keys for index, partial in self._closed if index < first and len(partial)]
         self._closed = deque(each for each in self._closed if each[0] >= first)
         return gone
 
     def _move(self) -> None:
-        """Let the window go of the panes that it has left: what they and others have of a key is put together anew."""
+        """Drop expired panes and recompute their keys."""
         gone = self._forget()
         if not self._closed:
             self._store.clear()
