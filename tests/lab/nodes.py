@@ -209,11 +209,13 @@ def _left(pipe):
 class Cluster:
     """A manager, and workers that share a capture. A context manager: on leaving it, all processes end.
 
-    Of nodes by name: `hosts` is where they are, `programs` what they run, where it is not as usual. With an `address`,
-    the manager listens there beside its Unix socket, and workers with a host of their own reach it by certificate.
+    `options` are more of the manager's. Of nodes by name: `hosts` is where they are, `programs` what they run, where it
+    is not as usual. With an `address`, the manager listens there beside its Unix socket, and workers with a host of
+    their own reach it by certificate.
     """
 
-    def __init__(self, folder, capture, names, *, hosts=None, programs=None, address=None):
+    def __init__(self, folder, capture, names, *, hosts=None, programs=None, address=None, options=()):
+        self._options = options
         self.folder, self.capture, self.names = folder, capture, names
         self.state, self.bus = folder / "state", f"unix:{folder}/state/bus"
         self._hosts, self._programs = hosts or {}, programs or {}
@@ -241,7 +243,7 @@ class Cluster:
         """Start nodes, or start them anew: a worker then reads from the start."""
         for name in names:
             if name == "manager":
-                own = ("manager", *self._listen, "--state", self.state, "--until-done", "--json")
+                own = ("manager", *self._listen, "--state", self.state, "--until-done", "--json", *self._options)
                 self._start(name, (*own, "--workers", ",".join(self.names)), subprocess.DEVNULL)
             else:
                 share = f"{self.names.index(name) + 1}/{len(self.names)}"
@@ -308,11 +310,15 @@ class Cluster:
         """The alerts that stand in the manager's file."""
         return standing(told(self.state / "alerts.jsonl"))
 
-    def states(self):
-        """How the workers are, as `sensor status` has it."""
+    def status(self):
+        """What `sensor status` says; nothing while there is no manager."""
         command = [sys.executable, *SENSOR, "status", "--manager", self.bus, "--json"]
         ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
-        return {each["name"]: each["state"] for each in json.loads(ran.stdout)["nodes"]} if not ran.returncode else {}
+        return {"nodes": [], "epochs_incomplete": 0} if ran.returncode else json.loads(ran.stdout)
+
+    def states(self):
+        """How the workers are, by name."""
+        return {each["name"]: each["state"] for each in self.status()["nodes"]}
 
     def summary(self):
         """What the manager closed with."""

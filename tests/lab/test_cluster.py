@@ -106,6 +106,37 @@ def test_a_worker_whose_link_is_cut_reads_on_and_delivers_when_it_is_mended(tmp_
             assert cluster.told() == capture.alerts
 
 
+def test_what_a_worker_saw_while_it_was_away_for_longer_than_epochs_wait_is_told_when_it_is_back(tmp_path, capture):
+    """Over TLS. Epochs end without it, and what it delivers then is merged and judged all the same."""
+    if reason := why_no_lab():
+        pytest.skip(reason)
+    with lab.Lab() as net:
+        link = Link(net)
+        options = {"hosts": link.hosts, "programs": {"a": FORGETFUL}, "address": "192.0.2.1:47700"}
+        options["options"] = ("--set", "cluster.deadline=1s")
+        with Cluster(tmp_path, capture, ["a", "b"], **options) as cluster:
+            cluster.start("manager", "a", "b")
+            cluster.read(20, "a", "b")
+            with link.cut("a"):
+                cluster.read(50, "a", "b")
+                until(lambda: cluster.states()["a"] == "down", "the manager to do without a")
+                until(lambda: cluster.status()["epochs_incomplete"] > 0, "epochs to end without a")
+            until(lambda: cluster.states()["a"] == "up", "a to come back by itself")
+            until(lambda: late(cluster.status(), "a") > 0, "its results to come late")
+            cluster.finish()
+            assert accused(cluster.told()) == accused(capture.alerts)
+
+
+def late(status, name):
+    """How many epochs a worker told something of when they were over."""
+    return next((each["late"] for each in status["nodes"] if each["name"] == name), 0)
+
+
+def accused(standing):
+    """Who is accused of what."""
+    return {(each["detection"], each["src"]) for each in standing.values()}
+
+
 @contextlib.contextmanager
 def small_disk(path, size):
     """A file system of so many bytes, as long as the block lasts."""
