@@ -48,7 +48,7 @@ SHORT_LIVED = 32
 """Hops to go that a system's packets never begin with (64 and more), and have left behind 32 routers."""
 
 INSISTENT = 4
-"""Who tries the same so often, apart from retries, does not search for it."""
+"""Tries of one service, retries apart, from which on its originator is not searching for it."""
 
 EPHEMERAL = 32768
 """Ports from which on systems draw those of clients (Linux; IANA's begin at 49152)."""
@@ -59,7 +59,7 @@ NEIGHBOURHOODS = (EPHEMERAL - SYSTEM_PORTS) // NEIGHBOURS
 
 
 class Probe(IntEnum):
-    """How the service was looked for; the lower-case name is the alert's kind."""
+    """Kind of probe; the lower-case name is the kind of the alert."""
 
     NONE = 0
     SYN = 1
@@ -171,7 +171,7 @@ def answering_unused(batch: Batch) -> np.ndarray:
 
 
 def checked_alive(batch: Batch) -> np.ndarray:
-    """Of the checked rows, those whose responder had answered."""
+    """Return the checked rows whose responder had answered."""
     return checked(batch) & _has_answered(batch)
 
 
@@ -206,7 +206,7 @@ def checked_unused(batch: Batch) -> np.ndarray:
 
 
 def acknowledged(batch: Batch) -> np.ndarray:
-    """Of those, connections whose answers are acknowledged and not seen."""
+    """Return the connections among them whose answers are acknowledged, but were not seen."""
     return confirmed(batch) & (batch.proto == TCP)
 
 
@@ -246,13 +246,13 @@ def doubtful(batch: Batch) -> np.ndarray:
 
 @address
 def sender(batch: Batch) -> AddressColumn:
-    """Who sent the first packet."""
+    """The sender of the first packet."""
     return _either(batch, batch.resp_h, batch.orig_h)
 
 
 @address
 def target(batch: Batch) -> AddressColumn:
-    """Who was sent the first packet."""
+    """The receiver of the first packet."""
     return _either(batch, batch.orig_h, batch.resp_h)
 
 

@@ -49,35 +49,35 @@ def weigh(seen: Any, failed: int, greeted: int = 0, used: Any = None) -> Verdict
 
 
 def is_blind(seen: Any) -> bool:
-    """Whether nothing at all came back: one direction may be all that is seen."""
+    """Return whether nothing came back at all, as where only one direction is seen."""
     return not seen.answers.count and not seen.heard.count
 
 
 def targets_of(seen: Any) -> Any:
-    """What was tried in vain: hosts, ports, or pairs of both."""
+    """The targets that were tried in vain: hosts, ports, or pairs of both."""
     return seen.pairs if "pairs" in seen.reducers else seen.targets
 
 
 def is_check(seen: Any) -> bool:
-    """Whether a closed set of targets is tried steadily: fewer than a scan's are new, none in the second half."""
+    """Return whether a closed set of targets is tried steadily: few are new, and none in the second half."""
     if seen.checked.count == 0 or targets_of(seen).count - seen.checked.count >= seen.threshold:
         return False
     return bool(seen.newest.max <= (seen.begin + seen.end) / 2)
 
 
 def is_alive(seen: Any) -> bool:
-    """Whether as many of the targets that are checked answer, or are used, as do not."""
+    """Return whether at least half of the checked targets answer or are used."""
     alive = seen.answers.count + seen.alive.count
     return bool(seen.checked.count - seen.alive.count <= alive)
 
 
 def is_late(seen: Any) -> bool:
-    """Whether most of it was not seen to begin, each from a socket of its own: a client whose connections are old."""
+    """Return whether most connections began before the capture, each from its own socket: an old client."""
     return bool(2 * seen.midstream.count > seen.targets.count and seen.sockets.count >= seen.targets.count)
 
 
 def is_known(seen: Any) -> bool:
-    """Whether such a set has been checked for long enough: its first round was told as ever."""
+    """Return whether such a set has been checked for long enough; its first round counts as a scan would."""
     return bool(seen.end - seen.newest.max >= KNOWN)
 
 
@@ -86,13 +86,13 @@ MANY = 10
 
 
 def is_dense(ports: int, neighbourhoods: int) -> bool:
-    """Whether so many ports lie beside each other, as those of clients do not: or are too many for clients."""
+    """Return whether more ports are adjacent, or there are more of them, than with clients."""
     at_random = NEIGHBOURHOODS * (1 - math.exp(-ports / NEIGHBOURHOODS))
     return ports > NEIGHBOURHOODS or at_random >= DENSE * neighbourhoods
 
 
 def is_scan_of_clients(seen: Any) -> bool:
-    """Whether packets that may be a server's go to ports as only a scan reaches them."""
+    """Return whether packets that may be a server's reach ports in a way that only a scan does."""
     is_registered = is_dense(seen.registered.count, seen.near.count) and seen.registered.count >= seen.threshold
     is_any = is_dense(seen.targets.count, seen.neighbourhoods.count) and seen.targets.count >= MANY * seen.threshold
     return is_registered or is_any

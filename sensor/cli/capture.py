@@ -112,7 +112,7 @@ def _opening() -> Iterator[None]:
 def _ready(
     interfaces: Interfaces, *, by: Literal["hosts", "hash", "cpu"] | None = None, is_first: bool = True
 ) -> list["RingSettings"]:
-    """How each interface is to be opened."""
+    """Return the ring settings of each interface."""
     from sensor.capture.bpf.filter import Filter
     from sensor.capture.live.af_packet import RingSettings, geometry, linktype_of
     from sensor.capture.live.fanout import Fanout

@@ -21,7 +21,7 @@ def _flags(*flags: str, **how: Any) -> Any:
 
 
 def _number(name: str, metavar: str, help: str) -> dict[str, Any]:
-    """How a number of `[capture]` is said."""
+    """Return the attributes of the click option for a number of `[capture]`."""
     found = CAPTURE[name]
     least, most = (None if each is None else int(each) for each in (found.min, found.max))
     kind = click.IntRange(least, most)
@@ -30,7 +30,7 @@ def _number(name: str, metavar: str, help: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Interfaces:
-    """What the command line says of live capture, in the order of its help."""
+    """The command line's options of live capture, in the order of its help."""
 
     names_given: tuple[str, ...] = _flags(
         "-i", "--interface", multiple=True, metavar="IFACE", help="Or auto. Repeat for several."
@@ -61,7 +61,7 @@ class Interfaces:
 
     @property
     def is_sniffed(self) -> bool:
-        """Whether Scapy captures."""
+        """True if Scapy captures."""
         return self.source == "scapy" or (self.source == "auto" and not hasattr(socket, "AF_PACKET"))
 
     @property
@@ -83,7 +83,7 @@ class Interfaces:
 
 
 def _said(flags: tuple[str, ...], value: Any) -> Iterator[str]:
-    """How a command line says what a field holds."""
+    """Give the command-line arguments that set a field."""
     flag = flags[-1]
     match value:
         case None:

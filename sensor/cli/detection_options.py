@@ -16,7 +16,7 @@ from sensor.words import printable
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What the command line says of detections."""
+    """The command line's choice of detections and their settings."""
 
     file: str | None
     names: Sequence[str]

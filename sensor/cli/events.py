@@ -33,7 +33,7 @@ def command(as_json: bool, chosen: Chosen) -> None:
 
 
 def _of(events: tuple[str, ...]) -> str:
-    """Which events those are, in the fewest words."""
+    """Return the heading of a group of columns: its events, or all but the others."""
     from sensor.events import EVENTS
 
     others = [name for name in EVENTS if name not in events]

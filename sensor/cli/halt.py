@@ -37,7 +37,7 @@ class Halt:
         self._timer.daemon = True
 
     def begin(self, total: int | None, stop: Callable[[], None]) -> None:
-        """What is to be ended is there."""
+        """Set what a signal is to end."""
         self._total, self._stop = total, stop
 
     def noting(self, progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
@@ -64,12 +64,12 @@ class Halt:
         self._timer.cancel()
 
     def may_go_on(self) -> bool:
-        """Whether more is to be read."""
+        """Return whether to read on."""
         return not self._is_cut
 
     @property
     def is_short(self) -> bool:
-        """Whether a part of the input was not read."""
+        """True if a part of the input was not read."""
         return self._is_cut and self._done != self._total
 
     @property
@@ -78,7 +78,7 @@ class Halt:
         return 128 + self._number
 
     def describe(self) -> str:
-        """How far it came, for people."""
+        """Return how far the replay came, for people."""
         of_all = "" if self._total is None else f" of {self._total:,}"
         return f"interrupted by {signal.Signals(self._number).name}: stopped at byte {self._done:,}{of_all}"
 
@@ -104,7 +104,7 @@ class Halt:
 
 
 def has_ended(pipe: BinaryIO) -> bool:
-    """Whether nobody writes to a pipe any more; what was written may still have to be read."""
+    """Return whether a pipe has no writer any more; what was written may still be unread."""
     poll = select.poll()
     poll.register(pipe, 0)
     return any(event & select.POLLHUP for _, event in poll.poll(0))

@@ -70,7 +70,7 @@ def fail(message: str, code: int = FAILURE) -> Any:
 
 
 def reason(error: OSError) -> str:
-    """What went wrong, and with which file, for people."""
+    """Return what went wrong, and with which file, for people."""
     why = error.strerror or str(error)
     return f"{error.filename}: {why}" if error.filename else why
 

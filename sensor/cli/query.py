@@ -124,7 +124,7 @@ def _write_table(result: "KeyResult", epoch: "PresentEpoch") -> None:
 
 
 def _figure(row: dict[str, Any], name: str) -> Any:
-    """What a reducer comes to; of one that is no number, the first of what it has to say."""
+    """Return the result of a reducer: its number, or the first of its values."""
     figures: dict[str, Any] = row.get("figures", {})
     return figures[name] if name in figures else next(iter(row["values"][name].values()), None)
 
@@ -139,7 +139,7 @@ def _title(result: "KeyResult", epoch: "PresentEpoch") -> str:
 
 
 def _shortfalls(epoch: "PresentEpoch", shown: int) -> list[str]:
-    """What the reader should know that is not in the table."""
+    """Return what the reader should know beside the table."""
     lines = []
     if epoch.missing:
         lines.append(f"incomplete: nothing, or not all, from {', '.join(epoch.missing)}")

@@ -35,7 +35,7 @@ _PAUSE_MS = 100  # how long standard input may give nothing until a halt is heed
 
 
 class Stoppable(Protocol):
-    """What a signal can end in order."""
+    """A run that a signal can end in order."""
 
     def stop(self) -> None:
         """Take no further input."""
@@ -61,12 +61,12 @@ def outcome(summary: "Summary", *, is_failed: bool, tells: bool) -> int:
 
 
 def _has_raised(summary: "Summary") -> bool:
-    """Whether a detection did, so that what it found, or did not find, is not to be relied on."""
+    """Return whether a detection raised, so that its results cannot be relied on."""
     return any(summary.detection_faults.values()) or summary.counters.get("sumstats_threshold_faults", 0) > 0
 
 
 class Reloadable(Protocol):
-    """What can go on with other settings."""
+    """A run that can go on with other settings."""
 
     def reload(self, load: Callable[[], Settings]) -> None:
         """Read them, and take them if they are right."""
@@ -134,7 +134,7 @@ def command(
 
 
 def _as_many_as_may_be(settings: Settings, workers: int) -> int:
-    """How many workers: one where epochs end by hand, as of several only one sees the event at which they do."""
+    """Return the number of workers: one where epochs end by hand, as only one worker sees the event that ends them."""
     definitions = [each for detection in settings.make() for each in detection.define().values()]
     by_hand = [each.name for each in definitions if not each.epoch_ns]
     if workers == 1 or not by_hand:

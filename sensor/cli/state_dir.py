@@ -1,4 +1,4 @@
-"""Where a node keeps what must outlive it, and the option that says so."""
+"""The state folder, which outlives a node, and its option."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from sensor.privileges import User
 
 
 def default_state() -> Path:
-    """Where this user's sensor keeps what must outlive it."""
+    """Return the default state folder of this user."""
     if os.geteuid() == 0:
         return Path("/var/lib/sensor")
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "sensor"

@@ -15,7 +15,7 @@ _folding = Console(width=80, color_system=None)
 
 
 def room(stream: TextIO) -> int | None:
-    """How many cells a line has on the terminal that a stream is, by COLUMNS if that is set; None: it is none."""
+    """Return the width of the terminal in cells, from COLUMNS if set; None if the stream is no terminal."""
     if not stream.isatty():
         return None
     if (given := os.environ.get("COLUMNS", "")).isdecimal() and int(given):
@@ -44,7 +44,7 @@ def aligned(cells: Sequence[str], widths: Sequence[int], *, gap: int = 1) -> str
 
 
 def widths_of(rows: Sequence[Sequence[str]]) -> list[int]:
-    """What the columns of some rows take."""
+    """Return the width of each column."""
     return [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
 
 

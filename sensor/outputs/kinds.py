@@ -24,4 +24,4 @@ def _table(outlet: Outlet, stats: bool) -> Output:
 
 
 KINDS: dict[str, Callable[[Outlet, bool], Output]] = {"json": _json, "table": _table}
-"""What opens each: they are imported when they are wanted, as a table takes long to load."""
+"""The opener of each kind. Kinds are imported when wanted, as the table takes long to load."""

@@ -45,7 +45,7 @@ class Outlet(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Of what it writes."""
+        """The encoding of what it writes."""
         return self._stream.encoding or "utf-8"
 
     @property
@@ -55,15 +55,15 @@ class Outlet(io.TextIOBase):
 
     @property
     def is_reader_gone(self) -> bool:
-        """Whether it is a pipe that nobody reads any more."""
+        """True if it is a pipe without a reader."""
         return self.error is not None and self.error.errno == errno.EPIPE
 
     def fileno(self) -> int:
-        """Of the stream."""
+        """The file descriptor of the stream."""
         return self._stream.fileno()
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """True if it is a terminal."""
         return self._stream.isatty()
 
     def writable(self) -> bool:
@@ -113,7 +113,7 @@ class Outlet(io.TextIOBase):
 
 
 def _putting(stream: TextIO) -> Callable[[bytes], int]:
-    """What takes bytes, and says how many: without a buffer, in which what could not be written would stay."""
+    """An unbuffered writer that says how many bytes it took: a buffer would keep what could not be written."""
 
     def put(data: bytes) -> int:
         stream.write(data.decode(stream.encoding or "utf-8"))

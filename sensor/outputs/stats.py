@@ -4,7 +4,7 @@ import msgspec
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """How many of something there were."""
+    """A count, in total and in this second."""
 
     total: int
     """Since the start."""
@@ -18,7 +18,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type", t
     time: str
     """Its end by the system's clock, RFC 3339 in UTC."""
     seconds: float
-    """How long the time was."""
+    """Seconds that the record covers."""
     kernel_packets: Tally
     """Let through by the kernel's filter, lost ones included: packets_delivered + ring_drops, when all was read."""
     packets_delivered: Tally
@@ -30,14 +30,14 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type", t
     refused: dict[str, Tally]
     """Packets that could not be decoded, by reason."""
     queue_drops: dict[str, Tally]
-    """What found no room after that, by the name of its counter."""
+    """Losses behind the decoder, by the name of the counter."""
     bytes: Tally
-    """Of the packets, on the wire."""
+    """Bytes of the packets on the wire."""
     flows: Tally
-    """That began."""
+    """Flows that began."""
     observations: Tally
-    """That detections made of events."""
+    """Observations that detections made of events."""
     alerts: Tally
-    """That went out."""
+    """Alerts that went out."""
     hints: list[str]
-    """What looks wrong now, for people."""
+    """What looks wrong with the capture now, for people."""

@@ -36,16 +36,16 @@ _GROWN = 10.0  # times what was told: that is news
 
 @dataclass
 class _Known:
-    """What was last told of an alert."""
+    """The last state of an alert that was printed."""
 
     severity: str
     message: str
     value: float | None
     is_updated: bool = False
-    """Whether anything became of it yet: first its epoch is over."""
+    """True once an update has come; the first comes when its epoch is over."""
 
     def is_news(self, record: AlertUpdate) -> bool:
-        """Whether a person wants to read what an alert has come to."""
+        """Return whether a person wants to read the update."""
         if record.severity != self.severity:
             return True
         if record.message == self.message:
@@ -159,13 +159,13 @@ def _left_out(filtered: int, inapplicable: int) -> str:
 
 
 def _became(record: Summary) -> str:
-    """What became of alerts, if anything."""
+    """Return the lines on updates of alerts, if there were any."""
     said = [f"{record.alerts_withdrawn:,} of them withdrawn"] * bool(record.alerts_withdrawn)
     return f" ({', '.join([*said, *_folded(record)])})" if said or record.alerts_suppressed else ""
 
 
 def _folded(record: Summary) -> list[str]:
-    """What was folded into alerts, if anything."""
+    """Return the lines on repeats folded into alerts, if there were any."""
     repeats, parts = record.alerts_repeated, record.alerts_suppressed - record.alerts_repeated
     said = [amount(repeats, "repeat")] * bool(repeats) + [amount(parts, "part")] * bool(parts)
     return [f"{' and '.join(said)} folded in{_reasons(record.folded_in)}"] if said else []
