@@ -1,9 +1,9 @@
-"""Hands out `njit`, the one way in which this package compiles a kernel.
+"""Provide `njit`, the only way this package compiles a kernel.
 
-With Numba the kernel is compiled with bounds checks (memory stays safe whatever a packet claims; measured cost on the
-decoder: 16 -> 14 million packets/s), without the GIL, and cached on disk. Where Numba is missing, or may not compile
-(systemd's MemoryDenyWriteExecute), or `NUMBA_DISABLE_JIT=1`, the same functions run as plain Python: slow but right,
-and `COMPILED` says so.
+With Numba, kernels are compiled with bounds checks (memory stays safe whatever a packet claims; measured cost on the
+decoder: 16 -> 14 million packets/s), without the GIL, and cached on disk. Where Numba is missing or may not compile
+(systemd's MemoryDenyWriteExecute), or with `NUMBA_DISABLE_JIT=1`, the same functions run as plain Python: slow but
+correct, and `COMPILED` is False.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
 if COMPILED:
     try:
         import numba
-    except (ImportError, OSError):  # OSError: no memory may be made executable, and Numba finds out at once
+    except (ImportError, OSError):  # OSError: the system forbids executable memory; Numba fails at import
         COMPILED = False
 
 
@@ -33,19 +33,19 @@ _kernels: list[Any] = []
 
 
 def _kept_in() -> str:
-    """Where Numba keeps kernels of all modules; "": nowhere, or beside each."""
+    """Return Numba's one cache folder for all modules; "": none, or one beside each module."""
     config: Any = numba.config
     return str(config.CACHE_DIR)
 
 
 turns = Turns(_kept_in)
-"""Whose turn it is to compile."""
+"""This process's turns at compiling kernels."""
 
 
 def _cache_folder() -> Path:
-    """Where compiled kernels are kept: a folder for just these sources.
+    """Return the cache folder for kernels compiled from exactly these sources.
 
-    Numba looks at a kernel's own file only, and would go on with what it inlined from another that has changed since.
+    Numba checks only the kernel's own file, and would reuse code inlined from another file that has changed since.
     """
     package = Path(__file__).parent
     digest = hashlib.sha256(numba.__version__.encode())
@@ -58,7 +58,7 @@ def _cache_folder() -> Path:
 
 
 def _use_cache(folder: Path) -> None:
-    """Keep kernels there, unless Numba was told where, and remove what has not been used for a month."""
+    """Cache kernels in `folder`, unless Numba has a cache folder set; remove folders unused for a month."""
     config: Any = numba.config
     if config.CACHE_DIR:
         return
@@ -72,25 +72,25 @@ def _use_cache(folder: Path) -> None:
 
 
 if COMPILED:
-    with contextlib.suppress(OSError, RuntimeError):  # no home, or nowhere to write: Numba finds another place or none
+    with contextlib.suppress(OSError, RuntimeError):  # no home or not writable: Numba finds another folder or none
         _use_cache(_cache_folder())
 
 
 def compiled_now() -> int:
-    """How many kernels this process had to compile, because they were not in the cache."""
+    """Return the number of kernels that this process compiled because the cache lacked them."""
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in _kernels)
 
 
 def is_cold() -> bool:
-    """Whether there is a cache, and nothing in it: all will have to be compiled, by whoever needs it first."""
+    """True if there is a cache and it is empty, so the first use compiles every kernel."""
     folder = _kept_in() if COMPILED else ""
     return bool(folder) and next(Path(folder).rglob("*.nbi"), None) is None
 
 
 def keep_in_memory() -> None:
-    """Save no kernel from now on: this process has become another user, who may not write where the cache is.
+    """Stop saving kernels: after a change of user, this process may not write to the cache.
 
-    What is there is loaded where it may be read: to compile a kernel takes seconds, in which packets are not taken.
+    Kernels in the cache are still loaded if readable: compiling one takes seconds in which no packets are taken.
     """
     for kernel in _kernels if COMPILED else ():
         kernel._cache.save_overload = lambda signature, compiled: None
@@ -100,7 +100,7 @@ def keep_in_memory() -> None:
 def _load(load: Callable[..., Any], signature: Any, target: Any) -> Any:
     try:
         return load(signature, target)
-    except OSError:  # the cache is for root's eyes only
+    except OSError:  # only root may read the cache
         return None
 
 
@@ -108,7 +108,7 @@ def _compile(kernel: Callable[..., Any], allocates: bool) -> Callable[..., Any]:
     options: dict[str, Any] = {"boundscheck": True, "nogil": True, "error_model": "numpy", "_nrt": allocates}
     try:
         compiled: Callable[..., Any] = numba.njit(cache=True, **options)(kernel)
-    except RuntimeError:  # no directory is writable for the cache: compile in each process instead
+    except RuntimeError:  # no writable cache folder: compile in each process instead
         compiled = numba.njit(**options)(kernel)
     _kernels.append(compiled)
     found: Any = compiled
@@ -127,13 +127,13 @@ def _interpret(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def njit(kernel: Callable[..., Any] | None = None, *, allocates: bool = False) -> Callable[..., Any]:
-    """Compile a kernel, or leave it plain Python where that cannot be done; results are the same.
+    """Compile a kernel, or leave it as plain Python where it cannot be compiled; results are the same.
 
-    A kernel works on what it is given. It makes no array, sorts none and assigns none to another: Numba refuses to
-    compile what does. Nor does it return one, not even a view or its argument: Numba refuses some of that, and a test
-    the rest. So nobody need count who holds an array, as Numba otherwise does at each call and each view, with atomic
-    instructions: half of the decoder's time, a quarter of the flow table's. A kernel that `allocates` may do all that
-    but return an array.
+    A kernel only works on its arguments. It does not create, sort or assign whole arrays: Numba refuses to compile
+    that. It returns no array, not even a view or its argument: Numba refuses some of these cases, and a test the rest.
+    Numba then needs no reference counts, which it otherwise updates with atomic instructions at each call and each
+    view: half of the decoder's time, a quarter of the flow table's. A kernel with `allocates` may do all that except
+    return an array.
     """
     if kernel is None:
         return functools.partial(njit, allocates=allocates)
@@ -171,8 +171,7 @@ def _prefetching() -> Callable[..., Any]:
 
 
 prefetch: Callable[..., Any] = _prefetching() if COMPILED else lambda array, at, offset: None
-"""Within a kernel: have memory bring the cache line of array[at], so many bytes after its beginning, without waiting.
+"""Within a kernel: prefetch the cache line `offset` bytes after the start of array[at], without waiting for memory.
 
-What some dozens of rows will need is asked for before the first of them is worked on, so that memory is waited for once
-and not row by row. The array has no gaps. It is a hint, which reads nothing: no place is out of bounds for it.
-"""
+A kernel prefetches the data of some dozens of rows before it works on the first, and so waits for memory once instead
+of row by row. The array has no gaps. A prefetch is a hint that reads nothing: no address is out of bounds for it."""

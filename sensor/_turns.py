@@ -1,7 +1,7 @@
-"""Turns: of several processes that need the same kernels at once, one compiles each, and the others wait for it.
+"""Turns: when several processes need the same kernels, one compiles each kernel and the others wait for it.
 
-That kernels are compiled is said once it has taken a second. A lock in the folder of the cache says whose turn it is;
-who has died holds none. Whoever has waited for `WAIT_S` in all compiles by itself.
+A warning is logged once compiling has taken a second. A lock file in the cache folder marks whose turn it is; the
+lock of a process that died is free. A process that has waited `WAIT_S` in total compiles by itself.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _PAUSE_S = 0.02
 
 
 class Turns:
-    """Those of this process. `folder` says where the cache is; "": there is none, and everybody compiles."""
+    """The turns of this process. `folder` returns the cache folder; "": no cache, and every process compiles."""
 
     def __init__(self, folder: Callable[[], str]) -> None:
         self._folder = folder
@@ -29,10 +29,10 @@ class Turns:
         self._spent_s = self._waited_s = 0.0
         self._said: set[str] = set()
         self.is_silent = False
-        """Whether somebody else says that kernels are compiled."""
+        """True if another process already announced the compilation."""
 
     def load(self, load: Callable[..., Any], signature: Any, target: Any) -> Any:
-        """A kernel from the cache; None: it is not there, and it is this process's turn to compile it."""
+        """Return a kernel from the cache; None: it is missing, and this process is to compile it."""
         found = load(signature, target)
         if found is not None or self._lock >= 0:
             return found
@@ -42,7 +42,7 @@ class Turns:
         return load(signature, target) if self._take() else None
 
     def compile(self, compile: Callable[[Any], Any], signature: Any) -> Any:
-        """Compile a kernel, or load it; those that it calls come to this too."""
+        """Compile a kernel, or load it; the kernels that it calls pass through here too."""
         self._depth += 1
         begun = time.monotonic()
         try:
@@ -56,12 +56,12 @@ class Turns:
                 self._spent_s += time.monotonic() - begun
 
     def _take(self) -> bool:
-        """Wait for the turn; whether another had it meanwhile."""
+        """Wait for the lock; return True if another process held it meanwhile."""
         try:
             folder = Path(self._folder() or os.devnull)
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:  # nowhere to keep what is compiled, or not for this user
+        except OSError:  # no cache folder, or this user may not write there
             return False
         waited = 0.0
         while not self._is_free() and self._waited_s < WAIT_S:

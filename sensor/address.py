@@ -1,6 +1,6 @@
 """Addresses: 128 bits as two uint64 (`hi`, `lo`), IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2).
 
-Text is for the edges only.
+Addresses become text only on input and output.
 """
 
 import ipaddress
@@ -8,7 +8,7 @@ import ipaddress
 import numpy as np
 
 V4_LO = 0xFFFF_0000_0000
-"""What the low word of an IPv4-mapped address holds above its 32 bits; the high word is 0."""
+"""The bits of an IPv4-mapped address's low word above its 32 bits; the high word is 0."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -17,7 +17,7 @@ _WORD = (1 << 64) - 1
 
 
 def to_address(hi: int, lo: int) -> Address:
-    """The address two words stand for, as the standard library's object, whose text is the plain form."""
+    """Return the standard library's address object of two words; its text is the plain form."""
     hi, lo = int(hi), int(lo)
     if hi == 0 and lo >> 32 == 0xFFFF:
         return ipaddress.IPv4Address(lo & 0xFFFF_FFFF)
@@ -25,7 +25,7 @@ def to_address(hi: int, lo: int) -> Address:
 
 
 def to_words(address: Address | str) -> tuple[int, int]:
-    """The two words (hi, lo) of an address; ValueError where text is not one."""
+    """Return the two words (hi, lo) of an address; ValueError if the text is not an address."""
     parsed = ipaddress.ip_address(address)
     if parsed.version == 4:
         return 0, V4_LO | int(parsed)
@@ -33,7 +33,7 @@ def to_words(address: Address | str) -> tuple[int, int]:
 
 
 def in_network(hi: np.ndarray, lo: np.ndarray, network: Network | str) -> np.ndarray:
-    """Which rows of an address column (two uint64 columns) lie in a network: a boolean column."""
+    """Return a boolean column: True where an address (two uint64 columns) lies in the network."""
     net = ipaddress.ip_network(network)
     length = net.prefixlen + (96 if net.version == 4 else 0)
     mask = ((1 << length) - 1) << (128 - length)

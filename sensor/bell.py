@@ -1,4 +1,4 @@
-"""A bell: one thread rings it, and another, which polls for something else, hears of that at once."""
+"""A bell: one thread wakes another, which polls several descriptors."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import weakref
 
 
 class Bell:
-    """However often it is rung before somebody reads it, that is once. It lasts as long as somebody has it."""
+    """Several rings before a read count as one. The pipe is closed when the bell is garbage-collected."""
 
     def __init__(self) -> None:
         self._heard, self._rung = os.pipe()
@@ -15,16 +15,16 @@ class Bell:
             weakref.finalize(self, os.close, each)
 
     def fileno(self) -> int:
-        """The descriptor to poll for reading."""
+        """Return the descriptor to poll for reading."""
         return self._heard
 
     def ring(self) -> None:
-        """Wake whoever polls; may be called by any thread."""
-        with contextlib.suppress(BlockingIOError):  # then it rings already
+        """Wake the polling thread; any thread may call this."""
+        with contextlib.suppress(BlockingIOError):  # the pipe is full: the bell rings already
             os.write(self._rung, b"\0")
 
     def read(self) -> None:
-        """Let it be silent until it is rung again."""
+        """Silence the bell until the next ring."""
         with contextlib.suppress(BlockingIOError):
             while os.read(self._heard, 4096):
                 pass

@@ -1,4 +1,4 @@
-"""Time: int64 nanoseconds since the epoch, UTC. The one module that asks the operating system for it.
+"""Time: int64 nanoseconds since the epoch, UTC. Only this module asks the operating system for the time.
 
 Everything else runs on packet time, through `PacketClock`, so that a replay gives the same result every time.
 """
@@ -17,22 +17,22 @@ _UNITS = {"ms": SECOND // 1000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECON
 
 
 def elapsed_s() -> float:
-    """A clock that only goes forward, for telling how long a run took."""
+    """Return the seconds of a monotonic clock, for measuring how long a run took."""
     return time.perf_counter()
 
 
 def now_ns() -> int:
-    """The time by the system's clock: what people and certificates go by, and what stamps live packets."""
+    """Return the system clock's time (ns): used for people, certificates and the stamps of live packets."""
     return time.time_ns()
 
 
 def incarnation() -> int:
-    """A number that is larger for each later process of a host (ns since the epoch, by the system's clock)."""
+    """Return a number that grows with each later process of a host (ns since the epoch, by the system's clock)."""
     return now_ns()
 
 
 def parse_duration(text: str) -> int:
-    """A duration such as "30s", "5m", "1h" in nanoseconds; ValueError says what is accepted."""
+    """Return a duration such as "30s", "5m", "1h" in nanoseconds; the ValueError lists the accepted forms."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)", text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write a number and ms, s, m, h or d, such as 30s, 5m, 1h")
@@ -40,7 +40,7 @@ def parse_duration(text: str) -> int:
 
 
 def format_duration(ns: int) -> str:
-    """A duration for people: two units at most, such as `1m 12s` or `0.4s`."""
+    """Format a duration for people with two units at most, such as `1m 12s` or `0.4s`."""
     if ns < 10 * SECOND:
         return f"{ns / SECOND:.1f}s"
     minutes, seconds = divmod(round(ns / SECOND), 60)
@@ -53,26 +53,26 @@ def format_duration(ns: int) -> str:
 
 
 def rfc3339(ns: int) -> str:
-    """A time as RFC 3339 text in UTC with microseconds; years outside 1-9999 are clamped to those."""
+    """Format a time as RFC 3339 text in UTC with microseconds; clamp years to 1-9999."""
     seconds, rest = divmod(int(ns), SECOND)
     seconds = min(max(seconds, -62135596800), 253402300799)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"
 
 
 JUMP = 3600 * SECOND
-"""A time further than this from the packet clock, either way, is not believed for itself: others must agree."""
+"""The distance (ns) from the packet clock, either way, beyond which a time needs other packets to confirm it."""
 LOOK = 128
-"""Packets that are looked ahead at, at most, for those that say whether a time is right."""
+"""The number of following packets examined, at most, to judge a time."""
 MOST_CLOCKS = 16
-"""That are told apart in one input."""
+"""The number of clocks distinguished in one input, at most."""
 
 _LATEST = 2**62 - 1  # the year 2116; differences of two times fit into 64 bits
 _CLOCK = np.dtype([("is_known", "?"), ("last", "i8"), ("ahead", "i8"), ("was_ahead", "i8")], align=True)
-"""A clock that packets were stamped by: its last time, by how much it is ahead of the packet clock, and ever was."""
+"""A clock that stamped packets: last time, lead over the packet clock, and its last lead of more than `JUMP`."""
 
 _REGRESSION, _OUTLIER, _JUMP, _DIFFERS, _UNKNOWN = range(5)
 _HOLDS, _BELIEVES, _ASKS = range(3)
-"""What is done about a time that jumps where no packet follows: wait, believe it, or ask the system's clock."""
+"""Ways to judge a time that jumps while no packet follows: wait, believe it, or ask the system's clock."""
 
 
 @njit
@@ -87,7 +87,7 @@ def _within(t):
 
 @njit
 def _nearest(clocks, t):
-    """The clock that goes on with this time; -1: none does."""
+    """Return the clock (`_CLOCK` rows) whose last time is nearest to `t`, within `JUMP`; -1: none."""
     best, away = -1, JUMP + 1
     for i in range(clocks.shape[0]):
         if clocks[i]["is_known"] and abs(t - clocks[i]["last"]) < away:
@@ -97,7 +97,10 @@ def _nearest(clocks, t):
 
 @njit
 def _likeliest(clocks, t, now, which):
-    """The clock by which this time, with which none goes on, is the least ahead; the one given, if it is by none."""
+    """Return the clock under which `t`, near no clock's last time, leads least; `which` if no clock qualifies.
+
+    clocks: `_CLOCK` rows.
+    """
     best, least = which, _LATEST
     for i in range(clocks.shape[0]):
         ahead = t - clocks[i]["ahead"] - now
@@ -108,7 +111,10 @@ def _likeliest(clocks, t, now, which):
 
 @njit
 def _is_another(ts, row, clocks):
-    """Whether a time that jumps is of another clock: within sight, known ones go on, and so does this one."""
+    """True if a time that jumps belongs to another clock: in the next `LOOK` rows both known clocks and it go on.
+
+    ts: int64, ns; clocks: `_CLOCK` rows.
+    """
     t = before = _within(ts[row])
     known, own = 0, 0
     for i in range(row + 1, min(ts.shape[0], row + 1 + LOOK)):
@@ -126,7 +132,10 @@ def _is_another(ts, row, clocks):
 
 @njit
 def _is_right(ts, row, ahead, now, lone, wall):
-    """Whether the clock is to follow a time that jumps: the next packet goes on from it, and not from the clock."""
+    """True if the clock is to follow a time that jumps: the next packet continues from it, and not from the clock.
+
+    ts: int64, ns; ahead, now, wall: ns.
+    """
     then = _within(_within(ts[row]) - ahead)
     for i in range(row + 1, min(ts.shape[0], row + 1 + LOOK)):
         if ts[i] != 0:
@@ -137,7 +146,7 @@ def _is_right(ts, row, ahead, now, lone, wall):
 
 @njit
 def _judge(ts, row, clocks, ahead, now, lone, wall):
-    """What a time is that is far from the packet clock, and with which no clock goes on."""
+    """Classify a time that is far from the packet clock and near no clock. ts: int64, ns; clocks: `_CLOCK` rows."""
     if lone != _ASKS:
         if _is_another(ts, row, clocks):
             return _DIFFERS
@@ -148,7 +157,7 @@ def _judge(ts, row, clocks, ahead, now, lone, wall):
 
 @njit
 def _is_alone(clocks, which):
-    """Whether there is no other clock."""
+    """True if no clock but `which` is known. clocks: `_CLOCK` rows."""
     others = 0
     for i in range(clocks.shape[0]):
         others += clocks[i]["is_known"] and i != which
@@ -157,7 +166,7 @@ def _is_alone(clocks, which):
 
 @njit
 def _free(clocks):
-    """The first clock that is not known, or the last of all."""
+    """Return the first unused clock, else the last one. clocks: `_CLOCK` rows."""
     for i in range(clocks.shape[0]):
         if not clocks[i]["is_known"]:
             return i
@@ -166,7 +175,7 @@ def _free(clocks):
 
 @njit
 def _set_ahead(clock, t, now):
-    """Let a clock's time be the packet clock's from here on."""
+    """Align a clock (a `_CLOCK` row): its time `t` is the packet clock's `now` from here on."""
     clock["ahead"] = t - now
     if _is_far(t, now):
         clock["was_ahead"] = t - now
@@ -180,10 +189,13 @@ def _forget(clocks):
 
 @njit
 def _advance(ts, now, which, clocks, lone, wall, out, restarts, counts):
-    """Fill `out` with the packet clock at each row; return how many are settled, the packet clock, and whose it is."""
+    """Fill `out` with the packet clock at each row; return the rows settled, the packet clock, and its clock.
+
+    ts, out: int64, ns; clocks: `_CLOCK` rows; restarts: bool; counts: int64, shape (3,).
+    """
     is_alone = _is_alone(clocks, which)
     for i in range(ts.shape[0]):
-        if is_alone and 0 < ts[i] <= _LATEST and not _is_far(ts[i] - clocks[which]["ahead"], now):  # as nearly always
+        if is_alone and 0 < ts[i] <= _LATEST and not _is_far(ts[i] - clocks[which]["ahead"], now):  # the usual case
             clocks[which]["is_known"], clocks[which]["last"] = True, ts[i]
             if ts[i] - clocks[which]["ahead"] < now:
                 counts[_REGRESSION] += 1
@@ -231,17 +243,18 @@ def _advance(ts, now, which, clocks, lone, wall, out, restarts, counts):
 
 
 class PacketClock:
-    """Network time from packet timestamps: it never runs backwards between two restarts.
+    """Network time from packet timestamps; it never runs backwards between two restarts.
 
-    An earlier timestamp leaves the clock where it is (`clock_regressions`). One more than `JUMP` away is ignored
-    (`clock_outliers`) unless the next packet goes on from it: then it is a gap, or two captures put together
-    (`clock_jumps`). If that leads backwards, `advance` marks the row as a restart: what was open before is over. A last
-    packet that jumps forward is believed, one that jumps backward is not. A time of exactly 0 is none, and ignored.
+    An earlier timestamp leaves the clock unchanged (`clock_regressions`). One more than `JUMP` away is ignored
+    (`clock_outliers`) unless the next packet continues from it: then there is a gap, or two captures were joined
+    (`clock_jumps`). If the jump leads backwards, `advance` marks the row as a restart: earlier state is over. A last
+    packet that jumps forward is believed, one that jumps backward is not. A time of exactly 0 means none and is
+    ignored.
 
-    Where packets go on from both times, in turn, they were stamped by several clocks, as interfaces may have (`ahead`):
-    what comes from another is taken at the time of those before it.
+    Where packets alternate between two times, several clocks stamped them, such as those of several interfaces
+    (`ahead`): a packet stamped by another clock gets the time of the packets before it.
 
-    `is_live`: the system has one clock for all, and is asked about a packet that jumps and that none follows yet.
+    is_live: the system has one clock for all; a jump that no packet follows yet is compared with it.
     """
 
     def __init__(self, *, is_live: bool = False) -> None:
@@ -252,25 +265,25 @@ class PacketClock:
 
     @property
     def counters(self) -> dict[str, int]:
-        """How often the timestamps were not simply in order, by name."""
+        """Counts of timestamps that were out of order, by name."""
         return dict(zip(("clock_regressions", "clock_outliers", "clock_jumps"), self._counts.tolist(), strict=True))
 
     @property
     def ahead(self) -> list[int]:
-        """By how much (ns) other clocks that packets were stamped by are, or were, ahead of the first."""
+        """The leads (ns) over the first clock of the other clocks that stamped packets, past and present."""
         found: list[int] = self._clocks["was_ahead"][self._clocks["was_ahead"] != 0].tolist()
         return found
 
     def pass_time(self, ts: int) -> int:
-        """No packet from before `ts` will come: the clock is there, if it was not yet beyond. Returns where it is."""
+        """Move the clock on to `ts`, as no earlier packet will come; return the clock, which may already be later."""
         self.now = ts if self.now is None else max(self.now, ts)
         return self.now
 
     def advance(self, ts: np.ndarray, *, final: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """The clock at each row of `ts` (int64), and which rows are restarts (bool).
+        """Return the clock at each row of `ts` (int64), and a mask of the rows that are restarts (bool).
 
-        Both may be shorter than `ts`, by `LOOK` rows at most: whether a row that jumps is to be believed depends on
-        those after it, so it must be given again, first, with the next ones. `final` says that there are none.
+        Both may be shorter than `ts`, by `LOOK` rows at most: a row that jumps is judged by the rows after it. Pass the
+        missing rows again, first, with the next ones. `final`: no more rows will come.
         """
         now, restarts = np.empty(len(ts), np.int64), np.zeros(len(ts), np.bool_)
         if self.now is None:
@@ -284,7 +297,7 @@ class PacketClock:
         return now[:settled], restarts[:settled]
 
     def _begin(self, ts: np.ndarray, *, final: bool) -> None:
-        """Begin at the first time there is; of many packets without any, at 0; and wait, if it may be yet to come."""
+        """Start at the first nonzero time; start at 0 if many packets have none; wait if a time may still come."""
         timed = np.flatnonzero(ts[:LOOK])
         if len(timed):
             self.now = int(_within(ts[timed[0]]))

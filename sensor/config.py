@@ -1,4 +1,4 @@
-"""Settings: what the command line asks for, checked before anything runs."""
+"""Settings: the choices of the command line, checked before anything runs."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -18,32 +18,32 @@ Values = dict[str, dict[str, Value]]
 
 @dataclass(frozen=True)
 class Settings:
-    """What is to run, and how."""
+    """The detections to run, and their options."""
 
     detections: tuple[type[Detection], ...]
     values: Values
-    """What is set otherwise than by default, by name of the detection."""
+    """The options that differ from the default, by detection name."""
     flows: FlowOptions
     decode: DecodeOptions
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     capture: dict[str, Value] = field(default_factory=dict)
-    """What the file says of capture, which the command line takes from it."""
+    """The capture options of the settings file, for the command line."""
     sketch_key: tuple[int, int] | None = None
-    """Of a cluster: what its sketches are keyed with. None: those of all sensors alike."""
+    """The key of the sketches in a cluster. None: the fixed key that all sensors share."""
     sources: dict[str, str] = field(default_factory=dict, compare=False)
-    """A digest of the file that each detection is defined in, as it was read, by the detection's name."""
+    """A digest of each detection's source file, as it was when read, by the detection's name."""
     notices: tuple[str, ...] = field(default=(), compare=False)
-    """What whoever asked for these should know."""
+    """Messages for the user who asked for these settings."""
 
     def make(self) -> list[Detection]:
-        """A set of instances for one node."""
+        """Make the detection instances of one node."""
         made = instantiate(self.detections, self.values)
         for each in made:
             each.sketch_key = self.sketch_key
         return made
 
     def of_cluster(self, secret: bytes) -> "Settings":
-        """The same for a node of a cluster with a secret of 16 bytes."""
+        """Return these settings for a node of a cluster with a secret of 16 bytes."""
         return replace(self, sketch_key=(int.from_bytes(secret[:8], "big"), int.from_bytes(secret[8:], "big")))
 
 
@@ -53,9 +53,9 @@ def configure(
     assignments: Sequence[str] = (),
     file: str | None = None,
 ) -> Settings:
-    """Load what is installed and the given plugins (files, folders), choose, and set options; DetectionError is a line.
+    """Load installed detections and plugins (files, folders), choose some, set options; DetectionError: one line.
 
-    What a settings file says comes first: names given replace its own, plugins are added, and assignments win.
+    The settings file applies first: given names replace its own, plugins are added, and assignments override.
     """
     kept = SettingsFile.read(file) if file else SettingsFile()
     available = list(load_installed())
@@ -79,13 +79,13 @@ def configure(
 def _choose(available: Sequence[type[Detection]], names: Sequence[str], kept: SettingsFile) -> list[type[Detection]]:
     if names or kept.names is None:
         return choose(available, names or None)
-    choose(available, None)  # whose names are not to blame on the file
+    choose(available, None)  # errors in these names are not the file's fault
     with _told_of(f"{kept.path}: detections.run"):
         return choose(available, kept.names)
 
 
 def _of_file(kept: SettingsFile, available: Sequence[type[Detection]]) -> Values:
-    """What the file sets, of detections that do not run too; DetectionError names the file."""
+    """Return the options that the file sets, including those of idle detections; DetectionError names the file."""
     kept.check_names(each.name for each in available)
     values = {name: kept.values(name) for name in SETTABLE}
     for each in available:
@@ -100,7 +100,7 @@ def _of_file(kept: SettingsFile, available: Sequence[type[Detection]]) -> Values
 
 @contextlib.contextmanager
 def _told_of(what: str) -> Iterator[None]:
-    """Say of what is wrong that it stands there."""
+    """Prefix the text of a DetectionError with its place in the file."""
     try:
         yield
     except DetectionError as error:
@@ -111,7 +111,7 @@ def _settings(chosen: Sequence[type[Detection]], values: Values) -> Settings:
     for_all = {name: _without_overrides(name, values[name]) for name in SETTABLE}
     try:
         decode = decode_options(for_all["decode"])
-    except ValueError as error:  # a port of two tunnels
+    except ValueError as error:  # two tunnels share a port
         raise DetectionError(f"decode: {error}") from None
     return Settings(
         tuple(chosen),

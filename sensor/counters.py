@@ -1,14 +1,14 @@
-"""The catalogue of counters: the name of each, what it means, and whether something is lost where it is not 0.
+"""The catalogue of counters: each one's name, meaning, and whether a value above 0 means a loss.
 
-Kernels that count into an array take their names from here, by group and in this order. A name that ends with `_`
-begins those of several counters: a link type follows, or what a filter would have to begin with.
+Kernels that count into an array take their names from here, by group and in this order. A name ending in `_` is the
+prefix of several counters: a link type follows, or the prefix that a filter would need.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 Loss = Literal["capture", "engine"]
-"""Where: before packets are decoded, or behind that."""
+"""The place of a loss: before packets are decoded, or after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,9 @@ class Metric:
 
     name: str
     meaning: str
-    """What it counts, for people: the rest of a sentence that begins with "How many"."""
+    """The thing it counts, for people: the rest of a sentence that begins with "How many"."""
     loss: Loss | None = None
-    """Where something is lost; None: nothing is by that."""
+    """The place of the loss that it counts; None: it counts no loss."""
 
 
 _BYTES_READ = Metric("bytes_read", "captured bytes those packets have that were given on")
@@ -166,15 +166,15 @@ CATALOGUE = {
     )
     for each in group
 }
-"""All of them by name."""
+"""All counters by name."""
 
 
 def names(group: tuple[Metric, ...]) -> tuple[str, ...]:
-    """The names of a group, in order."""
+    """Return the names of a group, in order."""
     return tuple(each.name for each in group)
 
 
 def metric(name: str) -> Metric | None:
-    """The counter of a name, or the one that begins it; None: there is none."""
+    """Return the counter of a name, or the one whose name is its prefix; None if there is none."""
     begun = (each for each in CATALOGUE.values() if each.name.endswith("_") and name.startswith(each.name))
     return CATALOGUE.get(name) or next(begun, None)

@@ -1,4 +1,4 @@
-"""Event types: how a producer (the flow table, a protocol's analyzer) declares what it raises, and hands it over."""
+"""Event types: how a producer (the flow table, a protocol's analyzer) declares its events and delivers them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ _FIELDS: dict[str, tuple[tuple[str, str], ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What one column of an event holds."""
+    """The content of one column of an event."""
 
     type: str
     """address, port, integer, duration or time (int64 ns), mac (48 bits as uint64), state (ConnState), bytes (of a
@@ -51,7 +51,7 @@ CONNECTION = TIMES | {
 
 
 def fields_of(name: str, column: Column) -> list[tuple[str, str]]:
-    """The fields of a row that hold a column, with their dtypes: `orig_h` is in `orig_hi` and `orig_lo`."""
+    """Return the fields of a row, with their dtypes, that hold a column: `orig_h` is in `orig_hi` and `orig_lo`."""
     stem = name.removesuffix("_h") if column.type == "address" else name
     return [(stem + suffix, dtype) for suffix, dtype in _FIELDS[column.type]]
 
@@ -60,8 +60,8 @@ def fields_of(name: str, column: Column) -> list[tuple[str, str]]:
 class EventType:
     """One kind of event: its columns, and the dtype of the rows that hold them.
 
-    rows: given by a producer whose kinds of events share rows; else it is made of the columns. Either has the fields
-    `event` (the number of the kind, among those of its producer) and `order`.
+    rows: the row dtype, from a producer whose kinds of events share rows; None: it is made of the columns. Either has
+    the fields `event` (the kind's number among those of its producer) and `order`.
     """
 
     name: str
@@ -71,7 +71,7 @@ class EventType:
 
     @cached_property
     def dtype(self) -> np.dtype:
-        """Of the rows."""
+        """The dtype of the rows."""
         if self.rows is not None:
             return self.rows
         own = [each for name, column in self.columns.items() for each in fields_of(name, column)]
@@ -85,8 +85,8 @@ class EventRows(NamedTuple):
     """Events of one producer, in the order in which they happened."""
 
     types: tuple[EventType, ...]
-    """Its kinds of events, by the number in `event`."""
+    """The producer's kinds of events, by the number in `event`."""
     rows: np.ndarray
-    """Rows of their dtype. `order` (int64) grows from packet to packet over all producers of a worker."""
+    """Rows of the types' dtype. `order` (int64) grows from packet to packet over all producers of a worker."""
     text: np.ndarray
-    """uint8: the arena that columns of text lie in."""
+    """The arena (uint8) of the text columns."""

@@ -15,7 +15,7 @@ _FLOWS, _CLUSTER = FlowOptions(), ClusterSettings()
 
 
 class TextsOption(Option):
-    """Some texts: a list in a file."""
+    """An option whose value is several texts: a list in a file."""
 
     def __init__(self, default: tuple[str, ...], *, example: str, help: str = "") -> None:
         super().__init__(default, help=help)
@@ -27,7 +27,7 @@ class TextsOption(Option):
         return f'a list of texts, such as ["{self.example}"]'
 
     def accept(self, value: Any) -> Value:
-        """The texts of a list; ValueError where it is none."""
+        """Return the texts of a list as a tuple; ValueError if it is not a list of texts."""
         if not isinstance(value, list):
             raise ValueError(f"must be {self.wanted}, not {shown(value)}")
         if wrong := [each for each in value if not isinstance(each, str)]:
@@ -36,13 +36,13 @@ class TextsOption(Option):
 
 
 class Ports(Option):
-    """Some UDP ports, none too: `4789,8472` on the command line, a list of whole numbers in a file."""
+    """An option with any number of UDP ports: `4789,8472` on the command line, a list of integers in a file."""
 
     wanted = "a list of ports, such as [4789, 8472]"
     range = f"1 to 65535 each, {PORTS_MAX} at most"
 
     def parse(self, text: str) -> Value:
-        """The ports of a text; ValueError where it has others."""
+        """Parse comma-separated ports; ValueError if one is not a port."""
         try:
             ports = tuple(int(each) for each in text.split(",") if text)
         except ValueError:
@@ -51,7 +51,7 @@ class Ports(Option):
         return ports
 
     def accept(self, value: Any) -> Value:
-        """The ports of a list; ValueError where it is none."""
+        """Return the ports of a list as a tuple; ValueError if it is not a list of ports."""
         if not isinstance(value, list):
             raise ValueError(f"must be {self.wanted}, not {shown(value)}")
         if wrong := [each for each in value if type(each) is not int]:
@@ -135,27 +135,27 @@ CLUSTER: dict[str, Option] = {
 """The options of managers and workers: `--set cluster.deadline=1m`. Some hold for the one, some for the other."""
 
 SETTABLE: dict[str, dict[str, Option]] = {"flows": FLOWS, "decode": DECODE, "cluster": CLUSTER}
-"""The tables that `--set` knows beside those of detections."""
+"""The tables that `--set` accepts besides those of detections."""
 
 TABLES: dict[str, dict[str, Option]] = {"capture": CAPTURE, "decode": DECODE, "flows": FLOWS, "cluster": CLUSTER}
-"""The tables of a settings file beside those of detections, in the order of a packet's way."""
+"""The tables of a settings file besides those of detections, in the order in which packets pass through them."""
 
 RESERVED = ("site", "allow", "outputs", "store", "evidence", "metrics")
-"""Tables that a settings file is to have one day."""
+"""Names of tables reserved for later versions of the settings file."""
 
 
 def flow_options(values: Mapping[str, Value]) -> FlowOptions:
-    """The form that the flow table takes, of values that differ from the defaults."""
+    """Return the flow table's options, given the values that differ from the defaults."""
     return FlowOptions(**{name: _ns(FLOWS[name], value) for name, value in values.items()})
 
 
 def decode_options(values: Mapping[str, Value]) -> DecodeOptions:
-    """The form that decoding takes; ValueError where tunnels share a port."""
+    """Return the decoder's options; ValueError if tunnels share a port."""
     return DecodeOptions(**{name: tuple(value) for name, value in values.items() if isinstance(value, tuple)})
 
 
 def cluster_settings(values: Mapping[str, Value]) -> ClusterSettings:
-    """The form that managers and workers take."""
+    """Return the settings of managers and workers."""
     given: dict[str, Any] = {}
     for name, value in values.items():
         if CLUSTER[name].is_duration:
@@ -173,5 +173,5 @@ def _ns(option: Option, value: Value) -> Any:
 
 
 def written(value: Any) -> str:
-    """A value as TOML has it."""
+    """Format a value as TOML."""
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

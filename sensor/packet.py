@@ -1,4 +1,4 @@
-"""Packets as columns: the two structured dtypes that capture fills and decode fills, one row a packet."""
+"""Packets as columns: the two structured dtypes of capture and of decode, one row per packet."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -19,44 +19,44 @@ FRAME = np.dtype(
     ],
     align=True,
 )
-"""Where a captured frame lies: what a capture source gives."""
+"""The position of a captured frame, as a capture source gives it."""
 
 
 CAPLEN_MAX = 262144
-"""Longest packet, in captured bytes: libpcap's MAXIMUM_SNAPLEN; a record that claims more is damaged."""
+"""The longest packet, in captured bytes: libpcap's MAXIMUM_SNAPLEN; a record that claims more is damaged."""
 
 NO_BYTES = np.frombuffer(b"", np.uint8)
-"""The buffer of what is not open: read-only, as all are, so that kernels are compiled for one array type."""
+"""The buffer of a closed source: read-only, as all buffers are, so that kernels are compiled for one array type."""
 
 FULL_BLOCK = 16384
-"""Frames of a block at most: enough that work done once a block is free, few enough for the caches. A source that has
-to wait for packets gives what it has in a smaller one."""
+"""The most frames of a block: enough to spread the cost per block, few enough for the caches. A source that has to wait
+for packets returns those it has in a smaller block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some frames in order and the buffers they lie in; valid until the source gives its next block."""
+    """Some frames in order and the buffers that hold them; valid until the source gives its next block."""
 
     buffers: tuple[np.ndarray, ...]
     """uint8 arrays, possibly read-only memory maps; a frame is never copied out of them."""
     frames: np.ndarray
-    """FRAME rows in the order in which they are to be seen."""
+    """FRAME rows in the order in which to process them."""
 
 
 class Kind(IntEnum):
-    """How far a packet was understood."""
+    """The deepest layer understood of a packet."""
 
     REFUSED = 0
     ARP = 1
-    IP = 2  # a network layer whose payload is none of those below
+    IP = 2  # a network layer with another payload than those below
     FRAGMENT = 3  # part of an IP datagram that is not (or not yet) whole and shows no ports
     TCP = 4
     UDP = 5
-    ICMP = 6  # either version; `proto` tells
+    ICMP = 6  # either version; see `proto`
     SCTP = 7
-    REST = 8  # the fragment that made a datagram whole: what of its payload the row of its first did not tell
-    WITNESS = 9  # another worker's UDP datagram to many hosts, which may answer it
-    TCP_CUT = 10  # a TCP segment of which the snap length has left the ports and little more
+    REST = 8  # the fragment that completed a datagram: the payload that the first fragment's row lacks
+    WITNESS = 9  # another worker's UDP multicast or broadcast datagram, which a host may answer
+    TCP_CUT = 10  # a TCP segment cut by the snap length to its ports and little more
 
 
 class Tunnel(IntEnum):
@@ -74,12 +74,12 @@ class Tunnel(IntEnum):
     LISP = 9
     MPLS = 10  # over UDP or IP
     HP_ERM = 11
-    ETHERIP = 12  # Ethernet in IP without more, as segment routing has it too
+    ETHERIP = 12  # Ethernet in plain IP, also used by segment routing
     GRE_IN_UDP = 13
 
 
 ONE_WAY_TUNNELS = (int(Tunnel.MPLS), int(Tunnel.LISP), int(Tunnel.GRE_IN_UDP))
-"""Those that go one way (RFC 3031, 9300, 8086): what answers takes another, which need not pass here."""
+"""The tunnels that go one way (RFC 3031, 9300, 8086): replies use another tunnel, which need not pass here."""
 
 
 PACKET = np.dtype(
@@ -98,7 +98,7 @@ PACKET = np.dtype(
         ("seq", "u4"),
         ("ack", "u4"),
         ("payload", "u4"),  # offset of the transport's payload from the frame's first byte
-        ("payload_len", "u4"),  # its bytes by the headers' account, captured or not
+        ("payload_len", "u4"),  # bytes by the headers' lengths, captured or not
         ("caplen", "u4"),
         ("wirelen", "u4"),
         ("weird", "u8"),  # one bit for each Weird
@@ -128,7 +128,7 @@ PACKET = np.dtype(
     ],
     align=True,
 )
-"""A decoded packet, described at its innermost understood IP layer (ARP: src and dst are sender and target)."""
+"""A decoded packet, described by its innermost understood IP layer (ARP: src and dst are sender and target)."""
 
 PROTO_ICMP, PROTO_TCP, PROTO_UDP, PROTO_ICMPV6, PROTO_SCTP = 1, 6, 17, 58, 132
 
@@ -137,13 +137,13 @@ FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 
 @njit
 def fin_of(packet):
-    """FIN if a TCP packet has it and all of its payload: the number that FIN takes comes after that."""
+    """Return FIN if a TCP packet (PACKET row) has it and its whole payload, as FIN's number follows the payload."""
     return np.int64(packet["tcp_flags"]) & (FIN if packet["more"] == 0 else 0)
 
 
 @njit
 def tally(packets):
-    """Of some PACKET rows: how many are decoded, bytes on the wire, the earliest time and the latest; 0 is no time."""
+    """Return the decoded packets, bytes on the wire, earliest and latest time (ns) of PACKET rows; 0 is no time."""
     decoded, size, first, last = 0, 0, np.int64(0), np.int64(0)
     for packet in packets:
         decoded += packet["refused"] == 0

@@ -1,7 +1,7 @@
-"""Privileges: what this process may do beyond others, given up for good (capabilities(7), credentials(7), prctl(2)).
+"""Privileges: drop this process's special rights for good (capabilities(7), credentials(7), prctl(2)).
 
-The user, the capabilities, and with NoNewPrivileges the ways to come by more. Capabilities belong to threads, and what
-is given up here is given up by the calling one: do it before there are others. That none is left is checked.
+Drops the user, the capabilities, and with NoNewPrivileges the ways to gain more. Capabilities belong to threads, and
+only the calling thread's are dropped: call it before other threads start. It checks that no thread has any left.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ if _IS_LINUX:
 
 
 class PrivilegeError(Exception):
-    """Something could not be given up. The text is one line: what, why, and what to do about it."""
+    """A privilege could not be dropped. The text is one line: what, why, and what to do about it."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Whom a process belongs to."""
+    """The user and group that a process runs as."""
 
     name: str
     uid: int
@@ -40,7 +40,7 @@ class User:
 
     @contextlib.contextmanager
     def acting(self) -> Iterator[None]:
-        """Meanwhile let root open files only as this user could."""
+        """Within the context, let root open files only as this user could."""
         groups = os.getgroups()
         os.setgroups([])
         os.setegid(self.gid)
@@ -53,7 +53,7 @@ class User:
             os.setgroups(groups)
 
     def own(self, path: Path) -> None:
-        """Hand over a folder or file, and all below, as systemd does with a StateDirectory; links are not followed."""
+        """Give a file, or a folder and its contents, to this user, as systemd does a StateDirectory; links excepted."""
         for folder, names, files in os.walk(path):
             for name in (".", *names, *files):
                 os.chown(Path(folder) / name, self.uid, self.gid, follow_symlinks=False)
@@ -62,9 +62,9 @@ class User:
 
 
 def successor(name: str | None) -> User | None:
-    """Whom to become once what needs root is done: `name`, else "sensor" if there is such a user, else "nobody".
+    """Return the user to become once root is no longer needed: `name`, else "sensor" if it exists, else "nobody".
 
-    None: this process is not root's, or is to stay so. PrivilegeError where there is no such user.
+    None: this process is not root's, or is to stay root's. PrivilegeError if there is no such user.
     """
     if os.geteuid() != 0:
         if name and pwd.getpwuid(os.geteuid()).pw_name != name:
@@ -80,15 +80,15 @@ def successor(name: str | None) -> User | None:
 
 
 def has(capability: int) -> bool:
-    """Whether the calling thread may use a capability now."""
+    """True if the calling thread may use a capability now."""
     return bool(_held("thread-self", "CapEff") >> capability & 1)
 
 
 def give_up(user: User | None, keep: Collection[int] = ()) -> None:
-    """Become `user` (None: stay who this is), keep no capability but those named, and be unable to gain any.
+    """Become `user` (None: no change), drop all capabilities except `keep`, and prevent gaining any.
 
-    PrivilegeError where something could not be given up, or another thread still has it. Other systems than Linux have
-    none of that: only the user changes there.
+    PrivilegeError if one could not be dropped, or another thread still has it. On systems other than Linux only the
+    user changes.
     """
     if not _IS_LINUX:
         if user is not None:
@@ -111,7 +111,7 @@ def give_up(user: User | None, keep: Collection[int] = ()) -> None:
 
 
 def describe() -> str:
-    """Who this process is, and that it has no privilege, for people."""
+    """Describe the user of this process, and that it has no privileges, for people."""
     try:
         name = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -123,7 +123,7 @@ def _become(user: User) -> None:
     try:
         os.setgroups([])
         os.setgid(user.gid)
-        os.setuid(user.uid)  # of root: the real, effective and saved one
+        os.setuid(user.uid)  # for root: the real, effective and saved one
     except PermissionError:
         reason = "root without CAP_SETUID and CAP_SETGID cannot"
         raise PrivilegeError(f"become {user.name}: {reason}; allow these, or give --user root") from None
@@ -137,7 +137,7 @@ def _empty_the_bounding_set() -> None:
 
 
 def _set(capabilities: int) -> None:
-    """Make these the calling thread's permitted and effective ones, and none inheritable."""
+    """Make these the calling thread's permitted and effective capabilities, and none inheritable."""
     header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
     low, high = capabilities & 0xFFFFFFFF, capabilities >> 32
     data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)

@@ -36,18 +36,18 @@ _OVERRIDES = "overrides"
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """What a settings file says; its methods raise DetectionError, of one line that names the file and the key."""
+    """The contents of a settings file; methods raise DetectionError, one line that names the file and the key."""
 
     path: str = ""
     names: tuple[str, ...] | None = None
-    """The detections that are to run; None: all."""
+    """The detections to run; None: all."""
     plugins: tuple[str, ...] = ()
     _detections: Mapping[str, Any] = field(default_factory=dict)
     _tables: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: str) -> "SettingsFile":
-        """Read it, as far as nothing need be known of detections."""
+        """Read the file, and check the parts that need no knowledge of detections."""
         content = _toml(path)
         for name in content:
             _refuse_old(path, name, content[name])
@@ -61,11 +61,11 @@ class SettingsFile:
         return cls(path, names, plugins, detections, content)
 
     def values(self, name: str) -> dict[str, Value]:
-        """What the table `name` sets, such as flows."""
+        """Return the values that the table `name`, such as flows, sets."""
         return self._options(name, self._tables.get(name, {}), TABLES[name])
 
     def check_names(self, detections: Iterable[str]) -> None:
-        """Refuse tables that stand for nothing."""
+        """Refuse tables that belong to no detection and no known table."""
         known = set(detections)
         for name, value in self._tables.items():
             if name not in TABLES:
@@ -75,7 +75,7 @@ class SettingsFile:
                 raise DetectionError(f"{self.path}: [detections.{name}]: there is no such detection{hint(name, known)}")
 
     def detection_values(self, name: str, options: Mapping[str, Option]) -> dict[str, Value]:
-        """What the table of a detection sets; for some keys alone as `ports@orig_h:10.0.0.0/8`."""
+        """Return the values of a detection's table; overrides by key are named such as `ports@orig_h:10.0.0.0/8`."""
         where = f"detections.{name}"
         table = dict(_table(self.path, where, self._detections.get(name, {})))
         overrides = table.pop(_OVERRIDES, [])
@@ -136,7 +136,7 @@ def _accept(path: str, key: str, option: Option, value: Any) -> Value:
 
 
 def _rewritten(key: str, option: Option, value: Any) -> Iterator[str]:
-    """The line that replaces a value that is given as text, as all could be once."""
+    """Yield the line that replaces a value written as text, a form that older versions accepted."""
     if not isinstance(value, str) or isinstance(option.default, str):
         return
     try:
@@ -148,7 +148,7 @@ def _rewritten(key: str, option: Option, value: Any) -> Iterator[str]:
 
 
 def _refuse_old(path: str, name: str, value: Any) -> None:
-    """Refuse the lists that stood above all tables, once."""
+    """Refuse the lists that older versions accepted above all tables."""
     if name in _MOVED and not isinstance(value, dict):
         is_list = isinstance(value, list) and all(isinstance(each, str) for each in value)
         example = written(value) if is_list else f'["{name[:-1]}"]'

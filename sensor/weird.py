@@ -1,4 +1,4 @@
-"""What can be odd about a packet: the names under which oddities and refusals are counted.
+"""Oddities and refusals of packets: the names under which they are counted.
 
 Zeek's names where it has them (its `weird.log`). The name reported is the member's in lower case.
 """
@@ -24,7 +24,7 @@ class Weird(IntEnum):
     CORRUPT_ARP_HEADER = 7
     """An ARP message whose address lengths or types are not those of Ethernet and IPv4."""
     TOO_MANY_LAYERS = 8
-    """More than 16 layers of headers: what lies deeper was not looked at."""
+    """More than 16 layers of headers: deeper ones are not decoded."""
     UNKNOWN_ARP_OPCODE = 9
     """An ARP operation other than request (1) and reply (2)."""
     TRUNCATED_EXTENSION_HEADER = 10
@@ -70,7 +70,7 @@ class Weird(IntEnum):
 
 
 class Refusal(IntEnum):
-    """Why no network layer of a packet was understood. Those below 64 are the Weird of the same name and number."""
+    """Reasons why no network layer of a packet was understood. Those below 64 equal the Weird of the same name."""
 
     NONE = 0
     """The packet was decoded."""

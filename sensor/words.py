@@ -1,41 +1,41 @@
-"""Words: numbers and texts from outside, as a person reads them."""
+"""Words: numbers and texts from outside, formatted for people."""
 
 import difflib
 import re
 from collections.abc import Iterable
 
-_ALIKE = 0.5  # how like two names are that are one misspelt (difflib's ratio): "dns_query" and "history" come to 0.38
+_ALIKE = 0.5  # least similarity (difflib's ratio) of a misspelt name; "dns_query" and "history" have 0.38
 _MOST_NAMES = 12
 
 
 def plural(n: int, noun: str) -> str:
-    """The noun after a number: `key` after 1, else `keys`."""
+    """Return the noun for a number: `key` for 1, else `keys`."""
     return noun if n == 1 else f"{noun}s"
 
 
 def amount(n: int, noun: str) -> str:
-    """So many of something: `1 key`, `1,200 keys`."""
+    """Return a number with its noun: `1 key`, `1,200 keys`."""
     return f"{n:,} {plural(n, noun)}"
 
 
 def counted(n: int, noun: str) -> str:
-    """What happened to so many of something, to be gone on with: `1 packet was`, `3 packets were`."""
+    """Return a number with its noun and verb, for the start of a sentence: `1 packet was`, `3 packets were`."""
     return f"{amount(n, noun)} {'was' if n == 1 else 'were'}"
 
 
 def printable(text: str) -> str:
-    """Text with control characters escaped, so that nothing from the wire can drive a terminal."""
+    """Escape the text's control characters, so that nothing from the wire can drive a terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def in_order(name: str) -> list[tuple[int, str]]:
-    """What names are sorted by as a person does it: `worker-2` before `worker-10`."""
+    """Return a sort key that orders names as people do: `worker-2` before `worker-10`."""
     parts = re.split(r"([0-9]+)", name)
     return [(int(part), "") if at % 2 else (0, part) for at, part in enumerate(parts)]
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """What a misspelt name may have been; None where nothing is like it."""
+    """Return the candidate nearest to a misspelt name; None if nothing resembles it."""
     return next(iter(difflib.get_close_matches(name, sorted(candidates), n=1, cutoff=_ALIKE)), None)
 
 

@@ -1,14 +1,14 @@
-"""Where packets come from: capture files and interfaces, as blocks of frames that are never copied.
+"""Packet sources: capture files and interfaces, as blocks of frames that are never copied.
 
-Files, pipes or interface names come in. A `Capture` gives blocks of frames, in order of time, and says what was lost.
+Input is files, pipes or interface names. A `Capture` gives blocks of frames in order of time, and counts losses.
 
 | file | what it is |
 | --- | --- |
-| `capture.py`, `errors.py` | what every source looks like, and what can be wrong with one |
+| `capture.py`, `errors.py` | the interface of every source, and the errors of one |
 | `files/` | capture files, pipes, and standard input |
 | `live/` | interfaces, their rings and their counters |
 | `bpf/` | filters in tcpdump's language |
-| `prefetch.py` | asks for what a kernel will read |
+| `prefetch.py` | prefetches the bytes that a kernel will read |
 """
 
 from sensor.capture.capture import Capture

@@ -1,4 +1,4 @@
-"""What every capture source looks like to whoever takes packets from it."""
+"""The interface of every capture source."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -12,22 +12,22 @@ class Capture(Protocol):
 
     @property
     def damage(self) -> Sequence[Damage]:
-        """What could not be read."""
+        """The parts of the input that could not be read."""
 
     @property
     def seen_until(self) -> int:
-        """ns since the epoch: no frame from before will come any more. 0: nothing is known but by frames."""
+        """Time in ns since the epoch before which no further frame will come. 0: unknown; only frames tell the time."""
 
     @property
     def counters(self) -> dict[str, int]:
-        """What came so far, and what was lost or odd about it, by name."""
+        """Counts of what came so far, and of losses and oddities, by name."""
 
     @property
     def progress(self) -> tuple[int, int | None]:
-        """Bytes done, and bytes in all where that is known."""
+        """Bytes done, and bytes in all if known."""
 
     def blocks(self) -> Iterator[Block]:
-        """Frames in order; a block is valid until the next one is asked for. An empty one: nothing has come."""
+        """Yield frames in order; a block is valid until the next is requested. An empty block: no frames have come."""
 
     def stop(self) -> None:
-        """Take nothing new: `blocks` ends when what is there already has been given."""
+        """Take no new packets: `blocks` ends after the frames already received."""

@@ -1,14 +1,14 @@
-"""Fetching: bytes in a row are asked for ahead of a walk over records, each of which tells where the next one is."""
+"""Prefetches consecutive bytes ahead of a walk over records, each of which gives the position of the next."""
 
 from sensor._jit import LINE, njit, prefetch
 
 
 @njit
 def fetch(data, at, until):
-    """Have data[at:until] brought into the cache, and return where to go on: a line's length further on, at most.
+    """Prefetch data[at:until] (uint8) into the cache; return the next position, at most a cache line beyond `until`.
 
-    Memory is quick at lines in a row, while a walk from header to header waits for each: it takes 97 ns a frame of a
-    ring of 345 bytes each, and 57 where the block was fetched before; of a file that is in the page cache 78 and 63.
+    Memory is fast at consecutive lines, while a walk from header to header waits for each: a ring with frames of 345
+    bytes takes 97 ns a frame, and 57 if the block was fetched before; a file in the page cache 78 and 63.
     """
     while at < until:
         prefetch(data, at, 0)

@@ -1,16 +1,16 @@
 """Decoding: one pass over the layers of each frame, as kernels, and reassembly of fragments beside it.
 
-Blocks of frames come in; columns of packets go out, with what was refused and what was odd, by name.
+Input is blocks of frames; output is columns of packets, and counts of refusals and oddities by name.
 
 | file | what it is |
 | --- | --- |
-| `decoder.py`, `walk.py`, `layers.py` | the decoder, its pass over a frame, and what layers share |
-| `linktype.py`, `pseudo.py`, `serial.py`, `wireless.py` | how frames of each link type begin |
+| `decoder.py`, `walk.py`, `layers.py` | the decoder, its pass over a frame, and the parts shared by layers |
+| `linktype.py`, `pseudo.py`, `serial.py`, `wireless.py` | the first layer of each link type |
 | `link.py`, `tag.py`, `ethertype.py` | Ethernet, tags and labels |
-| `network.py`, `transport.py`, `arp.py` | IP and what it carries |
+| `network.py`, `transport.py`, `arp.py` | IP and its payloads |
 | `tunnel.py`, `gre.py`, `overlay.py`, `mirror.py`, `gtp.py`, `l2tp.py`, `ports.py` | tunnels, and their UDP ports |
-| `fragments.py`, `fragment_table.py` | datagrams put together from their fragments |
-| `payload.py` | where the bytes lie that packets carry |
+| `fragments.py`, `fragment_table.py` | datagrams reassembled from their fragments |
+| `payload.py` | the positions of packets' payload bytes |
 """
 
 from sensor.decode.decoder import LINKTYPES_MAX, OTHER_LINKTYPES, Decoder

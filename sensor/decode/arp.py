@@ -1,4 +1,4 @@
-"""ARP (RFC 826), about IPv4 over addresses of six bytes."""
+"""ARP (RFC 826) for IPv4 over addresses of six bytes."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ _MAC = np.uint64(0xFFFF_FFFF_FFFF)
 
 @njit
 def arp(frame, row, at, end, tunnel):
-    """Take a message down; sender and target are the row's source and destination."""
+    """Decode a message into `row` (PACKET); sender and target are its source and destination. frame: uint8."""
     have = readable(frame, end)
     if at + 8 > have:
         return STOP + Weird.TRUNCATED_ARP, at, end

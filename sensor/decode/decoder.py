@@ -1,4 +1,4 @@
-"""The decoder: blocks of frames in, packet columns out."""
+"""The decoder: turns blocks of frames into packet columns."""
 
 import numpy as np
 
@@ -13,13 +13,14 @@ from sensor.packet import PACKET, Block
 from sensor.weird import Refusal, Weird
 
 LINKTYPES_MAX = 16
-"""Link types without a decoder that are told apart, the first ones: a capture has one, rarely two."""
+"""The number of link types without a decoder that are counted separately: the first seen. A capture has one, rarely
+two."""
 OTHER_LINKTYPES = -1
-"""What the others are counted under."""
+"""The number under which further link types are counted."""
 
 
 class Decoder:
-    """Decodes blocks, and keeps what must outlive one: counts, and datagrams of which fragments are missing.
+    """Decodes blocks, and keeps state across blocks: counts, and datagrams with missing fragments.
 
     Rows and counters do not depend on how the packets were cut into blocks.
     """
@@ -32,7 +33,7 @@ class Decoder:
         max_fragment_bytes: int = 16 << 20,
         fragment_timeout_ns: int = 30 * SECOND,
     ) -> None:
-        """At most `max_fragmented` datagrams (1 at least) wait, in `max_fragment_bytes` (64 KiB at least), so long."""
+        """At most `max_fragmented` datagrams (min. 1) wait in `max_fragment_bytes` (min. 64 KiB), until the timeout."""
         if max_fragmented < 1 or max_fragment_bytes <= MAX_DATAGRAM or fragment_timeout_ns < 1:
             raise ValueError("the fragment table needs room for one datagram of 64 KiB, and a timeout above 0")
         self._limits = max_fragmented, max_fragment_bytes // BLOCK
@@ -47,14 +48,14 @@ class Decoder:
         self._linktypes = np.zeros(LINKTYPES_MAX + 1, LINKTYPE)
         self._linktypes["number"][-1] = OTHER_LINKTYPES
         self.locates = False
-        """Whether to say where the payloads lie."""
+        """True to record the positions of payloads."""
         self.payloads = NO_PAYLOADS
-        """Where those of the last block lie."""
+        """The payload positions of the last block."""
 
     def decode(self, block: Block) -> np.ndarray:
-        """PACKET rows for the frames of a block, in their order. The array is reused by the next call. Raises nothing.
+        """Return PACKET rows for a block's frames, in their order. The next call reuses the array. Raises nothing.
 
-        A refused packet's row is 0 but for ts, caplen, wirelen, refused and weird.
+        A refused packet's row is 0 except for ts, caplen, wirelen, refused and weird.
         """
         frames = block.frames
         n = len(frames)
@@ -75,27 +76,27 @@ class Decoder:
 
     @property
     def packets_decoded(self) -> int:
-        """Packets of which a network layer was understood."""
+        """Packets with a decoded network layer."""
         return int(self._refusals[0])
 
     @property
     def refused(self) -> dict[str, int]:
-        """Packets of which none was, by reason: those that occurred."""
+        """Packets without a decoded network layer, by reason; only reasons that occurred."""
         return {each.name.lower(): int(self._refusals[each]) for each in Refusal if each and self._refusals[each]}
 
     @property
     def unknown_linktypes(self) -> dict[int, int]:
-        """Packets refused for want of a decoder of their link type, by its LINKTYPE_ number, or OTHER_LINKTYPES."""
+        """Packets refused because their link type has no decoder, by its LINKTYPE_ number, or OTHER_LINKTYPES."""
         return {number: count for number, count in self._linktypes.tolist() if count}
 
     @property
     def weirds(self) -> dict[str, int]:
-        """Oddities that occurred, by name: once a packet each."""
+        """Oddities that occurred, by name: counted once per packet."""
         return {each.name.lower(): int(self._weirds[each]) for each in Weird if self._weirds[each]}
 
     @property
     def fragment_counters(self) -> dict[str, int]:
-        """What became of the fragments, and how many datagrams still wait."""
+        """Counts of fragments by outcome, and of datagrams still waiting."""
         if self._table is None:
             return dict.fromkeys((*COUNTERS, "datagrams_waiting"), 0)
         counts = dict(zip(COUNTERS, self._table.counts.tolist(), strict=True))
@@ -104,7 +105,7 @@ class Decoder:
     def _grow(self, n: int) -> None:
         self._rows = np.arange(n, dtype=np.int64)
         self._packets = np.empty(n, PACKET)
-        self._pieces = np.empty(n + 1, PIECE)  # one to spare: each walk is lent the next, fragment or not
+        self._pieces = np.empty(n + 1, PIECE)  # one more: each walk gets the next piece to write to, fragment or not
 
     def _walk(self, data: np.ndarray, frames: np.ndarray, rows: np.ndarray, packets: np.ndarray, found: int) -> int:
         data, frames, pieces = _read_only(data), _read_only(frames), self._pieces
@@ -113,7 +114,7 @@ class Decoder:
         return int(walk_frames(data, frames, rows, packets, words, pieces, found, *more))
 
     def _reassemble(self, block: Block, packets: np.ndarray, found: int) -> None:
-        """Put the batch's fragments into the table, and go on with the rows whose datagrams became whole."""
+        """Put the batch's fragments into the table, and decode the datagrams that became whole."""
         if self._table is None:
             self._table = new_table(*self._limits)
             self._whole = new_whole()
@@ -130,7 +131,7 @@ class Decoder:
                     self._keep_whole(n)
 
     def _keep_whole(self, n: int) -> None:
-        """Keep the bytes of the datagrams that are whole, as the next ones will take their place."""
+        """Copy the bytes of the `n` datagrams that became whole, as the next ones will overwrite them."""
         whole, rows, used = self._whole, self._whole.rows[:n], int(self._whole.frames["offset"][n - 1])
         data = whole.data[: used + int(whole.frames["caplen"][n - 1])].copy()
         self.payloads.rows["buffer"][rows] = len(self.payloads.buffers)
@@ -139,14 +140,14 @@ class Decoder:
 
 
 def _read_only(data: np.ndarray) -> np.ndarray:
-    """A view that cannot be written: memory maps and arrays become one type, so that a kernel is compiled once."""
+    """Return a read-only view: memory maps and arrays become one type, so that a kernel is compiled once."""
     view = data[:]
     view.flags.writeable = False
     return view
 
 
 def _in_one_buffer(block: Block, pieces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The fragments in order of their packets, and one buffer with all their bytes."""
+    """Return one buffer with the bytes of all fragments, and the fragments in order of their packets."""
     if len(block.buffers) == 1:
         return _read_only(block.buffers[0]), pieces
     owner = block.frames["buffer"][pieces["row"]]

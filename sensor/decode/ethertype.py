@@ -1,4 +1,4 @@
-"""EtherTypes: what the two bytes before a payload say that it is, or its first bits where nothing else does."""
+"""EtherTypes: the payload's layer by the two bytes before it, or by its first bits where those are missing."""
 
 import numpy as np
 
@@ -43,7 +43,7 @@ _LAYERS = {
     0x8847: MPLS,
     0x8848: MPLS,
     0x8864: PPPOE,
-    0x8870: LLC,  # of more bytes than a length field can say
+    0x8870: LLC,  # for payloads longer than a length field can express
     0x88A8: VLAN,
     0x88E5: MACSEC,
     0x88E7: I_TAG,
@@ -54,7 +54,7 @@ _LAYERS = {
     0x893F: E_TAG,
     0x894F: NSH,
     0x8988: T_TAG,
-    0x9100: VLAN,  # and the next ones, before 802.1ad gave outer tags their own
+    0x9100: VLAN,  # this and the next two: used before 802.1ad assigned a type to outer tags
     0x9200: VLAN,
     0x9300: VLAN,
     0xF1C1: R_TAG,
@@ -66,13 +66,13 @@ for _ethertype, _layer in _LAYERS.items():
 
 @njit
 def by_ethertype(ethertype):
-    """The layer that an EtherType announces."""
+    """Return the layer of an EtherType."""
     return np.int64(_BY_ETHERTYPE[ethertype])
 
 
 @njit
 def by_type_or_length(value, at, end):
-    """What follows at `at`: an 802.2 frame of so many bytes where the value is too small for an EtherType."""
+    """Return the layer, start and end of the payload; a value too small for an EtherType is an 802.2 frame's length."""
     if value <= 1500:
         return LLC, at, min(end, at + value)
     return by_ethertype(value), at, end
@@ -80,7 +80,7 @@ def by_type_or_length(value, at, end):
 
 @njit
 def by_nibble(frame, at, end):
-    """IPv4 or IPv6, by the first four bits, where nothing else tells."""
+    """Return IPV4 or IPV6 by the payload's first four bits, as nothing else announces it. frame: uint8."""
     if at >= readable(frame, end):
         return STOP + Weird.TRUNCATED_IP
     nibble = frame[at] >> 4
@@ -93,9 +93,9 @@ def by_nibble(frame, at, end):
 
 @njit
 def by_length(frame, at, end, partial):
-    """IPv4 or IPv6 where the header and its length are credible, else DONE: where anything else may lie there.
+    """Return IPV4 or IPV6 if header and length are plausible, else DONE: any other data may be there.
 
-    In a first fragment (`partial`) what is inside may well be longer.
+    frame: uint8. In a first fragment (`partial`) the inner packet may be longer than its carrier.
     """
     have = readable(frame, end)
     if at + 20 > have:
@@ -112,7 +112,7 @@ def by_length(frame, at, end, partial):
 
 @njit
 def by_frame(frame, at, end):
-    """ETHERNET where a frame with a known EtherType, and IP of its version, begins, else DONE."""
+    """Return ETHERNET if a frame with a known EtherType, and IP of its version, starts there, else DONE."""
     have = readable(frame, end)
     if at + 15 > have:
         return DONE

@@ -1,8 +1,8 @@
-"""The bounded table in which datagrams wait for their fragments.
+"""The bounded table of datagrams that wait for their fragments.
 
-A datagram is kept as units of 8 bytes (what fragment offsets count) in blocks of 1 KiB from one pool, with a bit for
-each unit that has arrived. Time is the latest packet timestamp seen here; a datagram times out so long after its first
-fragment. When the table or the pool is full, the oldest datagram goes first.
+A datagram is kept as units of 8 bytes (the unit of fragment offsets) in blocks of 1 KiB from one pool, with a bit for
+each unit that has arrived. Time is the latest packet timestamp seen here; a datagram times out a fixed time after its
+first fragment. When the table or the pool is full, the oldest datagram is evicted first.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from sensor.hash import hash_five, new_key
 
 MAX_DATAGRAM = 65535
 BLOCK = 1024
-_BLOCKS = 64  # of the longest datagram
+_BLOCKS = 64  # the longest datagram's number of blocks
 _UNITS = BLOCK // 8
 NONE = -1
 
@@ -29,7 +29,7 @@ TOLD = np.dtype(
     ],
     align=True,
 )
-"""What a first fragment's row has told of the transport, if only a PART."""
+"""The transport's fields as given in a first fragment's row, if only a PART."""
 
 DATAGRAM = np.dtype(
     [
@@ -40,15 +40,15 @@ DATAGRAM = np.dtype(
         ("dst_hi", "u8"),
         ("dst_lo", "u8"),
         ("bucket", "i4"),
-        ("next", "i4"),  # in the bucket, or in the list of free ones
+        ("next", "i4"),  # in the bucket, or in the free list
         ("older", "i4"),
         ("newer", "i4"),
         ("total", "i4"),  # bytes, -1 until the last fragment is there
-        ("reach", "i4"),  # where the furthest fragment ends
+        ("reach", "i4"),  # end of the furthest fragment
         ("units", "i4"),  # arrived
-        ("shown", "u1"),  # what the first fragment's row tells of the transport: NOT, ALL or PART
-        ("dead", "u1"),  # ambiguous: swallows what still comes
-        ("cut", "u1"),  # bytes of it are missing, as the snap length cut fragments
+        ("shown", "u1"),  # how much of the transport the first fragment's row describes: NOT, ALL or PART
+        ("dead", "u1"),  # ambiguous: swallows further fragments
+        ("cut", "u1"),  # some of its bytes are missing, as the snap length cut fragments
         ("told", TOLD),
     ],
     align=True,
@@ -60,34 +60,34 @@ _NOW, _OLDEST, _NEWEST, _FREE_DATAGRAM, _FREE_BLOCKS, _HELD = range(6)
 
 
 class FragmentTable(NamedTuple):
-    """The arrays that a reassembly kernel works on."""
+    """The arrays of a reassembly kernel."""
 
     datagrams: np.ndarray
     blocks: np.ndarray
-    """int32 (datagrams, 64): which block holds each KiB, -1 for none."""
+    """int32 (datagrams, 64): the block that holds each KiB, -1 for none."""
     pool: np.ndarray
     """uint8 (blocks, 1024)."""
     arrived: np.ndarray
-    """bool (blocks, 128): which units of each block are there."""
+    """bool (blocks, 128): True for units that have arrived."""
     free_blocks: np.ndarray
     """int32: a stack."""
     buckets: np.ndarray
-    """int32: the first datagram of each."""
+    """int32: the first datagram of each bucket."""
     key: np.ndarray
     """The secret of the hash."""
     state: np.ndarray
     """int64: clock, ends of the list by age, free lists, datagrams held."""
     counts: np.ndarray
-    """int64, after COUNTERS."""
+    """int64, by COUNTERS."""
 
     @property
     def waiting(self) -> int:
-        """Datagrams that are not whole, or ambiguous and not yet timed out."""
+        """The number of datagrams that are incomplete, or ambiguous and not yet timed out."""
         return int(self.state[_HELD])
 
 
 def new_table(max_datagrams: int, blocks: int) -> FragmentTable:
-    """An empty table for so many datagrams, and blocks (64 at least: one datagram must find room)."""
+    """Return an empty table for so many datagrams and blocks (64 at least: one datagram must fit)."""
     datagrams = np.zeros(max_datagrams, DATAGRAM)
     datagrams["next"] = np.arange(1, max_datagrams + 1)
     datagrams["next"][-1] = NONE
@@ -107,7 +107,7 @@ def new_table(max_datagrams: int, blocks: int) -> FragmentTable:
 
 @njit
 def expire(table, ts, timeout):
-    """Move the clock on, and drop what has waited too long."""
+    """Move the clock on to `ts`, and drop datagrams older than `timeout` (ns)."""
     state = table.state
     state[_NOW] = max(state[_NOW], ts)
     while state[_OLDEST] != NONE and state[_NOW] - table.datagrams[state[_OLDEST]]["created"] >= timeout:
@@ -117,7 +117,7 @@ def expire(table, ts, timeout):
 
 @njit
 def find(table, piece):
-    """The datagram of a piece, opened if it is the first of it."""
+    """Return the datagram of a piece (PIECE row); make it if this is its first piece."""
     mask = table.buckets.shape[0] - 1
     hashed = hash_five(table.key, piece["ident"], piece["src_hi"], piece["src_lo"], piece["dst_hi"], piece["dst_lo"])
     bucket = np.int64(hashed & np.uint64(mask))
@@ -174,7 +174,7 @@ def _open(table, piece, bucket):
 
 @njit
 def drop(table, d):
-    """Take a datagram out of the bucket and of the list by age, and give its blocks back."""
+    """Remove a datagram from its bucket and the list by age, and free its blocks."""
     state, held = table.state, table.datagrams[d]
     release(table, d)
     before, after = np.int64(held["older"]), np.int64(held["newer"])
@@ -200,7 +200,7 @@ def drop(table, d):
 
 @njit
 def release(table, d):
-    """Give the blocks of a datagram back."""
+    """Free the blocks of a datagram."""
     for b in range(_BLOCKS):
         block = table.blocks[d, b]
         if block != NONE:
@@ -212,7 +212,7 @@ def release(table, d):
 
 @njit
 def make_room(table, d, start, stop):
-    """See that datagram `d` has the blocks for these bytes, evicting the oldest others as long as there are too few."""
+    """Give datagram `d` the blocks for bytes start to stop, evicting the oldest other ones while blocks are short."""
     state = table.state
     for b in range(start // BLOCK, (stop - 1) // BLOCK + 1):
         if table.blocks[d, b] != NONE:

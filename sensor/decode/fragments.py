@@ -1,12 +1,12 @@
 """Reassembly of IP datagrams from their fragments (RFC 791, 8200, 5722), off the fast path.
 
-What overlaps is compared, never overwritten. Fragments that disagree make their datagram ambiguous: hosts differ in
-which bytes they keep, so no answer is right for all. It is dropped, and what still arrives of it is swallowed until it
-times out. Over IPv6 an overlap in part is enough for that. Rows come out as they would in batches of one.
+Overlaps are compared, never overwritten. Fragments that disagree make their datagram ambiguous: hosts differ in which
+bytes they keep, so no result is right for all. It is dropped, and its further fragments are swallowed until it times
+out. Over IPv6 a partial overlap is enough for that. Rows are the same as they would be in batches of one.
 
-A first fragment that holds the transport's header is told at once, with its part of the payload; the row of the packet
-that makes the datagram whole then tells the rest (kind REST), so each byte of a whole datagram is told once. Of
-fragments that the snap length has cut only the lengths are used: they are not compared, nor looked into.
+A first fragment that holds the transport's header is reported at once, with its part of the payload; the row of the
+packet that completes the datagram then reports the rest (kind REST), so each byte of a whole datagram is reported once.
+For fragments cut by the snap length only the lengths are used: their bytes are neither compared nor decoded.
 """
 
 from typing import NamedTuple
@@ -36,28 +36,28 @@ from sensor.packet import FRAME
 from sensor.weird import Weird
 
 WHOLE_BYTES, WHOLE_DATAGRAMS = 1 << 20, 1024
-"""Room for what becomes whole in one call of the kernel; it is called until it is through."""
+"""Room for the datagrams completed in one call of the kernel; it is called until all pieces are done."""
 HEADERS = 512
-"""Bytes that are looked at of a datagram of which a first fragment has told: where its payload begins is known then."""
+"""Bytes needed of a datagram that a first fragment has reported: enough to find where its payload starts."""
 
 
 class Whole(NamedTuple):
-    """Datagrams that became whole, and of which no row tells all of the transport yet."""
+    """Datagrams that became whole and are not fully reported by any row yet."""
 
     data: np.ndarray
-    """uint8: their bytes behind each other, or the first of them."""
+    """uint8: their bytes, concatenated, or the first bytes of each."""
     frames: np.ndarray
-    """FRAME rows that say where each lies."""
+    """FRAME rows with the position of each in `data`."""
     rows: np.ndarray
     """int64: the row of the packet that completed it."""
     told: np.ndarray
-    """TOLD rows: what another packet's row has told of it; `kind` is 0 where none has."""
+    """TOLD rows: the fields reported by another packet's row; `kind` is 0 if there are none."""
     is_cut: np.ndarray
     """bool: not all of its bytes were captured."""
 
 
 def new_whole() -> Whole:
-    """Room for some datagrams."""
+    """Return arrays for the datagrams of one call."""
     n = WHOLE_DATAGRAMS
     rows, told, is_cut = np.zeros(n, np.int64), np.zeros(n, TOLD), np.zeros(n, np.bool_)
     return Whole(np.zeros(WHOLE_BYTES, np.uint8), np.zeros(n, FRAME), rows, told, is_cut)
@@ -65,10 +65,11 @@ def new_whole() -> Whole:
 
 @njit
 def reassemble(table, timeout, data, pieces, start, packets, whole, headers, weirds):
-    """Put `pieces[start:]` (whose bytes are in `data`) into the table, in order; fill `whole`.
+    """Put `pieces[start:]` into the table, in order; fill `whole`.
 
-    Of a datagram of which a first fragment has told, `headers` bytes are enough. Returns how many pieces are done and
-    how many datagrams are in `whole`: it stops early when that could take no more.
+    pieces: PIECE rows, whose bytes are in `data` (uint8); packets: PACKET rows; weirds: int64, shape (64,). For a
+    datagram that a first fragment has reported, `headers` bytes are copied. Returns the number of pieces done and the
+    datagrams in `whole`: it stops early when `whole` is full.
     """
     used, n = 0, 0
     for k in range(start, pieces.shape[0]):
@@ -107,11 +108,11 @@ def _is_whole(held):
 
 @njit
 def _show(held, piece, row):
-    """Remember what the row of a first fragment tells; whether this is the one. The same again is a fragment only."""
+    """Remember the first fragment's row; return True if this is the first. A repeated one counts as a mere fragment."""
     if piece["shown"] == NOT or held["dead"]:
         return False
     if held["shown"] != NOT:
-        if not held["cut"]:  # else it is not known to be the same
+        if not held["cut"]:  # with missing bytes it is not known to be the same
             hide(row)
         return False
     told = held["told"]
@@ -149,7 +150,7 @@ def _kill(table, d, weird):
 
 @njit
 def _add(table, d, piece, data):
-    """Add a piece to datagram `d`; returns the Weird that this shows, or 0."""
+    """Add a piece (PIECE row) to datagram `d`; return the Weird found, or 0. data: uint8."""
     held = table.datagrams[d]
     if held["dead"]:
         table.counts[SWALLOWED] += 1
@@ -178,7 +179,7 @@ def _add(table, d, piece, data):
 
 @njit
 def _compare(table, d, piece, data):
-    """How many of a piece's units are there already, and whether any of them has other bytes, as far as is known."""
+    """Return how many units of a piece have arrived before, and whether known bytes differ. data: uint8."""
     same, length = 0, np.int64(piece["length"])
     known = 0 if table.datagrams[d]["cut"] else length
     for at in range(0, length, 8):
@@ -221,7 +222,10 @@ def _copy_out(table, d, most, out, used, frame):
 
 @njit
 def gather(data, pieces, start, stop, staging, used):
-    """Copy the bytes of `pieces[start:stop]` behind each other into `staging` from `used` on, and say so in them."""
+    """Append the bytes of `pieces[start:stop]` to `staging` from `used` on, and set their `at`; return the new `used`.
+
+    data, staging: uint8; pieces: PIECE rows.
+    """
     for k in range(start, stop):
         piece = pieces[k]
         length = max(0, min(piece["length"], piece["captured"]))

@@ -1,4 +1,4 @@
-"""GRE (RFC 2784, 2890) and what is carried in it: PPTP (RFC 2637), NVGRE (RFC 7637), ERSPAN, WCCP, EoIP, Aruba's."""
+"""GRE (RFC 2784, 2890) and its payloads: PPTP (RFC 2637), NVGRE (RFC 7637), ERSPAN, WCCP, EoIP, Aruba's."""
 
 from sensor._jit import njit
 from sensor.decode.ethertype import by_ethertype, by_nibble
@@ -12,7 +12,7 @@ _ARUBA = 0x8200, 0x8370
 
 @njit
 def gre(frame, row, at, end):
-    """Take GRE's header off, and what of its own the protocol has before the packet."""
+    """Strip GRE's header and the payload protocol's own header. frame: uint8; row: a PACKET row."""
     have = readable(frame, end)
     if at + 4 > have:
         return STOP + Weird.TRUNCATED_GRE, at, end
@@ -44,7 +44,7 @@ def gre(frame, row, at, end):
 
 @njit
 def _by_protocol(protocol):
-    """An EtherType, or one of those that GRE alone has."""
+    """Return the layer of GRE's protocol field: an EtherType, or a value defined by GRE alone."""
     if protocol == _RAW_FRAME_RELAY:
         return FRAME_RELAY
     is_aruba = _ARUBA[0] <= protocol <= _ARUBA[1] and protocol & 15 == 0
@@ -53,13 +53,13 @@ def _by_protocol(protocol):
 
 @njit
 def _network_of_key(protocol, key):
-    """The VSID of NVGRE (RFC 7637), whose last byte is the flow's; the first 4096 of them do not exist."""
+    """Return NVGRE's VSID (RFC 7637), as the key's last byte is the flow's; the first 4096 VSIDs do not exist."""
     return key >> 8 if protocol == 0x6558 and key >> 20 else key
 
 
 @njit
 def _erspan(frame, protocol, at, end):
-    """A mirrored frame; type III says where it is a bare IP packet, and may have a subheader."""
+    """Strip ERSPAN's header of a mirrored frame; type III may mark a bare IP packet, and may have a subheader."""
     length = 8 if protocol == _ERSPAN else 12
     if at + length > readable(frame, end):
         return STOP + Weird.TRUNCATED_GRE, at, end
@@ -72,7 +72,7 @@ def _erspan(frame, protocol, at, end):
 
 @njit
 def _wccp(frame, at, end):
-    """A redirected packet, before which version 2 has a header of four bytes. Linux tells it so."""
+    """Find a redirected packet; version 2 has four bytes of header before it. Linux distinguishes them the same way."""
     if at < readable(frame, end) and frame[at] >> 4 != 4:
         at += 4
     return by_nibble(frame, at, end), at, end
@@ -80,7 +80,7 @@ def _wccp(frame, at, end):
 
 @njit
 def _eoip(frame, row, at, end):
-    """MikroTik's: in the place of the key the length of the frame, and the tunnel in the other order."""
+    """Strip MikroTik's EoIP header: the key's field holds the frame's length, and the tunnel's id in little-endian."""
     length = u16(frame, at + 4)
     if length == 0:  # a keepalive
         return DONE, at + 8, end

@@ -7,12 +7,12 @@ from sensor.decode.ethertype import by_nibble
 from sensor.decode.layers import DONE, STOP, readable, u16
 
 _MAX_EXTENSIONS = 16
-"""More than any release of TS 29.281 defines."""
+"""More extension headers than any release of TS 29.281 defines."""
 
 
 @njit
 def gtpu(frame, at, end, partial):
-    """A T-PDU, after its extension headers; other messages are GTP-U's own."""
+    """Strip a T-PDU's header and extension headers; other messages carry no packet. frame: uint8."""
     have = readable(frame, end)
     if at + 8 > have:
         return DONE, at, end
@@ -32,7 +32,7 @@ def gtpu(frame, at, end, partial):
 
 @njit
 def _skip_extensions(frame, at, have):
-    """Where the extension headers end; `have` where they do not, or are damaged."""
+    """Return the end of the extension headers; `have` if they are damaged or do not end. frame: uint8."""
     for _ in range(_MAX_EXTENSIONS):
         if at >= have or frame[at - 1] == 0:
             return at

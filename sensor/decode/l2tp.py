@@ -1,7 +1,7 @@
 """L2TP: version 2 over UDP (RFC 2661), which carries PPP, and version 3 over UDP or IP (RFC 3931), here with Ethernet.
 
-Control messages are none of this. How long a cookie is in version 3, and whether a sublayer follows, was agreed upon
-in control messages: the first length is taken at which a frame begins that can be read.
+Control messages are not decoded. In version 3 they negotiate the length of the cookie and whether a sublayer follows:
+the first length is assumed at which a readable frame starts.
 """
 
 from sensor._jit import njit
@@ -11,12 +11,12 @@ from sensor.packet import PROTO_UDP
 
 _CONTROL, _LENGTH, _SEQUENCE, _OFFSET, _RESERVED, _VERSION = 0x8000, 0x4000, 0x0800, 0x0200, 0x34F0, 0x000F
 _MOST = 12
-"""Bytes before the frame in version 3: a cookie of none, 4 or 8, and a sublayer of none or 4."""
+"""The most bytes before the frame in version 3: a cookie of 0, 4 or 8, and a sublayer of 0 or 4."""
 
 
 @njit
 def l2tp(frame, row, at, end, partial):
-    """Take the header of a data message off."""
+    """Strip a data message's header. frame: uint8; row: a PACKET row."""
     have = readable(frame, end)
     if row["proto"] != PROTO_UDP:
         is_data = at + 4 <= have and u32(frame, at) != 0  # session 0 is for control

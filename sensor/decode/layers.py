@@ -1,8 +1,10 @@
-"""What the layers share: the codes by which one names the next, the columns of a fragment, and reading numbers.
+"""Shared parts of the layers: the codes that name the next layer, the columns of a fragment, and reading numbers.
 
-A layer's kernel takes the frame (uint8, exactly the captured bytes), where its header starts (`at`) and where its data
-ends by the account of the headers around it (`end`, which may lie past the captured bytes). It returns the code of the
-next layer with that one's `at` and `end`. A code of STOP + r ends the walk because of r, a Weird or a Refusal.
+A layer's kernel takes the frame (uint8, exactly the captured bytes), the start of its header (`at`) and the end of its
+data by the headers around it (`end`, which may lie past the captured bytes). It returns the code of the next layer with
+that layer's `at` and `end`. A code of STOP + r ends the walk for reason r, a Weird or a Refusal.
+
+In this package's kernels `row` is a PACKET row, `piece` a PIECE row, and `table` a FragmentTable.
 """
 
 import numpy as np
@@ -32,7 +34,7 @@ FIRST_NETWORK = 64
 IPV4, IPV6, ARP, EXTENSION = 64, 65, 66, 67
 
 FIRST_TUNNEL = 72
-"""A tunnel's code is this plus its Tunnel."""
+"""Base of the tunnels' codes: a tunnel's code is this plus its Tunnel."""
 IPIP, GRE, VXLAN, GENEVE, TEREDO, GTPU, L2TP, TZSP, LISP, MPLS_IN_IP, HP_ERM, ETHERIP, GRE_IN_UDP = (
     FIRST_TUNNEL + int(each) for each in Tunnel if each is not Tunnel.NONE
 )
@@ -46,20 +48,20 @@ NOT_IP, CUT = STOP + int(Refusal.NOT_IP), STOP + int(Weird.TRUNCATED_LINK)
 MAX_LAYERS = 16
 
 NOT, ALL, PART = 0, 1, 2
-"""What a first fragment's row tells of the transport: nothing, all of it (as what is in a tunnel says how long it is),
-or the header and so much of the payload as is in the fragment."""
+"""The part of the transport that a first fragment's row describes: none, all (a tunnel's payload gives its own length),
+or the header and the part of the payload that is in the fragment."""
 
 PIECE = np.dtype(
     [
-        ("row", "i8"),  # of its packet in the batch
-        ("at", "i8"),  # of its first byte of the datagram: in the frame, then in the buffer
-        ("length", "i4"),  # bytes of the datagram, by the header's account
-        ("offset", "i4"),  # of those in the datagram
-        ("captured", "i4"),  # bytes of them that are there, -1 where the datagram claims more than its carrier has
-        ("more", "u1"),  # whether others follow
-        ("shown", "u1"),  # whether the packet's row already tells of the transport: NOT, ALL or PART, a first one only
+        ("row", "i8"),  # its packet in the batch
+        ("at", "i8"),  # its first byte of the datagram: in the frame, then in the buffer
+        ("length", "i4"),  # bytes of the datagram, by the header's length
+        ("offset", "i4"),  # offset of those in the datagram
+        ("captured", "i4"),  # captured bytes of them, -1 where the datagram claims more than its carrier has
+        ("more", "u1"),  # 1 if other fragments follow
+        ("shown", "u1"),  # how much of the transport a first fragment's row describes: NOT, ALL or PART
         ("ip_version", "u1"),
-        ("tunnel", "u1"),  # that carried the datagram
+        ("tunnel", "u1"),  # the one that carried the datagram
         ("ident", "u8"),  # version, protocol (IPv4 only, RFC 791) and identification
         ("src_hi", "u8"),
         ("src_lo", "u8"),
@@ -68,78 +70,78 @@ PIECE = np.dtype(
     ],
     align=True,
 )
-"""A fragment of a datagram, as the walk found it."""
+"""A fragment of a datagram, as found by the walk."""
 
 LINKTYPE = np.dtype([("number", "i8"), ("count", "i8")])
-"""How many frames of a link type without a decoder came."""
+"""A count of frames of a link type without a decoder."""
 
 _32 = np.uint64(32)
 
 
 @njit
 def u16(frame, at):
-    """A 16-bit number in network order, as int64."""
+    """Return 16 bits of `frame` (uint8) in network order, as int64."""
     return np.int64(frame[at]) << 8 | np.int64(frame[at + 1])
 
 
 @njit
 def u32(frame, at):
-    """A 32-bit number in network order, as int64."""
+    """Return 32 bits of `frame` (uint8) in network order, as int64."""
     return u16(frame, at) << 16 | u16(frame, at + 2)
 
 
 @njit
 def le16(frame, at):
-    """A 16-bit number in the other order, as int64."""
+    """Return 16 bits of `frame` (uint8) in little-endian order, as int64."""
     return np.int64(frame[at]) | np.int64(frame[at + 1]) << 8
 
 
 @njit
 def le32(frame, at):
-    """A 32-bit number in the other order, as int64."""
+    """Return 32 bits of `frame` (uint8) in little-endian order, as int64."""
     return le16(frame, at) | le16(frame, at + 2) << 16
 
 
 @njit
 def u64(frame, at):
-    """A 64-bit number in network order, as uint64."""
+    """Return 64 bits of `frame` (uint8) in network order, as uint64."""
     return np.uint64(u32(frame, at)) << _32 | np.uint64(u32(frame, at + 4))
 
 
 @njit
 def readable(frame, end):
-    """Where the bytes stop that were captured and that belong to this layer."""
+    """Return the end of this layer's captured bytes. frame: uint8."""
     return min(frame.shape[0], end)
 
 
 @njit
 def flag(row, weird):
-    """Note an oddity."""
+    """Set a Weird's bit in a PACKET row."""
     row["weird"] |= np.uint64(1) << np.uint64(weird)
 
 
 @njit
 def name_network(row, number):
-    """Note which network within another a tunnel says that it carries; the outermost tunnel's word stands."""
+    """Record the network id of a tunnel; the outermost tunnel's id is kept. row: a PACKET row."""
     if row["tunnel_id"] == 0:
         row["tunnel_id"] = number
 
 
 @njit
 def enter(row, ip_version, tunnel, proto, ttl):
-    """Let a row be that of a packet of IP, or ARP, whose header has proved sane."""
+    """Turn a PACKET row into that of an IP or ARP packet, once its header has proved valid."""
     row["kind"] = Kind.IP
     row["ip_version"] = ip_version
     row["tunnel"] = tunnel
     row["proto"] = proto
     row["ttl"] = ttl
-    row["src_port"] = 0  # may be those of the UDP datagram that carries this layer
+    row["src_port"] = 0  # they may be those of the UDP datagram that carries this layer
     row["dst_port"] = 0
 
 
 @njit
 def hide(row):
-    """Let a row be that of a fragment, which shows no transport."""
+    """Turn a PACKET row into that of a fragment without a transport."""
     row["kind"] = Kind.FRAGMENT
     row["src_port"] = 0
     row["dst_port"] = 0
@@ -148,7 +150,7 @@ def hide(row):
 
 @njit
 def count(weird, weirds):
-    """Add a column value of oddities to the counts by Weird (int64, 64 of them)."""
+    """Add the bits of a packet's `weird` to the counts by Weird (int64, shape (64,))."""
     if weird:
         for bit in range(64):
             weirds[bit] += np.int64(weird >> np.uint64(bit) & np.uint64(1))

@@ -32,7 +32,7 @@ from sensor.decode.wireless import wireless
 
 @njit
 def link(frame, row, layer, at, end):
-    """Take one link layer off."""
+    """Strip one link layer. frame: uint8; row: a PACKET row."""
     if layer == ETHERNET:
         return _ethernet(frame, row, at, end)
     if layer == VLAN:
@@ -87,14 +87,14 @@ def _llc(frame, at, end):
     if at + 8 > have:
         return CUT, at, end
     oui = u32(frame, at + 2) & 0xFFFFFF
-    if oui != 0 and oui != 0xF8:  # an EtherType follows these two only (RFC 1042, 802.1H)
+    if oui != 0 and oui != 0xF8:  # only these two are followed by an EtherType (RFC 1042, 802.1H)
         return NOT_IP, at, end
     return by_ethertype(u16(frame, at + 6)), at + 8, end
 
 
 @njit
 def _mpls(frame, at, end):
-    """One label; after the last, the first four bits tell IP from a pseudowire, which may have a control word."""
+    """Strip one label; after the last, four bits distinguish IP from a pseudowire, with or without control word."""
     have = readable(frame, end)
     if at + 4 > have:
         return CUT, at, end
@@ -122,7 +122,7 @@ def _fddi(frame, row, at, end):
 
 @njit
 def _ipoib(frame, at, end):
-    """Where a capture has the addresses, in 40 bytes, before the header of four."""
+    """Strip the addresses, which a capture puts in 40 bytes, and the header of four."""
     if at + 44 > readable(frame, end):
         return CUT, at, end
     return by_ethertype(u16(frame, at + 40)), at + 44, end

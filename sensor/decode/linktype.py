@@ -1,4 +1,4 @@
-"""Link types: the numbers that captures have for how their frames begin (LINKTYPE_, at tcpdump.org)."""
+"""Link types: the numbers by which captures name the frames' first layer (LINKTYPE_, at tcpdump.org)."""
 
 import numpy as np
 
@@ -63,7 +63,7 @@ LAYERS = {
     258: PKTAP,
     276: LINUX_SLL2,
 }
-"""The first layer of each."""
+"""The first layer of each link type."""
 
 _UNKNOWN = STOP + int(Refusal.UNKNOWN_LINKTYPE)
 _BY_LINKTYPE = np.array([LAYERS.get(each, _UNKNOWN) for each in range(max(LAYERS) + 1)], np.uint8)
@@ -71,5 +71,5 @@ _BY_LINKTYPE = np.array([LAYERS.get(each, _UNKNOWN) for each in range(max(LAYERS
 
 @njit
 def by_linktype(linktype):
-    """The first layer of a link type."""
+    """Return the first layer of a link type."""
     return np.int64(_BY_LINKTYPE[linktype]) if linktype < _BY_LINKTYPE.shape[0] else _UNKNOWN

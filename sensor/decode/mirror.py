@@ -1,4 +1,4 @@
-"""Mirrors over UDP: TZSP, which sensors and MikroTik's routers send, and HP's remote mirroring."""
+"""Mirrors over UDP: TZSP, sent by sensors and MikroTik's routers, and HP's remote mirroring."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ _PADDING, _END = 0, 1
 
 @njit
 def tzsp(frame, at, end):
-    """A frame that was received (0), or is to be sent (1), behind tagged fields of which two are bare."""
+    """Strip TZSP's header and tagged fields (two have no length) of a frame received (0) or to be sent (1)."""
     have = readable(frame, end)
     if at + 5 > have or frame[at] != 1 or frame[at + 1] > 1:
         return DONE, at, end
@@ -30,5 +30,5 @@ def tzsp(frame, at, end):
 
 @njit
 def hp_erm(frame, at, end):
-    """A frame behind twelve bytes, of which nothing is known that would tell them from any others."""
+    """Strip HP's header of twelve bytes; no known content of it distinguishes it from other data."""
     return by_frame(frame, at + 12, end), at + 12, end

@@ -1,7 +1,7 @@
 """Network layers: IPv4 (RFC 791), IPv6 with its extension headers (RFC 8200, 2675, 4302).
 
-A layer writes its columns only once its fixed header has proved sane, over those of the layer around it: so the row
-always describes the last layer understood.
+A layer writes its columns only once its fixed header has proved valid, and overwrites those of the outer layer: so the
+row always describes the last layer understood.
 """
 
 import numpy as np
@@ -45,7 +45,7 @@ _TRUNCATED_IP = np.uint64(1 << Weird.TRUNCATED_IP)
 
 @njit
 def by_proto(proto, ip_version):
-    """The layer that an IP protocol number announces; DONE where it is opaque (ESP) or has no decoder."""
+    """Return the layer of an IP protocol number; DONE if it is opaque (ESP) or has no decoder."""
     if proto == 6:
         return TCP
     if proto == 17:
@@ -71,13 +71,16 @@ def by_proto(proto, ip_version):
 
 @njit
 def is_extension(proto):
-    """Whether an IPv6 next header is an extension header that can be walked over."""
+    """True if an IPv6 next header is an extension header that can be skipped."""
     return proto in _EXTENSIONS
 
 
 @njit
 def network(frame, row, piece, layer, at, end, tunnel, partial):
-    """Take one network layer, or one extension header, off. A fragment is described in `piece`, unless `partial`."""
+    """Strip one network layer, or one extension header. A fragment is described in `piece`, unless `partial`.
+
+    frame: uint8; row: a PACKET row; piece: a PIECE row.
+    """
     if layer == IPV4:
         return _ipv4(frame, row, piece, at, end, tunnel, partial)
     if layer == IPV6:
@@ -91,7 +94,7 @@ def network(frame, row, piece, layer, at, end, tunnel, partial):
 
 @njit
 def _end(row, claimed, end, partial):
-    """Where an IP packet ends: what it claims is not believed past what carries it, unless that is a first fragment."""
+    """Return the end of an IP packet: its claim is limited by its carrier, unless that is a first fragment."""
     if claimed <= end or partial:
         return claimed
     flag(row, Weird.TRUNCATED_IP)
@@ -116,7 +119,7 @@ def _ipv4(frame, row, piece, at, end, tunnel, partial):
         return STOP + Weird.BAD_IP_HEADER_LENGTH, at, end
     if 0 < total < header:
         return STOP + Weird.BAD_IP_TOTAL_LENGTH, at, end
-    if total:  # 0 where the card was to cut the segment up: then it is what the frame holds
+    if total:  # 0 where the card was to split the segment: then the frame's length counts
         end = _end(row, at + total, end, partial)
     enter(row, 4, tunnel, frame[at + 9], frame[at + 8])
     row["src_hi"] = 0
@@ -168,7 +171,7 @@ def _ipv6(frame, row, at, end, tunnel, partial):
     length, following = u16(frame, at + 4), frame[at + 6]
     if length == 0 and following == _HOP_BY_HOP:
         length = _jumbo_length(frame, row, at, end)
-    if length or following in (_HOP_BY_HOP, _NOTHING):  # else as in IPv4: what the frame holds
+    if length or following in (_HOP_BY_HOP, _NOTHING):  # otherwise, as in IPv4, the frame's length counts
         end = _end(row, at + 40 + length, end, partial)
     enter(row, 6, tunnel, frame[at + 6], frame[at + 7])
     row["src_hi"] = u64(frame, at + 8)
@@ -187,7 +190,7 @@ def _is_mapped(hi, lo):
 
 @njit
 def _jumbo_length(frame, row, at, end):
-    """The payload's length where the header says 0 and options follow: from the jumbo option (RFC 2675), else 0."""
+    """Return the payload's length from the jumbo option (RFC 2675) if the header says 0 and options follow, else 0."""
     have = readable(frame, end)
     option = at + 42
     if option > have:
@@ -219,7 +222,7 @@ def _extension(frame, row, at, end):
 
 @njit
 def _fragment_header(frame, row, piece, at, end, partial):
-    """The fragment header; a datagram in one fragment (RFC 6946) goes on as if there were none."""
+    """Strip the fragment header; a datagram in one fragment (RFC 6946) is decoded as if it had none."""
     if at + 8 > readable(frame, end):
         return STOP + Weird.TRUNCATED_EXTENSION_HEADER, at, end
     row["proto"] = frame[at]

@@ -1,4 +1,4 @@
-"""Overlays: networks over UDP, as VXLAN (RFC 7348, with the generic protocol extension), Geneve (RFC 8926) and LISP."""
+"""Overlays: networks over UDP: VXLAN (RFC 7348, with the generic protocol extension), Geneve (RFC 8926) and LISP."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ _NEXT[1:6] = IPV4, IPV6, ETHERNET, NSH, MPLS
 
 @njit
 def vxlan(frame, row, at, end):
-    """An Ethernet frame, or what the generic protocol extension names; a group policy's bits change nothing."""
+    """Strip VXLAN's header, of Ethernet or of the generic protocol extension's payload; ignore group policy bits."""
     if at + 8 > readable(frame, end):
         return DONE, at, end
     has_network, has_protocol = frame[at] & 8 != 0, frame[at] & 4 != 0
@@ -24,7 +24,7 @@ def vxlan(frame, row, at, end):
 
 @njit
 def geneve(frame, row, at, end):
-    """What the EtherType names, after the options."""
+    """Strip Geneve's header and options; the EtherType names the payload."""
     have = readable(frame, end)
     if at + 8 > have:
         return DONE, at, end
@@ -39,7 +39,7 @@ def geneve(frame, row, at, end):
 
 @njit
 def lisp(frame, row, at, end, partial):
-    """An IP packet (RFC 9300), of the network that the instance names where there is one."""
+    """Strip LISP's header (RFC 9300) of an IP packet, and record the instance id if there is one."""
     if at + 8 > readable(frame, end):
         return DONE, at, end
     if frame[at] & 8:

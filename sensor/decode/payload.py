@@ -1,4 +1,4 @@
-"""Payloads: where the bytes lie that packets carry, beside their rows, for whoever looks into them."""
+"""Payloads: the positions of packets' payload bytes, beside their rows, for protocol analyzers."""
 
 from dataclasses import dataclass
 
@@ -9,39 +9,39 @@ from sensor.packet import Block, Kind
 
 PAYLOAD = np.dtype(
     [
-        ("at", "i8"),  # of its first byte in its buffer
-        ("length", "i8"),  # bytes that were captured of it, all in that buffer
-        ("told", "u4"),  # how many of them the row of an earlier fragment stands for
+        ("at", "i8"),  # its first byte in its buffer
+        ("length", "i8"),  # captured bytes of it, all in that buffer
+        ("told", "u4"),  # the first bytes of it that an earlier fragment's row has reported
         ("buffer", "u4"),
     ],
     align=True,
 )
-"""Where the payload of one packet lies. A datagram in fragments has its payload, all of it, at the fragment that made
-it whole; the others have none."""
+"""The position of one packet's payload. A fragmented datagram's whole payload belongs to the fragment that completed
+it; the other fragments have none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Payloads:
-    """Where the payloads of some packets lie; good for as long as their block is."""
+    """The positions of some packets' payloads; valid as long as their block."""
 
     buffers: tuple[np.ndarray, ...]
     """uint8 arrays."""
     rows: np.ndarray
-    """PAYLOAD, a row a packet; none where nobody looks into payloads."""
+    """PAYLOAD, one row per packet; no rows if payloads are not located."""
 
     def part(self, start: int, stop: int | None = None) -> "Payloads":
-        """Those of some of the packets."""
+        """Return the positions of a part of the packets."""
         return Payloads(self.buffers, self.rows[start:stop])
 
     def kept(self) -> "Payloads":
-        """The same, with a copy of the bytes: good for ever."""
+        """Return the same with a copy of the bytes, valid without the block."""
         data, at = together(self.buffers, self.rows)
         rows = self.rows.copy()
         rows["at"], rows["buffer"] = at, 0
         return Payloads((data,), rows)
 
     def joined(self, others: "Payloads") -> "Payloads":
-        """Those of these packets, and then of others."""
+        """Return the positions of these packets followed by those of `others`."""
         rows = others.rows.copy()
         rows["buffer"] += len(self.buffers)
         return Payloads((*self.buffers, *others.buffers), np.concatenate([self.rows, rows]))
@@ -51,7 +51,7 @@ NO_PAYLOADS = Payloads((), np.empty(0, PAYLOAD))
 
 
 def locate(block: Block, packets: np.ndarray) -> np.ndarray:
-    """PAYLOAD rows for the PACKET rows of a block's frames: of TCP and UDP, where a packet holds its whole datagram."""
+    """Return PAYLOAD rows for PACKET rows of a block: for TCP and UDP, if a packet holds its whole datagram."""
     rows = np.zeros(len(packets), PAYLOAD)
     rows["at"] = block.frames["offset"] + packets["payload"]
     there = packets["caplen"].astype(np.int64) - packets["payload"]
@@ -62,7 +62,7 @@ def locate(block: Block, packets: np.ndarray) -> np.ndarray:
 
 
 def together(buffers: tuple[np.ndarray, ...], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes of some payloads behind each other, in a buffer of their own, and where each begins in it (int64)."""
+    """Return the concatenated bytes of some payloads in a new buffer, and the start of each in it (int64)."""
     ends = np.cumsum(rows["length"])
     data, at = np.empty(int(ends[-1]) if len(rows) else 0, np.uint8), ends - rows["length"]
     for number in np.unique(rows["buffer"]).tolist():

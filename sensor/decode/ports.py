@@ -1,4 +1,4 @@
-"""Ports: by which UDP ports tunnels are known, and the table of them that the kernels read."""
+"""Ports: the UDP ports of tunnels, and the table of them that the kernels read."""
 
 from dataclasses import dataclass, fields
 
@@ -8,17 +8,17 @@ from sensor._jit import njit
 from sensor.decode.layers import DONE, GENEVE, GRE_IN_UDP, GTPU, HP_ERM, L2TP, LISP, MPLS_IN_IP, TEREDO, TZSP, VXLAN
 
 PORTS_MAX = 16
-"""Of one kind of tunnel."""
+"""The most ports of one kind of tunnel."""
 
 _FROM_TOO = 128  # in the table: the tunnel's answers come from that port
 
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """The UDP ports of each kind of tunnel, none or some; ValueError where they cannot be."""
+    """The UDP ports of each kind of tunnel, any number; ValueError if they are invalid."""
 
     vxlan_ports: tuple[int, ...] = (4789, 8472)
-    """IANA's, and Linux's default, which came before."""
+    """IANA's port, and Linux's older default."""
     vxlan_gpe_ports: tuple[int, ...] = (4790,)
     geneve_ports: tuple[int, ...] = (6081,)
     gre_ports: tuple[int, ...] = (4754,)
@@ -42,7 +42,7 @@ class DecodeOptions:
 
 _LAYERS = {
     "vxlan_ports": VXLAN,
-    "vxlan_gpe_ports": VXLAN,  # told by a bit
+    "vxlan_gpe_ports": VXLAN,  # distinguished by a bit
     "geneve_ports": GENEVE,
     "gre_ports": GRE_IN_UDP,
     "mpls_ports": MPLS_IN_IP,
@@ -53,11 +53,11 @@ _LAYERS = {
     "tzsp_ports": TZSP,
     "hp_erm_ports": HP_ERM,
 }
-"""The rest answer no one: their source port is a hash."""
+"""The layer of each option. Tunnels without `_FROM_TOO` have no answers: their source port is a hash."""
 
 
 def check_ports(ports: tuple[int, ...]) -> None:
-    """Raise ValueError where these cannot be the ports of a tunnel."""
+    """Raise ValueError if these cannot be the ports of a tunnel."""
     if len(ports) > PORTS_MAX:
         raise ValueError(f"{len(ports)} ports are too many: at most {PORTS_MAX}")
     if wrong := [port for port in ports if not 1 <= port <= 65535]:
@@ -65,7 +65,7 @@ def check_ports(ports: tuple[int, ...]) -> None:
 
 
 def table_of(options: DecodeOptions) -> np.ndarray:
-    """uint8 by port: the tunnel's layer, and whether its answers come from there."""
+    """Return a uint8 table by port: the tunnel's layer, and `_FROM_TOO` if its answers come from that port."""
     table = np.full(1 << 16, DONE, np.uint8)
     for name, layer in _LAYERS.items():
         table[list(getattr(options, name))] = layer
@@ -74,7 +74,7 @@ def table_of(options: DecodeOptions) -> np.ndarray:
 
 @njit
 def by_ports(table, src_port, dst_port):
-    """The tunnel that a UDP datagram may be."""
+    """Return the tunnel that a UDP datagram may be, by its ports; DONE if none. table: uint8, by port."""
     layer = np.int64(table[dst_port])
     if layer == DONE:
         layer = np.int64(table[src_port])

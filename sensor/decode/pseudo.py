@@ -1,4 +1,4 @@
-"""Pseudo-headers: what capturing systems put before packets of their own.
+"""Pseudo-headers: headers that capturing systems add before packets.
 
 LINKTYPE_NULL and _LOOP, _LINUX_SLL and _SLL2, OpenBSD's _ENC and _PFLOG, _NFLOG, _PPI, Apple's _PKTAP, Endace's _ERF.
 """
@@ -33,14 +33,14 @@ from sensor.decode.layers import (
 from sensor.decode.linktype import by_linktype
 
 _ATTRIBUTES_MAX = 32
-"""Of NFLOG; the kernel has 20 kinds."""
+"""The most attributes of NFLOG; the kernel has 20 kinds."""
 _PACKET_HEADER, _PAYLOAD = 1, 9
 _FROM_ETHERNET, _FROM_SONET, _EXTENSIONS_MAX = (2, 11, 16, 20), (1, 10, 15, 19), 8
 
 
 @njit
 def pseudo(frame, row, layer, at, end):
-    """Take a pseudo-header off."""
+    """Strip a pseudo-header. frame: uint8; row: a PACKET row."""
     if layer in (LINUX_SLL, LINUX_SLL2):
         return _linux_sll(frame, row, layer, at, end)
     if layer in (NULL, ENC):
@@ -56,7 +56,7 @@ def pseudo(frame, row, layer, at, end):
 
 @njit
 def _by_family(family):
-    """IPv4 or IPv6 by the address family, of which IPv6 has as many numbers as there are systems."""
+    """Return IPV4 or IPV6 by the address family; IPv6's number differs by system."""
     if family == 2:
         return IPV4
     if family == 10 or family == 24 or family == 28 or family == 30 or family == 23:
@@ -72,14 +72,14 @@ def _linux_sll(frame, row, layer, at, end):
     kind = frame[at + 1] if layer == LINUX_SLL else frame[at + 10]
     row["group"] = kind == 1 or kind == 2  # broadcast, multicast
     protocol = u16(frame, at + 14) if layer == LINUX_SLL else u16(frame, at)
-    if protocol == 4:  # an 802.2 frame, of an interface whose frames have lengths
+    if protocol == 4:  # an 802.2 frame, from an interface whose frames have lengths
         return LLC, at + length, end
     return by_ethertype(protocol), at + length, end
 
 
 @njit
 def _null(frame, at, end, length):
-    """The address family in four bytes of either order; in ENC the security association follows."""
+    """Strip the address family in four bytes of either order; in ENC the security association follows."""
     if at + length > readable(frame, end):
         return CUT, at, end
     family = u32(frame, at)
@@ -90,7 +90,7 @@ def _null(frame, at, end, length):
 
 @njit
 def _pflog(frame, at, end):
-    """A header that says its length, but for the padding to a word."""
+    """Strip a header that gives its own length, without the padding to a word."""
     if at + 2 > readable(frame, end):
         return CUT, at, end
     length = np.int64(frame[at]) + 3 & ~3
@@ -99,7 +99,7 @@ def _pflog(frame, at, end):
 
 @njit
 def _nflog(frame, at, end):
-    """Attributes in the byte order of the machine, of types below 64, until the one that is the packet."""
+    """Skip attributes in the machine's byte order, of types below 64, up to the packet's."""
     have = readable(frame, end)
     if at + 4 > have:
         return CUT, at, end
@@ -108,7 +108,7 @@ def _nflog(frame, at, end):
     for _ in range(_ATTRIBUTES_MAX):
         if at + 4 > have:
             return CUT if at < end else NOT_IP, at, end
-        is_little = frame[at + 2] & 0x3F != 0  # above are flags
+        is_little = frame[at + 2] & 0x3F != 0  # the high bits are flags
         length = le16(frame, at) if is_little else u16(frame, at)
         kind = frame[at + 2] if is_little else frame[at + 3]
         if length < 4:
@@ -123,7 +123,7 @@ def _nflog(frame, at, end):
 
 @njit
 def _ppi(frame, layer, at, end):
-    """A header with its length, and the link type of what follows: PPI's, or Apple's, which is wider."""
+    """Strip a header with its length and the payload's link type: PPI's, or Apple's, which is wider."""
     if at + 12 > readable(frame, end):
         return CUT, at, end
     length, linktype = le16(frame, at + 2), le32(frame, at + 4)
@@ -137,7 +137,7 @@ def _ppi(frame, layer, at, end):
 
 @njit
 def _erf(frame, at, end):
-    """A record's header, its extension headers, and two bytes of padding before Ethernet."""
+    """Strip a record's header, its extension headers, and two bytes of padding before Ethernet."""
     have = readable(frame, end)
     if at + 16 > have:
         return CUT, at, end

@@ -1,4 +1,4 @@
-"""Links of two ends: PPP (RFC 1661, 1662), PPPoE (RFC 2516), Cisco HDLC, Frame Relay (RFC 2427), ATM (RFC 2684)."""
+"""Point-to-point links: PPP (RFC 1661, 1662), PPPoE (RFC 2516), Cisco HDLC, Frame Relay (RFC 2427), ATM (RFC 2684)."""
 
 from sensor._jit import njit
 from sensor.decode.ethertype import by_ethertype
@@ -21,19 +21,19 @@ from sensor.decode.layers import (
 )
 
 _BRIDGED = 0x80C2
-"""The organization of SNAP under which whole frames are carried (802.1's; RFC 2427 and 2684)."""
+"""SNAP's organization code for whole bridged frames (802.1's; RFC 2427 and 2684)."""
 _SNAP, _NLPID = 0xAAAA03, 0xFEFE03
 
 
 @njit
 def _is_ethernet(protocol):
-    """Whether _BRIDGED carries a frame of 802.3, with or without its check sequence."""
+    """True if a _BRIDGED protocol is a frame of 802.3, with or without its check sequence."""
     return protocol == 1 or protocol == 7
 
 
 @njit
 def serial(frame, layer, at, end):
-    """Take one of these layers off."""
+    """Strip one of these layers. frame: uint8."""
     if layer == PPP:
         return _ppp(frame, at, end)
     if layer == PPPOE:
@@ -42,18 +42,18 @@ def serial(frame, layer, at, end):
         return _cisco_hdlc(frame, at, end)
     if layer == FRAME_RELAY:
         return _frame_relay(frame, at, end)
-    if layer == PPP_DIRECTED:  # in a byte of its own
+    if layer == PPP_DIRECTED:  # the direction is a byte of its own
         return PPP, at + 1, end
     return _rfc1483(frame, at, end)
 
 
 @njit
 def _ppp(frame, at, end):
-    """PPP with or without address and control bytes, with a protocol field of two bytes or one (RFC 1661, 6.5)."""
+    """Strip PPP with or without address and control bytes, with a protocol field of 2 bytes or 1 (RFC 1661, 6.5)."""
     have = readable(frame, end)
     if at + 2 > have:
         return CUT, at, end
-    if frame[at] == 0x0F or frame[at] == 0x8F:  # in PPP's framing, but Cisco's (LINKTYPE_PPP_HDLC)
+    if frame[at] == 0x0F or frame[at] == 0x8F:  # Cisco HDLC in PPP's framing (LINKTYPE_PPP_HDLC)
         return CISCO_HDLC, at, end
     if u16(frame, at) == 0xFF03:
         at += 2
@@ -91,7 +91,7 @@ def _cisco_hdlc(frame, at, end):
 
 @njit
 def _by_nlpid(nlpid):
-    """The layer of a network layer protocol identifier (ISO 9577)."""
+    """Return the layer of a network layer protocol identifier (ISO 9577)."""
     if nlpid == 0xCC:
         return IPV4
     if nlpid == 0x8E:
@@ -101,7 +101,7 @@ def _by_nlpid(nlpid):
 
 @njit
 def _frame_relay(frame, at, end):
-    """An address of two to four bytes, then the IETF's control byte 3 and what it announces, or Cisco's EtherType."""
+    """Strip an address of two to four bytes, then the IETF's control byte 3 and protocol, or Cisco's EtherType."""
     have = readable(frame, end)
     for _ in range(4):
         if at >= have:
@@ -126,7 +126,7 @@ def _frame_relay(frame, at, end):
 
 @njit
 def _rfc1483(frame, at, end):
-    """802.2 as on a LAN, but that bridged frames have two bytes of padding before them."""
+    """Strip 802.2 as on a LAN, except that bridged frames have two bytes of padding before them."""
     if at + 8 > readable(frame, end):
         return CUT, at, end
     header = u32(frame, at) >> 8

@@ -1,4 +1,4 @@
-"""Tags: what switches put between the addresses of a frame and what it carries.
+"""Tags: headers that switches insert between a frame's addresses and its payload.
 
 Cisco's VN-Tag, TTag and MetaData (TrustSec), 802.1BR E-Tag, 802.1CB R-Tag, HSR (IEC 62439-3), 802.1ah I-Tag,
 FabricPath, TRILL (RFC 6325), NSH (RFC 8300), and MACsec (802.1AE) where it only authenticates.
@@ -38,7 +38,7 @@ from sensor.weird import Refusal
 _ENCRYPTED = STOP + int(Refusal.ENCRYPTED)
 _LENGTHS = {VN_TAG: 6, E_TAG: 8, METADATA: 8, T_TAG: 8, R_TAG: 6, HSR: 6, I_TAG: 4, FABRICPATH: 2, TRILL: 6}
 _LENGTH = np.array([_LENGTHS.get(FIRST_TAG + each, 8) for each in range(16)], np.int64)
-"""Bytes from behind the tag's own EtherType on, the next EtherType included."""
+"""Bytes after the tag's own EtherType, including the next EtherType."""
 _ICV = 16
 _VERSION, _HAS_SCI, _IS_CHANGED = 0x80, 0x20, 0x0C
 _NSH_PROTOCOLS = np.full(256, NOT_IP, np.uint8)
@@ -47,7 +47,7 @@ _NSH_PROTOCOLS[1:6] = IPV4, IPV6, ETHERNET, NSH, MPLS
 
 @njit
 def tag(frame, row, layer, at, end):
-    """Take a tag off."""
+    """Strip a tag. frame: uint8; row: a PACKET row."""
     inner = at + _LENGTH[layer - FIRST_TAG]
     if inner > readable(frame, end):
         return CUT, at, end
@@ -67,7 +67,7 @@ def tag(frame, row, layer, at, end):
 
 @njit
 def _macsec(frame, at, end):
-    """Data in the clear, with an integrity check value behind it; a length only where that is short."""
+    """Strip MACsec's header and integrity check value, if the data are unencrypted; only short data have a length."""
     control, length = frame[at], np.int64(frame[at + 1] & 0x3F)
     if control & _VERSION:
         return NOT_IP, at, end
@@ -82,7 +82,7 @@ def _macsec(frame, at, end):
 
 @njit
 def _nsh(frame, at, end):
-    """A service header of one to 63 words, whatever metadata is in it."""
+    """Strip a service header of up to 63 words, with any metadata."""
     length = np.int64(frame[at + 1] & 0x3F) * 4
     if frame[at] >> 6 or length < 8:
         return NOT_IP, at, end

@@ -1,8 +1,8 @@
 """Transport layers: TCP (RFC 9293), UDP (RFC 768), ICMP (RFC 792), ICMPv6 (RFC 4443), SCTP (RFC 9260).
 
-`payload_len` is what the headers account for, captured or not. A first fragment that holds the header whole is
-described like any other packet, with its part of the payload; one that does not is left as the fragment it is.
-Another packet whose header the snap length has cut behind the ports is told with these.
+`payload_len` is the length by the headers, captured or not. A first fragment that holds the whole header is described
+like any other packet, with its part of the payload; one that does not stays a fragment. An unfragmented packet whose
+header the snap length cut behind the ports is described with its ports.
 """
 
 import numpy as np
@@ -22,7 +22,10 @@ _MAX_QUOTED_EXTENSIONS = 8
 
 @njit
 def transport(frame, row, layer, at, end, ports):
-    """Take the transport's header off; DONE, or a tunnel over UDP, is next."""
+    """Strip the transport's header; the next layer is DONE, or a tunnel over UDP.
+
+    frame: uint8; row: a PACKET row; ports: uint8, the table of tunnels by UDP port.
+    """
     if layer == TCP:
         return _tcp(frame, row, at, end), at, end
     if layer == UDP:
@@ -44,7 +47,7 @@ def _describe(frame, row, kind, at, header, end):
 
 @njit
 def _cut(frame, row, kind, at, header, end, weird):
-    """A header that is not all there: the ports are told where they are, and the snap length cut off the rest."""
+    """Handle an incomplete header: keep the ports if they are there and the snap length cut off the rest."""
     is_by_snaplen = end - at >= header and at + 4 <= frame.shape[0]
     if not is_by_snaplen or row["kind"] == Kind.FRAGMENT:
         return STOP + weird
@@ -58,7 +61,7 @@ def _tcp(frame, row, at, end):
     if at + 20 > readable(frame, end):
         layer = _cut(frame, row, Kind.TCP_CUT, at, 20, end, Weird.TRUNCATED_TCP)
         if layer == DONE:
-            row["payload_len"] = 0  # as options may be all there is
+            row["payload_len"] = 0  # the rest may be options only
         return layer
     header = np.int64(frame[at + 12] >> 4) * 4
     if header < 20 or header > end - at:
@@ -117,7 +120,7 @@ def _icmp(frame, row, at, end):
 
 @njit
 def _quoted(frame, row, at, have):
-    """Fill the columns of the packet that an ICMP error quotes, as far as it is quoted; no cut of it is odd."""
+    """Fill the columns of the packet that an ICMP error quotes, as far as quoted; a short quote is not odd."""
     if row["ip_version"] == 4 and at + 20 <= have and frame[at] >> 4 == 4:
         row["quoted_src_lo"] = _V4_LO | np.uint64(u32(frame, at + 12))
         row["quoted_dst_lo"] = _V4_LO | np.uint64(u32(frame, at + 16))

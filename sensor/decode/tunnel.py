@@ -1,8 +1,7 @@
-"""Tunnels: IP in IP (RFC 2003, 4213), MPLS in IP or UDP (RFC 4023, 7510), Ethernet in IP (RFC 3378), Teredo (RFC 4380),
-and those that have files of their own.
+"""Tunnels: IP in IP, MPLS in IP or UDP, Ethernet in IP, Teredo, and those with modules of their own.
 
-Those over UDP are known by port alone, which anyone may use for anything: what does not read as that tunnel is left
-as the plain datagram it is, with nothing said.
+RFC 2003 and 4213, RFC 4023 and 7510, RFC 3378, RFC 4380. Tunnels over UDP are recognized by port alone, which anyone
+may use for anything: a datagram that does not parse as the tunnel stays a plain datagram, and is not counted as odd.
 """
 
 import numpy as np
@@ -37,13 +36,16 @@ from sensor.decode.mirror import hp_erm, tzsp
 from sensor.decode.overlay import geneve, lisp, vxlan
 
 ETHERNET_PROTO = 143
-"""Where segment routing carries a frame (RFC 8986)."""
+"""The protocol number by which segment routing carries a frame (RFC 8986)."""
 _LABELS_MAX = 8
 
 
 @njit
 def tunnel(frame, row, layer, at, end, partial):
-    """Take one tunnel's header off. In a first fragment (`partial`) what is inside may well be longer."""
+    """Strip one tunnel's header. In a first fragment (`partial`) the inner packet may be longer than its carrier.
+
+    frame: uint8; row: a PACKET row.
+    """
     if layer == IPIP:
         return IPV4 if row["proto"] == 4 else IPV6, at, end
     if layer == GRE:
@@ -73,14 +75,14 @@ def tunnel(frame, row, layer, at, end, partial):
 
 @njit
 def _gre_in_udp(frame, row, at, end):
-    """GRE (RFC 8086), or not."""
+    """Strip GRE's header (RFC 8086); DONE if it is not GRE."""
     layer, at, end = gre(frame, row, at, end)
     return layer if layer < STOP else DONE, at, end
 
 
 @njit
 def _mpls(frame, at, end, partial):
-    """A stack of labels that ends, and an IP packet, or a frame with or without a control word, that can be read."""
+    """Strip a complete stack of labels before an IP packet, or a readable frame with or without a control word."""
     have, is_last = readable(frame, end), False
     for _ in range(_LABELS_MAX):
         if is_last or at + 4 > have:
@@ -99,7 +101,7 @@ def _mpls(frame, at, end, partial):
 
 @njit
 def _etherip(frame, row, at, end):
-    """A frame, which EtherIP has a version before; or a probe of the protocol, with nothing in it."""
+    """Strip EtherIP's version before a frame; an empty packet is a probe of the protocol."""
     if row["proto"] == ETHERNET_PROTO:
         return by_frame(frame, at, end), at, end
     is_known = at + 16 <= readable(frame, end) and u16(frame, at) == 0x3000
@@ -108,7 +110,7 @@ def _etherip(frame, row, at, end):
 
 @njit
 def _teredo(frame, at, end, partial):
-    """An IPv6 packet, after an authentication (RFC 4380, 5.1.1) and an origin indication where there are such."""
+    """Find an IPv6 packet after an optional authentication (RFC 4380, 5.1.1) and origin indication."""
     have = readable(frame, end)
     if at + 4 <= have and u16(frame, at) == 1:
         at += 13 + np.int64(frame[at + 2]) + np.int64(frame[at + 3])

@@ -25,12 +25,12 @@ from sensor.packet import SYN, Kind
 from sensor.weird import Refusal, Weird
 
 _AHEAD = 64
-"""Frames whose headers are brought into the cache together: 72 ns a packet instead of 105."""
+"""Frames whose headers are prefetched together: 72 ns a packet instead of 105."""
 
 
 @njit
 def _look_ahead(data, frames):
-    """The first two cache lines, where the headers are."""
+    """Prefetch the first two cache lines of each frame, which hold the headers. data: uint8; frames: FRAME rows."""
     for k in range(frames.shape[0]):
         prefetch(data, frames[k]["offset"], 0)
         prefetch(data, frames[k]["offset"], LINE)
@@ -38,19 +38,19 @@ def _look_ahead(data, frames):
 
 @njit
 def walk_frames(data, frames, rows, packets, words, pieces, found, ports, weirds, refusals, linktypes):
-    """Decode `frames` (FRAME rows, all in `data`) into `packets[rows]`.
+    """Decode `frames` (FRAME rows, all in `data`) into `packets[rows]`; return the pieces after that.
 
-    `words` is `packets` seen as uint64, shape (n, itemsize / 8), for clearing rows. Fragments are described in
-    `pieces` from index `found` on; returns how many are there after that. `ports` is the table of tunnels over UDP.
-    `weirds` (by Weird) and `refusals` (by Refusal, so index 0 counts the packets decoded) are added to, and `linktypes`
-    (LINKTYPE rows) where none is known.
+    data: uint8; rows: int64; packets: PACKET rows; `words` is `packets` as uint64, shape (n, itemsize / 8), for
+    clearing rows. Fragments are described in `pieces` (PIECE rows) from index `found` on; the new `found` is returned.
+    ports: uint8, the table of tunnels over UDP. `weirds` (int64, by Weird), `refusals` (int64, by Refusal, so index 0
+    counts the packets decoded) and `linktypes` (LINKTYPE rows, for unknown link types) are increased.
     """
     for k in range(rows.shape[0]):
         if k % _AHEAD == 0:
             _look_ahead(data, frames[k : k + _AHEAD])
         words[rows[k], :] = 0
         at = frames[k]["offset"]
-        row, frame = packets[rows[k]], data[at : at + np.int64(frames[k]["caplen"])]  # which no read can leave
+        row, frame = packets[rows[k]], data[at : at + np.int64(frames[k]["caplen"])]  # no read can leave this slice
         _head(row, frames[k])
         layer = by_linktype(frames[k]["linktype"])
         end = max(np.int64(row["wirelen"]), frame.shape[0])
@@ -70,15 +70,16 @@ def walk_frames(data, frames, rows, packets, words, pieces, found, ports, weirds
 
 @njit
 def walk_datagrams(data, frames, rows, packets, payloads, told, pieces, ports, weirds):
-    """Go on with `packets[rows]`, whose fragments became whole: `frames` say where each datagram's bytes are in `data`.
+    """Decode `packets[rows]`, whose fragments became whole: `frames` (FRAME) locate each datagram's bytes in `data`.
 
-    Of one of which the first fragment's row has `told`, the row tells the rest, and nothing odd, which that one did.
-    The payload's offset is then that of the frame's end: its bytes are not all in the frame. `payloads[rows]` (PAYLOAD)
-    say where in `data` they are, unless there are none.
+    data: uint8; rows: int64; packets: PACKET rows; told: TOLD rows; pieces: PIECE rows; ports: uint8; weirds: int64. If
+    the first fragment's row has reported a datagram (`told`), its row reports only the rest, and no oddity, as the
+    first one did. The payload's offset is then set to the frame's end, as its bytes are not all in the frame.
+    `payloads[rows]` (PAYLOAD) get their positions in `data`, unless there are none.
     """
     for k in range(rows.shape[0]):
         at = frames[k]["offset"]
-        row, frame = packets[rows[k]], data[at : at + np.int64(frames[k]["caplen"])]  # which no read can leave
+        row, frame = packets[rows[k]], data[at : at + np.int64(frames[k]["caplen"])]  # no read can leave this slice
         before, size = row["weird"], np.int64(frames[k]["wirelen"])
         row["kind"] = Kind.IP
         row["more"] = 0
@@ -102,7 +103,10 @@ def walk_datagrams(data, frames, rows, packets, payloads, told, pieces, ports, w
 
 @njit
 def _locate(payload, row, told, at, size):
-    """Say where the payload of a datagram lies whose `size` bytes, as far as they are known, are at `at`."""
+    """Set the position of a datagram's payload; `size` captured bytes of the datagram are at `at`.
+
+    payload: a PAYLOAD row; row: a PACKET row; told: a TOLD row.
+    """
     payload["at"] = at + np.int64(row["payload"])
     payload["length"] = max(0, min(np.int64(row["payload_len"]), size - np.int64(row["payload"])))
     payload["told"] = told["payload_len"] if told["kind"] != 0 else 0
@@ -110,7 +114,7 @@ def _locate(payload, row, told, at, size):
 
 @njit
 def _count_linktype(linktypes, number):
-    """Count a frame by its unknown link type; in the last row, where the others are all taken by other numbers."""
+    """Count a frame by its unknown link type; in the last LINKTYPE row if all others hold other numbers."""
     last = linktypes.shape[0] - 1
     k = 0
     while k < last and linktypes[k]["count"] != 0 and linktypes[k]["number"] != number:
@@ -129,8 +133,8 @@ def _head(row, frame):
 
 @njit
 def _walk(frame, row, piece, layer, end, ports):
-    """Take layers off until there is nothing more to understand; what ended it, and whether it is a fragment."""
-    at, carrier, partial = np.int64(0), np.int64(0), np.bool_(False)  # bare literals would have all compiled twice
+    """Strip layers until none is left to decode; return the code that ended the walk, and whether it is a fragment."""
+    at, carrier, partial = np.int64(0), np.int64(0), np.bool_(False)  # bare literals would compile every function twice
     for _ in range(MAX_LAYERS):
         if layer < FIRST_NETWORK:
             layer, at, end = link(frame, row, layer, at, end)
@@ -148,14 +152,14 @@ def _walk(frame, row, piece, layer, end, ports):
             break
     else:
         layer = STOP + Weird.TOO_MANY_LAYERS
-    if carrier != 0 and row["tunnel"] == 0:  # what was in there was not understood: the row is that of its carrier
+    if carrier != 0 and row["tunnel"] == 0:  # the inner packet was not understood: the row describes its carrier
         row["tunnel_id"] = 0
     return layer, partial
 
 
 @njit
 def _stop(row, reason):
-    """Say why the walk ended: a refusal where nothing was understood before, else a weird if it is one."""
+    """Record why the walk ended: a refusal if no network layer was decoded, else a Weird if it is one."""
     if row["kind"] == Kind.REFUSED:
         row["refused"] = reason
         row["vlan"] = 0
@@ -167,14 +171,14 @@ def _stop(row, reason):
 
 @njit
 def _wait(row, layer):
-    """A first fragment whose headers are cut shows nothing, and nothing is said of it, until its datagram is whole."""
+    """Hide the row of a first fragment whose headers are cut; it reports nothing until its datagram is whole."""
     if layer >= STOP:
         hide(row)
 
 
 @njit
 def _keep(row, piece, index, offset):
-    """Complete a fragment's description."""
+    """Complete the description of a fragment (PIECE row) with its packet's row `index` and frame `offset`."""
     if row["kind"] != Kind.FRAGMENT:
         is_outer = row["tunnel"] == piece["tunnel"] and row["src_lo"] == piece["src_lo"]
         reach = np.int64(row["payload"]) + np.int64(row["payload_len"])
@@ -187,7 +191,7 @@ def _keep(row, piece, index, offset):
 
 @njit
 def _tell_rest(row, told):
-    """Leave of a whole datagram's row what the row of its first fragment has not told: nothing, if they disagree."""
+    """Reduce a whole datagram's row to what its first fragment's row has not reported; hide it if the two disagree."""
     rest = np.int64(row["payload_len"]) - np.int64(told["payload_len"])
     is_same = row["kind"] == told["kind"] and row["tunnel"] == told["tunnel"]
     is_same = is_same and row["src_port"] == told["src_port"] and row["dst_port"] == told["dst_port"]

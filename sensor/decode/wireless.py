@@ -1,4 +1,4 @@
-"""Wireless LANs: data frames of IEEE 802.11, after radiotap, AVS or Prism headers where there are such."""
+"""Wireless LANs: data frames of IEEE 802.11, with or without radiotap, AVS or Prism headers."""
 
 import numpy as np
 
@@ -22,14 +22,14 @@ from sensor.weird import Refusal
 
 _ENCRYPTED = STOP + int(Refusal.ENCRYPTED)
 _IS_PROTECTED, _HAS_HT_CONTROL = 0x40, 0x80
-_HAS_TIME, _HAS_FLAGS = 1, 2  # in radiotap's first word of what is present
+_HAS_TIME, _HAS_FLAGS = 1, 2  # in radiotap's first word of present fields
 _HAS_FCS, _IS_PADDED = 0x10, 0x20
 _AVS = 0x80211000
 
 
 @njit
 def wireless(frame, row, layer, at, end):
-    """Take one of these headers off."""
+    """Strip one of these headers. frame: uint8; row: a PACKET row."""
     if layer == RADIOTAP:
         return _radiotap(frame, at, end)
     if layer == PRISM:
@@ -55,7 +55,7 @@ def _radiotap(frame, at, end):
 
 @njit
 def _flags_of(frame, at, stop):
-    """The flags among radiotap's fields, which follow the words that say which there are; 0 where there are none."""
+    """Return radiotap's flags field, which follows the words of present fields; 0 if it is absent."""
     present, word = frame[at + 4], at + 4
     while frame[word + 3] & 0x80:
         word += 4
@@ -69,7 +69,7 @@ def _flags_of(frame, at, stop):
 
 @njit
 def _prism(frame, at, end):
-    """Prism's header, whose length is in the order of the machine, or AVS's, which came in its place."""
+    """Strip Prism's header, whose length is in the machine's byte order, or its successor AVS's."""
     if at + 8 > readable(frame, end):
         return CUT, at, end
     length = u32(frame, at + 4)
@@ -80,7 +80,7 @@ def _prism(frame, at, end):
 
 @njit
 def _wifi(frame, row, at, end, is_padded):
-    """A data frame: three addresses or four, and the fields that its type announces. Later fragments show nothing."""
+    """Strip a data frame's header: 3 or 4 addresses, and the fields of its type. Later fragments are not decoded."""
     have = readable(frame, end)
     if at + 24 > have:
         return CUT, at, end
@@ -107,7 +107,7 @@ def _wifi(frame, row, at, end, is_padded):
 
 @njit
 def _aggregate(frame, row, at, end):
-    """The first of the frames in one (A-MSDU): the addresses and the length of an 802.2 frame."""
+    """Strip the subheader of the first frame in an A-MSDU: the addresses and the length of an 802.2 frame."""
     if at + 14 > readable(frame, end):
         return CUT, at, end
     row["group"] = frame[at] & 1

@@ -1,15 +1,15 @@
-"""What a plugin author imports: a detection declares streams, SumStats and what a crossing means.
+"""The imports of a plugin author: a detection declares streams, SumStats and the meaning of a crossing.
 
 from sensor.detection import Alert, Detection, Option, Stream, SumStat, Unique, on
 
-Every calculation that there is can be imported from here by the name of its class; one of an author's own becomes a
-reducer by `reduction(MyReducer)`.
+Every calculation can be imported from here by the name of its class; an author's own becomes a reducer by
+`reduction(MyReducer)`.
 
 | file | what it is |
 | --- | --- |
-| `detection.py`, `stream.py`, `reduction.py`, `sumstat.py`, `option.py` | what an author declares |
+| `detection.py`, `stream.py`, `reduction.py`, `sumstat.py`, `option.py` | the declarations of an author |
 | `load.py` | how detections are found, chosen and set |
-| `feed.py` | how events become observations; what raises is contained |
+| `feed.py` | turns events into observations, and contains exceptions |
 """
 
 import contextlib
@@ -49,8 +49,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """A calculation's class, as detections use it, which is imported only now."""
-    if not name.startswith("_"):  # what importing and copying look for
+    """Return a calculation's class as detections use it, imported at first use."""
+    if not name.startswith("_"):  # names that importing and copying look for
         with contextlib.suppress(KeyError):
             return reduction(find(name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Detections: classes that declare what to observe and say what a crossing means; the framework runs them."""
+"""Detections: classes that declare what to observe and what a crossing means; the framework runs them."""
 
 import inspect
 import re
@@ -20,14 +20,14 @@ from sensor.sumstats.zeek_types import Key, Observation
 from sensor.words import hint
 
 Observed = tuple[Stream, Batch, np.ndarray, Any]
-"""A stream that was fed by hand: the batch that gives the rows their times, their keys' words, and their values."""
+"""Observations by hand for a stream: the batch with the rows' times, the words of the keys, and the values."""
 
 
 _Scalar = tuple[Stream, Batch, Key, Observation]
 
 
 class EndedByHand(NamedTuple):
-    """An epoch that a detection ended by hand, after the event with this order, which was at `ts`."""
+    """An epoch that a detection ended by hand, after the event with this order, at time `ts` (ns)."""
 
     sumstat: SumStat
     order: int
@@ -35,7 +35,7 @@ class EndedByHand(NamedTuple):
 
 
 def on(*events: str) -> Callable[[Any], Any]:
-    """Mark a method to be called with each batch of these events; it may `self.observe(...)` what it computes."""
+    """Mark a method to be called with each batch of these events; it may `self.observe(...)` the values it computes."""
     for event in events:
         check_event(event)
 
@@ -47,11 +47,11 @@ def on(*events: str) -> Callable[[Any], Any]:
 
 
 class Detection:
-    """What a detection is derived from.
+    """The base class of a detection.
 
-    name: its class's name in snake case, where not given. severity, attack (an ATT&CK technique) and version go into
-    its alerts. The docstring of the class, or of its module, says what it finds; what follows "Misses" in it, what it
-    does not.
+    name: by default the class's name in snake case. severity, attack (an ATT&CK technique) and version go into its
+    alerts. The docstring of the class, or of its module, describes what it finds; the part from "Misses" on describes
+    what it does not find.
     """
 
     name: ClassVar[str] = ""
@@ -91,7 +91,7 @@ class Detection:
         self._batch: Batch | None = None
 
     def _set(self, whole: str, value: Value) -> None:
-        """Set an option, or (`name@part:value`) what it is for some keys."""
+        """Set an option, or (`name@part:value`) its value for some keys."""
         name, at, parts = whole.partition("@")
         if name not in self.options:
             raise DetectionError(f"{self.name} has no option {name!r}{hint(name, self.options)}")
@@ -115,18 +115,18 @@ class Detection:
 
     @classmethod
     def documentation(cls) -> str:
-        """The docstring that describes it: its own, or else its module's."""
+        """Return the docstring that describes it: its own, or else its module's."""
         module = sys.modules.get(cls.__module__)
         return inspect.cleandoc(cls.__doc__ or getattr(module, "__doc__", None) or "")
 
     @classmethod
     def misses(cls) -> str:
-        """What it says it does not find."""
+        """Return the docstring's part about what it does not find."""
         found = re.search(r"\bMisses\b(.*)", cls.documentation(), re.DOTALL)
         return " ".join(found[0].split()) if found else ""
 
     def define(self) -> dict[str, Definition]:
-        """The engine's form of its SumStats under these settings, by their names on the class."""
+        """Return the engine's form of its SumStats under these settings, by their names on the class."""
         try:
             return {
                 name: self._keyed(sumstat.define(self.name, self.settings, self.overrides))
@@ -139,7 +139,7 @@ class Detection:
         return definition if self.sketch_key is None else replace(definition, sketch_key=self.sketch_key)
 
     def run_handlers(self, batch: Batch) -> list[Observed]:
-        """Call what is marked `@on` this batch's event; return what it observed."""
+        """Call the methods marked `@on` for this batch's event; return their observations."""
         self.observed, self.ended, self._scalars, self._batch = [], [], [], batch
         for name in self.handlers.get(batch.event, ()):
             getattr(self, name)(batch)
@@ -152,7 +152,8 @@ class Detection:
 
         keys: a column for each part of the stream's key; values: a column, or nothing to count 1 each. Each row is
         observed at the time of that row of the batch, or of `rows`: the part of the batch that they were taken from.
-        Of a stream with `key=Key`, one observation: a Key and an Observation, at the time of the last of the rows.
+        For a stream with `key=Key`, this is one observation: a Key and an Observation, at the time of the last of the
+        rows.
         """
         batch = rows if rows is not None else self._batch
         if batch is None:
@@ -174,7 +175,7 @@ class Detection:
     def next_epoch(self, sumstat: SumStat, *, rows: Batch | None = None) -> None:
         """End the epoch of a SumStat with `epoch="0s"`, from within a method marked `@on`.
 
-        What was observed of the events up to the last of the batch, or of `rows`, belongs to the epoch that ends.
+        Observations of events up to the last of the batch, or of `rows`, belong to the epoch that ends.
         """
         batch = rows if rows is not None else self._batch
         if batch is None or not len(batch):
@@ -191,7 +192,7 @@ class Detection:
 
 
 def _columns(scalars: list[_Scalar], batch: Batch) -> list[Observed]:
-    """What was observed one by one, as columns: a stream's in the order of the batch's rows."""
+    """Return single observations as columns: those of a stream in the order of the batch's rows."""
     observed: list[Observed] = []
     for stream in dict.fromkeys(each[0] for each in scalars):
         mine = [each for each in scalars if each[0] is stream]

@@ -1,4 +1,4 @@
-"""The feed: turns batches of events into observations for the detections' SumStats, and contains what raises."""
+"""The feed: turns batches of events into observations for the detections' SumStats, and contains exceptions."""
 
 import functools
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Named(Protocol):
-    """What has code of its own, and a name to be told by."""
+    """A detection or an analyzer: it has code of its own, and a name for reports."""
 
     @property
     def name(self) -> str:  # noqa: D102
@@ -30,9 +30,9 @@ class Named(Protocol):
 
 @dataclass
 class Faults:
-    """Contains a detection, or a protocol's analyzer, that raises.
+    """Contains the exceptions of a detection, or of a protocol's analyzer.
 
-    It is counted and logged by name, and switched off when it has raised too often.
+    They are counted and logged by name, and an author that has raised too often is switched off.
     """
 
     limit: int = 10
@@ -41,21 +41,21 @@ class Faults:
     unreported: list[str] = field(default_factory=list)
 
     def allows(self, author: Named) -> bool:
-        """Whether it is still to be run."""
+        """True if the author is not switched off."""
         return author.name not in self.switched_off
 
     def call(self, author: Named, what: str, function: Callable[..., Any], *args: Any) -> Any:
-        """Call code of its own; None where it raised."""
+        """Call a function of an author; return None if it raised."""
         try:
             return function(*args)
         except KeyboardInterrupt:
             raise
-        except BaseException:  # sys.exit() too: what it does ends nothing but itself
+        except BaseException:  # sys.exit() too: it must end nothing but this call
             self._count(author.name, what)
             return None
 
     def take_unreported(self) -> list[str]:
-        """The detections that were switched off since the last call."""
+        """Return the detections that were switched off since the last call."""
         taken, self.unreported = self.unreported, []
         return taken
 
@@ -73,24 +73,24 @@ class Faults:
 
 @dataclass(frozen=True)
 class Observations:
-    """What one SumStat is given of some events, in their order."""
+    """The observations for one SumStat from some events, in their order."""
 
     name: str
     order: np.ndarray
-    """int64: that of each event, ascending."""
+    """int64: the order of each event, ascending."""
     ts: np.ndarray
-    """int64: when the event happened, which is what epochs go by."""
+    """int64 (ns): the time of the event, which decides the epoch."""
     seen: np.ndarray
-    """int64: when its packets were seen, which is what an alert tells."""
+    """int64 (ns): the time at which its packets were seen, which alerts report."""
     keys: np.ndarray
     """(n, words) uint64."""
     values: dict[str, np.ndarray]
-    """By reducer, of those that take any: float64 (n,), or uint64 (n, words) for a set's."""
+    """By reducer, for those that take values: float64 (n,), or uint64 (n, words) for a set's."""
     applies: dict[str, np.ndarray]
-    """By the engine's name of what reducers take: bool (n,), which rows those are."""
+    """By the engine's name of a selection of reducers: bool (n,), the rows that they take."""
 
     def __getitem__(self, part: slice) -> "Observations":
-        """Some of them, one after the other."""
+        """Return consecutive observations."""
         values = {name: array[part] for name, array in self.values.items()}
         applies = {name: mask[part] for name, mask in self.applies.items()}
         return Observations(
@@ -100,7 +100,7 @@ class Observations:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """A detection ends the epoch of one of its SumStats by hand, after what was observed before."""
+    """A detection ends the epoch of one of its SumStats by hand, after all earlier observations."""
 
     name: str
     ts: int
@@ -127,13 +127,13 @@ class Feed:
         }
 
     def blinded_by(self, name: str) -> list[str]:
-        """The detections that see nothing, or not all, as this one, or this analyzer of a protocol, is switched off."""
+        """Return the detections that lose all or some events when this detection, or a protocol's analyzer, is off."""
         events = {event for event, each in ANALYZERS.items() if each.__name__ == name}
         return [each.name for each in self.detections if each.name == name or events & self._looks_at(each)]
 
     @property
     def wanted(self) -> set[str]:
-        """The events that some detection looks at."""
+        """The events that some detection uses."""
         return {event for each in self.detections for event in self._looks_at(each)}
 
     @staticmethod
@@ -142,7 +142,7 @@ class Feed:
         return {event for stream in streams for event in stream.events} | set(detection.handlers)
 
     def observe(self, events: Iterable[EventRows]) -> Iterator[Observations | EpochEnded]:
-        """Give what each SumStat is to observe of some events, and where its epoch ends by hand."""
+        """Yield each SumStat's observations from some events, and the ends of its epochs by hand."""
         batches = dict(split(events))
         by_hand = {id(each): self._run_handlers(each, batches) for each in self.detections}
         for detection, sumstat in self._sumstats:
@@ -158,7 +158,7 @@ class Feed:
     def _run_handlers(
         self, detection: Detection, batches: dict[str, Batch]
     ) -> tuple[list[Observed], list[EndedByHand]]:
-        """What a detection's handlers observe, and which epochs they end."""
+        """Return the observations of a detection's handlers, and the epochs that they end."""
         observed: list[Observed] = []
         ended: list[EndedByHand] = []
         for event in detection.handlers:
@@ -198,7 +198,7 @@ class Feed:
 
 
 def _cut(name: str, found: Observations | None, ends: list[tuple[int, int]]) -> Iterator[Observations | EpochEnded]:
-    """Observations up to each (order, time) at which an epoch ends, and its end; then the rest."""
+    """Yield the observations up to each (order, time) that ends an epoch, and its end; then the rest."""
     start = 0
     for order, ts in ends:
         stop = start if found is None else int(np.searchsorted(found.order, order, side="right"))
@@ -222,13 +222,13 @@ def _pieces(stream: Stream, batches: dict[str, Batch]) -> Iterator[_Piece]:
 
 
 def _columns(stream: Stream) -> Columns:
-    """The key of a stream that is not fed one by one."""
+    """Return the key of a stream whose observations are columns."""
     assert isinstance(stream.key, Columns)
     return stream.key
 
 
 def _mask(where: Callable[[Batch], np.ndarray], batch: Batch) -> np.ndarray:
-    """Which rows of a batch a function finds, which is asked once: several streams and reducers share some."""
+    """Return a function's mask for a batch; it is called once, as several streams and reducers may share it."""
     mask = np.asarray(batch.once(where))
     if mask.shape != (len(batch),) or mask.dtype != np.bool_:
         raise DetectionError(f"{where.__name__} gave {mask.dtype} {mask.shape}; it must give one bool for each row")
@@ -236,7 +236,7 @@ def _mask(where: Callable[[Batch], np.ndarray], batch: Batch) -> np.ndarray:
 
 
 def _normalized(piece: _Piece, sumstat: SumStat) -> Iterator[_Piece]:
-    """The piece once for each way in which reducers of its stream make keys of it."""
+    """Yield the piece once for each way in which reducers of its stream change its keys."""
     for stream, normalize in sumstat.sources:
         if stream is piece.stream:
             keys = piece.keys if normalize is None else stream.key.change(piece.keys, normalize)
@@ -248,7 +248,7 @@ def _is_of(reducer: Reduction, piece: _Piece) -> bool:
 
 
 def _taken(reducer: Reduction, piece: _Piece) -> np.ndarray:
-    """Which rows of a piece a reducer takes."""
+    """Return a mask of the rows of a piece that a reducer takes."""
     n = len(piece.batch)
     if not _is_of(reducer, piece):
         return np.zeros(n, np.bool_)
@@ -256,7 +256,7 @@ def _taken(reducer: Reduction, piece: _Piece) -> np.ndarray:
 
 
 def _values_of(reducer: Reduction, piece: _Piece, wanted: np.ndarray) -> np.ndarray:
-    """The values of those rows of a piece that are wanted (bool), and 0 for others."""
+    """Return the values of the wanted rows (bool) of a piece, and 0 for others."""
     if piece.values is not None or wanted.all():
         return _values(reducer, piece)
     values = np.zeros((len(wanted), reducer.words), np.uint64) if reducer.words else np.zeros(len(wanted))
@@ -267,7 +267,7 @@ def _values_of(reducer: Reduction, piece: _Piece, wanted: np.ndarray) -> np.ndar
 
 
 def _values(reducer: Reduction, piece: _Piece) -> np.ndarray:
-    """What a reducer is to look at in a piece: uint64 (n, words) for a set, float64 (n,) otherwise."""
+    """Return a reducer's values for a piece: uint64 (n, words) for a set, float64 (n,) otherwise."""
     n, words = len(piece.batch), reducer.words
     if not _is_of(reducer, piece):
         return np.zeros((n, words), np.uint64) if words else np.zeros(n)
@@ -286,7 +286,7 @@ def _values(reducer: Reduction, piece: _Piece) -> np.ndarray:
 
 
 def _elements(reducer: Reduction, piece: _Piece, given: Any) -> np.ndarray:
-    """The words of a piece's elements, with their weights or times where the reducer takes those."""
+    """Return the words of a piece's elements, with their weights or times if the reducer takes those."""
     columns, words = reducer.elements, np.empty((len(piece.batch), reducer.words), np.uint64)
     own = words[:, : columns.words]
     if isinstance(columns, ScalarElements):

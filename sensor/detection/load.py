@@ -1,4 +1,4 @@
-"""Loading: detections from the entry-point group `sensor.plugins` and from files, chosen and set as asked."""
+"""Loading: detections from the entry-point group `sensor.plugins` and from files; choosing them and setting options."""
 
 import functools
 import hashlib
@@ -20,10 +20,10 @@ GROUP = "sensor.plugins"
 
 @functools.cache
 def load_installed() -> tuple[type[Detection], ...]:
-    """The detections of every installed package, in order of name; as found when it is first asked."""
+    """Return the detections of every installed package, in order of name; found once, at the first call."""
     found = []
     entries = {(each.name, each.value): each for each in importlib.metadata.entry_points(group=GROUP)}
-    for _, entry in sorted(entries.items()):  # each once: an older installation may be there under another name
+    for _, entry in sorted(entries.items()):  # each once: an older installation may be present under another name
         try:
             detection = entry.load()
         except (Exception, SystemExit) as error:
@@ -36,17 +36,17 @@ def load_installed() -> tuple[type[Detection], ...]:
 
 @dataclass(frozen=True)
 class Plugins:
-    """What was found where somebody said that detections are."""
+    """The detections found in a file or folder."""
 
     detections: list[type[Detection]]
     notice: str = ""
-    """Of a folder: what was found in which of its files."""
+    """For a folder: the detections found in each of its files."""
 
 
 def load_plugins(path: str) -> Plugins:
-    """The detections of a Python file, or of all those directly in a folder, in order of name.
+    """Return the detections of a Python file, or of all Python files directly in a folder, in order of name.
 
-    Files without a detection are help for the others; DetectionError says it where there is none at all.
+    Files without a detection count as helper modules; DetectionError if no file has one.
     """
     if not Path(path).is_dir():
         return Plugins(load_file(path))
@@ -62,7 +62,7 @@ def load_plugins(path: str) -> Plugins:
 
 
 def load_file(path: str) -> list[type[Detection]]:
-    """The detections that a Python file defines; DetectionError is one line with the file, the line and the fix."""
+    """Return the detections that a Python file defines; DetectionError is one line with file, line and fix."""
     if not (found := _defined(path)):
         raise DetectionError(f"{path}: defines no detection; derive a class from sensor.detection.Detection")
     return found
@@ -89,7 +89,7 @@ def _defined(path: str) -> list[type[Detection]]:
 
 
 def source_digest(detection: type[Detection]) -> str:
-    """Of the file that a detection is defined in: eight hexadecimal digits; none, where it cannot be read."""
+    """Return eight hexadecimal digits of the hash of a detection's source file; "" if it cannot be read."""
     file = getattr(sys.modules.get(detection.__module__), "__file__", None)
     try:
         return hashlib.sha256(Path(file or "").read_bytes()).hexdigest()[:8]
@@ -98,7 +98,7 @@ def source_digest(detection: type[Detection]) -> str:
 
 
 def choose(available: Iterable[type[Detection]], names: Sequence[str] | None) -> list[type[Detection]]:
-    """The named detections, or all of them (None), in order of name."""
+    """Return the named detections, or all of them (None), in order of name."""
     by_name: dict[str, type[Detection]] = {}
     for each in available:
         if each.name in by_name:
@@ -113,9 +113,9 @@ def choose(available: Iterable[type[Detection]], names: Sequence[str] | None) ->
 def parse_settings(
     assignments: Iterable[str], options: Mapping[str, Mapping[str, Option]]
 ) -> dict[str, dict[str, Value]]:
-    """What `name.option=value` texts set, by name; DetectionError names the nearest of a misspelt one.
+    """Parse `name.option=value` texts into values by name; DetectionError suggests the nearest name for a misspelt one.
 
-    `name.option@part:value=value` sets it for some keys alone.
+    `name.option@part:value=value` sets it only for some keys.
     """
     settings: dict[str, dict[str, Value]] = {name: {} for name in options}
     for text in assignments:
@@ -137,7 +137,7 @@ def parse_settings(
 
 
 def instantiate(chosen: Iterable[type[Detection]], settings: Mapping[str, Mapping[str, Value]]) -> list[Detection]:
-    """One instance of each under its settings: a node makes its own, so that no state is shared by accident."""
+    """Return one instance of each under its settings: each node makes its own, so no state is shared by accident."""
     return [each(**settings.get(each.name, {})) for each in chosen]
 
 

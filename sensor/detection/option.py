@@ -1,4 +1,4 @@
-"""Options: what whoever runs a detection may set, declared with its default, its range and its meaning."""
+"""Options: the settings of a detection, declared with default, range and meaning."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from sensor.clock import SECOND, parse_duration
 Value = int | float | str | bool | tuple[Any, ...]
 
 _SHOWN_MAX = 40
-_LARGEST = 1 << 63  # as TOML has whole numbers
+_LARGEST = 1 << 63  # TOML's range of integers
 
 
 class Option:
     """One setting of a detection: `hosts = Option(25, min=2, help="distinct hosts that make a scan")`.
 
-    The default gives the type: int, float, bool, text, or a duration where the text is one ("5m"). On the class the
-    name stands for the option itself, so that a SumStat can refer to it; on an instance it is the value.
+    The default gives the type: int, float, bool, text, or a duration if the text is one ("5m"). On the class the name
+    is the option itself, so that a SumStat can refer to it; on an instance it is the value.
     """
 
     def __init__(self, default: Value, *, min: float | None = None, max: float | None = None, help: str = "") -> None:
@@ -32,7 +32,7 @@ class Option:
         return self if instance is None else instance.settings[self.name]
 
     def parse(self, text: str) -> Value:
-        """The value that text stands for; ValueError says what is wanted."""
+        """Parse a value from text; ValueError gives the accepted form."""
         value: Value = text
         if isinstance(self.default, bool):
             if text.lower() not in ("true", "false"):
@@ -57,9 +57,9 @@ class Option:
         return {int: "a whole number", float: "a number"}.get(type(self.default), "a text")
 
     def accept(self, value: Any) -> Value:
-        """The value that one of TOML or JSON stands for; ValueError says what is wanted.
+        """Convert a TOML or JSON value to the option's value; ValueError gives the accepted form.
 
-        Types are not converted, but for whole numbers where any number is wanted.
+        Types are not converted, except whole numbers where any number is accepted.
         """
         if not _is_of(value, type(self.default)):
             raise ValueError(f"must be {self.wanted}, not {shown(value)}")
@@ -70,7 +70,7 @@ class Option:
         return accepted
 
     def check(self, value: Value) -> None:
-        """Raise ValueError where a value is out of range."""
+        """Raise ValueError if a value is out of range."""
         number = parse_duration(str(value)) if self.is_duration else value
         if self.is_duration and number == 0:
             raise ValueError("a duration must be longer than 0s")
@@ -88,7 +88,7 @@ class Option:
 
     @property
     def range(self) -> str:
-        """What its values may be, for people; empty where the type says it all."""
+        """The range of its values, for people; empty if the type says it all."""
         least, most = (None if each is None else self._bound(each) for each in (self.min, self.max))
         if least and most:
             return f"{least} to {most}"
@@ -96,7 +96,7 @@ class Option:
 
 
 class ChoiceOption(Option):
-    """One text of a few."""
+    """An option with a few texts to choose from."""
 
     def __init__(self, choices: Sequence[str], *, help: str = "") -> None:
         self.choices = tuple(choices)
@@ -104,17 +104,17 @@ class ChoiceOption(Option):
 
     @property
     def range(self) -> str:
-        """The texts."""
+        """The accepted texts."""
         return " or ".join(self.choices)
 
     def check(self, value: Value) -> None:
-        """Raise ValueError where it is none of them."""
+        """Raise ValueError if it is none of them."""
         if value not in self.choices:
             raise ValueError(f"{value!r} is not {self.range}")
 
 
 def shown(value: Any) -> str:
-    """A value of TOML as it is written there, or what it is where that is long."""
+    """Return a TOML value as written there, or its kind if it is long."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -130,12 +130,12 @@ class OptionOverride:
 
     option: Option
     parts: dict[str, str]
-    """What the key's parts must be, by name: for an address, a network or a host."""
+    """The required values of the key's parts, by name: for an address, a network or a host."""
     value: Value
 
     @property
     def number(self) -> float:
-        """The value of one that is a threshold."""
+        """The value of an option that is a threshold."""
         if isinstance(self.value, tuple):
             raise ValueError(f"{self}: a list is no threshold")
         return float(self.value)
@@ -145,7 +145,7 @@ class OptionOverride:
 
 
 def parse_parts(text: str) -> dict[str, str]:
-    """What follows the @ of an override; ValueError says how it is written."""
+    """Parse the part of an override after the @; ValueError gives the accepted form."""
     pairs = [each.partition(":") for each in text.split(",")]
     if not all(name and colon and value for name, colon, value in pairs):
         raise ValueError("after @ write PART:VALUE, such as orig_h:10.0.0.0/8")

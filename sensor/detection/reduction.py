@@ -1,4 +1,4 @@
-"""Reductions: what a detection's SumStat makes of a stream, one calculation each."""
+"""Reductions: the calculations of a detection's SumStat over a stream, one each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -13,17 +13,17 @@ from sensor.sumstats import Reducer
 from sensor.sumstats.zeek_types import Observation
 from sensor.words import hint
 
-_NOT_OPTIONS = {"name", "stream", "words", "is_weighted", "is_dated"}  # what the framework fills in itself
+_NOT_OPTIONS = {"name", "stream", "words", "is_weighted", "is_dated"}  # the framework fills these in
 
 
 class ScalarElements:
-    """Zeek's Observations in place of a value's columns."""
+    """Takes Zeek's Observations in place of a value's columns."""
 
     columns: tuple[Any, ...] = ()
     words = Observation.WORDS
 
     def unpack(self, words: Sequence[int]) -> Any:
-        """One element's words as what was observed."""
+        """Return the observed value of one element's words."""
         seen = Observation.of(words)
         return next((each for each in (seen.num, seen.dbl, seen.str) if each is not None), None)
 
@@ -31,13 +31,13 @@ class ScalarElements:
 class Reduction:
     """One reducer as declared: a calculation over a stream's value, or over `of`, of the rows where `where` holds.
 
-    of: columns, or functions of the batch; where nothing is named, each observation counts 1.
-    where: a function of the batch that gives a boolean column (Zeek's `pred`).
-    normalize_key: a function of the key's columns, as a named tuple, that gives them back as another key for this
+    of: columns, or functions of the batch; without any, each observation counts 1.
+    where: a function of the batch that returns a boolean column (Zeek's `pred`).
+    normalize_key: a function that gets the key's columns as a named tuple and returns them as another key for this
     reducer alone: `lambda key: key._replace(orig_h=key.orig_h.network(24, 64))`.
-    weight (TopK alone): a column of whole numbers, how much an observation counts.
+    weight (TopK alone): a column of whole numbers, the weight of each observation.
     when (Unique alone): a column, or a function of the batch, of times (int64 ns): each element keeps its earliest, so
-    that `reached(n)` of the result tells when the n-th came, and `until(ts)` how many had come by then.
+    that the result's `reached(n)` is the time of the n-th element, and `until(ts)` the number of elements by then.
     Other options are those of the calculation.
     """
 
@@ -71,7 +71,7 @@ class Reduction:
         self._check_columns()
 
     def _check_columns(self) -> None:
-        """DetectionError where a column is misspelt, or is none that the calculation could take."""
+        """Raise DetectionError if a column is misspelt, or has a kind that the calculation cannot take."""
         looked_at = [column_of(each, self.stream.events, "value") for each in self.parts]
         if not self.is_set and (self.stream.events or self.of is not None):
             self._check_numbers(looked_at[:1])
@@ -87,7 +87,7 @@ class Reduction:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """What it looks at: columns or functions of the batch; none where each observation counts 1."""
+        """The columns or functions of the batch that it reads; none if each observation counts 1."""
         return (self.stream.value or ()) if self.of is None else parts_of(self.of)
 
     @cached_property
@@ -99,7 +99,7 @@ class Reduction:
 
     @cached_property
     def beside(self) -> Columns | None:
-        """The column that follows an element's: of weights, or of times."""
+        """The column that follows an element's columns: of weights, or of times."""
         for role, part in (("weight", self.weight), ("when", self.when)):
             if part is not None:
                 return Columns(parts_of(part), self.stream.events, role)
@@ -107,26 +107,26 @@ class Reduction:
 
     @property
     def source(self) -> tuple[Stream, Callable[[Any], Any] | None]:
-        """Where its keys come from."""
+        """The stream of its keys, and the change made to them."""
         return self.stream, self.normalize_key
 
     @property
     def takes(self) -> tuple[Any, ...]:
-        """Which observations it takes: reducers that take the same ones share their count and times."""
+        """The selection of observations that it takes: reducers with the same one share their count and times."""
         return *self.source, self.where
 
     @cached_property
     def looks_at(self) -> tuple[Any, ...]:
-        """What it takes of an observation: reducers that look at the same share what is read of it."""
+        """The values that it reads of an observation: reducers with the same ones share the values read."""
         return *self.source, self.of is None, self.parts, self.is_set, self.weight, self.when
 
     @property
     def words(self) -> int:
-        """Words of what it takes of an observation; 0: a number."""
+        """The number of words that it reads of an observation; 0: a number."""
         return self.elements.words + (self.beside is not None) if self.is_set else 0
 
     def declare(self, name: str, stream: str) -> Reducer:
-        """The engine's form of it."""
+        """Return the engine's form of it."""
         options = dict(self.options)
         if self.is_set:
             options["words"] = self.elements.words
@@ -139,5 +139,5 @@ class Reduction:
 
 @cache
 def reduction(engine: type[Reducer]) -> type[Reduction]:
-    """The form in which detections use a calculation: `Mine = reduction(MyReducer)`."""
+    """Return the form in which detections use a calculation: `Mine = reduction(MyReducer)`."""
     return type(engine.__name__, (Reduction,), {"engine": engine, "__doc__": engine.__doc__})

@@ -1,4 +1,4 @@
-"""Streams: which columns of which events are observed, under which key."""
+"""Streams: the columns of events to observe, and their keys."""
 
 from collections import namedtuple
 from collections.abc import Callable, Sequence
@@ -18,12 +18,12 @@ Part = str | Callable[[Batch], np.ndarray]
 
 
 class DetectionError(Exception):
-    """A detection that cannot be loaded or set as asked; the text is one line for whoever wrote or runs it."""
+    """A detection cannot be loaded or set as requested; the text is one line for its author or user."""
 
 
 @dataclass(frozen=True)
 class KeyColumn:
-    """One part of a key or of a value: where it comes from, and whether it is an address, a text or a whole number."""
+    """One part of a key or of a value: its source, and its kind: an address, a text or a whole number."""
 
     name: str
     source: Part
@@ -31,7 +31,7 @@ class KeyColumn:
 
     @property
     def words(self) -> int:
-        """How many uint64 words hold it."""
+        """The number of uint64 words that hold it."""
         return {"address": 2, "text": TEXT_WORDS}.get(self.kind, 1)
 
     def read_into(self, words: np.ndarray, batch: Batch) -> None:
@@ -43,7 +43,7 @@ class KeyColumn:
             words[:] = self.pack(column, len(batch))
 
     def pack(self, column: Any, n: int) -> np.ndarray:
-        """A column of it as words; DetectionError where it cannot be one."""
+        """Return a column as words; DetectionError if its kind is wrong."""
         if isinstance(column, AddressColumn):
             if len(column) != n:
                 raise DetectionError(f"{self.name}: {len(column)} addresses for {n} rows; give one for each row")
@@ -65,13 +65,13 @@ class KeyColumn:
         return words
 
     def unpack(self, words: Sequence[int]) -> Any:
-        """The value of one row's words."""
+        """Return the value of one row's words."""
         if self.kind == "address":
             return to_address(words[0], words[1])
         return text_of(words) if self.kind == "text" else int(np.array(words[0], np.uint64).astype(np.int64))
 
     def split(self, words: np.ndarray) -> Any:
-        """The column of many rows' words: an AddressColumn, or an array of whole numbers or texts."""
+        """Return the column of many rows' words: an AddressColumn, or an array of whole numbers or texts."""
         if self.kind == "address":
             return AddressColumn(words[:, 0], words[:, 1])
         if self.kind == "text":
@@ -88,7 +88,7 @@ _HINT = "A function that gives text is marked with @text, one that gives address
 
 
 class Columns:
-    """Some columns side by side, such as a key, and the names to give their values back under."""
+    """Several columns side by side, such as a key, and the names of their values."""
 
     def __init__(self, parts: Sequence[Part], events: Sequence[str], role: str) -> None:
         self.columns = tuple(column_of(part, events, role) for part in parts)
@@ -99,7 +99,7 @@ class Columns:
         self._places = {column.name: slice(*ends[at : at + 2]) for at, column in enumerate(self.columns)}
 
     def read(self, batch: Batch) -> np.ndarray:
-        """The words of each row: shape (n, words), uint64, C-contiguous."""
+        """Return the words of each row: shape (n, words), uint64, C-contiguous."""
         words = np.empty((len(batch), self.words), np.uint64)
         self.read_into(words, batch)
         return words
@@ -110,7 +110,7 @@ class Columns:
             column.read_into(words[:, self._places[column.name]], batch)
 
     def gather(self, given: Sequence[Any], n: int) -> np.ndarray:
-        """The words of columns that a detection computed by itself, in the order of this key's parts."""
+        """Return the words of columns that a detection computed itself, in the order of this key's parts."""
         if len(given) != len(self.columns):
             names = ", ".join(column.name for column in self.columns)
             raise DetectionError(f"{len(given)} columns given where it takes ({names})")
@@ -118,65 +118,65 @@ class Columns:
         return np.ascontiguousarray(np.hstack([column.pack(each, n) for each, column in named]))
 
     def places(self) -> dict[str, slice]:
-        """Which of the words are whose."""
+        """Return the slice of each part's words, by name."""
         return self._places
 
     def kinds(self) -> dict[str, str]:
-        """Whether each part is an address, a text or a whole number."""
+        """Return each part's kind, by name: address, text or number."""
         return {column.name: column.kind for column in self.columns}
 
     def named(self, words: Sequence[int]) -> dict[str, Any]:
-        """One row's words as parts by name."""
+        """Return one row's words as parts by name."""
         found: dict[str, Any] = self.unpack(words)._asdict()
         return found
 
     def unpack(self, words: Sequence[int]) -> Any:
-        """One row's words as a named tuple of addresses, whole numbers and texts."""
+        """Return one row's words as a named tuple of addresses, whole numbers and texts."""
         places = zip(self.columns, self._places.values(), strict=True)
         return self.tuple_type(*[column.unpack(words[place]) for column, place in places])
 
     def change(self, words: np.ndarray, change: Callable[[Any], Any]) -> np.ndarray:
-        """The words that come of a function of the columns, given and taken back as a named tuple.
+        """Return the words after a function has changed the columns, which it gets and returns as a named tuple.
 
-        A column that comes back as it was given keeps its words, which say more than a text that was cut.
+        A column that is returned unchanged keeps its words, which hold more than a shortened text.
         """
         places = list(self.places().values())
         given = self.tuple_type(*(each.split(words[:, at]) for each, at in zip(self.columns, places, strict=True)))
         changed = change(given)
         if len(changed) != len(places):
-            return self.gather(changed, len(words))  # which says what is wrong
+            return self.gather(changed, len(words))  # raises the right error
         parts = zip(self.columns, places, given, changed, strict=True)
         columns = [words[:, at] if new is old else each.pack(new, len(words)) for each, at, old, new in parts]
         return np.ascontiguousarray(np.hstack(columns))
 
 
 class ScalarKeys:
-    """Zeek's `Key{str, host}` in place of columns, for a stream that is fed by hand, one observation at a time."""
+    """Takes Zeek's `Key{str, host}` in place of columns, for a stream fed by hand, one observation at a time."""
 
     columns: tuple[KeyColumn, ...] = ()
     words = Key.WORDS
     flags = Key.FLAGS
-    """The bit of the first word that says that a part is there."""
+    """The bit in the first word that marks a part as present."""
 
     def places(self) -> dict[str, slice]:
-        """Which of the words are whose."""
+        """Return the slice of each part's words, by name."""
         return {"host": slice(1, 3), "str": slice(3, Key.WORDS)}
 
     def kinds(self) -> dict[str, str]:
-        """What each part is."""
+        """Return each part's kind, by name."""
         return {"host": "address", "str": "text"}
 
     def named(self, words: Sequence[int]) -> dict[str, Any]:
-        """One row's words as the parts that are there, by name."""
+        """Return the parts present in one row's words, by name."""
         key = Key.of(words)
         return {name: value for name in self.flags if (value := getattr(key, name)) is not None}
 
     def unpack(self, words: Sequence[int]) -> Key:
-        """One row's words as a key."""
+        """Return one row's words as a Key."""
         return Key.of(words)
 
     def change(self, words: np.ndarray, change: Callable[[Key], Key]) -> np.ndarray:
-        """The words that come of a function of each key."""
+        """Return the words after a function has changed each key."""
         return np.array([change(Key.of(row)).words() for row in words.tolist()], np.uint64).reshape(len(words), -1)
 
 
@@ -184,9 +184,10 @@ class Stream:
     """Observations: one for each row of the named events where `where` holds.
 
     key: names of columns, or functions of the batch that compute whole numbers (the function's name is the part's).
-    value: the column (or several) that reducers look at when they name none of their own; without it each counts 1.
-    where: a function of the batch that gives a boolean column. `batch.event` tells which event it is.
-    A stream of no events is fed by hand: `self.observe(stream, keys, values)` under `@on`; with `key=Key`, by
+    value: the column (or several) that reducers read if they name none of their own; without it each observation counts
+    1.
+    where: a function of the batch that returns a boolean column. `batch.event` is the event's name.
+    A stream without events is fed by hand: `self.observe(stream, keys, values)` under `@on`; with `key=Key`, by
     `self.observe(stream, Key(host=...), Observation(num=...))`, as in Zeek.
     """
 
@@ -212,7 +213,7 @@ class Stream:
         self.name = name
 
     def try_functions(self) -> None:
-        """Call the stream's functions with batches of no rows; DetectionError where one cannot work."""
+        """Call the stream's functions with batches of no rows; DetectionError if one cannot work."""
         parts = [*(self.key.columns if isinstance(self.key, Columns) else ()), *parts_of(self.value or ())]
         for event in self.events:
             batch = empty(event)
@@ -222,11 +223,11 @@ class Stream:
 
 
 _MISTAKES = (AttributeError, NameError, TypeError, ImportError, SystemExit)
-"""What a function raises that no rows could make right. On no rows it may raise other errors, as max() of nothing."""
+"""Errors of a function that no rows could fix. Without rows it may raise others, as max() of nothing does."""
 
 
 def try_function(function: Any, batch: Batch) -> None:
-    """Call a detection's function with a batch of no rows; DetectionError where it is misspelt or cannot work."""
+    """Call a detection's function with a batch of no rows; DetectionError if it is misspelt or cannot work."""
     if not callable(function):
         return
     try:
@@ -238,30 +239,30 @@ def try_function(function: Any, batch: Batch) -> None:
 
 
 def parts_of(parts: Part | Sequence[Part]) -> tuple[Part, ...]:
-    """One part or several, as a tuple."""
+    """Return one part or several as a tuple."""
     return (parts,) if isinstance(parts, str) or callable(parts) else tuple(parts)
 
 
 def check_event(event: str) -> None:
-    """Raise DetectionError, with the nearest name, where there is no such event."""
+    """Raise DetectionError, with the nearest name, if there is no such event."""
     if event not in EVENTS:
         raise DetectionError(f"there is no event {event!r}{hint(event, EVENTS)}; `sensor events` lists them")
 
 
 def text(function: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
-    """Mark a function of the batch that gives a column of text, for use as a key or a value."""
+    """Mark a function of the batch that returns a column of text, for use as a key or a value."""
     function.kind = "text"  # type: ignore[attr-defined]
     return function
 
 
 def address(function: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
-    """Mark a function of the batch that gives an AddressColumn, for use as a key or a value."""
+    """Mark a function of the batch that returns an AddressColumn, for use as a key or a value."""
     function.kind = "address"  # type: ignore[attr-defined]
     return function
 
 
 def column_of(part: Part, events: Sequence[str], role: str) -> KeyColumn:
-    """The column that a part names or computes; DetectionError names the nearest of a misspelt one."""
+    """Return the column that a part names or computes; DetectionError suggests the nearest name for a misspelt one."""
     if not isinstance(part, str):
         return KeyColumn(part.__name__, part, getattr(part, "kind", "number"))
     for event in events or _all_with(part):

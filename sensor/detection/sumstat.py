@@ -1,4 +1,4 @@
-"""SumStats as an author declares them: reducers over streams, an epoch, and what to do when a threshold is crossed."""
+"""SumStats as an author declares them: reducers over streams, an epoch, and the actions when a threshold is crossed."""
 
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +21,12 @@ from sensor.words import hint
 Level = Option | float | Sequence[Option | float]
 
 HOPS = 5
-"""Windows hop by one part in so many of an epoch, unless a SumStat says otherwise."""
+"""Hops per epoch: a window moves by 1/HOPS of an epoch, unless a SumStat sets `hops`."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch that is over, as `epoch_result` and `epoch_finished` are told of it."""
+    """A finished epoch, as passed to `epoch_result` and `epoch_finished`."""
 
     index: int
     start: int
@@ -34,34 +34,34 @@ class Epoch:
     end: int
     """ns."""
     complete: bool
-    """Whether all workers delivered, and had room for all that they observed."""
+    """True if all workers delivered, and had room for all their observations."""
     missing: tuple[str, ...]
     """The workers that did not deliver."""
     count: int = 1
-    """How many epochs it stands for, from `index` on: more than 1 where those have no packets, and many went before."""
+    """The number of epochs it stands for, from `index` on: more than 1 for epochs without packets after many such."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What had been seen of a key: `begin` and `end` in ns, `span` as text, and each reducer under its own name."""
+    """The observations of a key: `begin` and `end` in ns, `span` as text, and each reducer under its own name."""
 
     begin: int
     end: int
     reducers: dict[str, Any]
     level: int = 0
-    """Which level of a series was reached."""
+    """The number of the level of a series that was reached."""
     value: float = float("nan")
-    """What was compared with it."""
+    """The value that was compared with the level."""
     threshold: float = float("nan")
-    """The level that was reached, as it holds for this key; NaN where an epoch's result is told."""
+    """The level that was reached, as it applies to this key; NaN in the result of an epoch."""
 
     @property
     def span(self) -> str:
-        """How long it took, for people."""
+        """The duration from `begin` to `end`, for people."""
         return format_duration(self.end - self.begin)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # what copying looks for
+        if name.startswith("__"):  # attributes that copying looks for
             raise AttributeError(name)
         try:
             return self.reducers[name]
@@ -75,23 +75,24 @@ _TAKEN = {each.name for each in fields(Seen)} | {"span", "num"}
 class SumStat:
     """Statistics per key over epochs: `scan = SumStat(epoch="5m", targets=Unique(failures))`.
 
-    epoch: an Option or text, such as "5m"; "0s" for one that ends by hand: exactly at the event that says so where one
-    worker sees all (of files, one does), and on others of a cluster as soon as they hear of it. All streams must have
-    the same key.
-    hops: windows hop by one part in so many of an epoch, and are one hop longer than it, so that whatever takes no
-    longer than an epoch lies within one of them. 0: epochs follow one another, and what straddles the line between two
-    may reach the level in neither. By default HOPS; 0 where epochs end by hand, and with compat="zeek".
-    compat: "zeek", a value that passes several levels of a series at once fires one of them at each observation, in
-    order of time, and of what is observed where times are equal. For that, observations are kept until their epoch is
-    over, in up to half of the SumStat's memory; a key some of whose found no room fires one level then.
-    `@scan.crosses(targets=hosts)` names what runs when every named reducer is at or over its threshold (a number or an
-    Option), and says whether that is worth an alert; the first named is the one that the alert reports. A sequence of
-    ascending ones is a series, whose levels fire one by one (`seen.level` tells which, from 0). Instead of reducers,
-    a function of their values may be compared: `@scan.crosses(lambda seen: seen.bad / seen.all, at=0.5)`; it is given
-    columns, one number a key, and gives one.
-    `@scan.epoch_result` names what runs for each key when an epoch is over, with the key, what was seen, and the Epoch;
-    `@scan.epoch_finished` what runs after that, once, with the Epoch; also of epochs without packets, as soon as there
-    are packets again: of 1,440 in a row one by one, and of all further ones once, with their `count`.
+    epoch: an Option or text, such as "5m"; "0s" for one that ends by hand: exactly at the event that ends it if one
+    worker sees all events (files have one worker), and on others of a cluster as soon as they are notified. All streams
+    must have the same key.
+    hops: a window moves by 1/hops of an epoch (a hop), and is one hop longer than an epoch, so that any activity no
+    longer than an epoch lies within one window. 0: epochs follow one another, and an activity across the border of two
+    may reach the level in neither. Default: HOPS; 0 if epochs end by hand, and with compat="zeek".
+    compat: with "zeek", a value that passes several levels of a series at once fires one of them at each observation,
+    in order of time, and of the observed values if times are equal. For that, observations are kept until their epoch
+    is over, in up to half of the SumStat's memory; a key some of whose observations found no room fires one level then.
+    `@scan.crosses(targets=hosts)` marks the method to run when every named reducer is at or over its threshold (a
+    number or an Option); it decides whether to alert; the alert reports the first reducer named. A sequence of
+    ascending thresholds is a series, whose levels fire one by one (`seen.level` is the level's number, from 0). Instead
+    of reducers, a function of their values may be compared: `@scan.crosses(lambda seen: seen.bad / seen.all, at=0.5)`;
+    it gets columns, one number per key, and returns one.
+    `@scan.epoch_result` marks the method to run for each key when an epoch is over, with the key, its observations, and
+    the Epoch; `@scan.epoch_finished` the method to run once after that, with the Epoch. Both run also for epochs
+    without packets, as soon as there are packets again: for 1,440 in a row one by one, and for all further ones once,
+    with their `count`.
     """
 
     def __init__(
@@ -127,14 +128,14 @@ class SumStat:
         self.name = name
 
     def crosses(self, function: Callable[[Any], Any] | None = None, **levels: Level) -> Callable[[Any], Any]:
-        """Mark the method that says what a crossing means: called with the key and what was seen, returns an Alert.
+        """Mark the method that judges a crossing: it gets the key and its observations, and returns an Alert or None.
 
-        Or None, where it is nothing to tell of. What it says when the epoch is over is the verdict. Where alerts are
-        wanted early, it is also called as the level is reached, and again as the value grows until it returns an
-        Alert, which is withdrawn if the verdict is None. After that it is called at the end of each further epoch in
-        which the key was observed and is still at or over the level. A level whose alert stands is done with, as long
-        as the epoch of that is in the window. So it must be a function of the key and of what was seen alone: it keeps
-        no count of its calls, looks at no clock, and says the same of the same.
+        None: nothing to report. Its answer at the end of the epoch is the verdict. If alerts are wanted early, it is
+        also called when the level is reached, and again as the value grows until it returns an Alert, which is
+        withdrawn if the verdict is None. After that it is called at the end of each further epoch in which the key was
+        observed and is still at or over the level. A level whose alert stands is not judged again while that alert's
+        epoch is in the window. So the method must be a function of the key and the observations alone: it keeps no
+        count of its calls, reads no clock, and returns the same for the same arguments.
         """
         if not levels:
             raise DetectionError("crosses() needs a threshold, such as crosses(targets=25)")
@@ -159,13 +160,13 @@ class SumStat:
         return mark
 
     def epoch_result(self, method: Any) -> Any:
-        """Mark the method that is told each key's result when an epoch is over, and may return an Alert."""
+        """Mark the method that gets each key's result when an epoch is over, and may return an Alert."""
         self._check_unmarked("epoch_result", self.result_handler)
         self.result_handler = method.__name__
         return method
 
     def epoch_finished(self, method: Any) -> Any:
-        """Mark the method that is told, after all results, that an epoch is over."""
+        """Mark the method that is called, after all results, when an epoch is over."""
         self._check_unmarked("epoch_finished", self.finished_handler)
         self.finished_handler = method.__name__
         return method
@@ -175,7 +176,7 @@ class SumStat:
             raise DetectionError(f"{mark} marks {handler} already: a SumStat has one such method")
 
     def define(self, owner: str, settings: dict[str, Any], overrides: Sequence[OptionOverride] = ()) -> Definition:
-        """The engine's form of it, with options replaced by their settings."""
+        """Return the engine's form of it, with options replaced by their settings."""
         self._try_functions(owner)
         epoch_ns = parse_duration(settings[self.epoch.name] if isinstance(self.epoch, Option) else self.epoch)
         hops = self._hops(epoch_ns)
@@ -198,7 +199,7 @@ class SumStat:
         return 0 if self.compat == "zeek" else min(HOPS, epoch_ns)
 
     def _try_functions(self, owner: str) -> None:
-        """Find what is misspelt in the functions of streams and reducers before any packet does."""
+        """Find mistakes in the functions of streams and reducers before any packet arrives."""
         try:
             for stream in self.streams:
                 stream.try_functions()
@@ -222,7 +223,7 @@ class SumStat:
         return Threshold(levels, self.function, tuple(own), one_a_check=self.compat == "zeek")
 
     def _try(self, function: Callable[[Any], Any]) -> None:
-        """Call a threshold function with no rows, to find a reducer that it cannot ask before any packet does."""
+        """Call a threshold function with no rows, to find a reducer that it cannot use before any packet arrives."""
         nothing = np.empty(0)
         judged = [name for name, each in self.reducers.items() if each.engine.is_judged]
         try:
@@ -234,10 +235,10 @@ class SumStat:
                 why = f"{error.name!r} is of {kind}, which gives no number to compare; there are {sorted(judged)}"
             raise DetectionError(f"{self.name}: in the function of crosses(): {why}") from None
         except Exception:
-            return  # on no rows it may raise what it likes
+            return  # without rows any other error is acceptable
 
     def _match(self, override: OptionOverride) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The words of a key that an override looks at, and what they must be."""
+        """Return the words of a key that an override tests, and their required values."""
         if not isinstance(self.key, Columns):
             raise DetectionError(f"{override}: the key of {self.name} has no named parts to tell keys apart by")
         try:
@@ -246,9 +247,9 @@ class SumStat:
             raise DetectionError(f"{override}: {error}") from None
 
     def match(self, parts: Mapping[str, str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """A mask of the words of a key, and what those then are, where its parts are these, each as text.
+        """Return a mask of a key's words, and their values if its parts have these values, each given as text.
 
-        For an address the text is a host or a network. DetectionError: there is no such part, or the text is none.
+        For an address the text is a host or a network. DetectionError: there is no such part, or its text is invalid.
         """
         mask, value = np.zeros((2, self.key.words), np.uint64)
         kinds, places = self.key.kinds(), self.key.places()
@@ -266,7 +267,7 @@ class SumStat:
     def seen(
         self, result: Result, level: int = 0, value: float = float("nan"), threshold: float = float("nan")
     ) -> Seen:
-        """One key's result with the elements of its sets turned back into addresses, numbers and texts."""
+        """Return one key's result with the elements of its sets turned back into addresses, numbers and texts."""
         named: dict[str, Any] = dict(result.values)
         for name, reducer in self.reducers.items():
             if reducer.is_set:
@@ -275,16 +276,16 @@ class SumStat:
 
 
 class ShownElements:
-    """The result of a reducer that keeps elements, which it shows in the vocabulary of their columns."""
+    """The result of a reducer that keeps elements, with the elements shown as values of their columns."""
 
     def __init__(self, result: Any, elements: Any) -> None:
         self._result, self._elements = result, elements
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # what copying looks for
+        if name.startswith("__"):  # attributes that copying looks for
             raise AttributeError(name)
         value = getattr(self._result, name)
-        if name == "sample":  # a set has no order of its own
+        if name == "sample":  # a set is unordered, so sort it
             return [self._shown(words) for words in sorted(value)]
         if name in ("samples", "last_elements", "first_elements"):
             return [self._shown(words) for words in value]
@@ -296,12 +297,12 @@ class ShownElements:
 
 
 def _series(level: Any) -> Sequence[Any]:
-    """The levels of a series, or the one that there is."""
+    """Return the levels of a series, or the only level."""
     return level if isinstance(level, Sequence) and not isinstance(level, str) else (level,)
 
 
 def options_of(level: Level) -> list[str]:
-    """Name the options that a level, or a series of them, is made of."""
+    """Return the names of the options in a level, or in a series of them."""
     return [each.name for each in _series(level) if isinstance(each, Option)]
 
 
@@ -312,7 +313,7 @@ def _under(level: Level, settings: Mapping[str, Any]) -> Any:
 
 
 def _matching(kind: str, text: str) -> tuple[Sequence[int], Sequence[int]]:
-    """The mask and the value of one part's words; ValueError where text is none of its kind."""
+    """Return the mask and the value of one part's words; ValueError if the text is not of its kind."""
     whole = 2**64 - 1
     if kind == "text":
         words = text_words([text])[0].tolist()

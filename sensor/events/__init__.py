@@ -1,6 +1,6 @@
-"""Events: what has happened, as columns.
+"""Events of the flow table and of protocols, as columns.
 
-Rows of the flow table and of the protocols' analyzers come in; batches go out to detections, one for each event.
+Input is rows of the flow table and of the protocols' analyzers; output is batches for detections, one for each event.
 
 | file | what it is |
 | --- | --- |

@@ -14,9 +14,9 @@ from sensor.words import hint
 class Batch:
     """Rows of one event as columns: `batch.orig_p` is an array, `batch.orig_h` an AddressColumn.
 
-    of: what its producer gave. index: the row numbers (int64) that are its rows; they keep the order in which things
-    happened. A column is gathered when it is first asked for, and is a copy: a batch is good for as long as those rows
-    are, a column for ever; of one of text, the bytes are good for as long as the rows.
+    of: the producer's rows. index: the numbers (int64) of its rows among them, in the order in which the events
+    happened. A column is gathered at first use, and is a copy: a batch is valid as long as the producer's rows are, a
+    column without limit; of a text column, the bytes are valid as long as the rows.
     """
 
     def __init__(self, event: str, of: EventRows, index: np.ndarray) -> None:
@@ -29,23 +29,23 @@ class Batch:
         return len(self._index)
 
     def __getitem__(self, rows: Any) -> "Batch":
-        """Some of the rows: a mask, a slice or row numbers."""
+        """Select rows by a mask, a slice or row numbers."""
         return Batch(self.event, self._of, self._index[rows])
 
     @property
     def order(self) -> np.ndarray:
-        """int64: grows from event to event, over all that a worker sees."""
+        """int64: grows from event to event, over all events of a worker."""
         order: np.ndarray = self._of.rows["order"][self._index]
         return order
 
     def once(self, function: Callable[["Batch"], Any]) -> Any:
-        """What a function makes of the batch, called the first time only. A column is not to be written to."""
+        """Return a function's result for this batch, and call it only once. Do not write to the result."""
         if function not in self._computed:
             self._computed[function] = function(self)
         return self._computed[function]
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # what copying looks for
+        if name.startswith("_"):  # attributes that copying looks for
             raise AttributeError(name)
         if name not in self._gathered:
             self._gathered[name] = self._gather(name)
@@ -67,13 +67,13 @@ class Batch:
 
 
 def empty(event: str) -> Batch:
-    """A batch of an event without rows, to try a function of batches on."""
+    """Return a batch of an event without rows, for trying a function of batches."""
     event_type = EVENTS[event]
     return Batch(event, EventRows((event_type,), np.empty(0, event_type.dtype), NO_TEXT), np.empty(0, np.int64))
 
 
 def split(given: Iterable[EventRows]) -> Iterator[tuple[str, Batch]]:
-    """What some producers gave as one batch for each kind of event in it, in the order of producers and kinds."""
+    """Split the rows of several producers into a batch for each kind of event, in the order of producers and kinds."""
     for of in given:
         kinds = np.ascontiguousarray(of.rows["event"])
         for kind in np.flatnonzero(np.bincount(kinds)).tolist():

@@ -1,7 +1,7 @@
-"""The catalogue of events that detections name: those of the flow table, and of every protocol that is declared.
+"""The catalogue of events that detections can name: those of the flow table, and of every declared protocol.
 
-Names and meanings are Zeek's. A packet's event has the packet clock's time; that of a wait which is over, the time at
-which it was, however much later the packet that showed it.
+Names and meanings are Zeek's. A packet's event has the packet clock's time; the event of a finished wait has the time
+at which the wait ended, however much later the packet that showed it.
 """
 
 from collections import ChainMap
@@ -16,7 +16,7 @@ EVENTS: Mapping[str, EventType] = ChainMap(MESSAGE_EVENTS, {each.name: each for 
 
 
 def columns() -> dict[tuple[str, ...], dict[str, Column]]:
-    """Every column once, by name, below the names of the events that have it."""
+    """Return every column once, by name, grouped by the names of the events that have it."""
     found: dict[str, tuple[Column, list[str]]] = {}
     for event in EVENTS.values():
         for name, column in event.columns.items():

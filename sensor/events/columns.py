@@ -1,4 +1,4 @@
-"""Columns that are more than one array: addresses, and text."""
+"""Columns that consist of several arrays: addresses, and text."""
 
 from typing import Any
 
@@ -25,11 +25,11 @@ class AddressColumn:
         return len(self.hi)
 
     def __getitem__(self, rows: Any) -> "AddressColumn":
-        """Some of the rows: a mask, a slice or row numbers."""
+        """Select rows by a mask, a slice or row numbers."""
         return AddressColumn(np.atleast_1d(self.hi[rows]), np.atleast_1d(self.lo[rows]))
 
     def __eq__(self, other: object) -> Any:
-        """Which rows hold an address (an object or its text), or the same as another column's: a mask."""
+        """Return a mask of rows that hold an address (an object or its text), or equal another column's."""
         if isinstance(other, AddressColumn):
             return (self.hi == other.hi) & (self.lo == other.lo)
         return self.in_network(str(other))
@@ -40,11 +40,11 @@ class AddressColumn:
     __hash__ = None  # type: ignore[assignment]
 
     def in_network(self, cidr: Network | str) -> np.ndarray:
-        """Which rows lie in a network: a mask. ValueError where text is not one."""
+        """Return a mask of rows that lie in a network. ValueError if the text is not a network."""
         return in_network(self.hi, self.lo, cidr)
 
     def network(self, v4: int, v6: int) -> "AddressColumn":
-        """The first address of the network of so many bits that each lies in: by its kind, `v4` or `v6`."""
+        """Return the first address of each row's network, of `v4` bits for IPv4 and `v6` for IPv6."""
         is_v4 = (self.hi == 0) & (self.lo >> np.uint64(32) == 0xFFFF)
         v4_hi, v4_lo = _masks(96 + v4)
         v6_hi, v6_lo = _masks(v6)
@@ -52,7 +52,7 @@ class AddressColumn:
 
     @property
     def is_multicast(self) -> np.ndarray:
-        """Which rows are no single host's: 224.0.0.0/4, ff00::/8 and 255.255.255.255."""
+        """A mask of rows with multicast and broadcast addresses: 224.0.0.0/4, ff00::/8 and 255.255.255.255."""
         in_v4 = (self.hi == 0) & ((self.lo >> _V4_MULTICAST == _V4_TOP) | (self.lo == _V4_BROADCAST))
         mask: np.ndarray = in_v4 | (self.hi >> _V6_TOP == _V6_MULTICAST)
         return mask
@@ -64,9 +64,9 @@ class AddressColumn:
 
 
 class TextColumn:
-    """A column of texts from the wire: bytes of any size, which lie in one arena and are decoded when they are read.
+    """A column of texts from the wire: bytes of any size, which lie in one arena and are decoded on access.
 
-    arena: uint8. at, size (int64): where each text begins in it, and how many bytes it has.
+    arena: uint8. at, size (int64): the start of each text in it, and its bytes.
     """
 
     def __init__(self, arena: np.ndarray, at: np.ndarray, size: np.ndarray) -> None:
@@ -76,11 +76,11 @@ class TextColumn:
         return len(self._at)
 
     def __getitem__(self, rows: Any) -> "TextColumn":
-        """Some of the rows: a mask, a slice or row numbers."""
+        """Select rows by a mask, a slice or row numbers."""
         return TextColumn(self._arena, np.atleast_1d(self._at[rows]), np.atleast_1d(self.size[rows]))
 
     def __eq__(self, other: object) -> Any:
-        """Which rows hold a text (bytes, or str as UTF-8), or the same as another column's: a mask."""
+        """Return a mask of rows that hold a text (bytes, or str as UTF-8), or equal another column's."""
         if isinstance(other, TextColumn):
             return np.array([one == two for one, two in zip(self.bytes(), other.bytes(), strict=True)], np.bool_)
         wanted = _encoded(other)
@@ -92,7 +92,7 @@ class TextColumn:
     __hash__ = None  # type: ignore[assignment]
 
     def startswith(self, start: bytes | str) -> np.ndarray:
-        """Which rows begin so: a mask."""
+        """Return a mask of rows that begin with a text."""
         wanted = np.frombuffer(_encoded(start), np.uint8)
         mask = self.size >= len(wanted)
         begins = np.flatnonzero(mask)
@@ -101,7 +101,7 @@ class TextColumn:
         return mask
 
     def bytes(self) -> list[bytes]:
-        """Each text as it was on the wire."""
+        """Return each text as it was on the wire."""
         ends = self._at + self.size
         return [self._arena[at:end].tobytes() for at, end in zip(self._at.tolist(), ends.tolist(), strict=True)]
 

@@ -1,16 +1,18 @@
 """Flows: packets become connections, and connections raise events.
 
-Columns of packets come in; columns of events go out. All state is arrays that kernels change.
+Input is columns of packets; output is columns of events. All state is arrays that kernels change. In kernels, `table`
+is an `Arrays`, `state` its STATE record, `contacts` a `Contacts`, `holes` HOLE rows, `flow` a FLOW row, `packet` a
+PACKET row, `key` a `FlowKey`, and `secret` two uint64; times are int64 ns.
 
 | file | what it is |
 | --- | --- |
 | `table.py`, `table_state.py`, `options.py` | the flow table, its arrays, and its options |
-| `track.py`, `tcp.py`, `icmp.py`, `use.py`, `removal.py`, `timers.py` | what a packet, or time, does to a flow |
-| `flow.py`, `key.py`, `index.py`, `network.py` | one flow, what tells it from others, and how it is found |
-| `contacts.py` | who has tried which service, remembered for a day |
-| `sequence.py`, `sequence_gaps.py`, `capture_loss.py` | TCP's numbers, and what of a stream never passed by |
+| `track.py`, `tcp.py`, `icmp.py`, `use.py`, `removal.py`, `timers.py` | the effects of packets and of time on flows |
+| `flow.py`, `key.py`, `index.py`, `network.py` | one flow, its key, and how it is found |
+| `contacts.py` | originators and the services that they tried, kept for a day |
+| `sequence.py`, `sequence_gaps.py`, `capture_loss.py` | TCP's sequence numbers, and bytes that the capture missed |
 | `event.py`, `event_types.py`, `event_writer.py` | the events, their columns, and how they are written |
-| `segment.py` | what ties payloads to flows |
+| `segment.py` | the link between payloads and flows |
 | `sharding.py` | which worker tracks a packet |
 """
 

@@ -1,21 +1,21 @@
-"""Bytes that TCP acknowledges though they never passed by: an estimate of what the capture, not the network, has lost.
+"""Bytes that TCP acknowledges though they never passed by: an estimate of the capture's loss, not the network's.
 
-What the network loses is sent again before it is acknowledged. What the receiver acknowledges and no packet has shown
-was on the wire, and the capture missed it: Zeek's policy/misc/capture-loss estimates the same way, and needs no counter
-of a driver or a kernel to be right. Here, as there, only connections count whose opening was seen from both ends, and
-of their ACKs only those that acknowledge something new (`tcp_acks`). It differs from Zeek in these:
+Bytes that the network loses are sent again before they are acknowledged. Bytes that the receiver acknowledges and no
+packet has shown were on the wire, and the capture missed them: Zeek's policy/misc/capture-loss estimates the same way,
+and needs no correct counter of a driver or a kernel. As in Zeek, only connections count whose opening was seen from
+both ends, and of their ACKs only those that acknowledge something new (`tcp_acks`). It differs from Zeek as follows:
 
 - Zeek judges an ACK as it comes. Two rings, or the two directions of a wire on two interfaces, may show an ACK before
-  its data, so here it is judged `GRACE` later, as it was by then: what has come meanwhile, or was sent again, is seen.
-  It is counted with the next ACK after that, at the latest when the flow is removed.
+  its data, so here it is judged `GRACE` later: data that came meanwhile, or was sent again, counts as seen. The ACK is
+  counted with the next ACK after that, at the latest when the flow is removed.
 - Closing connections count too. The FIN takes a sequence number: one that was missed counts as a byte.
-- Holes in what passed by are remembered one by one, and counted when an ACK passes them, as many as `sequence_gaps` has
-  room for; of the others some are forgotten, which makes the estimate too small.
-- Holes are remembered of all connections, also of those of which no ACK is judged: a segment that fills one came out of
-  order, and its bytes count as others do; one that fills none was sent again.
-- An ACK of more than `WINDOW` beyond what was acknowledged or seen says nothing (`tcp_acks_wild`): it is forged, or so
-  much was lost at once that numbers cannot be trusted. It goes on from there when data show the same. So a forged
-  packet adds at most one ACK and `WINDOW` bytes; the share of ACKs is never above one.
+- Holes in the bytes seen are remembered one by one, and counted when an ACK passes them, as far as `sequence_gaps` has
+  room; beyond that some are forgotten, which makes the estimate too small.
+- Holes are remembered for all connections, also for those whose ACKs are not judged: a segment that fills one came out
+  of order, and its bytes count like others; one that fills none was sent again.
+- An ACK of more than `WINDOW` beyond the bytes acknowledged or seen is ignored (`tcp_acks_wild`): it is forged, or so
+  much was lost at once that numbers cannot be trusted. Counting continues from it once data show the same number. So
+  a forged packet adds at most one ACK and `WINDOW` bytes; the share of ACKs never exceeds one.
 """
 
 from collections.abc import Mapping
@@ -30,22 +30,23 @@ from sensor.flows.sequence_gaps import acknowledge, are_left, begin, count_unfil
 from sensor.packet import ACK, RST, SYN, fin_of
 
 GRACE = SECOND
-"""ns that data may come after their ACK: ten times what one ring may be behind another, and most senders' timeouts."""
+"""The time (ns) by which data may follow their ACK: ten times the lag between rings, and most senders' timeouts."""
 WINDOW = 1 << 24
-"""Bytes that may be lost in a row: more than most connections have on the way, 1/256 of what a forger guesses among."""
+"""The most bytes lost in a row: more than most connections have in flight, 1/256 of a forger's range of guesses."""
 
 
 def capture_loss(counters: Mapping[str, int]) -> float | None:
-    """Which share (0 to 1) of the ACKs was of bytes that never passed by; None while there was no ACK to judge by."""
+    """Return the share (0 to 1) of ACKs of bytes that never passed by; None if no ACK could be judged."""
     acks = counters["tcp_acks"]
     return counters["tcp_acks_of_unseen"] / acks if acks else None
 
 
 @njit
 def _take_numbers(holes, state, slot, flow, side, packet):
-    """What a packet's own sequence numbers show: a hole before them, or that they fill some; give the bytes they fill.
+    """Record the hole before a packet's own sequence numbers, or fill holes with them; return the bytes filled.
 
-    Those from `next_seq` on, which an ACK alone had shown to be missing, are not among them.
+    Bytes from `next_seq` on, which only an ACK had shown to be missing, are not counted as filled. holes: HOLE rows;
+    flow: a FLOW row; packet: a PACKET row.
     """
     seq, seen = np.int64(packet["seq"]), np.int64(flow["next_seq"][side])
     upto = np.int64(flow["upto"][side]) if np.int64(flow["marks"]) & SYNCHRONISED else seen
@@ -61,7 +62,7 @@ def _take_numbers(holes, state, slot, flow, side, packet):
 
 @njit
 def _take_ack(holes, state, slot, flow, side, ack, now):
-    """What a packet acknowledges of the other `side`."""
+    """Process an acknowledgement of the bytes of `side`. holes: HOLE rows; flow: a FLOW row."""
     seen, upto = np.int64(flow["next_seq"][side]), np.int64(flow["upto"][side])
     gained, beyond = ahead(ack, upto), ahead(ack, seen)
     if abs(gained) > WINDOW or beyond > WINDOW:
@@ -88,9 +89,10 @@ def _is_out_of_order(flow, side, packet):
 
 @njit
 def track_acks(flow, side, packet, state):
-    """Follow a TCP packet of `side`, before it is applied to its flow; whether it has to be looked at by `watch`.
+    """Follow a TCP packet of `side`, before it is applied to its flow; return True if `watch` has to examine it.
 
-    Nearly none has: they are in order, and acknowledge what has passed. It has few branches, which are hard to predict.
+    Nearly none needs it: they are in order, and acknowledge bytes seen. It has few branches, as they are hard to
+    predict. flow: a FLOW row; packet: a PACKET row; state: the STATE record.
     """
     flags, marks, other = np.int64(packet["tcp_flags"]), np.int64(flow["marks"]), 1 - side
     mine, theirs = np.int64(flow["state"][side]), np.int64(flow["state"][other])
@@ -112,9 +114,10 @@ def track_acks(flow, side, packet, state):
 
 @njit
 def watch(holes, state, slot, flow, side, packet, now):
-    """Look closely at a TCP packet of `side`, before it is applied to its flow, at a time of the packet clock.
+    """Examine a TCP packet of `side`, before it is applied to its flow, at a time `now` of the packet clock (ns).
 
-    Give how many of its bytes fill holes: bytes that had not passed by, though later ones had.
+    Return how many of its bytes fill holes: bytes that had not passed by, though later ones had. holes: HOLE rows;
+    flow: a FLOW row; packet: a PACKET row; state: the STATE record.
     """
     flags = np.int64(packet["tcp_flags"])
     if flags & (SYN | RST) != 0 or flow["state"][0] == RESET or flow["state"][1] == RESET:

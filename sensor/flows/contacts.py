@@ -1,13 +1,13 @@
-"""Contacts: which originator has tried which service, how often and how steadily, and whether it was reached.
+"""Contacts: originators and the services that they tried, with count, regularity and success.
 
-A contact is an originator, a responder, and the responder's port and protocol. It outlives its flows by a day, so that
-what a flow alone cannot show is known: that a target was tried before, that a mid-stream packet comes from a service
-that its receiver has used, that a service refused now was reached an hour ago. Two further kinds of entries say what
-belongs to no service: a pair of hosts holds how many control connections of FTP the originator has open; a socket
-holds when it last sent a request to a multicast or broadcast address, which hosts then answer from ports of their own.
+A contact is an originator, a responder, and the responder's port and protocol. It outlives its flows by a day, to show
+facts that a flow alone cannot: that a target was tried before, that a mid-stream packet comes from a service that its
+receiver has used, that a service refused now was reached an hour ago. Two further kinds of entries belong to no
+service: a pair of hosts holds the number of control connections of FTP that the originator has open; a socket holds the
+time of its last request to a multicast or broadcast address, which hosts then answer from ports of their own.
 
-The table is of fixed size: buckets of WAYS entries. Where a bucket is full, the entry that was tried longest ago makes
-room (`contacts_evicted`). All that is asked about one pair of hosts is known to the worker that tracks the pair.
+The table has a fixed size: buckets of WAYS entries. In a full bucket, the entry that was tried longest ago is evicted
+(`contacts_evicted`). The worker that tracks a pair of hosts knows all contacts of the pair.
 """
 
 from typing import NamedTuple
@@ -22,18 +22,18 @@ from sensor.packet import PROTO_TCP
 WAYS = 8
 DAY = 86400 * SECOND
 RETRY = 3 * SECOND
-"""Another source port within this time tries the same again: Linux repeats a SYN after 1 s and gives up a name server
+"""Another source port within this time (ns) counts as a retry: Linux repeats a SYN after 1 s and gives up a name server
 after 5, Windows' connect() comes back after 0.5 s."""
 SLOT = 10 * SECOND
-"""That a service is used is told once in each such slot of absolute time."""
+"""The use of a service is reported once in each such slot (ns) of absolute time."""
 CONTROL_TIME = 120 * SECOND
-"""How long a control connection is remembered: what it announced may be judged a minute after it is over."""
+"""The time (ns) that a control connection is remembered: connections that it announced may be judged a minute later."""
 ANSWER_TIME = 30 * SECOND
-"""How long hosts may take to answer a multicast request: twice what SSDP's MX and WS-Discovery allow, and some."""
-_PENDING = 300 * SECOND  # how long a datagram may wait for its answer, whatever the flow table still knows of it
+"""The time (ns) that hosts may take to answer a multicast request: over twice what SSDP's MX and WS-Discovery allow."""
+_PENDING = 300 * SECOND  # the longest wait of a datagram for its answer, even if the flow table has forgotten it
 
 STEADY_GAPS = 3
-"""Equal gaps in a row that make tries steady: four tries at least."""
+"""Equal gaps in a row that make tries steady: at least four tries."""
 
 REACHED, STEADY, REPEATED, FAILED = 0x01, 0x02, 0x04, 0x08
 
@@ -44,15 +44,15 @@ CONTACT = np.dtype(
         ("resp_hi", "u8"),
         ("resp_lo", "u8"),
         ("first", "i8"),  # the first try
-        ("last", "i8"),  # the last try, retries apart
-        ("gap_ms", "u4"),  # the usual time between tries; of a pair, how many of its control connections are open
-        ("told", "u2"),  # the slot in which its use was last told, modulo 2**16: a week
+        ("last", "i8"),  # the last try, not counting retries
+        ("gap_ms", "u4"),  # the usual time between tries; of a pair, the number of its open control connections
+        ("told", "u2"),  # the slot in which its use was last reported, modulo 2**16: a week
         ("flows", "u2"),  # begun by the originator, retries included
         ("resp_p", "u2"),
         ("orig_p", "u2"),  # of the last try
         ("proto", "u1"),  # 0 of a pair and a socket
-        ("tries", "u1"),  # up to 255, retries apart
-        ("gaps", "u1"),  # how many in a row were alike
+        ("tries", "u1"),  # up to 255, not counting retries
+        ("gaps", "u1"),  # the number of similar gaps in a row
         ("marks", "u1"),
     ],
     align=True,
@@ -60,7 +60,7 @@ CONTACT = np.dtype(
 """One contact: 64 bytes, a cache line."""
 
 _SLOTS = (1 << 16) - 1
-_NO_PROTO = 0  # of what belongs to no service; a flow of that protocol has port 0
+_NO_PROTO = 0  # for entries that belong to no service; a flow of that protocol has port 0
 _PAIR = 1  # in place of the port
 _MOST, _MOST_FLOWS = 255, 65535
 _NOBODY = np.uint64(0)
@@ -74,7 +74,7 @@ class Contacts(NamedTuple):
 
 
 def new_contacts(capacity: int) -> Contacts:
-    """A table for so many contacts, rounded up to a power of two; memory is taken as they come."""
+    """Return a table for so many contacts, rounded up to a power of two; memory is committed as they come."""
     size = max(WAYS, 1 << (capacity - 1).bit_length())
     return Contacts(np.zeros(size, CONTACT), np.zeros(size, np.int64))
 
@@ -94,7 +94,10 @@ def _is_of(row, orig_hi, orig_lo, resp_hi, resp_lo, resp_p, proto):
 
 @njit
 def find_contact(contacts, secret, orig_hi, orig_lo, resp_hi, resp_lo, resp_p, proto, now):
-    """The row of a contact that is known and no more than a day old; -1 where there is none."""
+    """Return the row of a known contact no more than a day old; -1 if there is none.
+
+    secret: uint64, shape (2,).
+    """
     tag = _tag(secret, orig_hi, orig_lo, resp_hi, resp_lo, resp_p, proto)
     first = tag & (contacts.tags.shape[0] - 1) & -WAYS
     for at in range(first, first + WAYS):
@@ -105,7 +108,7 @@ def find_contact(contacts, secret, orig_hi, orig_lo, resp_hi, resp_lo, resp_p, p
 
 @njit
 def _room(contacts, state, tag, now):
-    """The row for a new contact: a free or an outdated one, or that of the contact which was tried longest ago."""
+    """Return the row for a new contact: a free or an outdated one, or that of the contact tried longest ago."""
     first = tag & (contacts.tags.shape[0] - 1) & -WAYS
     oldest = first
     for at in range(first, first + WAYS):
@@ -119,7 +122,7 @@ def _room(contacts, state, tag, now):
 
 @njit
 def make_contact(contacts, state, orig_hi, orig_lo, resp_hi, resp_lo, resp_p, proto, now):
-    """The row of a contact, which is made where it is new."""
+    """Return the row of a contact, which is made if it is new."""
     secret = state["secret"]
     tag = _tag(secret, orig_hi, orig_lo, resp_hi, resp_lo, resp_p, proto)
     first = tag & (contacts.tags.shape[0] - 1) & -WAYS
@@ -142,14 +145,14 @@ def make_contact(contacts, state, orig_hi, orig_lo, resp_hi, resp_lo, resp_p, pr
 
 @njit
 def _contact_of(contacts, state, flow, now):
-    """The row of a flow's contact."""
+    """Return the row of a flow's contact. flow: a FLOW row."""
     hosts = (flow["orig_hi"], flow["orig_lo"], flow["resp_hi"], flow["resp_lo"])
     return make_contact(contacts, state, *hosts, np.int64(flow["resp_p"]), np.int64(flow["proto"]), now)
 
 
 @njit
 def note_try(contacts, state, flow, now):
-    """An originator begins a flow: count it as another try, unless it is the last one again or a retry of it."""
+    """Count a new flow as another try of its originator, unless it repeats the last one or is a retry of it."""
     orig_p = np.int64(flow["orig_p"])
     at = _contact_of(contacts, state, flow, now)
     row = contacts.rows[at]
@@ -167,7 +170,7 @@ def note_try(contacts, state, flow, now):
 
 @njit
 def _note_gap(row, gap):
-    """Compare a gap (ms) between two tries with the usual one: half as long to half as long again is alike."""
+    """Compare a gap (ms) between two tries with the usual one: 0.5 to 1.5 times as long counts as similar."""
     usual, gaps = np.int64(row["gap_ms"]), np.int64(row["gaps"])
     if gaps > 0 and 2 * abs(gap - usual) <= usual:
         row["gap_ms"] = (3 * usual + gap) // 4
@@ -180,10 +183,10 @@ def _note_gap(row, gap):
 
 @njit
 def note_used(contacts, state, flow, is_both, now):
-    """A service is used; where data went both ways (`is_both`), its contact was reached.
+    """Record that a service is used; where data went both ways (`is_both`), its contact was reached.
 
-    The row of the contact if that is to be told now; -1 if it was told in this slot of time already. A second flow that
-    reaches it is told in any case.
+    Return the row of the contact to report now; -1 if this slot of time has reported it already. A second flow that
+    reaches it is reported in any case.
     """
     at = _contact_of(contacts, state, flow, now)
     row = contacts.rows[at]
@@ -201,7 +204,7 @@ def note_used(contacts, state, flow, is_both, now):
 
 @njit
 def note_open(contacts, state, flow, change, now):
-    """One more (1) or one fewer (-1) of the control connections of two hosts is open."""
+    """Count one more (`change` 1) or one fewer (-1) open control connection of two hosts. flow: a FLOW row."""
     pair = (flow["orig_hi"], flow["orig_lo"], flow["resp_hi"], flow["resp_lo"])
     if change < 0:
         at = find_contact(contacts, state["secret"], *pair, _PAIR, _NO_PROTO, now)
@@ -215,14 +218,14 @@ def note_open(contacts, state, flow, change, now):
 
 @njit
 def is_open(contacts, state, orig_hi, orig_lo, resp_hi, resp_lo, now):
-    """Whether an originator holds a control connection to a responder, or did within CONTROL_TIME."""
+    """True if an originator holds a control connection to a responder, or did within CONTROL_TIME."""
     at = find_contact(contacts, state["secret"], orig_hi, orig_lo, resp_hi, resp_lo, _PAIR, _NO_PROTO, now)
     return at >= 0 and (np.int64(contacts.rows[at]["gap_ms"]) > 0 or now - contacts.rows[at]["last"] <= CONTROL_TIME)
 
 
 @njit
 def note_request(contacts, state, packet, now):
-    """A socket sends a datagram to a multicast or broadcast address."""
+    """Record that a socket sends a datagram to a multicast or broadcast address. packet: a PACKET row."""
     socket = (packet["src_hi"], packet["src_lo"], _NOBODY, _NOBODY, np.int64(packet["src_port"]), _NO_PROTO)
     at = make_contact(contacts, state, *socket, now)
     contacts.rows[at]["last"] = now
@@ -230,7 +233,7 @@ def note_request(contacts, state, packet, now):
 
 @njit
 def answers_request(contacts, state, key, now):
-    """Whether a datagram goes to a socket that has asked a multicast or broadcast address lately."""
+    """True if a datagram goes to a socket that asked a multicast or broadcast address within ANSWER_TIME."""
     socket = (key.dst_hi, key.dst_lo, _NOBODY, _NOBODY, key.dst_p, _NO_PROTO)
     at = find_contact(contacts, state["secret"], *socket, now)
     return at >= 0 and now - contacts.rows[at]["last"] <= ANSWER_TIME
@@ -238,7 +241,7 @@ def answers_request(contacts, state, key, now):
 
 @njit
 def comes_from_used(contacts, state, key, now):
-    """Whether a packet comes from a service that its receiver has used, or was asked by this very socket before."""
+    """True if a packet comes from a service that its receiver has used, or that its receiving socket has asked."""
     ends = (key.dst_hi, key.dst_lo, key.src_hi, key.src_lo)
     at = find_contact(contacts, state["secret"], *ends, key.src_p, key.proto, now)
     if at < 0:
@@ -250,14 +253,14 @@ def comes_from_used(contacts, state, key, now):
 
 @njit
 def goes_to_known(contacts, state, key, now):
-    """Whether a packet goes to a service that its sender has tried before."""
+    """True if a packet goes to a service that its sender has tried before."""
     ends = (key.src_hi, key.src_lo, key.dst_hi, key.dst_lo)
     return find_contact(contacts, state["secret"], *ends, key.dst_p, key.proto, now) >= 0
 
 
 @njit
 def was_reached(contacts, state, flow, proto, now):
-    """Whether a flow's originator has reached the same port of the responder by a protocol within a day."""
+    """True if a flow's originator has reached the same port of the responder by a protocol within a day."""
     ends = (flow["orig_hi"], flow["orig_lo"], flow["resp_hi"], flow["resp_lo"])
     at = find_contact(contacts, state["secret"], *ends, np.int64(flow["resp_p"]), proto, now)
     return at >= 0 and np.int64(contacts.rows[at]["marks"]) & REACHED != 0

@@ -1,4 +1,4 @@
-"""What the flow table raises: the events, the connection states, and the columns of one row for each event."""
+"""The events of the flow table: their kinds, the connection states, and the columns of an event's row."""
 
 from enum import IntEnum
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Event(IntEnum):
-    """Events, by Zeek's names; what each means and which columns it has is in `event_types.py`."""
+    """Events, by Zeek's names; `event_types.py` has their meanings and columns."""
 
     CONNECTION_ATTEMPT = 0
     CONNECTION_REJECTED = 1
@@ -26,7 +26,7 @@ class Event(IntEnum):
 
 
 class ConnState(IntEnum):
-    """How far a connection came, by Zeek's names (base/protocols/conn)."""
+    """The progress of a connection, by Zeek's names (base/protocols/conn)."""
 
     OTH = 0  # no SYN seen, or none of those below
     S0 = 1  # attempt, no answer
@@ -43,7 +43,7 @@ class ConnState(IntEnum):
     SHR = 12  # SYN-ACK, then a FIN from the responder, no SYN
 
 
-_HISTORY = 24  # a history's letters, then zeros; a multiple of 8
+_HISTORY = 24  # bytes of a history: its letters, then zeros; a multiple of 8
 
 
 def _event_dtype(history: object) -> np.dtype:
@@ -93,7 +93,7 @@ def _event_dtype(history: object) -> np.dtype:
 
 
 EVENT = _event_dtype(f"S{_HISTORY}")
-"""One event. Columns that its kind does not have are 0."""
+"""The dtype of one event. Columns that its kind does not have are 0."""
 
 EVENT_IN_KERNELS = _event_dtype(("u1", _HISTORY))
-"""The same bytes; a kernel writes a history letter by letter."""
+"""The same bytes; here a kernel writes a history letter by letter."""

@@ -1,4 +1,4 @@
-"""The event types of the flow table: what each event means, and its columns."""
+"""The event types of the flow table: the meaning and the columns of each event."""
 
 from sensor.event_type import CONNECTION, ENDS, TIMES, Column, EventType
 from sensor.flows.event import EVENT, Event
@@ -74,4 +74,4 @@ _DOCS = {
 }
 
 FLOW_EVENTS = tuple(EventType(event.name.lower(), *_DOCS[event], EVENT) for event in Event)
-"""By the number of the event."""
+"""The event types, by the number of the event."""

@@ -1,4 +1,4 @@
-"""Writes events into the rows that are handed out."""
+"""Writes events into the output rows."""
 
 import numpy as np
 
@@ -27,7 +27,10 @@ _SERVICE_USED = int(Event.SERVICE_USED)
 
 @njit
 def _next_row(out, state, event, ts):
-    """The number of the next row of `out`, begun with its event and time; -1 where nobody wants it."""
+    """Return the number of the next row of `out`, with event and time set; -1 if the event is not wanted.
+
+    out: rows of EVENT_IN_KERNELS.
+    """
     if (state["wanted"] >> event) & 1 == 0:
         return -1
     at = state["written"]
@@ -43,7 +46,10 @@ def _next_row(out, state, event, ts):
 
 @njit
 def write_flow(out, state, event, flow, ts):
-    """An event of a flow, as it stands; -1 where nobody wants it, else the number of its row."""
+    """Write an event of a flow in its present state; return its row number, -1 if the event is not wanted.
+
+    out: rows of EVENT_IN_KERNELS; flow: a FLOW row.
+    """
     at = _next_row(out, state, event, ts)
     if at < 0:
         return at
@@ -74,7 +80,7 @@ def write_flow(out, state, event, flow, ts):
 
 @njit
 def write_used(out, state, contact, flow, ts):
-    """A service is used, by a flow of this contact."""
+    """Write that a service is used by a flow of this contact. contact: a CONTACT row; flow: a FLOW row."""
     at = write_flow(out, state, _SERVICE_USED, flow, ts)
     if at >= 0:
         out[at]["connections"], out[at]["first_try"] = contact["flows"], contact["first"]
@@ -83,7 +89,10 @@ def write_used(out, state, contact, flow, ts):
 
 @njit
 def write_end(out, state, contacts, event, flow, ts):
-    """An event that ends a flow, or a wait: with what is known of its contact, unless data went both ways."""
+    """Write an event that ends a flow, or a wait; include the contact's history, unless data went both ways.
+
+    out: rows of EVENT_IN_KERNELS; flow: a FLOW row.
+    """
     at = write_flow(out, state, event, flow, ts)
     if went_both_ways(flow):
         return
@@ -110,7 +119,7 @@ def write_end(out, state, contacts, event, flow, ts):
 
 @njit
 def write_icmp_error(out, state, event, packet, ts):
-    """What an ICMP error says of the packet that it quotes."""
+    """Write the event of an ICMP error about the packet that it quotes. packet: a PACKET row."""
     at = _next_row(out, state, event, ts)
     if at < 0:
         return
@@ -125,7 +134,7 @@ def write_icmp_error(out, state, event, packet, ts):
 
 @njit
 def write_arp(out, state, packet, ts):
-    """An ARP request or reply; other operations are left alone."""
+    """Write the event of an ARP request or reply; other operations are ignored. packet: a PACKET row."""
     operation = packet["arp_op"]
     if operation != 1 and operation != 2:
         return

@@ -12,34 +12,34 @@ from sensor.flows.event import ConnState
 from sensor.packet import PROTO_SCTP, PROTO_TCP, PROTO_UDP
 
 INACTIVE, SYN_SENT, SYN_ACK_SENT, PARTIAL, ESTABLISHED, CLOSED, RESET = range(7)
-"""What is known of an endpoint of TCP, as in Zeek. PARTIAL: it was joined in the middle."""
+"""The state of a TCP endpoint, as in Zeek. PARTIAL: it was joined in the middle."""
 
 S, H, A, D, F, R, I, Q, T, W, FLIP = range(11)  # noqa: E741  the letters' own names
 """The letters of a history: SYN, SYN-ACK, pure ACK, data, FIN, RST, FIN with RST, SYN with FIN or RST, retransmission,
-zero window; and `^`, the first packet's sender is not taken for the originator. Each at most once for each side."""
+zero window; and `^`, the first packet's sender is not the originator. Each occurs at most once for each side."""
 
 SIDE = 11  # bits of `seen` for each side
 
 ATTEMPTED = 0x01  # the first packet was the originator's SYN
 ENDED = 0x02  # connection_rejected, connection_reset or connection_finished was raised
 KNOWN = 0x04  # `next_seq` of the originator is known, from its own packets or the other's ACK; of the responder: 0x08
-ONE_WAY = 0x10  # ICMP that no message of the other end belongs to
+ONE_WAY = 0x10  # ICMP messages without a matching reply type
 UNREACHABLE = 0x20
 TIME_EXCEEDED = 0x40
-SYNCHRONISED = 0x80  # what is acknowledged of either side is followed, in `upto`
+SYNCHRONISED = 0x80  # the acknowledgements of both sides are followed, in `upto`
 
 HISTORY = 18
-"""Letters of a history that are kept, of the 21 that there can be: no more go into 128 bytes."""
+"""The letters of a history that are kept, of 21 possible ones: more do not fit into 128 bytes."""
 
-HOLED = 1 << 27  # in `seen`: there are holes in what passed by of this flow
-USED = 1 << 28  # in `seen`: data went both ways, or what is known of an answer stands for it
+HOLED = 1 << 27  # in `seen`: bytes of this flow are missing
+USED = 1 << 28  # in `seen`: data went both ways, or other evidence of an answer replaces that
 CONFIRMED = 1 << 29  # in `seen`: no answer has passed by, but the originator has acknowledged one
-ORIG_KNOWN = 1 << 30  # in `seen`: it is known which side began
+ORIG_KNOWN = 1 << 30  # in `seen`: the side that began is known
 COUNTED = 1 << 31  # in `seen`: it counts as a control connection of its two hosts
-UNPROVEN = 1 << 30  # in the first word of `history`, above its letters: what is missing of it proves nothing
-MAPPED = 1 << 31  # in the same word: of IPv6 packets with IPv4-mapped addresses
+UNPROVEN = 1 << 30  # in the first word of `history`, above its letters: packets missing from the flow prove nothing
+MAPPED = 1 << 31  # in the same word: the packets are IPv6 with IPv4-mapped addresses
 _LETTER_BITS, _LETTERS_A_WORD = 5, 6
-_LENGTH = 22  # bit of `seen` from which on it tells how many letters the history has
+_LENGTH = 22  # the lowest bit in `seen` of the history's length
 
 FLOW = np.dtype(
     [
@@ -48,15 +48,15 @@ FLOW = np.dtype(
         ("resp_hi", "u8"),
         ("resp_lo", "u8"),
         ("first", "i8"),
-        ("last", "i8"),  # packet after which its timeout runs; what comes after a close or a RST does not count
-        ("bytes", "i8", 2),  # payload without what was retransmitted, TCP's RSTs, and gaps
+        ("last", "i8"),  # packet that starts the timeout; packets after a close or a RST do not count
+        ("bytes", "i8", 2),  # payload without retransmissions, TCP's RSTs, and gaps
         ("seen", "u4"),  # a bit for each letter of the history, its length, HOLED
         ("pkts", "u4", 2),
-        ("before", "i4"),  # its neighbours in that list; of a free slot, `after` is the next free one
+        ("before", "i4"),  # its neighbours in that list; in a free slot, `after` is the next free one
         ("after", "i4"),
         ("start_seq", "u4"),  # of the originator's SYN
         ("next_seq", "u4", 2),
-        ("upto", "u4", 2),  # of each side's numbers, the first that was not acknowledged
+        ("upto", "u4", 2),  # the first unacknowledged number of each side
         ("orig_p", "u2"),
         ("resp_p", "u2"),
         ("proto", "u1"),
@@ -87,10 +87,10 @@ _RSTOS0, _RSTRH = int(ConnState.RSTOS0), int(ConnState.RSTRH)
 
 
 class FlowKey(NamedTuple):
-    """A packet's five-tuple: addresses as words (uint64), the rest int64; `one_way` is 1 where no reply shares it.
+    """A packet's five-tuple: addresses as words (uint64), the rest int64; `one_way` is 1 if no reply shares it.
 
-    `network` is 0 where flows are not told apart by it (see `network`). `mapped` is 1 where an IPv6 packet has an
-    IPv4-mapped address: the words of it are those of the IPv4 address, and the flow is another.
+    `network` is 0 if it does not distinguish flows (see `network`). `mapped` is 1 if an IPv6 packet has an IPv4-mapped
+    address: its words are those of the IPv4 address, but the flow is a different one.
     """
 
     src_hi: np.uint64
@@ -107,7 +107,7 @@ class FlowKey(NamedTuple):
 
 @njit
 def letters(flow):
-    """How many letters the history has."""
+    """Return the number of letters in the history. flow: a FLOW row."""
     return (np.int64(flow["seen"]) >> _LENGTH) & 0x1F
 
 
@@ -119,14 +119,14 @@ def _letter(flow, i):
 
 @njit
 def letter_at(flow, i):
-    """Letter number `i` of the history, as ASCII."""
+    """Return letter number `i` of the history, as ASCII. flow: a FLOW row."""
     letter = _letter(flow, i)
     return np.int64(_LETTERS[letter & (_LOWER - 1)]) | (_TO_LOWER * (letter & _LOWER))
 
 
 @njit
 def note(flow, side, letter):
-    """Append a letter to the history, unless this side has had it."""
+    """Append a letter to the history, unless this side has had it. flow: a FLOW row."""
     bit = 1 << (letter + SIDE * side)
     seen = np.int64(flow["seen"])
     if seen & bit == 0:
@@ -140,49 +140,49 @@ def note(flow, side, letter):
 
 @njit
 def has_seen(flow, side, letter):
-    """Whether a letter is in the history."""
+    """True if a letter is in the history. flow: a FLOW row."""
     return (np.int64(flow["seen"]) >> (letter + SIDE * side)) & 1 != 0
 
 
 @njit
 def carries_data(flow):
-    """Whether either side has sent data."""
+    """True if either side has sent data. flow: a FLOW row."""
     return np.int64(flow["seen"]) & _DATA != 0
 
 
 @njit
 def has_mark(flow, mark):
-    """Whether USED, CONFIRMED, ORIG_KNOWN or COUNTED is set."""
+    """True if USED, CONFIRMED, ORIG_KNOWN or COUNTED is set. flow: a FLOW row."""
     return np.int64(flow["seen"]) & mark != 0
 
 
 @njit
 def set_mark(flow, mark):
-    """Set USED, CONFIRMED, ORIG_KNOWN or COUNTED."""
+    """Set USED, CONFIRMED, ORIG_KNOWN or COUNTED. flow: a FLOW row."""
     flow["seen"] = np.int64(flow["seen"]) | mark
 
 
 @njit
 def is_unproven(flow):
-    """Whether answers may have taken another way, or headers were cut."""
+    """True if answers may have taken another path, or headers were cut. flow: a FLOW row."""
     return np.int64(flow["history"][0]) & UNPROVEN != 0
 
 
 @njit
 def mapped(flow):
-    """1 where its packets are of IPv6 with IPv4-mapped addresses, else 0."""
+    """Return 1 if the packets are IPv6 with IPv4-mapped addresses, else 0. flow: a FLOW row."""
     return np.int64(flow["history"][0]) >> 31
 
 
 @njit
 def doubt(flow):
-    """Let what is missing of a flow prove nothing."""
+    """Mark a flow as unproven: packets missing from it prove nothing. flow: a FLOW row."""
     flow["history"][0] = np.int64(flow["history"][0]) | UNPROVEN
 
 
 @njit
 def went_both_ways(flow):
-    """Whether both sides have sent data; where there are no connections, each datagram is data."""
+    """True if both sides have sent data; without connections, each datagram is data. flow: a FLOW row."""
     if flow["proto"] == PROTO_TCP:
         return flow["bytes"][0] > 0 and flow["bytes"][1] > 0
     return np.int64(flow["seen"]) & _DATA == _DATA
@@ -190,7 +190,7 @@ def went_both_ways(flow):
 
 @njit
 def _is_syn_then_rst(flow):
-    """Whether the originator's SYN comes first and only what says nothing of an answer lies between it and its RST."""
+    """True if the originator's SYN is followed by its RST, and no letter between them indicates an answer."""
     for i in range(letters(flow)):
         letter = _letter(flow, i)
         if i == 0 and letter != S:
@@ -229,7 +229,7 @@ def _tcp_state(flow, orig, resp):
 
 @njit
 def conn_state(flow):
-    """The flow's ConnState, as Zeek's base/protocols/conn decides it; SCTP is taken as UDP is."""
+    """Return the flow's ConnState, as Zeek's base/protocols/conn decides it; SCTP counts as UDP. flow: a FLOW row."""
     proto = np.int64(flow["proto"])
     if proto == PROTO_TCP:
         return _tcp_state(flow, np.int64(flow["state"][0]), np.int64(flow["state"][1]))

@@ -1,4 +1,4 @@
-"""ICMP: echo messages, and errors, which mark the flow that they are about (RFC 792, RFC 4443)."""
+"""ICMP: echo messages, and errors, which mark the flow that they concern (RFC 792, RFC 4443)."""
 
 import numpy as np
 
@@ -31,12 +31,15 @@ from sensor.packet import (
 
 _REQUEST, _REPLY = int(Event.ICMP_ECHO_REQUEST), int(Event.ICMP_ECHO_REPLY)
 _UNREACHABLE, _TIME_EXCEEDED = int(Event.ICMP_UNREACHABLE), int(Event.ICMP_TIME_EXCEEDED)
-_RECENT = 30 * SECOND  # how old a packet may be that an ICMP error quotes
+_RECENT = 30 * SECOND  # the greatest age of a packet that an ICMP error quotes
 
 
 @njit
 def _mark_quoted(table, packet, mark, now):
-    """Mark the flow that an ICMP error is about; whether it is held, and its originator sent what is quoted, lately."""
+    """Mark the flow that an ICMP error quotes; return True if it is held and its originator sent a packet recently.
+
+    packet: a PACKET row.
+    """
     key = quoted_key(packet, network_of(packet) * table.state["by_network"])
     found = find_flow(table, key, tag_of(table.state["secret"], key), True, True)
     if found < 0 or found & 1 != 0:
@@ -52,9 +55,10 @@ def _mark_quoted(table, packet, mark, now):
 
 @njit
 def take_icmp(table, flow, packet, now):
-    """Raise the events of an ICMP message. Fragmentation needed (3/4) does not say that anything is unreachable.
+    """Raise the events of an ICMP message. Fragmentation needed (3/4) does not mean that anything is unreachable.
 
-    An error is evidence only where its receiver sent what it quotes; anybody can make up another.
+    An error is evidence only if its receiver sent the quoted packet; anybody can forge others. flow: a FLOW row;
+    packet: a PACKET row.
     """
     kind, code = np.int64(packet["icmp_type"]), np.int64(packet["icmp_code"])
     is_v4 = packet["proto"] == PROTO_ICMP

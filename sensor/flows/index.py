@@ -1,7 +1,7 @@
-"""Finds a flow by its five-tuple, or by that and its network: open addressing, linear probing, a keyed hash that no
-sender can aim at.
+"""The index of flows by five-tuple, with or without network: open addressing, linear probing, a keyed hash.
 
-An entry is an int64, 0 where free: 31 bits of hash above 32 bits of the flow's slot plus one. At most half are used.
+No sender can aim collisions at it. An entry is an int64, 0 where free: 31 bits of hash above 32 bits of the flow's slot
+plus one. At most half are used.
 """
 
 import numpy as np
@@ -17,7 +17,10 @@ SLOT = 0xFFFF_FFFF
 
 @njit
 def tag_of(secret, key):
-    """The 31 bits of hash of a five-tuple in a network: the same for both directions, unless it is one-way."""
+    """Return the 31 bits of hash of a five-tuple in a network: the same for both directions, unless it is one-way.
+
+    secret: uint64, shape (2,).
+    """
     ports = (key.src_p << 24) | (key.dst_p << 8) | key.proto | (key.one_way << 40) | (key.mapped << 41)
     swapped = key.src_hi > key.dst_hi or (
         key.src_hi == key.dst_hi and (key.src_lo > key.dst_lo or (key.src_lo == key.dst_lo and key.src_p > key.dst_p))
@@ -40,7 +43,7 @@ def _joins(flow, orig_hi, orig_lo, resp_hi, resp_lo):
 
 @njit
 def side_of(flow, key):
-    """Which side of a flow sends packets of this five-tuple; -1 where it is another flow's."""
+    """Return the side of a flow (FLOW row) that sends packets of this five-tuple; -1 if it belongs to another flow."""
     if np.int64(flow["proto"]) != key.proto or mapped(flow) != key.mapped:
         return -1
     orig_p, resp_p = np.int64(flow["orig_p"]), np.int64(flow["resp_p"])
@@ -53,7 +56,10 @@ def side_of(flow, key):
 
 @njit
 def find(flows, index, state, key, tag):
-    """Twice the slot of the flow that a packet belongs to, plus the side that sent it; -1 where there is none."""
+    """Return twice the slot of a packet's flow, plus the side that sent the packet; -1 if there is none.
+
+    flows: FLOW rows; index: int64; state: the STATE record.
+    """
     mask = index.shape[0] - 1
     place = tag & mask
     probes = 1
@@ -75,7 +81,7 @@ def find(flows, index, state, key, tag):
 
 @njit
 def insert(index, tag, slot):
-    """Enter a flow that is not yet there; at least one place must be free."""
+    """Insert a flow that is not yet in the index (int64); at least one place must be free."""
     mask = index.shape[0] - 1
     place = tag & mask
     while index[place] != 0:
@@ -85,7 +91,7 @@ def insert(index, tag, slot):
 
 @njit
 def delete(index, tag, slot):
-    """Take out a flow that is there, and move back what would no longer be found behind the gap."""
+    """Delete a flow that is in the index (int64), and move back entries that the gap would hide."""
     mask = index.shape[0] - 1
     gap = tag & mask
     while index[gap] != (tag << 32) | (slot + 1):
@@ -102,7 +108,7 @@ def delete(index, tag, slot):
 
 @njit
 def copy(index, larger):
-    """Enter all of one index into another that is empty and larger."""
+    """Insert all entries of one index into another that is empty and larger (both int64)."""
     for place in range(index.shape[0]):
         if index[place] != 0:
             insert(larger, index[place] >> 32, (index[place] & SLOT) - 1)

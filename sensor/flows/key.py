@@ -1,4 +1,4 @@
-"""The five-tuple of a packet, and who began the flow whose first packet it is."""
+"""The five-tuple of a packet, and the side that began its flow."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ ECHO_REQUEST_V6, ECHO_REPLY_V6 = 128, 129
 
 _PAIRS_V4 = ((8, 0), (13, 14), (15, 16), (17, 18), (10, 9))
 _PAIRS_V6 = ((128, 129), (130, 131), (133, 134), (135, 136), (139, 140), (144, 145))
-"""ICMP messages and what answers them, as Zeek pairs them (RFC 792, 950, 1256, 4443, 2710, 4861, 4620, 6275)."""
+"""ICMP messages and their answers, as Zeek pairs them (RFC 792, 950, 1256, 4443, 2710, 4861, 4620, 6275)."""
 
 
 def _counterparts(pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
@@ -30,11 +30,11 @@ def _counterparts(pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
 _COUNTERPARTS = np.stack([_counterparts(_PAIRS_V4), _counterparts(_PAIRS_V6)])
 
 _SYSTEM_PORTS = 1024  # RFC 6335
-_EPHEMERAL = 32768  # Linux's net.ipv4.ip_local_port_range begins here; IANA's dynamic ports begin at 49152
+_EPHEMERAL = 32768  # the start of Linux's net.ipv4.ip_local_port_range; IANA's dynamic ports begin at 49152
 _SERVERS = (1194, 1433, 1434, 1521, 1701, 1812, 1883, 1900, 3128, 3306, 3389, 3478, 3544, 3702, 4222, 4500, 5060, 5061)
 _MORE_SERVERS = (5222, 5223, 5228, 5353, 5355, 5432, 5671, 5672, 5900, 6379, 6443, 8000, 8080, 8443, 8883, 8888, 9092)
 SERVICES = frozenset((*_SERVERS, *_MORE_SERVERS, 9200, 11211, 25565, 27015, 27017, 51820))
-"""Ports above the system's that services are known by (IANA's registry, and what is run on them in practice)."""
+"""Ports of known services above the system ports (IANA's registry, and common practice)."""
 
 _IS_SERVICE = np.array([port < _SYSTEM_PORTS or port in SERVICES for port in range(1 << 16)])
 
@@ -48,14 +48,14 @@ _NO_WORD = np.uint64(0)
 
 @njit
 def _icmp_ports(proto, kind, code):
-    """What stands for ports: type and counterpart of a message in a pair, else type and code; and whether one-way."""
+    """Return ICMP's port substitutes (type and counterpart of a paired message, else type and code), and if one-way."""
     counterpart = _COUNTERPARTS[1 if proto == PROTO_ICMPV6 else 0, kind]
     return (kind, code, 1) if counterpart < 0 else (kind, counterpart, 0)
 
 
 @njit
 def key_of(packet, network):
-    """The FlowKey of a packet of TCP, UDP, SCTP or ICMP, or of the rest of one."""
+    """Return the FlowKey of a packet (PACKET row) of TCP, UDP, SCTP or ICMP, or of kind REST."""
     proto = np.int64(packet["proto"])
     src_p, dst_p, one_way = np.int64(packet["src_port"]), np.int64(packet["dst_port"]), 0
     if proto in (PROTO_ICMP, PROTO_ICMPV6):
@@ -67,7 +67,7 @@ def key_of(packet, network):
 
 @njit
 def _has_mapped(ip_version, src_hi, src_lo, dst_hi, dst_lo):
-    """1 where an IPv6 packet has an address of which the words are those of an IPv4 address, else 0."""
+    """Return 1 if an IPv6 packet has an address whose words are those of an IPv4 address, else 0."""
     if ip_version != 6:
         return 0
     is_src = src_hi == _NO_WORD and src_lo >> _V4_SHIFT == _V4_MAPPED
@@ -76,7 +76,7 @@ def _has_mapped(ip_version, src_hi, src_lo, dst_hi, dst_lo):
 
 @njit
 def quoted_key(packet, network):
-    """The FlowKey of the packet that an ICMP error quotes."""
+    """Return the FlowKey of the packet that an ICMP error (PACKET row) quotes."""
     proto = np.int64(packet["quoted_proto"])
     src_p, dst_p, one_way = np.int64(packet["quoted_src_port"]), np.int64(packet["quoted_dst_port"]), 0
     if proto in (PROTO_ICMP, PROTO_ICMPV6):
@@ -89,7 +89,7 @@ def quoted_key(packet, network):
 
 @njit
 def key_of_flow(flow, one_way, network):
-    """The FlowKey of what a flow's originator sends."""
+    """Return the FlowKey of packets that a flow's originator sends. flow: a FLOW row."""
     return FlowKey(
         flow["orig_hi"],
         flow["orig_lo"],
@@ -106,7 +106,7 @@ def key_of_flow(flow, one_way, network):
 
 @njit
 def _is_one(hi, lo):
-    """Whether an address is one host's: neither multicast nor the IPv4 broadcast address."""
+    """True if an address is one host's: neither multicast nor the IPv4 broadcast address."""
     if hi == _NO_WORD and lo >> _V4_SHIFT == _V4_MAPPED:
         return lo != _V4_BROADCAST and (lo >> _V4_CLASS_SHIFT) & _V4_CLASS != _V4_MULTICAST
     return hi >> _V6_SHIFT != _V6_MULTICAST
@@ -114,9 +114,9 @@ def _is_one(hi, lo):
 
 @njit
 def _comes_from_server(key):
-    """Whether the ports say that a server sent it: one of a server to one that systems draw for clients.
+    """True if the ports suggest that a server sent it: from a service's port to a port that systems draw for clients.
 
-    Zeek asks its likely_server_ports. To ask for a client's port too keeps a probe sent from port 53 or 80 a probe.
+    Zeek asks its likely_server_ports. Asking for a client's port too keeps a probe sent from port 53 or 80 a probe.
     """
     if key.dst_p < _EPHEMERAL or not _is_one(key.dst_hi, key.dst_lo):
         return False
@@ -125,7 +125,7 @@ def _comes_from_server(key):
 
 @njit
 def may_be_reply(src_p, dst_p):
-    """Whether the ports allow it: to a port that is a client's, from one that is not or that services are known by."""
+    """True if the ports allow a reply: to a client's port, from one that is not a client's or is a known service's."""
     if dst_p >= _EPHEMERAL and src_p < _EPHEMERAL:
         return True
     return dst_p >= _SYSTEM_PORTS and _IS_SERVICE[src_p]
@@ -133,12 +133,14 @@ def may_be_reply(src_p, dst_p):
 
 @njit
 def began(packet, key, contacts, state, now):
-    """Who began a flow whose first packet this is: whether its receiver did, and whether that is known.
+    """Return whether a flow's receiver began it, given its first packet, and whether that is certain.
 
-    Known by a packet that only one side can send first: SYN and SYN-ACK, echo request and reply, SCTP's INIT and
-    INIT-ACK, and what no connection begins with (TCP without SYN, ACK and RST), which is a probe of its sender's. Else
-    by what was seen before: a service that the receiver has used, or asked from this very socket; a socket that has
-    asked a multicast address. Else the ports are all there is to go by, and it is not known.
+    It is certain for a packet that only one side can send first: SYN and SYN-ACK, echo request and reply, SCTP's INIT
+    and INIT-ACK, and packets that start no connection (TCP without SYN, ACK and RST), which are probes of their sender.
+    Next come earlier packets: a service that the receiver has used, or asked from this very socket; a socket that has
+    asked a multicast address. Otherwise only the ports remain, and it is uncertain.
+
+    packet: a PACKET row.
     """
     kind = packet["kind"]
     if kind == _ICMP:
@@ -166,5 +168,5 @@ def began(packet, key, contacts, state, now):
 
 @njit
 def is_to_many(packet):
-    """Whether a packet goes to more than one host: by its address, or by that of its frame."""
+    """True if a packet (PACKET row) goes to more than one host: by its address, or by its frame's address."""
     return packet["group"] != 0 or not _is_one(packet["dst_hi"], packet["dst_lo"])

@@ -1,15 +1,16 @@
-"""Networks: the VLAN and the tunnel that a packet came in, by which flows of one five-tuple can be told apart.
+"""Networks: the VLAN and tunnel of a packet, which can distinguish flows of one five-tuple.
 
-The network that each side of a flow was heard in is kept beside the flow. With `flows.key` `network`, a packet is of
+The network in which each side of a flow was seen is kept beside the flow. With `flows.key` `network`, a packet belongs
+to
 
-1. the flow whose same side was heard in the packet's network; else of
-2. the flow whose other side was heard in it, and this side not yet: its answer; else of
-3. the newest flow of the five-tuple whose other side has not been heard in any network, unless the packet opens a
+1. the flow whose same side was seen in the packet's network; else to
+2. the flow whose other side was seen in it, and this side not yet: its answer; else to
+3. the newest flow of the five-tuple whose other side has not been seen in any network, unless the packet opens a
    connection: the answer under another tag, as where each direction of a trunk has its own VLAN, or one has none;
-4. else of a new flow.
+4. else to a new flow.
 
-In the index such a flow has an entry for each network that it was heard in, and, as long as it is the one of the third
-rule, one for any. With `five_tuple` it has one, and what is kept serves to say that one direction had two networks.
+In the index such a flow has an entry for each network in which it was seen, and, as long as it is the one of the third
+rule, one for any network. With `five_tuple` it has one entry, and the networks only show that one direction had two.
 """
 
 import numpy as np
@@ -20,18 +21,21 @@ from sensor.flows.index import SLOT, delete, find, insert, side_of, tag_of
 from sensor.flows.key import key_of_flow
 
 NETWORKS = np.dtype([("of", "i8", 2)])
-"""Of each side of a flow, the network that it was heard in first, if it was heard."""
+"""For each side of a flow, the network in which it was first seen, if any."""
 
 _VLAN_BITS = 12
 ANY = 1 << 60
-"""What stands for all networks in the index."""
-_TOLD = 1 << 61  # of a side that was heard in another network too
+"""The number that stands for all networks in the index."""
+_TOLD = 1 << 61  # for a side that was seen in another network too
 _NETWORK = ANY - 1
 
 
 @njit
 def network_of(packet):
-    """The outermost VLAN and the outermost tunnel's network as one number; 0 where there is neither."""
+    """Return the outermost VLAN and the outermost tunnel's network as one number; 0 if there is neither.
+
+    packet: a PACKET row.
+    """
     return np.int64(packet["tunnel_id"]) << _VLAN_BITS | np.int64(packet["vlan"])
 
 
@@ -47,7 +51,7 @@ def _heard_in(flow, heard, side, network):
 
 @njit
 def _find_heard(table, key, tag, is_quote):
-    """By the first two rules, as `find`; what an ICMP error quotes may be of either side's network."""
+    """Find a flow by the first two rules, as `find` does; a packet quoted by ICMP may be in either side's network."""
     mask = table.entries.shape[0] - 1
     place, found = tag & mask, -1
     while table.entries[place] != 0:
@@ -68,9 +72,9 @@ def _find_heard(table, key, tag, is_quote):
 
 @njit
 def find_flow(table, key, tag, may_join, is_quote):
-    """Twice the slot of the flow that a packet belongs to, plus the side that sent it; -1 where there is none.
+    """Return twice the slot of a packet's flow, plus the side that sent the packet; -1 if there is none.
 
-    `may_join`: it may be an answer under another tag; `is_quote`: it is what an ICMP error quotes.
+    `may_join`: it may be an answer under another tag; `is_quote`: an ICMP error quotes it.
     """
     if table.state["by_network"] == 0:
         return find(table.flows, table.entries, table.state, key, tag)
@@ -92,7 +96,7 @@ def _in_any(key):
 
 @njit
 def enter(table, key, tag, slot):
-    """Enter a flow that begins with a packet."""
+    """Enter the flow that a packet begins into the index."""
     insert(table.entries, tag, slot)
     table.state["entries"] += 1
     if table.state["by_network"] == 0 or key.one_way != 0:
@@ -108,7 +112,7 @@ def enter(table, key, tag, slot):
 
 @njit
 def leave(table, slot):
-    """Take out a flow that is over."""
+    """Remove a finished flow from the index."""
     flow, heard = table.flows[slot], table.networks[slot]
     one_way = 1 if np.int64(flow["marks"]) & ONE_WAY else 0
     if table.state["by_network"] == 0:
@@ -133,7 +137,7 @@ def _leave_any(table, key, slot):
 
 @njit
 def note_network(table, key, slot, side, network, is_new):
-    """Note the network of a packet of a flow, before the packet is counted."""
+    """Record the network of a flow's packet, before the packet is counted."""
     flow, heard = table.flows[slot], table.networks[slot]
     table.state["networks_seen"] = 1
     if _was_heard(flow, side):
@@ -151,7 +155,7 @@ def note_network(table, key, slot, side, network, is_new):
 
 @njit
 def _tell_apart(flow, heard, state, side):
-    """Count a flow of which one side is heard in a second network, once."""
+    """Count a flow once when one of its sides is seen in a second network."""
     is_told = heard["of"][side] & _TOLD != 0
     if _was_heard(flow, 1 - side):
         is_told = is_told or heard["of"][1 - side] & _TOLD != 0

@@ -1,4 +1,4 @@
-"""FlowOptions: how long flows are waited for, and how many are held."""
+"""FlowOptions: the timeouts of flows, and the most flows held."""
 
 from dataclasses import dataclass, fields
 
@@ -9,18 +9,19 @@ KEYS = ("five_tuple", "network")
 
 @dataclass(frozen=True)
 class FlowOptions:
-    """Timeouts in nanoseconds of packet time (the defaults are Zeek's) and the cap; ValueError where one is no use."""
+    """Timeouts in nanoseconds of packet time (the defaults are Zeek's) and the cap; ValueError for an invalid value."""
 
     capacity: int = 1 << 20
-    """Flows held at once; memory is taken as they come."""
+    """Flows held at once; memory is committed as they come."""
     contacts: int = 1 << 18
-    """Contacts (who has tried which service) remembered for a day; memory is taken as they come."""
+    """Contacts (originators and the services they tried) remembered for a day; memory is committed as they come."""
     tcp_attempt: int = 5 * SECOND
     """From a first SYN until it counts as unanswered, however often it is repeated (Zeek: tcp_attempt_delay).
 
-    A lone packet that is no SYN waits as long, so that an unanswered NULL or ACK probe is known for one as soon."""
+    A lone packet that is no SYN waits as long, so that an unanswered NULL or ACK probe is recognized as soon."""
     tcp_half_open: int = 60 * SECOND
-    """From the last packet of a connection that was answered and left without data: who checks comes back meanwhile."""
+    """From the last packet of a connection that was answered and left without data: a client that checks returns
+    meanwhile."""
     tcp_inactivity: int = 300 * SECOND
     """From the last packet of an open TCP connection."""
     udp_inactivity: int = 60 * SECOND
@@ -28,11 +29,11 @@ class FlowOptions:
     icmp_inactivity: int = 60 * SECOND
     """From the last packet of an ICMP flow."""
     tcp_close: int = 5 * SECOND
-    """From the closing FIN; what comes later belongs to another flow (Zeek: tcp_close_delay)."""
+    """From the closing FIN; later packets belong to another flow (Zeek: tcp_close_delay)."""
     tcp_reset: int = 5 * SECOND
     """From a RST (Zeek: tcp_reset_delay)."""
     key: str = KEYS[0]
-    """What makes packets those of one flow: the five-tuple, or that and the network (`sensor.flows.network`)."""
+    """The key of a flow: the five-tuple, or that and the network (`sensor.flows.network`)."""
 
     def __post_init__(self) -> None:
         if self.key not in KEYS:

@@ -1,4 +1,4 @@
-"""Removal: flows that are over, by their timeouts or for want of room, raise their last events and are forgotten."""
+"""Removal: flows that time out, or are evicted, raise their last events and are forgotten."""
 
 import numpy as np
 
@@ -22,10 +22,10 @@ from sensor.flows.timers import (
 )
 
 ROOM = 10
-"""More events, or segments, than one packet, or one expiry, can raise."""
+"""More events, or segments, than one packet or one expiry can raise."""
 
 DONE, OUT_FULL, INDEX_FULL = range(3)
-"""Why a kernel came back."""
+"""Reasons why a kernel returns."""
 
 _CONNECTION_ATTEMPT, _REMOVE = int(Event.CONNECTION_ATTEMPT), int(Event.CONNECTION_STATE_REMOVE)
 _AT_THE_END = (_CONNECTION_ATTEMPT, _REMOVE)
@@ -33,7 +33,7 @@ _AT_THE_END = (_CONNECTION_ATTEMPT, _REMOVE)
 
 @njit
 def is_full(table):
-    """Whether a table's events or segments have no room for what one packet, or one expiry, can raise."""
+    """True if a table's events or segments lack room for those of one packet, or one expiry."""
     if table.state["segments"] + ROOM > table.segments.shape[0]:
         return True
     return table.state["written"] + ROOM > table.out.shape[0]
@@ -41,7 +41,7 @@ def is_full(table):
 
 @njit
 def remove(table, slot, ts):
-    """A flow is over: raise what is left to raise and forget it."""
+    """Remove a flow: raise its remaining events and forget it. ts: ns."""
     flow = table.flows[slot]
     for event in _AT_THE_END:
         if event == _REMOVE or flow["list"] == ATTEMPT:
@@ -61,7 +61,7 @@ def remove(table, slot, ts):
 
 @njit
 def expire(table, until, latest):
-    """Remove every flow due at or before `until`, in order, as of when it was due but no later than `latest`."""
+    """Remove every flow due at or before `until`, in order, as of its due time but no later than `latest` (ns)."""
     while True:
         which, when = first_due(table)
         if which < 0 or when > until:
@@ -88,7 +88,7 @@ def _count_eviction(state, flow, rank):
 
 @njit
 def take_slot(table, now):
-    """A free slot; where there is none, the eviction of another flow makes one."""
+    """Return a free slot; if there is none, evict a flow."""
     if table.state["free"] < 0 and table.state["touched"] == table.flows.shape[0]:
         slot, rank = oldest(table)
         _count_eviction(table.state, table.flows[slot], rank)

@@ -1,4 +1,4 @@
-"""Segments: what ties the bytes of a packet to its flow, for protocols. Written only where one is followed."""
+"""Segments: link the bytes of a packet to its flow, for protocols. Written only for followed protocols."""
 
 import numpy as np
 
@@ -7,16 +7,16 @@ from sensor.packet import PROTO_TCP, PROTO_UDP, SYN, Kind
 
 SEGMENT = np.dtype(
     [
-        ("order", "i8"),  # among the events and segments of a worker
+        ("order", "i8"),  # position among the events and segments of a worker
         ("ts", "i8"),  # the packet clock's time
-        ("orig_hi", "u8"),  # high half of the address of its flow's originator
+        ("orig_hi", "u8"),  # high half of the flow's originator's address
         ("orig_lo", "u8"),  # low half
-        ("resp_hi", "u8"),  # of the responder's
+        ("resp_hi", "u8"),  # high half of the responder's address
         ("resp_lo", "u8"),  # low half
-        ("row", "i8"),  # of its packet among those that were given; -1 where it has none
-        ("at", "i8"),  # of the payload's first byte in its buffer; filled in where the bytes are
-        ("length", "i8"),  # bytes of it that are there
-        ("slot", "i4"),  # of its flow; another flow may have it after ENDS
+        ("row", "i8"),  # its packet's row in the input; -1 where it has none
+        ("at", "i8"),  # position of the payload's first byte in its buffer; set once the bytes are located
+        ("length", "i8"),  # captured bytes of it
+        ("slot", "i4"),  # slot of its flow; another flow may have it after ENDS
         ("seq", "u4"),  # TCP's number of the payload's first byte
         ("orig_p", "u2"),  # the originator's port
         ("resp_p", "u2"),  # the responder's
@@ -27,28 +27,28 @@ SEGMENT = np.dtype(
     ],
     align=True,
 )
-"""A packet of a flow that carries payload, a SYN, FIN or RST, that begins its flow; or the end of a flow."""
+"""A packet of a flow that carries payload, has a SYN, FIN or RST, or begins its flow; or the end of a flow."""
 
 BEGINS, ENDS = 1, 2
-"""The first of its flow; its flow is over and forgotten (such a row is no packet's)."""
+"""The first of its flow; the end of its flow, which is forgotten (such a row has no packet)."""
 
 _PROTOS = {Kind.TCP: PROTO_TCP, Kind.UDP: PROTO_UDP}
 
 
 def followed(kinds):
-    """The protocols (a bit each, by IP protocol number) of some kinds of packets: TCP and UDP."""
+    """Return the IP protocols of some kinds of packets as bits, numbered by protocol: TCP and UDP."""
     return sum(1 << _PROTOS[each] for each in set(kinds))
 
 
 @njit
 def is_followed(state, proto):
-    """Whether segments of an IP protocol are wanted."""
+    """True if segments of an IP protocol are wanted."""
     return proto < 63 and (state["followed"] >> np.int64(proto)) & 1 != 0
 
 
 @njit
 def _begin_segment(table, slot, ts):
-    """Begin the next row of `table.segments` with what it has of its flow; return its number."""
+    """Begin the next row of `table.segments` with the fields of its flow; return the number of the row."""
     at = table.state["segments"]
     row, flow = table.segments[at], table.flows[slot]
     table.state["segments"] += 1
@@ -64,7 +64,7 @@ def _begin_segment(table, slot, ts):
 
 @njit
 def write_segment(table, slot, side, packet, at, begins, ts):
-    """Write the segment of a packet, row `at` of those that were given."""
+    """Write the segment of a packet (PACKET row), which is row `at` of the input."""
     row = table.segments[_begin_segment(table, slot, ts)]
     row["row"], row["side"] = at, side
     row["flags"] = packet["tcp_flags"]
@@ -74,7 +74,7 @@ def write_segment(table, slot, side, packet, at, begins, ts):
 
 @njit
 def write_end_of_flow(table, slot, ts):
-    """Write that a flow is over."""
+    """Write the end of a flow."""
     row = table.segments[_begin_segment(table, slot, ts)]
     row["row"], row["side"], row["flags"], row["seq"] = -1, 0, 0, 0
     row["marks"] = ENDS

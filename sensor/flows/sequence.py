@@ -8,5 +8,5 @@ _HALF = 0x8000_0000
 
 @njit
 def ahead(a, b):
-    """How far sequence number `a` is ahead of `b`, modulo 2**32 and signed (RFC 9293, 3.4)."""
+    """Return how far sequence number `a` is ahead of `b`, modulo 2**32 and signed (RFC 9293, 3.4)."""
     return ((a - b + _HALF) & WORD) - _HALF

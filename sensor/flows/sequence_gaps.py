@@ -1,8 +1,8 @@
-"""Holes in what passed by of TCP connections: a list for each flow, the newest first, of rows that all flows share.
+"""Holes in the bytes seen of TCP connections: a list for each flow, newest first, of rows shared by all flows.
 
-A list has MANY holes at most, and there are HOLES in all. Where one more comes, the oldest goes: it is counted if it
-was acknowledged (`tcp_bytes_unseen`, `tcp_acks_of_unseen`), and else forgotten (`tcp_holes_forgotten`): what fills it
-later is taken for retransmitted. What is done with them, and what it means, is told in `capture_loss`.
+A list has MANY holes at most, and there are HOLES in all. When one more comes, the oldest goes: it is counted if it was
+acknowledged (`tcp_bytes_unseen`, `tcp_acks_of_unseen`), and else forgotten (`tcp_holes_forgotten`): bytes that fill it
+later count as retransmitted. `capture_loss` explains the use of holes.
 """
 
 import numpy as np
@@ -18,22 +18,21 @@ HOLE = np.dtype(
         ("acked_at", "i8"),
         ("start", "u4"),
         ("length", "u4"),
-        ("ack", "u4"),  # by which it was acknowledged
-        ("older", "i4"),  # the next of its flow, in which numbers of a side come before those of this one; 0: none
-        ("owner", "i4"),  # its flow's slot plus one, 0 of one that is not in use
+        ("ack", "u4"),  # of the ACK that acknowledged it
+        ("older", "i4"),  # the next of its flow, with earlier numbers if of the same side; 0: none
+        ("owner", "i4"),  # its flow's slot plus one, 0 if it is not in use
         ("side", "u1"),
         ("is_acked", "u1"),
     ],
     align=True,
 )
-"""Sequence numbers that have not passed by, though later ones have or their ACK.
+"""Sequence numbers that have not passed by, though later ones or their ACK have.
 
-Rows 1 to HOLES are holes; those after them are of the flow table's slots, and of them only `older` counts: the newest.
-"""
+Rows 1 to HOLES are holes; those after them belong to the flow table's slots, and use only `older`: the newest hole."""
 
 
 def new_holes(capacity: int) -> np.ndarray:
-    """The rows for a table of so many flows; memory is taken as there are holes."""
+    """Return the rows for a table of so many flows; memory is committed as there are holes."""
     return np.zeros(1 + HOLES + capacity, HOLE)
 
 
@@ -44,7 +43,7 @@ def _list_of(slot):
 
 @njit
 def _is_last_of_ack(holes, row):
-    """Whether its flow has no other hole that the same ACK acknowledged."""
+    """True if its flow has no other hole that the same ACK acknowledged. holes: HOLE rows."""
     hole = holes[row]
     at = np.int64(holes[_list_of(np.int64(hole["owner"]) - 1)]["older"])
     while at > 0:
@@ -58,7 +57,10 @@ def _is_last_of_ack(holes, row):
 
 @njit
 def _tell(holes, state, row):
-    """Count a hole that is about to go: if acknowledged as unseen, and its ACK with the last hole of that ACK."""
+    """Count a hole before its removal: as unseen if it was acknowledged, and its ACK with that ACK's last hole.
+
+    holes: HOLE rows.
+    """
     hole = holes[row]
     if hole["is_acked"] == 0:
         state["tcp_holes_forgotten"] += 1
@@ -75,7 +77,7 @@ def _unlink(holes, newer, row):
 
 @njit
 def _take_row(holes, state):
-    """The row of a new hole; the hole that was there, the oldest of all, has to go."""
+    """Return the row of a new hole; the hole that was there, the oldest of all, is dropped."""
     row = np.int64(state["holes_made"]) % HOLES + 1
     state["holes_made"] += 1
     owner = np.int64(holes[row]["owner"])
@@ -90,7 +92,7 @@ def _take_row(holes, state):
 
 @njit
 def _link(holes, state, slot, newer, row):
-    """Put a hole after a newer one or the head of its flow's list; of more than MANY, the oldest has to go."""
+    """Link a hole behind a newer one or the head of its flow's list; beyond MANY, the oldest is dropped."""
     holes[row]["older"], holes[row]["owner"] = holes[newer]["older"], slot + 1
     holes[newer]["older"] = row
     count, before, at = 1, _list_of(slot), np.int64(holes[_list_of(slot)]["older"])
@@ -103,7 +105,7 @@ def _link(holes, state, slot, newer, row):
 
 @njit
 def begin(holes, state, slot, side, start, length):
-    """A new hole, with numbers after those of all others of its side; give its row."""
+    """Make a hole, with numbers after those of all others of its side; return its row. holes: HOLE rows."""
     row = _take_row(holes, state)
     hole = holes[row]
     hole["start"], hole["length"], hole["side"], hole["is_acked"] = start, length, side, 0
@@ -113,14 +115,14 @@ def begin(holes, state, slot, side, start, length):
 
 @njit
 def mark(holes, row, ack, now):
-    """A hole was acknowledged, by an ACK with this number."""
+    """Mark a hole as acknowledged, by an ACK with this number at time `now` (ns). holes: HOLE rows."""
     hole = holes[row]
     hole["is_acked"], hole["ack"], hole["acked_at"] = 1, ack, now
 
 
 @njit
 def _around(holes, slot, side, number):
-    """The hole that has a number and the one before it; 0 where there is none."""
+    """Return the hole that has both a number and the one before it; 0 if there is none. holes: HOLE rows."""
     row = np.int64(holes[_list_of(slot)]["older"])
     while row > 0:
         hole = holes[row]
@@ -133,11 +135,11 @@ def _around(holes, slot, side, number):
 
 @njit
 def _split(holes, state, slot, side, number):
-    """Where a hole goes on across a number, make it two. Numbers that went round may have more than one there."""
+    """Split a hole that extends across a number. After a wrap-around several may contain it. holes: HOLE rows."""
     while _around(holes, slot, side, number) > 0:
         row = _take_row(holes, state)
         found = _around(holes, slot, side, number)
-        if found == 0:  # it was the oldest of all, and had to make room
+        if found == 0:  # it was the oldest of all, and was evicted
             return
         upper, lower = holes[found], holes[row]
         into = (number - np.int64(upper["start"])) & WORD
@@ -149,7 +151,7 @@ def _split(holes, state, slot, side, number):
 
 @njit
 def count_unfilled(holes, state, slot, until):
-    """Count the holes that were acknowledged up to a time: nothing has filled them since."""
+    """Count holes (HOLE rows) that were acknowledged at or before `until` (ns): nothing has filled them since."""
     newer = _list_of(slot)
     row = np.int64(holes[newer]["older"])
     while row > 0:
@@ -164,7 +166,7 @@ def count_unfilled(holes, state, slot, until):
 
 @njit
 def fill(holes, state, slot, side, seq, length, until):
-    """These numbers have passed by after all; give how many of them, before number `until`, had not until now."""
+    """Fill holes with numbers that arrived late; return how many of them lie before `until`. holes: HOLE rows."""
     _split(holes, state, slot, side, seq)
     _split(holes, state, slot, side, (seq + length) & WORD)
     newer, filled = _list_of(slot), 0
@@ -183,7 +185,7 @@ def fill(holes, state, slot, side, seq, length, until):
 
 @njit
 def acknowledge(holes, state, slot, side, before, ack, now):
-    """Mark the holes that an ACK covers, which goes on from number `before`."""
+    """Mark the holes covered by an ACK that advances from number `before`. holes: HOLE rows."""
     _split(holes, state, slot, side, ack)
     gained = (ack - before) & WORD
     row = np.int64(holes[_list_of(slot)]["older"])
@@ -197,13 +199,13 @@ def acknowledge(holes, state, slot, side, before, ack, now):
 
 @njit
 def are_left(holes, slot):
-    """Whether a flow has any."""
+    """True if a flow has any holes. holes: HOLE rows."""
     return holes[_list_of(slot)]["older"] != 0
 
 
 @njit
 def forget(holes, state, slot):
-    """A flow is removed: count its holes that were acknowledged; the rest shows nothing."""
+    """Drop the holes of a removed flow: count the acknowledged ones; the others prove nothing. holes: HOLE rows."""
     head = _list_of(slot)
     while holes[head]["older"] > 0:
         row = np.int64(holes[head]["older"])

@@ -1,8 +1,8 @@
-"""Shares: which worker tracks a packet, where several read the same traffic, as the parts of one capture file.
+"""Shares: assign each packet to a worker, where several read the same traffic, as the parts of one capture file.
 
-By the pair of hosts, whichever of them sent it: all of a flow, and of the fragments that show no ports, goes to one
-worker, and so does an ICMP error about a packet of the flow. The others see that time goes on, and that somebody has
-asked a multicast or broadcast address, as the answers may come from hosts of their share.
+The pair of hosts decides, in either direction: all packets of a flow, and its fragments without ports, go to one
+worker, and so does an ICMP error about a packet of the flow. The other workers see that time passes, and that a socket
+has asked a multicast or broadcast address, as answers may come from hosts of their share.
 """
 
 import numpy as np
@@ -38,9 +38,9 @@ def _keep(key, packets, own, of, mine):
 
 
 def keep_share(packets: np.ndarray, own: int, of: int) -> np.ndarray:
-    """Turn the PACKET rows that are not of share `own`, from 0, of so many into rows that are passed over.
+    """Blank the PACKET rows that are not in share `own` (from 0) of `of` shares, so that they are ignored.
 
-    Which are of it (bool); what was refused is of share 0.
+    Return a mask (bool) of the rows in the share; refused packets are in share 0.
     """
     mine = np.empty(len(packets), np.bool_)
     _keep(_KEY, packets, own, of, mine)

@@ -1,4 +1,4 @@
-"""FlowTable: packets in, events out."""
+"""FlowTable: turns packets into events."""
 
 from collections.abc import Iterable, Iterator
 
@@ -21,21 +21,21 @@ from sensor.packet import PACKET, Kind
 
 _EARLIEST = np.iinfo(np.int64).min
 _FIRST_INDEX = 1 << 12
-_BLOCK = 64  # packets that are looked ahead at
+_BLOCK = 64  # packets prefetched together
 
 
 class FlowTable:
     """Tracks the flows of packets and raises their events.
 
-    options: timeouts and the cap. wanted: the events to write, all by default; flows are the same whichever it is.
-    key: the secret of the hash, drawn anew by default; no result depends on it. event_rows: how many events are handed
-    out at once; the results do not depend on it either.
+    options: timeouts and the cap. wanted: the events to write, all by default; the flows do not depend on it. key: the
+    secret of the hash, random by default; no result depends on it. event_rows: the most events handed out at once; the
+    results do not depend on it either.
 
-    When the cap is reached, a new flow takes the place of the oldest half-open one (a SYN without an answer, a SYN-ACK
-    that the originator did not go on after, or a datagram that ICMP refused), else of the longest idle of those with
-    one packet, else of the longest idle, and of an established connection last. An evicted flow raises
-    connection_state_remove, and a SYN without an answer connection_attempt too: nothing will answer it as far as the
-    table can know, and a flood must not hide a scan.
+    When the cap is reached, a new flow replaces the oldest half-open one (a SYN without an answer, a SYN-ACK that the
+    originator did not continue, or a datagram that ICMP refused), else the longest idle of those with one packet, else
+    the longest idle, and an established connection last. An evicted flow raises connection_state_remove, and a SYN
+    without an answer connection_attempt too: as far as the table can know, nothing will answer it, and a flood must not
+    hide a scan.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class FlowTable:
         self._events = np.zeros(event_rows, EVENT)
         self._state = np.zeros(1, STATE)[0]
         self._arrays = Arrays(
-            flows=np.zeros(options.capacity, FLOW),  # the system commits them as they are touched
+            flows=np.zeros(options.capacity, FLOW),  # the system commits memory as rows are touched
             networks=np.zeros(options.capacity, NETWORKS),
             contacts=new_contacts(options.contacts),
             holes=new_holes(options.capacity),
@@ -70,12 +70,12 @@ class FlowTable:
 
     @property
     def counters(self) -> dict[str, int]:
-        """How many of what, by name."""
+        """Counts, by name."""
         return {name: int(self._state[name]) for name in (*COUNTERS, "flows_open")}
 
     @property
     def weirds(self) -> dict[str, int]:
-        """How often each oddity was seen, by Zeek's name; those that were not are left out."""
+        """Counts of oddities, by Zeek's name; those that did not occur are left out."""
         return {name: int(self._state[name]) for name in WEIRDS if self._state[name]}
 
     def want(self, events: Iterable[Event], *, segments: Iterable[Kind] = ()) -> None:
@@ -84,22 +84,22 @@ class FlowTable:
         self._state["followed"] = followed(segments)
 
     def take_segments(self) -> np.ndarray:
-        """The SEGMENT rows of what was processed since the last call; valid until more is processed.
+        """Return the SEGMENT rows since the last call; valid until more packets are processed.
 
-        They are to be taken after `process` and whenever it hands out events: `row` is that of a packet given to it.
+        Call it after `process` and whenever `process` yields events: `row` refers to the packets given to it.
         """
         taken = self._arrays.segments[: self._state["segments"]]
         self._state["segments"] = 0
         return taken
 
     def process(self, packets: np.ndarray, now: np.ndarray, *, more: bool = False) -> Iterator[np.ndarray]:
-        """Take PACKET rows and the packet clock at each (int64 ns); give EVENT arrays, in order.
+        """Process PACKET rows with the packet clock at each (int64 ns); yield EVENT arrays, in order.
 
-        With `more`, as more packets are about to be given, events are kept until there are enough of them.
+        With `more`, as more packets will follow, events are kept until there are enough of them.
 
-        An array is valid until the next one is asked for, and the packets are not done before the last one is. Refused
-        packets are passed over. `ts` of an event is the clock at its packet, or the time at which a wait was over,
-        however much later the packet that shows it.
+        An array is valid until the next one is requested, and the packets are done only after the last one. Refused
+        packets are skipped. An event's `ts` is the clock at its packet, or the time at which a wait ended, however much
+        later the packet that shows it.
         """
         if packets.dtype != PACKET or now.dtype != np.int64 or packets.shape != now.shape:
             raise ValueError(f"{packets.dtype} {packets.shape} and {now.dtype} {now.shape}; give PACKET rows and int64")
@@ -121,7 +121,7 @@ class FlowTable:
             yield from self._hand_out()
 
     def pass_time(self, now: int) -> Iterator[np.ndarray]:
-        """No packet comes up to a time of the packet clock (ns): give the events of the waits that are over by then."""
+        """Advance the packet clock (ns) without packets; yield the events of waits that end by then."""
         self._state["clock"] = max(int(self._state["clock"]), now)
         why = -1
         while why != DONE:
@@ -133,9 +133,9 @@ class FlowTable:
             yield from self._hand_out()
 
     def finish(self) -> Iterator[np.ndarray]:
-        """End the input: every wait is over and every flow is removed, in the order in which they would have been due.
+        """End the input: every wait ends and every flow is removed, in the order of their due times.
 
-        Their events have the last clock value. The table can be used again, from any time on.
+        Their events have the last clock value. The table can be used again, starting at any time.
         """
         why, latest = -1, int(self._state["clock"])
         while why != DONE:
@@ -160,7 +160,7 @@ class FlowTable:
         self._arrays = self._arrays._replace(entries=larger)
 
     def _forget(self) -> None:
-        """Begin anew, with no flow and no contact."""
+        """Start over, with no flow and no contact."""
         self._arrays = self._arrays._replace(contacts=new_contacts(self.options.contacts))
         self._state["clock"], self._state["next_due"] = _EARLIEST, NEVER
         self._state["touched"], self._state["free"] = 0, -1

@@ -1,4 +1,4 @@
-"""A flow table's arrays, as kernels are handed them: its flows, what is kept beside them, its counters and oddities."""
+"""A flow table's arrays, as passed to kernels: its flows, the data beside them, its counters and oddities."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from sensor.counters import FLOWS, names
 from sensor.flows.contacts import Contacts
 
 COUNTERS = names(FLOWS)
-"""What is told by name."""
+"""The counters reported by name."""
 
 WEIRDS = (
     "active_connection_reuse",
@@ -27,8 +27,8 @@ WEIRDS = (
     "RST_out_of_window",
     "unrelated_ICMP_error",
 )
-"""Oddities of connections, by Zeek's names; it has not the last two: a RST that its receiver would ignore, and an ICMP
-error that quotes nothing which its receiver is known to have sent lately."""
+"""Oddities of connections, by Zeek's names; Zeek lacks the last two: a RST that its receiver would ignore, and an ICMP
+error that quotes no packet which its receiver is known to have sent recently."""
 
 STATE = np.dtype(
     [
@@ -41,11 +41,11 @@ STATE = np.dtype(
         ("clock", "i8"),  # the packet clock
         ("next_due", "i8"),  # no flow is due before it
         ("flows_open", "i8"),
-        ("by_network", "i8"),  # 1 where flows of one five-tuple are told apart by network, else 0
-        ("networks_seen", "i8"),  # 0 as long as no packet has come in a network that has a name
-        ("entries", "i8"),  # of the index
+        ("by_network", "i8"),  # 1 if the network distinguishes flows of one five-tuple, else 0
+        ("networks_seen", "i8"),  # 0 until a packet comes in a VLAN or tunnel
+        ("entries", "i8"),  # used entries of the index
         ("touched", "i8"),  # slots ever used
-        ("free", "i8"),  # first free slot below those, -1 where there is none
+        ("free", "i8"),  # first free slot below those, -1 if there is none
         ("holes_made", "u8"),
         *((name, "i8") for name in COUNTERS + WEIRDS),
     ],
@@ -57,16 +57,16 @@ class Arrays(NamedTuple):
     """All arrays of one flow table."""
 
     flows: np.ndarray
-    """FLOW, a row a slot."""
+    """FLOW, one row per slot."""
     networks: np.ndarray
-    """NETWORKS, a row a slot: in which networks each side was heard."""
+    """NETWORKS, one row per slot: the networks in which each side was seen."""
     contacts: Contacts
     holes: np.ndarray
     """HOLE rows: gaps of sequence numbers that a side has not filled."""
     entries: np.ndarray
     """int64: tag and slot of each flow, open-addressed."""
     lists: np.ndarray
-    """LIST, a row a timer list."""
+    """LIST, one row per timer list."""
     out: np.ndarray
     """EVENT rows that wait to be handed out."""
     segments: np.ndarray

@@ -1,14 +1,14 @@
 """One TCP packet's effect on its connection: history, byte counts, the two endpoints' states, and the events raised.
 
 The states are Zeek's (packet_analysis/protocol/tcp), and every pair of state and flags has a defined effect. RST is
-looked at first, then SYN, then FIN. It differs from Zeek where a sender could hide a probe by what it sends:
+handled first, then SYN, then FIN. It differs from Zeek where a sender could hide a probe by its packets:
 
-- While the originator's SYN is unanswered, no FIN, RST or other SYN of the originator's ends the wait for an answer,
-  nor prolongs it. SYN with FIN is a SYN. Its ACK does (CONFIRMED): it was answered, and only one direction is seen.
+- While the originator's SYN is unanswered, no FIN, RST or other SYN of the originator's ends or extends the wait for an
+  answer. SYN with FIN is a SYN. Its ACK ends it (CONFIRMED): there was an answer, and only one direction is seen.
 - A RST that its receiver would ignore changes no state: one that answers a SYN must acknowledge it (RFC 9293,
   3.10.7.3); later its number must lie near those that its sender uses, unless the originator drops a half-open
   connection.
-- connection_rejected, connection_finished or connection_reset: the first of them is raised, once.
+- Only the first of connection_rejected, connection_finished and connection_reset is raised, once.
 """
 
 import numpy as np
@@ -46,7 +46,7 @@ from sensor.flows.flow import (
 from sensor.flows.sequence import WORD, ahead
 from sensor.packet import ACK, FIN, RST, SYN, URG, fin_of
 
-_NEAR = 1 << 20  # Zeek's TOO_LARGE_SEQ_DELTA: more than windows in use, 1/2048 of what a blind sender must guess among
+_NEAR = 1 << 20  # Zeek's TOO_LARGE_SEQ_DELTA: more than usual windows, 1/2048 of a blind sender's range of guesses
 
 RAISE_REJECTED = 1 << int(Event.CONNECTION_REJECTED)
 RAISE_ESTABLISHED = 1 << int(Event.CONNECTION_ESTABLISHED)
@@ -56,13 +56,16 @@ RAISE_RESET = 1 << int(Event.CONNECTION_RESET)
 
 @njit
 def is_waiting(flow):
-    """Whether the originator's SYN is still unanswered."""
+    """True if the originator's SYN is still unanswered. flow: a FLOW row."""
     return np.int64(flow["marks"]) & ATTEMPTED != 0 and np.int64(flow["state"][1]) == INACTIVE
 
 
 @njit
 def begins_another(flow, side, packet, state):
-    """Whether a SYN, with neither ACK nor RST, on the five-tuple of a flow begins a new connection."""
+    """True if a SYN, with neither ACK nor RST, on the five-tuple of a flow begins a new connection.
+
+    flow: a FLOW row; packet: a PACKET row; state: the STATE record.
+    """
     seq = np.int64(packet["seq"])
     orig, resp = np.int64(flow["state"][0]), np.int64(flow["state"][1])
     both_closed = orig == CLOSED and resp == CLOSED
@@ -72,7 +75,7 @@ def begins_another(flow, side, packet, state):
         another = both_closed or seq != np.int64(flow["start_seq"])
     elif side == 1 and has_seen(flow, 1, S):
         another = both_closed or (seq + 1) & WORD != np.int64(flow["next_seq"][1])
-    else:  # a SYN and its SYN-ACK may have changed places on their way to us
+    else:  # a SYN and its SYN-ACK may have been reordered on their way to the sensor
         swapped = side == 0 and orig == INACTIVE and resp == ESTABLISHED
         another = not swapped or (seq + 1) & WORD != np.int64(flow["next_seq"][0])
     if another and orig != RESET and resp != RESET:
@@ -113,7 +116,7 @@ def _know(flow, side, following):
 
 @njit
 def _is_credible(flow, side, seq, ack, flags):
-    """Whether the receiver of this RST would heed it."""
+    """True if the receiver of this RST would accept it."""
     if is_waiting(flow) and side == 1:
         behind, beyond = ahead(ack, np.int64(flow["start_seq"])), ahead(ack, np.int64(flow["next_seq"][0]))
         return flags & ACK != 0 and behind > 0 and beyond <= 0
@@ -124,9 +127,9 @@ def _is_credible(flow, side, seq, ack, flags):
 
 @njit
 def follow(flow, side, packet, filled):
-    """Bring the sequence numbers and byte counts up to date. `filled`: how many bytes fill holes, of what comes late.
+    """Update the sequence numbers and byte counts. `filled`: the number of late bytes that fill holes.
 
-    All other bytes that do not go beyond those of before are retransmitted.
+    All other bytes that do not go beyond earlier ones are retransmitted. flow: a FLOW row; packet: a PACKET row.
     """
     flags, length = np.int64(packet["tcp_flags"]), np.int64(packet["payload_len"])
     seq, mine = np.int64(packet["seq"]), np.int64(flow["state"][side])
@@ -199,7 +202,7 @@ def _close(flow, side, mine, theirs, state):
     if mine == INACTIVE and theirs == INACTIVE:
         state["spontaneous_FIN"] += 1
     flow["state"][side] = CLOSED
-    if theirs == RESET and has_seen(flow, 1 - side, F):  # FIN, then a RST: a close after all
+    if theirs == RESET and has_seen(flow, 1 - side, F):  # FIN, then a RST: still a close
         flow["state"][1 - side] = CLOSED
     return RAISE_FINISHED if flow["state"][1 - side] == CLOSED else 0
 
@@ -212,14 +215,17 @@ def _go_on(flow, side, flags, length, mine, theirs, state):
         state["data_before_established"] += 1
     if side == 0 and is_waiting(flow) and flags & ACK != 0:
         set_mark(flow, CONFIRMED)
-    is_early_ack = length == 0 and is_waiting(flow)  # some acknowledge a SYN before they answer it, as Zeek has seen
+    is_early_ack = length == 0 and is_waiting(flow)  # Zeek has seen hosts that acknowledge a SYN before they answer it
     if mine == INACTIVE and not is_early_ack:
         flow["state"][side] = ESTABLISHED if flags & ACK and theirs == ESTABLISHED else PARTIAL
 
 
 @njit
 def take_tcp(flow, side, packet, filled, state):
-    """Apply a packet that `side` sent, before it is counted in `pkts`; return a bit for each Event that it raises."""
+    """Apply a packet that `side` sent, before it is counted in `pkts`; return a bit for each Event that it raises.
+
+    flow: a FLOW row; packet: a PACKET row; state: the STATE record.
+    """
     flags, length = np.int64(packet["tcp_flags"]), np.int64(packet["payload_len"])
     mine, theirs = np.int64(flow["state"][side]), np.int64(flow["state"][1 - side])
     credible = flags & RST == 0 or _is_credible(flow, side, np.int64(packet["seq"]), np.int64(packet["ack"]), flags)
@@ -249,7 +255,7 @@ def take_tcp(flow, side, packet, filled, state):
 
 @njit
 def take_cut(flow, side):
-    """Apply a segment of `side` of which the ports alone are known: there was one, and its flags may have been any."""
+    """Apply a segment of `side` of which only the ports are known: its flags may have been any. flow: a FLOW row."""
     doubt(flow)
     if np.int64(flow["state"][side]) == INACTIVE:
         flow["state"][side] = PARTIAL
@@ -257,7 +263,7 @@ def take_cut(flow, side):
 
 @njit
 def _once(flow, raised):
-    """Leave out the second end of a connection."""
+    """Remove a second end of a connection from the raised events."""
     ends = RAISE_REJECTED | RAISE_FINISHED | RAISE_RESET
     if raised & ends != 0:
         if np.int64(flow["marks"]) & ENDED != 0:

@@ -1,7 +1,7 @@
-"""Timers: every flow is in one doubly linked list of those that wait alike, in the order in which they fall due.
+"""Timers: every flow is in one doubly linked list of flows with equal waits, in the order in which they fall due.
 
-A list's flows wait equally long from a moment that never runs backwards, so a flow that is (re)started goes to the end
-and the first is always the next due. That costs O(1) a packet, O(expired) at expiry, and is exact to the packet clock.
+A list's flows wait equally long from a time that never runs backwards, so a (re)started flow goes to the end and the
+first is always due next. That costs O(1) a packet, O(expired) at expiry, and is exact to the packet clock.
 """
 
 import numpy as np
@@ -25,38 +25,38 @@ from sensor.flows.options import FlowOptions
 
 (
     ATTEMPT,  # a SYN and no answer: waits from its first packet
-    HALF_OPEN,  # a SYN-ACK that the originator did not go on after, or that no data came after to the end
-    REFUSED,  # a datagram that ICMP said could not be delivered
+    HALF_OPEN,  # a SYN-ACK that the originator did not continue, or a connection that ended without data after it
+    REFUSED,  # a datagram that ICMP reported as undeliverable
     ONE_PARTIAL,
     ONE_UDP,
     ONE_ICMP,
     ONE_CLOSED,
     ONE_RESET,
-    PARTIAL_LIST,  # joined in the middle, as nothing proves that both ends took part
+    PARTIAL_LIST,  # joined in the middle; nothing proves that both ends took part
     UDP_LIST,
     ICMP_LIST,
-    CLOSED_LIST,  # nothing more is to come: waits from the close, or the RST, whatever comes later
+    CLOSED_LIST,  # no packets are expected: waits from the close, or the RST, regardless of later packets
     RESET_LIST,
     ESTABLISHED_LIST,
 ) = range(14)
-"""The lists. ONE_ are those of a flow's first packet."""
+"""The lists. ONE_ lists are those of a flow's first packet."""
 
 LISTS = 14
 RANKS = (0, 3, 8, 13, 14)
-"""Where each rank of eviction begins: half-open, one-packet, idle, established."""
+"""The first list of each rank of eviction: half-open, one-packet, idle, established."""
 
 TO_MANY = PARTIAL_LIST - ONE_PARTIAL
-"""From a list of first packets to that of the same flows with more."""
+"""Offset from a list of first packets to the list of the same flows with more."""
 
 NEVER = np.iinfo(np.int64).max
 
 
 LIST = np.dtype([("first", "i8"), ("last", "i8"), ("delay", "i8")], align=True)
-"""A list: its ends, -1 where it is empty, and how long its flows wait."""
+"""A list: its ends, -1 if it is empty, and how long its flows wait (ns)."""
 
 
 def new_lists(options: FlowOptions) -> np.ndarray:
-    """The lists, empty."""
+    """Return the lists, empty."""
     tcp, udp, icmp = options.tcp_inactivity, options.udp_inactivity, options.icmp_inactivity
     rest = (udp, icmp, options.tcp_close, options.tcp_reset)
     lists = np.full(LISTS, -1, LIST)
@@ -68,7 +68,7 @@ def new_lists(options: FlowOptions) -> np.ndarray:
 
 @njit
 def _is_left_empty(flow, orig, resp):
-    """Whether a connection was answered and is over without data: it is told late, when it is known who comes back."""
+    """True if a connection was answered and ended without data: reported late, once a returning client is known."""
     is_over = orig == RESET or resp == RESET or (orig == CLOSED and resp == CLOSED)
     is_answered = np.int64(flow["marks"]) & ATTEMPTED != 0 and has_seen(flow, 1, H)
     return is_over and is_answered and flow["bytes"][0] == 0 and flow["bytes"][1] == 0
@@ -76,7 +76,10 @@ def _is_left_empty(flow, orig, resp):
 
 @njit
 def tcp_list(flow):
-    """The list that its endpoints put a TCP connection in, taken to have had more than one packet."""
+    """Return the list for a TCP connection by its endpoints' states, as if it had more than one packet.
+
+    flow: a FLOW row.
+    """
     orig, resp = np.int64(flow["state"][0]), np.int64(flow["state"][1])
     if resp == INACTIVE and np.int64(flow["marks"]) & ATTEMPTED != 0 and not has_mark(flow, CONFIRMED):
         return ATTEMPT
@@ -93,14 +96,14 @@ def tcp_list(flow):
 
 @njit
 def datagram_list(flow):
-    """The list of a flow of UDP, SCTP or another protocol, taken to have had more than one packet."""
+    """Return the list for a flow (FLOW row) of UDP, SCTP or another protocol, as if it had more than one packet."""
     is_refused = np.int64(flow["marks"]) & UNREACHABLE != 0 and flow["pkts"][1] == 0
     return REFUSED if is_refused else UDP_LIST
 
 
 @njit
 def _since(flow, which):
-    """When the wait of a flow in this list began."""
+    """Return the start (ns) of the wait of a flow in this list."""
     return flow["first"] if which == ATTEMPT else flow["last"]
 
 
@@ -111,7 +114,10 @@ def _after(since, delay):
 
 @njit
 def first_due(table):
-    """Which list's first falls due next, and when; of several, the first list. -1 and NEVER where there is no flow."""
+    """Return the list whose first flow falls due next, and the time (ns); -1 and NEVER if there is no flow.
+
+    Of several lists due at once, the first counts.
+    """
     best, when = -1, NEVER
     for which in range(LISTS):
         first = table.lists[which]["first"]
@@ -124,7 +130,7 @@ def first_due(table):
 
 @njit
 def oldest(table):
-    """The flow to evict, and its rank: the one longest idle (or unanswered) of the first rank that has any."""
+    """Return the flow to evict, and its rank: the longest idle (or unanswered) of the first rank that has any."""
     for rank in range(4):
         best, since = -1, NEVER
         for which in range(RANKS[rank], RANKS[rank + 1]):
@@ -140,7 +146,7 @@ def oldest(table):
 
 @njit
 def unlink(table, slot):
-    """Take a flow out of its list."""
+    """Remove a flow from its list."""
     flow = table.flows[slot]
     ends = table.lists[flow["list"]]
     before, after = np.int64(flow["before"]), np.int64(flow["after"])
@@ -156,7 +162,7 @@ def unlink(table, slot):
 
 @njit
 def append(table, slot, which):
-    """Put a flow that is in no list at the end of one."""
+    """Append a flow that is in no list to one."""
     flow, ends = table.flows[slot], table.lists[which]
     last = ends["last"]
     flow["before"], flow["after"] = last, -1
@@ -171,7 +177,7 @@ def append(table, slot, which):
 
 @njit
 def restart(table, slot, which, now):
-    """A packet came at `now`: let its flow wait anew, in the list that it now belongs to, unless its time is fixed."""
+    """Restart a flow's wait at a packet at `now` (ns), in the list that it now belongs to, unless its time is fixed."""
     flow = table.flows[slot]
     current = np.int64(flow["list"])
     is_over = which in (CLOSED_LIST, RESET_LIST)

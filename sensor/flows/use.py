@@ -1,4 +1,4 @@
-"""Use: flows that show that a service is used, which are told once in each slot of time and contact."""
+"""Use: flows that show that a service is used; they are reported once in each slot of time and contact."""
 
 import numpy as np
 
@@ -27,23 +27,23 @@ _STREAM_PACKETS, _STREAM_TIME = 10, 5 * SECOND
 
 @njit
 def _is_control(flow):
-    """Whether this may be a control connection of FTP, which announces others (RFC 959, RFC 4217)."""
+    """True if this may be a control connection of FTP, which announces others (RFC 959, RFC 4217)."""
     return np.int64(flow["proto"]) == PROTO_TCP and np.int64(flow["resp_p"]) in _CONTROL
 
 
 @njit
 def _is_stream(flow):
-    """Whether many datagrams have gone one way for some time: a probe is repeated a few times at most."""
+    """True if many datagrams have gone one way for some time: a probe is repeated a few times at most."""
     is_long = flow["pkts"][0] > _STREAM_PACKETS and flow["last"] - flow["first"] >= _STREAM_TIME
     return is_long and np.int64(flow["proto"]) == PROTO_UDP and has_mark(flow, ORIG_KNOWN)
 
 
 @njit
 def follow_use(table, flow, before, now):
-    """Tell that a service is used: when data has first gone both ways, and in each time slot in which it goes on.
+    """Report the use of a service: when data has first gone both ways, and in each time slot in which it continues.
 
-    Where no answer is seen but acknowledged, the originator's data alone shows it. A stream of datagrams (RTP, syslog,
-    NetFlow) uses the service too, though it needs no answer.
+    If an answer is not seen but acknowledged, the originator's data alone shows it. A stream of datagrams (RTP, syslog,
+    NetFlow) uses the service too, though it needs no answer. flow: a FLOW row; before, now: ns.
     """
     if not has_mark(flow, COUNTED) and _is_control(flow) and went_both_ways(flow):
         set_mark(flow, COUNTED)

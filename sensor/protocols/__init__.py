@@ -1,14 +1,14 @@
-"""Protocols: what the payloads of flows say, as events.
+"""Protocols: turn the payloads of flows into events.
 
-Segments of flows and the bytes that they carry come in; rows of events, with text, go out. Only the analyzers run whose
-events somebody looks at.
+Input is segments of flows and the bytes that they carry; output is rows of events, with text. An analyzer runs only if
+some detection uses its events.
 
 | file | what it is |
 | --- | --- |
-| `analyzer.py` | what a protocol's analyzer is derived from; a new protocol is one such class |
+| `analyzer.py` | the base class of a protocol's analyzer; a new protocol is one such class |
 | `analysis.py` | the analyzers of one worker |
-| `segments.py` | segments, with where their bytes are |
-| `prefixes.py` | the beginnings of streams of TCP, put in order |
+| `segments.py` | segments, with the positions of their bytes |
+| `prefixes.py` | the first bytes of TCP streams, put in order |
 """
 
 from sensor.event_type import CONNECTION, Column, EventType

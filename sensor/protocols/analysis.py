@@ -1,4 +1,4 @@
-"""Analysis: runs the analyzers whose events a worker's detections look at, and contains what raises."""
+"""Analysis: runs the analyzers whose events a worker's detections use, and contains their exceptions."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ class Analysis:
         self._analyzers: list[Analyzer] = []
 
     def want(self, events: Iterable[str]) -> None:
-        """Raise these events from now on; an analyzer that is still wanted goes on with its streams."""
+        """Raise these events from now on; an analyzer that is still wanted keeps its streams."""
         running = {type(each): each for each in self._analyzers}
         self._analyzers = [running.get(each) or each() for each in analyzers_of(events)]
 
@@ -31,16 +31,16 @@ class Analysis:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What the analyzers count, together."""
+        """The summed counters of all analyzers."""
         counts: Counter[str] = Counter()
         for each in self._analyzers:
             counts.update(each.counters)
         return dict(counts)
 
     def process(self, segments: np.ndarray, payloads: Payloads, call: Callable[..., Any]) -> None:
-        """Give SEGMENT rows, and the payloads of the packets that they are of, to every analyzer.
+        """Pass SEGMENT rows, and the payloads of their packets, to every analyzer.
 
-        call: calls a function of an analyzer's own, and contains what it raises.
+        call: calls an analyzer's function, and contains its exceptions.
         """
         if not self._analyzers or not len(segments):
             return
@@ -49,5 +49,5 @@ class Analysis:
             call(each, "its analysis of segments", each.process, located)
 
     def drain(self) -> list[EventRows]:
-        """What was raised since the last call, of each analyzer that raised anything."""
+        """Return the events since the last call, for each analyzer that raised any."""
         return [rows for each in self._analyzers if len((rows := each.drain()).rows)]

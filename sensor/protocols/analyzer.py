@@ -1,4 +1,4 @@
-"""Analyzer: what turns the segments of flows into the events of one protocol."""
+"""Analyzer: turns the segments of flows into the events of one protocol."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from sensor.packet import Kind
 from sensor.protocols.segments import Segments
 
 ANALYZERS: dict[str, type["Analyzer"]] = {}
-"""Every analyzer that is declared, by the name of each event that it raises."""
+"""Every declared analyzer, by the name of each event that it raises."""
 
 MESSAGE_EVENTS: dict[str, EventType] = {}
 """Every event that an analyzer raises, by name."""
@@ -21,11 +21,11 @@ _FROM_SEGMENT = ("order", "ts", "orig_hi", "orig_lo", "resp_hi", "resp_lo", "ori
 
 
 class Analyzer:
-    """What a protocol's analyzer is derived from. To define the class declares its events: detections can name them.
+    """The base class of a protocol's analyzer. Defining a subclass declares its events: detections can name them.
 
-    transport: the kinds of packets whose segments it looks at. events: what it raises; their columns are `CONNECTION`
-    and its own. One analyzer serves all the flows of a worker, in packet order; nothing that it raises may depend on
-    how the segments are cut into calls. ValueError where an event has a name that is taken.
+    transport: the kinds of packets whose segments it reads. events: the events it raises; their columns are
+    `CONNECTION` and its own. One analyzer serves all the flows of a worker, in packet order; its events may not depend
+    on how the segments are cut into calls. ValueError if the name of an event is taken.
     """
 
     transport: ClassVar[tuple[Kind, ...]] = (Kind.TCP,)
@@ -50,11 +50,11 @@ class Analyzer:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What it counts, by names of the catalogue of counters."""
+        """The analyzer's counters, by names of the catalogue of counters."""
         return {}
 
     def process(self, segments: Segments) -> None:
-        """Take the next segments, of its transports and of others."""
+        """Process the next segments, of its transports and of others."""
         raise NotImplementedError
 
     def emit(self, event: str, segment: np.void, **columns: Any) -> None:
@@ -78,7 +78,7 @@ class Analyzer:
         self._rows.append(row)
 
     def drain(self) -> EventRows:
-        """What it has raised since the last call."""
+        """Return the events since the last call."""
         rows = np.array(self._rows, self.events[0].dtype)
         text = np.frombuffer(bytes(self._text), np.uint8) if self._text else NO_TEXT
         self._rows, self._text = [], bytearray()
@@ -86,5 +86,5 @@ class Analyzer:
 
 
 def analyzers_of(events: Iterable[str]) -> list[type[Analyzer]]:
-    """The analyzers that raise some of these events."""
+    """Return the analyzers that raise any of these events."""
     return list(dict.fromkeys(ANALYZERS[event] for event in sorted(events) if event in ANALYZERS))

@@ -1,9 +1,9 @@
-"""Prefixes: the first bytes of each direction of TCP connections, in order, for what spans segments.
+"""Prefixes: the first bytes of each direction of TCP connections, in order, for data that span segments.
 
-A direction is followed where its SYN has passed by: of one that was joined in the middle there is no beginning. Bytes
-that come again are compared, and the first that came stand; each segment that brings other bytes is counted
-(`prefix_overlaps_differing`). When there is no room the prefix begun longest ago goes, and its direction is done
-without; it is counted (`prefixes_evicted`) unless it was closed or full.
+A direction is followed if its SYN has passed by: one that was joined in the middle has no known start. Bytes that come
+again are compared, and the first ones are kept; each segment with differing bytes is counted
+(`prefix_overlaps_differing`). When there is no room the oldest prefix is evicted, and its direction is not followed any
+more; this is counted (`prefixes_evicted`) unless the prefix was closed or full.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ COUNTERS = names(PREFIXES)
 _EVICTED, _DIFFERING = range(len(COUNTERS))
 
 _UNKNOWN, _WAITS, _DONE, _FIRST = 0, 1, 2, 3
-"""Of a direction: its beginning is not known; no payload yet; no more; from this on, the number of its prefix."""
+"""States of a direction: its start is unknown; no payload yet; finished; from `_FIRST` on, the number of its prefix."""
 
 _GROWN = np.dtype([("prefix", "i8"), ("segment", "i8"), ("length", "i8")])
 _GROWN_ROWS = 4096
@@ -29,7 +29,7 @@ _GROWN_ROWS = 4096
 _PREFIX = np.dtype(
     [
         ("direction", "i8"),  # twice the slot of its flow, plus the side
-        ("length", "i8"),  # bytes that are there without a gap
+        ("length", "i8"),  # bytes from the start without a gap
         ("grown", "i8"),  # the call in which it last grew
         ("used", "u1"),
         ("closed", "u1"),
@@ -44,21 +44,21 @@ class _Arrays(NamedTuple):
     data: np.ndarray
     """uint8 (prefixes, depth)."""
     has: np.ndarray
-    """bool (prefixes, depth): which bytes are there."""
+    """bool (prefixes, depth): True for bytes that have arrived."""
     places: np.ndarray
     """int32 by direction: _UNKNOWN, _WAITS, _DONE, or _FIRST and the number of its prefix."""
     bases: np.ndarray
-    """uint32 by direction: TCP's number of its first byte."""
+    """uint32 by direction: the sequence number of its first byte."""
     grown: np.ndarray
     """_GROWN rows."""
     state: np.ndarray
-    """int64: the next prefix to be taken, the call."""
+    """int64: the next prefix to be reused, the call."""
     counts: np.ndarray
     """int64, by COUNTERS."""
 
 
 class Prefix:
-    """What is there of a direction at a segment that made it longer."""
+    """The bytes of a direction up to a segment that made its prefix longer."""
 
     def __init__(self, arrays: _Arrays, number: int, length: int, segment: np.void) -> None:
         self._arrays, self._number, self._length = arrays, number, length
@@ -67,21 +67,21 @@ class Prefix:
 
     @property
     def data(self) -> bytes:
-        """Its bytes from the first on."""
+        """The bytes from the first on."""
         return self._arrays.data[self._number, : self._length].tobytes()
 
     @property
     def is_full(self) -> bool:
-        """Whether it holds as much as is kept."""
+        """True if it holds `depth` bytes, the most that are kept."""
         return bool(self._length == self._arrays.data.shape[1])
 
     def close(self) -> None:
-        """Nothing more is wanted of this direction."""
+        """Close the prefix: no more bytes of this direction are wanted."""
         self._arrays.prefixes[self._number]["closed"] = 1
 
 
 class Prefixes:
-    """The prefixes of an analyzer's streams: `depth` bytes of a direction at most, of `capacity` directions."""
+    """The prefixes of an analyzer's streams: at most `depth` bytes each, of `capacity` directions."""
 
     def __init__(self, *, depth: int = 4096, capacity: int = 1 << 13) -> None:
         self._arrays = _Arrays(
@@ -97,11 +97,11 @@ class Prefixes:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What was lost, or is odd, by name."""
+        """Counts of losses and oddities, by name."""
         return dict(zip(COUNTERS, self._arrays.counts.tolist(), strict=True))
 
     def grown(self, segments: Segments) -> Iterator[Prefix]:
-        """Take segments in order; give each open prefix at every segment that made it longer."""
+        """Process segments in order; yield each open prefix at every segment that made it longer."""
         rows, data = segments.of(PROTO_TCP)
         if not len(rows):
             return
@@ -125,10 +125,10 @@ class Prefixes:
 
 @njit
 def _follow(arrays, rows, data, start):
-    """Take SEGMENT rows from `start` on, whose bytes are in `data` (uint8); fill `grown`.
+    """Process SEGMENT rows from `start` on, whose bytes are in `data` (uint8); fill `grown`.
 
-    Returns the row to go on with, and how many are in `grown`: it stops early where that is full, or where a prefix has
-    to go that grew in this call, so that whoever reads it is asked first.
+    Returns the next row to process, and the number of rows in `grown`: it stops early if that is full, or if it has to
+    evict a prefix that grew in this call, so that the caller can read that prefix first.
     """
     n = 0
     arrays.state[1] += 1
@@ -166,7 +166,7 @@ def _follow(arrays, rows, data, start):
 
 @njit
 def _leave(arrays, direction):
-    """A direction's flow is another one from here on."""
+    """Forget a direction, as its slot gets another flow."""
     place = np.int64(arrays.places[direction])
     if place >= _FIRST:
         arrays.prefixes[place - _FIRST]["direction"] = -1
@@ -175,7 +175,7 @@ def _leave(arrays, direction):
 
 @njit
 def _take_place(arrays, number, direction):
-    """Give a direction the prefix `number`, whoever has it."""
+    """Give a direction the prefix `number`, evicting the direction that has it."""
     prefix = arrays.prefixes[number]
     owner = np.int64(prefix["direction"])
     if prefix["used"] != 0 and owner >= 0:
@@ -190,7 +190,10 @@ def _take_place(arrays, number, direction):
 
 @njit
 def _add(arrays, number, row, data):
-    """Add what a segment carries to a prefix; whether there is more without a gap than before."""
+    """Add a segment's payload to a prefix; return True if its length without a gap grew.
+
+    row: a SEGMENT row; data: uint8.
+    """
     prefix, depth = arrays.prefixes[number], arrays.data.shape[1]
     ahead = (np.int64(row["seq"]) - np.int64(arrays.bases[prefix["direction"]])) & 0xFFFF_FFFF
     if ahead >= 0x8000_0000:

@@ -1,4 +1,4 @@
-"""Segments of flows, with where their bytes are."""
+"""Segments of flows, with the positions of their bytes."""
 
 from typing import NamedTuple
 
@@ -15,15 +15,15 @@ class Segments(NamedTuple):
     rows: np.ndarray
     """SEGMENT rows; the payload of each is `data[at : at + length]`."""
     data: np.ndarray
-    """uint8, not to be written to; good until `Analyzer.process` returns."""
+    """uint8, read-only; valid until `Analyzer.process` returns."""
 
     def of(self, proto: int) -> "Segments":
-        """Those of one IP protocol."""
+        """Return the segments of one IP protocol."""
         return Segments(self.rows[self.rows["proto"] == proto], self.data)
 
 
 def locate(rows: np.ndarray, payloads: Payloads) -> Segments:
-    """Say of SEGMENT rows where the payload of each is: in place where all are in one buffer, else in a copy."""
+    """Locate the payload of each SEGMENT row: in place if all are in one buffer, else in a copy."""
     rows = rows.copy()
     rows["at"] = rows["length"] = 0
     carrying = np.flatnonzero(rows["row"] >= 0)

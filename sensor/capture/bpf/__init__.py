@@ -1,11 +1,11 @@
-"""Filters: libpcap compiles tcpdump's language to BPF, the kernel runs it on rings, and a kernel of ours on files.
+"""Filters: libpcap compiles tcpdump's language to BPF; Linux runs it on rings, and a Numba kernel on files.
 
-A filter's text comes in; programs, and which frames they let through, go out.
+Input is a filter's text; output is programs, and the frames that they match.
 
 | file | what it is |
 | --- | --- |
 | `filter.py`, `filtered.py` | a filter over frames, and over a source |
 | `libpcap.py`, `program.py` | text to a program, and the program on a socket |
 | `run.py` | runs a program over frames |
-| `missed.py` | what a filter would have to begin with, where it matches nothing |
+| `missed.py` | the prefix that a filter needs where it matches nothing |
 """

@@ -1,8 +1,8 @@
 """A filter in tcpdump's language, over frames from files; live, the same program runs in the kernel (`Program`).
 
-It means the same on both, and the same as to `tcpdump -r`. Two things remain that a file cannot tell: a filter that
-looks behind the bytes captured sees them live and rejects the frame in a file, and so a small snaplen differs; and a
-frame that the card has put together, or has yet to cut, is as long as the kernel says.
+It matches the same frames in both cases, and as `tcpdump -r`. Two differences remain: a filter that looks behind the
+captured bytes sees them live and rejects the frame in a file, so a small snaplen changes the result; and a frame that
+the card has merged, or has yet to split, has the length that the kernel reports.
 """
 
 import sys
@@ -18,22 +18,22 @@ from sensor.packet import Block
 
 INAPPLICABLE = "packets_filter_inapplicable"
 LINKTYPES_MAX = 16
-"""Link types without such a filter that are counted one by one, the first ones."""
+"""The number of link types without such a filter that are counted one by one: the first ones seen."""
 
 _FIRST_TRIED = (1, 101, 113, 276, 0, 9)  # Ethernet, raw IP, Linux cooked, BSD loopback, PPP
 _IS_BIG = sys.byteorder == "big"
 
 
 class Filter:
-    """Takes from blocks the frames that a filter matches."""
+    """Selects from blocks the frames that a filter matches."""
 
     def __init__(self, text: str) -> None:
-        """CaptureError where libpcap is absent, or `text` is a filter of no usual link type."""
+        """Compile the filter; CaptureError if libpcap is missing, or no usual link type has the filter `text`."""
         self.text = text
         self.rejected = 0
         """Packets that did not match."""
         self.inapplicable = 0
-        """Of those, packets of a link type for which there is no such filter: "ether" of a frame without Ethernet."""
+        """Rejected packets whose link type has no such filter, such as "ether" for a frame without Ethernet."""
         self._by_linktype: dict[int, int] = {}
         self._taken = 0
         self._missed = Missed(text)
@@ -43,17 +43,17 @@ class Filter:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What was left out, by name; as long as nothing was taken, also why it may be."""
+        """Counts of packets left out, by name; until a packet has matched, also counts that hint at the reason."""
         by_linktype = {f"{INAPPLICABLE}_{linktype}": count for linktype, count in self._by_linktype.items()}
         counters = {"packets_filtered": self.rejected, INAPPLICABLE: self.inapplicable, **by_linktype}
         return counters if self._taken else counters | self._missed.counters
 
     def program(self, linktype: int) -> Program:
-        """The filter for one link type (LINKTYPE_); CaptureError where it has none."""
+        """Return the filter's program for one link type (LINKTYPE_); CaptureError if it has none."""
         return compile_filter(self.text, linktype)
 
     def select(self, block: Block) -> Block:
-        """The block with only those frames that match. Raises nothing."""
+        """Return the block with only the matching frames. Raises nothing."""
         frames = block.frames
         keep = np.zeros(len(frames), np.bool_)
         kinds = frames["buffer"].astype(np.uint64) << 16 | frames["linktype"]
@@ -65,7 +65,7 @@ class Filter:
 
     def _judge(self, data: np.ndarray, linktype: int, frames: np.ndarray, rows: np.ndarray, keep: np.ndarray) -> None:
         data, frames = data[:], frames[:]
-        data.flags.writeable = frames.flags.writeable = False  # as of a file: compiled for one type of array
+        data.flags.writeable = frames.flags.writeable = False  # as a file's: one array type to compile for
         swapped = _is_swapped(data, linktype, frames, rows)
         for is_swapped in (False, True):
             mine = rows[swapped] if is_swapped else rows[~swapped]
@@ -88,7 +88,7 @@ class Filter:
             self._by_linktype[linktype] = self._by_linktype.get(linktype, 0) + count
 
     def _of(self, linktype: int, is_swapped: bool) -> Program | None:
-        """The program for a link type, of which there are 65,536; None, which is remembered too, where it has none."""
+        """Return the program for a link type (one of 65,536), or None if it has none; both are cached."""
         key = linktype, is_swapped
         if key not in self._programs:
             try:
@@ -110,10 +110,10 @@ class Filter:
 
 
 def _is_swapped(data: np.ndarray, linktype: int, frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Of which of some rows the first word, a small number, lies in the byte order that this machine does not have.
+    """Return a mask of `rows`: True where the frame's first word, a small number, has the other byte order.
 
-    By the frame and not by its file: of a pcapng file each section has its own, and of frames that some tool has put
-    into another file it is still that of the host where they were captured.
+    The frame decides and not its file: each section of a pcapng file has its own order, and a frame that a tool copied
+    into another file keeps the order of the host that captured it.
     """
     swapped = np.zeros(len(rows), np.bool_)
     if linktype in HOST_ORDER:

@@ -1,4 +1,4 @@
-"""A capture source of which only the packets that a filter matches are seen."""
+"""A capture source reduced to the packets that a filter matches."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,31 +15,31 @@ class Filtered:
         self._source, self._filter = source, filter
 
     def blocks(self) -> Iterator[Block]:
-        """The frames that match; a block of which none do is empty, so that time passes."""
+        """Yield the matching frames; a block without any is yielded empty, so that time passes."""
         return map(self._filter.select, self._source.blocks())
 
     def stop(self) -> None:
-        """Take nothing new."""
+        """Take no new packets."""
         self._source.stop()
 
     @property
     def damage(self) -> Sequence[Damage]:
-        """What could not be read."""
+        """The parts of the input that could not be read."""
         return self._source.damage
 
     @property
     def seen_until(self) -> int:
-        """As of the source."""
+        """The source's `seen_until`."""
         return self._source.seen_until
 
     @property
     def counters(self) -> dict[str, int]:
-        """Those of the source, and `packets_filtered`, which are not among `packets_read` then."""
+        """The source's counters and `packets_filtered`; `packets_read` excludes the filtered packets."""
         counters = self._source.counters | self._filter.counters
         counters["packets_read"] -= self._filter.rejected
         return counters
 
     @property
     def progress(self) -> tuple[int, int | None]:
-        """As of the source."""
+        """The source's progress."""
         return self._source.progress

@@ -17,11 +17,11 @@ _ABSENT = "filters are compiled by libpcap, which is not installed: apt install 
 _DLTS = {100: 11, 101: 12, 102: 15, 103: 16, 106: 19}
 """Linux's DLT_ of a LINKTYPE_, where the two differ: RFC 1483, raw IP, BSD/OS's SLIP and PPP, IP over ATM."""
 HOST_ORDER = (0, 109)
-"""LINKTYPE_ of frames that begin with an address family in the byte order of the host that captured them: those of
-BSD's loopback and of its encapsulated IP (DLT_NULL, DLT_ENC)."""
+"""LINKTYPE_ of frames that begin with an address family in the byte order of the capturing host: BSD's loopback and its
+encapsulated IP (DLT_NULL, DLT_ENC)."""
 _FAMILIES = (*HOST_ORDER, 108)
-"""LINKTYPE_ of frames that begin with an address family: that of IPv6 differs by system, and libpcap asks for all that
-there are where it compiles for a file, and for its own alone where it does not."""
+"""LINKTYPE_ of frames that begin with an address family. IPv6's differs by system: for a file, libpcap tests for all
+known ones; otherwise only for its own system's."""
 _FALLBACK = {
     10: "FDDI",
     105: "IEEE802_11",
@@ -39,26 +39,26 @@ _FALLBACK = {
     249: "USBPCAP",
     253: "NETLINK",
 }
-"""The names of some link types, as libpcap's, for where that is not installed."""
+"""libpcap's names of some link types, for systems without libpcap."""
 _NETMASK_UNKNOWN = 0xFFFF_FFFF
 
 
 class _Compiled(ctypes.Structure):
-    """struct bpf_program."""
+    """Mirrors struct bpf_program."""
 
     _fields_ = [("length", ctypes.c_uint), ("code", ctypes.c_void_p)]
 
 
 def compile_filter(text: str, linktype: int, snaplen: int = CAPLEN_MAX, *, is_swapped: bool = False) -> Program:
-    """The program of a filter for frames of one link type (LINKTYPE_); CaptureError says what is wrong with it.
+    """Compile a filter for frames of one link type (LINKTYPE_); the CaptureError says what is wrong with it.
 
-    It means what it means to `tcpdump -r`: VLAN tags are part of the frame, and there is no inbound and outbound.
-    `is_swapped`: for frames of HOST_ORDER that were captured by a host of the other byte order.
+    The meaning is that of `tcpdump -r`: VLAN tags are part of the frame, and there is no inbound and outbound.
+    is_swapped: for frames of HOST_ORDER captured by a host of the other byte order.
     """
     library = _library()
     if "\0" in text:
         raise CaptureError("filter: it holds a NUL character; leave that out")
-    header = ctypes.create_string_buffer(_header(linktype, snaplen, is_swapped))  # is read until the handle is closed
+    header = ctypes.create_string_buffer(_header(linktype, snaplen, is_swapped))  # libpcap reads it until close
     if linktype in _FAMILIES:
         handle = _open_offline(library, header)
     else:
@@ -77,7 +77,7 @@ def compile_filter(text: str, linktype: int, snaplen: int = CAPLEN_MAX, *, is_sw
 
 
 def describe(linktype: int) -> str:
-    """A link type (LINKTYPE_) for people: its number, and its name where it is known."""
+    """Describe a link type (LINKTYPE_) for people: its number, and its name if known."""
     try:
         found = _library().pcap_datalink_val_to_name(_DLTS.get(linktype, linktype))
         name = found.decode() if found else ""
@@ -87,13 +87,13 @@ def describe(linktype: int) -> str:
 
 
 def _header(linktype: int, snaplen: int, is_swapped: bool) -> bytes:
-    """The header of a pcap file of this machine's byte order, or of the other one."""
+    """Return a pcap file's header in this machine's byte order, or in the other one if `is_swapped`."""
     order = "<" if (sys.byteorder == "big") == is_swapped else ">"
     return struct.pack(order + "IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, snaplen, linktype)
 
 
 def _open_offline(library: Any, header: Any) -> Any:
-    """A handle that compiles as for the file that has this header: only of a file is the byte order told to libpcap."""
+    """Return a handle that compiles for the file with this header; only a file tells libpcap the byte order."""
     libc = ctypes.CDLL(None)
     libc.fmemopen.restype = ctypes.c_void_p
     libc.fmemopen.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
@@ -115,7 +115,7 @@ def _compile(library: Any, handle: int, text: str) -> np.ndarray:
 
 
 def is_there() -> bool:
-    """Whether filters can be compiled at all."""
+    """True if libpcap is installed, so that filters can be compiled."""
     try:
         _library()
     except CaptureError:
@@ -125,7 +125,7 @@ def is_there() -> bool:
 
 @functools.cache
 def _library() -> Any:
-    """The library, declared as <pcap/pcap.h> does."""
+    """Load libpcap and declare its functions as <pcap/pcap.h> does."""
     for name in _NAMES:
         try:
             library = ctypes.CDLL(name)

@@ -1,7 +1,7 @@
-"""What a filter that took nothing has missed: packets behind tags and labels that it does not ask for.
+"""Packets that an unsuccessful filter misses: those behind tags and labels that it does not ask for.
 
-A filter of pcap-filter(7) looks at what follows the Ethernet header. Of a trunk, or of a provider's line, that is a
-tag, a label or a session: `host 192.0.2.1` then takes nothing, as it does where that host is silent.
+A filter of pcap-filter(7) looks directly behind the Ethernet header. On a trunk or a provider's line there is a tag, a
+label or a session: `host 192.0.2.1` then matches nothing, just as if that host were silent.
 """
 
 import numpy as np
@@ -18,18 +18,18 @@ BEHIND = {
     "pppoes": "a PPPoE session's header",
     "vlan and pppoes": "a VLAN tag and a PPPoE session's header",
 }
-"""What a filter has to ask for before what lies behind it, and what that is, for people."""
+"""The prefixes that a filter needs to look behind a header, each with the header's name for people."""
 TAGGED = "packets_filtered_tagged"
 """The counter of packets with a VLAN tag, where the filter names none."""
 
 
 def counter(prefix: str) -> str:
-    """The name of the counter of packets that the filter would take, had it asked for this before."""
+    """Return the name of the counter of packets that the filter would match if this prefix came first."""
     return f"packets_filtered_behind_{prefix.replace(' and ', '_')}"
 
 
 class Missed:
-    """Counts them, of the packets that are shown to it, by name of the counter."""
+    """Counts the missed packets among those inspected, by name of the counter."""
 
     def __init__(self, text: str) -> None:
         self._texts = {counter(prefix): f"{prefix} and ({text})" for prefix in BEHIND}
@@ -40,7 +40,7 @@ class Missed:
         self.counters: dict[str, int] = {}
 
     def inspect(self, data: np.ndarray, linktype: int, frames: np.ndarray, rows: np.ndarray) -> None:
-        """Count what there is in some rows of frames that the filter has not taken."""
+        """Count missed packets among `rows` (indices) of `frames` (FRAME) that the filter has not matched."""
         keep = np.zeros(len(frames), np.bool_)
         for name in self._texts:
             program = self._of(name, linktype)

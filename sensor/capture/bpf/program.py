@@ -1,4 +1,4 @@
-"""Programs of the classic Berkeley packet filter (<linux/bpf_common.h>, <linux/filter.h>): made, checked, attached."""
+"""Programs of the classic Berkeley packet filter (<linux/bpf_common.h>, <linux/filter.h>): built, checked, attached."""
 
 import socket
 from collections.abc import Iterable
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 INSTRUCTION = np.dtype([("code", "u2"), ("jt", "u1"), ("jf", "u1"), ("k", "u4")], align=True)
-"""struct sock_filter: an operation, how far to jump if true and if false, and a number."""
+"""struct sock_filter: an operation, the jump distances if true and if false, and a number."""
 
 LENGTH_MAX = 4096 - 3
-"""Instructions of a program: BPF_MAXINSNS, less what `Program.for_kernel` adds."""
+"""The most instructions of a program: BPF_MAXINSNS, less those that `Program.for_kernel` adds."""
 CELLS = 16
-"""Cells of scratch memory: BPF_MEMWORDS."""
+"""The cells of scratch memory: BPF_MEMWORDS."""
 
 LD, LDX, ST, STX, ALU, JMP, RET, MISC = range(8)  # class
 W, H, B = 0x00, 0x08, 0x10  # size
@@ -30,9 +30,9 @@ _BRANCHES = {JMP | test | of for test in (JEQ, JGT, JGE, JSET) for of in (K, X)}
 _KNOWN = _LOADS | _MEMORY | _PLAIN | _ARITHMETIC | _BRANCHES | {JMP | JA}
 _DIVISIONS, _SHIFTS = {ALU | DIV, ALU | MOD}, {ALU | LSH, ALU | RSH}
 
-_NEGATIVE = 1 << 31  # offsets that Linux takes for negative, and for what is not in the frame
+_NEGATIVE = 1 << 31  # offsets that Linux reads as negative, for data outside the frame
 BESIDE = 0xFFFF_F000
-"""SKF_AD_OFF: loads from here on are of what the kernel knows of a frame, beside its bytes."""
+"""SKF_AD_OFF: loads from here on read the kernel's metadata of a frame instead of its bytes."""
 _TAG_PRESENT = BESIDE + 48  # SKF_AD_VLAN_TAG_PRESENT
 
 _SO_ATTACH_FILTER = 26
@@ -40,19 +40,19 @@ _SO_ATTACH_FILTER = 26
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A checked program, that returns for a frame how many of its bytes to keep, 0 for none."""
+    """A checked program; it returns how many bytes of a frame to keep, 0 for none."""
 
     text: str
-    """The filter that it was compiled from."""
+    """The filter's text."""
     linktype: int
-    """LINKTYPE_ of the frames that it is for."""
+    """LINKTYPE_ of the frames that it applies to."""
     code: np.ndarray
     """INSTRUCTION rows."""
 
     def for_kernel(self, snaplen: int) -> np.ndarray:
-        """The program as the kernel is to run it, on frames from which it has taken the VLAN tag.
+        """Return the program for the kernel, which removes VLAN tags from frames before it runs it.
 
-        Where it has taken one, the frame is let through: only with its tag back does the program mean what it says.
+        A frame whose tag was removed passes: the program is correct only with the tag restored.
         """
         tagged = [(LD | W | ABS, 0, 0, _TAG_PRESENT), (JMP | JEQ | K, 0, 1, 1), (RET | K, 0, 0, snaplen)]
         code = np.concatenate([_code(tagged), self.code])
@@ -62,10 +62,10 @@ class Program:
 
 
 def check(code: np.ndarray) -> None:
-    """Raise ValueError unless the program ends, reads and writes only what it may, and has none but known operations.
+    """Raise ValueError unless the program ends, accesses only valid memory, and has only known operations.
 
-    As Linux's bpf_check_classic, but that what is not in the frame (Linux's negative offsets) is not to be had: there
-    is none in a file.
+    Like Linux's bpf_check_classic, except that data outside the frame (Linux's negative offsets) is refused: a file has
+    none.
     """
     if not 0 < len(code) <= LENGTH_MAX:
         raise ValueError(f"it has {len(code)} instructions; 1 to {LENGTH_MAX} can be run")
@@ -91,12 +91,12 @@ def _may(operation: int, k: int) -> bool:
 
 
 def attach(to: socket.socket, code: np.ndarray) -> None:
-    """Make the kernel run a program on what the socket takes from now on; no privilege is needed."""
+    """Attach a program to a socket: the kernel runs it on frames received from now on; needs no privilege."""
     set_program(to, socket.SOL_SOCKET, _SO_ATTACH_FILTER, code)
 
 
 def set_program(to: socket.socket, level: int, option: int, code: np.ndarray) -> None:
-    """Set a socket option whose value is a program; OSError where the kernel refuses it."""
+    """Set a socket option whose value is a program; OSError if the kernel refuses it."""
     code = np.ascontiguousarray(code, INSTRUCTION)
     program = np.zeros(1, np.dtype([("len", "u2"), ("filter", np.uintp)], align=True))  # struct sock_fprog
     program[0] = len(code), code.ctypes.data
@@ -104,14 +104,14 @@ def set_program(to: socket.socket, level: int, option: int, code: np.ndarray) ->
 
 
 Line = str | tuple[int, int] | tuple[int, str] | tuple[int, int, str, str]
-"""What `assemble` takes: a label; an operation with its number, or with the label to jump to; or a branch with the
-labels to go to if true and if false, where "" is the next line."""
+"""A line for `assemble`: a label; an operation with its number, or with the label to jump to; or a branch with the
+labels if true and if false, where "" is the next line."""
 
 
 def assemble(lines: Iterable[Line]) -> np.ndarray:
-    """INSTRUCTION rows of lines, with labels turned into distances.
+    """Return INSTRUCTION rows of lines, with labels turned into distances.
 
-    KeyError where there is no such label, OverflowError where a branch leads backwards or further than 255.
+    KeyError if a label is missing, OverflowError if a branch leads backwards or further than 255.
     """
     labels: dict[str, int] = {}
     operations: list[tuple[int, int] | tuple[int, str] | tuple[int, int, str, str]] = []
@@ -128,12 +128,12 @@ def assemble(lines: Iterable[Line]) -> np.ndarray:
 
 
 def take_all(snaplen: int) -> np.ndarray:
-    """The program that keeps so many bytes of every frame."""
+    """Return the program that keeps `snaplen` bytes of every frame."""
     return _code([(RET | K, 0, 0, snaplen)])
 
 
 def drop_all() -> np.ndarray:
-    """The program that lets nothing through."""
+    """Return the program that drops every frame."""
     return _code([(RET | K, 0, 0, 0)])
 
 

@@ -1,7 +1,7 @@
-"""Runs checked filter programs over captured frames, to the letter as Linux runs them over frames on their way in.
+"""Runs checked filter programs over captured frames, exactly as Linux runs them over received frames.
 
-Where Linux and libpcap's own interpreter differ, this goes with Linux: an index wraps around at 32 bits, and a shift by
-X is by its low five bits. What is outside the captured bytes rejects the frame, as does a division by zero.
+Where Linux and libpcap's interpreter differ, this follows Linux: an index wraps around at 32 bits, and a shift by X
+uses its low five bits. A load outside the captured bytes rejects the frame, as does a division by zero.
 """
 
 import numpy as np
@@ -48,9 +48,10 @@ _REJECT = np.int64(-1)
 
 @njit
 def judge(code, data, frames, rows, memory, keep):
-    """Set `keep` (bool) for those `rows` of `frames` (FRAME) that a checked program takes, and count the others.
+    """Set `keep` for the `rows` of `frames` that a checked program accepts; return the number of rejected rows.
 
-    `data` is the buffer of these frames, `memory` CELLS of int64 to work in.
+    code: INSTRUCTION rows; data: uint8, the buffer of these frames; frames: FRAME rows; rows: int64 indices; memory:
+    int64, shape (CELLS,), scratch; keep: bool.
     """
     dropped = 0
     for i in range(rows.shape[0]):
@@ -64,7 +65,10 @@ def judge(code, data, frames, rows, memory, keep):
 
 @njit
 def run(code, data, start, caplen, wirelen, memory):
-    """What a checked program returns for the frame data[start : start + caplen]; it jumps forwards only, so it ends."""
+    """Return a checked program's result for the frame data[start : start + caplen]; forward jumps only, so it ends.
+
+    code: INSTRUCTION rows; data: uint8; memory: int64, shape (CELLS,), scratch.
+    """
     memory[:] = 0
     a = x = np.int64(0)
     at = np.int64(0)
@@ -133,7 +137,7 @@ def _half(data, at):
 
 @njit
 def _jump(operation, a, operand, if_true, if_false, k):
-    """Instructions to skip."""
+    """Return the number of instructions to skip."""
     test = operation & 0xF0
     if test == JA:
         return k

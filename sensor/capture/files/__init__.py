@@ -1,6 +1,6 @@
 """Capture files: pcap and pcapng, compressed or not, one or many, from disk or from a pipe.
 
-Paths come in; blocks of frames, in order of time, go out.
+Input is paths; output is blocks of frames, in order of time.
 
 | file | what it is |
 | --- | --- |

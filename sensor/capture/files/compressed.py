@@ -1,8 +1,8 @@
 """Compressed captures: gzip (RFC 1952) and zstd (RFC 8878), as pieces of plain bytes.
 
-Both give every byte that precedes a damaged or cut place, which the libraries alone do not: on an error they drop what
-they had made in that call. So gzip goes over the bad stretch once more byte by byte, and zstd is fed block by block.
-A piece is at most `PIECE` bytes, whatever the file claims or expands to.
+Both give every byte before a damaged or cut place. The libraries alone do not: on an error they drop the output of that
+call. So gzip reads the bad part again byte by byte, and zstd is fed block by block. A piece is at most `PIECE` bytes,
+whatever the file claims or expands to.
 """
 
 import importlib
@@ -21,15 +21,15 @@ _RLE = 1
 _CUT = "the zstd data end too soon"
 
 Read = Callable[[int], bytes]
-"""Gives at most so many bytes of the file, b"" at its end."""
+"""Returns at most so many bytes of the file, b"" at its end."""
 
 
 class BadCompression(Exception):
-    """The compressed data are damaged or cut; whatever was good has been given."""
+    """The compressed data are damaged or cut; all good bytes have been given."""
 
 
 def gunzip(read: Read) -> Iterator[bytes]:
-    """The plain bytes of all members of a gzip file; zero padding after the last one is no error."""
+    """Yield the plain bytes of all members of a gzip file; zero padding after the last one is no error."""
     data = read(_INPUT)
     while data:
         engine = zlib.decompressobj(_GZIP)
@@ -52,7 +52,7 @@ def gunzip(read: Read) -> Iterator[bytes]:
 
 
 def _salvage(engine: Any, data: bytes) -> bytes:
-    """What can be had from `data`, in which the engine will meet an error; less than a piece."""
+    """Return the bytes that `data` yields before the engine meets an error; less than a piece."""
     good = bytearray()
     try:
         for i in range(len(data)):
@@ -63,7 +63,7 @@ def _salvage(engine: Any, data: bytes) -> bytes:
 
 
 def unzstd(read: Read) -> Iterator[bytes]:
-    """The plain bytes of all frames of a zstd file; ImportError where the library is absent."""
+    """Yield the plain bytes of all frames of a zstd file; ImportError if the library is missing."""
     zstandard = importlib.import_module("zstandard")
     return _unzstd(_Exact(read), zstandard)
 
@@ -84,7 +84,7 @@ def _unzstd(take: "_Exact", zstandard: Any) -> Iterator[bytes]:
 
 
 def _parts(take: "_Exact") -> Iterator[bytes]:
-    """A frame from its magic on: its header, then each block (RFC 8878, 3.1.1.2: at most 128 KiB once expanded)."""
+    """Yield a frame's parts from its magic on: header, then each block (RFC 8878, 3.1.1.2: at most 128 KiB each)."""
     descriptor = take(1)
     single, checksum = descriptor[0] >> 5 & 1, descriptor[0] >> 2 & 1
     size_field = (single, 2, 4, 8)[descriptor[0] >> 6]
@@ -96,7 +96,7 @@ def _parts(take: "_Exact") -> Iterator[bytes]:
         word = int.from_bytes(header, "little")
         last, kind, size = word & 1, word >> 1 & 3, word >> 3
         size = 1 if kind == _RLE else size
-        yield header + (body := take.at_most(size))  # of a cut block that is stored as it is, something can be had
+        yield header + (body := take.at_most(size))  # a cut block stored raw still yields bytes
         if len(body) < size:
             raise BadCompression(_CUT)
     if checksum:
@@ -104,7 +104,7 @@ def _parts(take: "_Exact") -> Iterator[bytes]:
 
 
 class _Exact:
-    """Reads exactly as many bytes as asked for, or says that the data were cut."""
+    """Reads exactly the number of bytes requested, or raises BadCompression."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -117,18 +117,18 @@ class _Exact:
         return data
 
     def at_most(self, size: int) -> bytes:
-        """So many bytes, fewer at the end of the data."""
+        """Return `size` bytes, fewer at the end of the data."""
         while len(self._held) < size and (more := self._read(_INPUT)):
             self._held += more
         data, self._held = self._held[:size], self._held[size:]
         return data
 
     def word(self) -> int | None:
-        """The next 32 bits, or None at the end of the data."""
+        """Return the next 32 bits, or None at the end of the data."""
         self._held = self._held or self._read(_INPUT)
         return int.from_bytes(self(4), "little") if self._held else None
 
     def skip(self, size: int) -> None:
-        """Pass over bytes without holding them."""
+        """Skip bytes without holding them."""
         while size:
             size -= len(self(min(size, _INPUT)))

@@ -1,8 +1,8 @@
-"""Several files as one series of packets in order of time.
+"""Merges several files into one series of packets in order of time.
 
 The next packet is always the earliest of the files' next packets; a tie goes to the file named first, and the order
-within a file is kept even where its times run back. A file is opened when its first packet is due and closed at its
-end, so that captures which follow each other may be any number.
+within a file is kept even if its times run backwards. A file is opened when its first packet is due and closed at its
+end, so the number of consecutive captures is unlimited.
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ from sensor.capture.files.source import Source
 from sensor.packet import FRAME, NO_BYTES, Block
 
 OPEN_MAX = 256
-"""Files that may overlap in time. Each holds a window and a descriptor, of which 1024 are usual."""
+"""The most files that may overlap in time. Each holds a window and a descriptor; the usual limit is 1024."""
 FEW = 8
-"""Up to so many inputs, each gets a full block of rows and a full window; more share what is about the same memory."""
+"""The most inputs that each get a full block of rows and a full window; more inputs share about the same memory."""
 _ROWS_OF_MANY = 2048
 
 _NEVER = np.iinfo(np.int64).max
@@ -25,9 +25,10 @@ _NEVER = np.iinfo(np.int64).max
 
 @njit
 def merge_frames(rows, start, stop, order, due_ts, due_order, out):
-    """Fill `out` from rows[s, start[s]:stop[s]] of every slot s that has any, earliest first; return how many.
+    """Fill `out` from rows[s, start[s]:stop[s]] of every nonempty slot s, earliest first; return the number of rows.
 
-    Stops early when a slot runs dry, or when the next packet does not precede (due_ts, due_order).
+    Stops early when a slot runs dry, or when the next packet does not precede (due_ts, due_order). rows: FRAME, shape
+    (slots, size); start, stop, order: int64, shape (slots,); out: FRAME rows.
     """
     n = 0
     while n < out.shape[0]:
@@ -58,10 +59,10 @@ def merge_frames(rows, start, stop, order, due_ts, due_order, out):
 
 
 class Merge:
-    """Gives the blocks of some sources, in order of time."""
+    """Yields the blocks of several sources, in order of time."""
 
     def __init__(self, sources: list[Source], counts: np.ndarray, damage: list[Damage], size: int) -> None:
-        """`sources` are one, or some that have looked ahead; `counts` and `damage` take what is met on the way."""
+        """`sources` is one, or several that have looked ahead; `counts` and `damage` collect counts and errors."""
         self._counts = counts
         self._damage = damage
         begun = [(source.first_ts or 0, source.order, source) for source in sources]
@@ -73,7 +74,7 @@ class Merge:
         self._out = np.zeros(size, FRAME)
 
     def blocks(self) -> Iterator[Block]:
-        """All packets; a block's arrays are written over when the next one is asked for."""
+        """Yield all packets; a block's arrays are overwritten when the next one is requested."""
         while True:
             for slot, source in enumerate(self._slots):
                 if source is not None and self._start[slot] == self._stop[slot]:
@@ -89,7 +90,7 @@ class Merge:
         return [slot for slot, source in enumerate(self._slots) if source is not None]
 
     def _admit(self) -> None:
-        """Open the pending sources whose first packet is due, and the earliest where none is open."""
+        """Open the pending sources whose first packet is due, and the earliest if none is open."""
         while self._pending:
             heads = [(int(self._rows["ts"][slot, self._start[slot]]), int(self._order[slot])) for slot in self._live()]
             if heads and min(heads) < self._pending[-1][:2]:
@@ -110,7 +111,7 @@ class Merge:
 
     def _next(self) -> np.ndarray:
         live = self._live()
-        if len(live) == 1 and live[0] == 0 and not self._pending:  # its rows can be given as they are
+        if len(live) == 1 and live[0] == 0 and not self._pending:  # a single source: its rows need no merge
             frames = self._rows[0, self._start[0] : self._stop[0]]
             self._start[0] = self._stop[0]
             return frames

@@ -24,8 +24,8 @@ FILE_HEADER, RECORD_HEADER, KUZNETZOV_HEADER = 24, 16, 24
 
 MICRO, NANO = 0xA1B2C3D4, 0xA1B23C4D
 KUZNETZOV = 0xA1B2CD34
-"""Microseconds, and longer record headers, as the libpcap of Red Hat 6 and AVM's routers write them: eight bytes more,
-of the interface, the protocol and the direction, which are skipped."""
+"""Microseconds, and longer record headers, as written by the libpcap of Red Hat 6 and AVM's routers: eight more bytes
+for interface, protocol and direction, which are skipped."""
 MAGICS = (MICRO, NANO, KUZNETZOV)
 
 MODIFIED = {
@@ -43,7 +43,7 @@ _AHEAD = 2048  # bytes fetched ahead of the walk; 1024 to 8192 measure alike
 LAYOUT = np.dtype(
     [
         ("big", "?"),
-        ("caplen_at", "i8"),  # where a record header has it: the two lengths were once the other way round
+        ("caplen_at", "i8"),  # offset in a record header; old versions swapped the two lengths
         ("wirelen_at", "i8"),
         ("header", "i8"),  # bytes of a record header
         ("unit", "i8"),  # ns in one unit of the fraction
@@ -51,12 +51,15 @@ LAYOUT = np.dtype(
     ],
     align=True,
 )
-"""How one file is to be read."""
+"""The layout of one file."""
 
 
 @njit
 def index_records(data, at, end, layout, frames, counts):
-    """Fill FRAME rows from the records in data[at:end]; return (rows, where the next one begins, why it stopped)."""
+    """Fill FRAME rows from the records in data[at:end]; return (rows, start of the next record, reason to stop).
+
+    data: uint8; layout: one LAYOUT row; counts: int64, by the positions in `reader.py`.
+    """
     big, unit, linktype = layout[0]["big"], layout[0]["unit"], layout[0]["linktype"]
     caplen_at, wirelen_at, header = layout[0]["caplen_at"], layout[0]["wirelen_at"], layout[0]["header"]
     captured, bad_subsecond, long_caplen = 0, 0, 0
@@ -96,7 +99,7 @@ def index_records(data, at, end, layout, frames, counts):
 
 
 class Pcap:
-    """Reader of a pcap file; raises Broken where its header is cut short or of a version with no known layout."""
+    """Reads a pcap file; raises Broken if its header is cut short or its version has no known layout."""
 
     def __init__(self, stream: ByteStream) -> None:
         self.stream = stream
@@ -110,7 +113,7 @@ class Pcap:
             raise Broken(
                 0, f"pcap of version {major}.{minor}, which is not read: convert it with an old tcpdump", refused=True
             )
-        swapped = minor < 3 or major == 543  # as libpcap has it: 2.0 to 2.2, and DG/UX's 543.0
+        swapped = minor < 3 or major == 543  # as in libpcap: 2.0 to 2.2, and DG/UX's 543.0
         self._layout = np.zeros(1, LAYOUT)
         self._layout[0] = (
             order == "big",
@@ -118,7 +121,7 @@ class Pcap:
             8 if swapped else 12,
             KUZNETZOV_HEADER if fields[0] == KUZNETZOV else RECORD_HEADER,
             1 if fields[0] == NANO else 1000,
-            int(fields[5]) & 0xFFFF,  # above it lies the length of the frame check sequence
+            int(fields[5]) & 0xFFFF,  # the high bits hold the length of the frame check sequence
         )
         stream.skip(FILE_HEADER)
 

@@ -1,7 +1,7 @@
 """The pcapng file format (draft-ietf-opsawg-pcapng): sections of either byte order, each with its interfaces.
 
-The kernel walks the blocks and hands back what is rare: a section, an interface, a block that is longer than what is
-at hand. Where libpcap and Wireshark call a block damaged, so does this: nothing after it can be trusted.
+The kernel walks the blocks and returns to Python for rare cases: a section, an interface, a block longer than the bytes
+at hand. A block is damaged where libpcap and Wireshark call it damaged: nothing after it can be trusted.
 """
 
 import numpy as np
@@ -25,9 +25,9 @@ from sensor.capture.files.stream import ByteStream
 from sensor.packet import CAPLEN_MAX
 
 BLOCK_MAX = 512 << 10
-"""Longest block that is looked into: twice the longest packet. Longer ones of a kind not known are skipped."""
+"""The longest block that is parsed: twice the longest packet. Longer ones of unknown kinds are skipped."""
 INTERFACES_MAX = 65535
-"""Interfaces of one section."""
+"""The most interfaces of one section."""
 
 SECTION, INTERFACE_BLOCK, PACKET_BLOCK, SIMPLE, ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
 _BYTE_ORDER_MAGIC = 0x1A2B3C4D
@@ -44,12 +44,15 @@ _FAULTS = {
 }
 
 STATE = np.dtype([("big", "?"), ("interfaces", "i8"), ("first", "i8"), ("last_ts", "i8")], align=True)
-"""Where a file stands: byte order, interfaces of this section and how many before it, time of the last packet."""
+"""The state of reading a file: byte order, interfaces of this section and before it, time of the last packet."""
 
 
 @njit
 def _packet_fields(data, at, kind, big):
-    """Interface, ticks, caplen, wirelen of a packet block, where its data begin, and whether it has a time."""
+    """Return interface, ticks, caplen, wirelen, start of data, and whether there is a time, of a packet block.
+
+    data: uint8.
+    """
     if kind == SIMPLE:
         wirelen = u32(data, at + 8, big)
         return np.int64(0), np.uint64(0), wirelen, wirelen, np.int64(12), False
@@ -60,7 +63,7 @@ def _packet_fields(data, at, kind, big):
 
 @njit
 def _check_block(data, at, end, kind, length, big):
-    """Why the block cannot be taken as it is; FULL where it can."""
+    """Return the reason why the block at `at` of `data` (uint8) cannot be read as it is; FULL if it can."""
     is_packet = kind in (ENHANCED, SIMPLE, PACKET_BLOCK)
     if kind == SECTION:
         return _FOUND
@@ -81,7 +84,10 @@ def _check_block(data, at, end, kind, length, big):
 
 @njit
 def index_blocks(data, at, end, state, interfaces, frames, n, counts):
-    """Fill FRAME rows from n on from the blocks in data[at:end]; return (rows, where the next block begins, why)."""
+    """Fill FRAME rows from row n on from the blocks in data[at:end]; return (rows, start of the next block, reason).
+
+    data: uint8; state: one STATE row; interfaces: INTERFACE rows; counts: int64, by the positions in `reader.py`.
+    """
     big = state[0]["big"]
     while n < frames.shape[0]:
         if end - at < 12:
@@ -124,7 +130,7 @@ def index_blocks(data, at, end, state, interfaces, frames, n, counts):
 
 
 class Pcapng:
-    """Reader of a pcapng file; raises Broken where its first section's header is damaged."""
+    """Reads a pcapng file; raises Broken if its first section's header is damaged."""
 
     def __init__(self, stream: ByteStream) -> None:
         self.stream = stream
@@ -135,8 +141,8 @@ class Pcapng:
     def read(self, frames: np.ndarray, counts: np.ndarray) -> int:
         """Fill rows of `frames` with the next packets; see Reader.
 
-        Once there are frames, bytes must stay where they are, so only what is at hand is looked at; and an error
-        waits for the next call, which meets it again.
+        Once frames were found, the window must not move, so only the bytes at hand are read; an error then waits for
+        the next call, which meets it again.
         """
         stream, n = self.stream, 0
         while True:
@@ -155,7 +161,7 @@ class Pcapng:
                 return int(n)
 
     def _continue(self, why: int, counts: np.ndarray, *, may_move: bool) -> bool:
-        """Deal with what the kernel stopped at; whether it is to go on, rather than to return."""
+        """Handle the kernel's reason to stop; return True to continue, False to return."""
         if why in _FAULTS:
             raise Broken(self.stream.offset, _FAULTS[why].format(length=self._word(4)))
         if why == _FOUND:
@@ -173,7 +179,7 @@ class Pcapng:
         return False
 
     def _take_section(self, may_move: bool) -> bool:
-        """Begin a new section; False where bytes would have to move for it."""
+        """Start a new section; return False if the window would have to move for it."""
         stream = self.stream
         if not self._at_hand(28, may_move, "a section header"):
             return False
@@ -191,7 +197,7 @@ class Pcapng:
         return True
 
     def _take_interface(self, may_move: bool) -> bool:
-        """Add an interface to the section; False where bytes would have to move for it."""
+        """Add an interface to the section; return False if the window would have to move for it."""
         state, length = self._state[0], self._word(4)
         order: Order = "big" if state["big"] else "little"
         if not self._whole(length, 20, order, may_move, "an interface block"):
@@ -211,7 +217,7 @@ class Pcapng:
         return True
 
     def _whole(self, length: int, least: int, order: Order, may_move: bool, what: str) -> bool:
-        """Whether a block is at hand; raises Broken where its length cannot be or the stream ends inside it."""
+        """True if a whole block is at hand; raises Broken if its length is invalid or the stream ends inside it."""
         if length < least or length % 4:
             raise Broken(self.stream.offset, _FAULTS[_BAD_LENGTH].format(length=length))
         if length > BLOCK_MAX:
@@ -230,7 +236,7 @@ class Pcapng:
         return may_move
 
     def _skip_block(self, counts: np.ndarray) -> None:
-        """Pass over a block of a kind not known that may be longer than what can be held."""
+        """Skip a block of an unknown kind that may be longer than the window."""
         began, length = self.stream.offset, self._word(4)
         if not (self.stream.skip(length - 4) and self.stream.need(4)):
             raise Broken(began, str(cut_short(self.stream, f"a block of {length} bytes")))

@@ -1,4 +1,4 @@
-"""What a pcapng interface says of its packets: link type, snaplen, and how its clock ticks."""
+"""The properties of a pcapng interface's packets: link type, snaplen, and clock resolution."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ INTERFACE = np.dtype(
     [
         ("linktype", "u2"),
         ("snaplen", "i8"),  # bytes; 0 for no limit
-        ("per_second", "u8"),  # ticks; below, how the ticks within a second become ns
+        ("per_second", "u8"),  # ticks; the fields below convert the ticks within a second to ns
         ("multiply", "u8"),  # ticks of a power of ten: times this,
         ("divide", "u8"),  # then by this
         ("shift", "i8"),  # ticks of 2**-shift seconds; 0 for those of a power of ten
@@ -21,10 +21,10 @@ INTERFACE = np.dtype(
 """One interface of a section."""
 
 TS_MAX = 1 << 62
-"""Latest time that is told apart, in the year 2116; a later one is clamped to it, one before 1970 to 0."""
+"""The latest distinct time (ns), in the year 2116; later times are clamped to it, those before 1970 to 0."""
 
 _U64_MAX = (1 << 64) - 1
-_FAR = 1 << 62  # seconds: more than that is taken for so much, and the sum of two still fits
+_FAR = 1 << 62  # seconds: larger values are clamped to this, and the sum of two still fits
 _TS_MAX_S = TS_MAX // SECOND
 
 _FAR_U, _NS_U = np.uint64(_FAR), np.uint64(SECOND)
@@ -36,7 +36,10 @@ _END_OF_OPTIONS, _TSRESOL, _TSOFFSET = 0, 9, 14
 
 @njit
 def to_ns(ticks, interface):
-    """Time in ns of a tick count (uint64) on an interface, and whether it had to be clamped; fractions of ns go."""
+    """Return the time (ns) of a tick count (uint64) and whether it was clamped; fractions of ns are dropped.
+
+    interface: one INTERFACE row.
+    """
     seconds = ticks // interface["per_second"]
     rest = ticks - seconds * interface["per_second"]
     shift = interface["shift"]
@@ -56,9 +59,9 @@ def to_ns(ticks, interface):
 
 
 def parse_interface(body: bytes, order: Order) -> tuple[int, ...]:
-    """An INTERFACE row from an Interface Description Block's body; ValueError where it contradicts itself.
+    """Return an INTERFACE row from an Interface Description Block's body; ValueError if it contradicts itself.
 
-    Resolutions finer than a uint64 of ticks could hold a second of are accepted: their times are within one second.
+    Resolutions too fine for a uint64 to hold a second of ticks are accepted: their times lie within one second.
     """
     if len(body) < 8:
         raise ValueError("an interface block is too short")
@@ -71,7 +74,7 @@ def parse_interface(body: bytes, order: Order) -> tuple[int, ...]:
 
 
 def _clock(resolution: int) -> tuple[int, int, int, int]:
-    """per_second, multiply, divide and shift for an if_tsresol: a power of two if its high bit is set, else of ten."""
+    """Return per_second, multiply, divide, shift of an if_tsresol: a power of 2 if its high bit is set, else of 10."""
     exponent = resolution & 0x7F
     if resolution >> 7:
         return min(1 << exponent, _U64_MAX), 1, 1, min(exponent, 95)
@@ -81,7 +84,7 @@ def _clock(resolution: int) -> tuple[int, int, int, int]:
 
 
 def _options(data: bytes, order: Order) -> list[tuple[int, bytes]]:
-    """The options (code, value) of a block, up to the end marker or the block's end."""
+    """Return the options (code, value) of a block, up to the end marker or the block's end."""
     found = []
     while len(data) >= 4:
         code, size = int.from_bytes(data[:2], order), int.from_bytes(data[2:4], order)

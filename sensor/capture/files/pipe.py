@@ -10,19 +10,18 @@ from typing import Any, BinaryIO
 
 from sensor.capture.files.compressed import BadCompression, Read
 
-_PIPE_BYTES = 1 << 20  # what Linux lets anyone have; the usual 64 KiB make blocks of a few hundred packets
+_PIPE_BYTES = 1 << 20  # the most that Linux allows anyone; the usual 64 KiB make blocks of a few hundred packets
 
 
 class Pipe:
-    """An open file read forward only. Reading never raises: an error ends the bytes and stays in `fault`.
+    """An open file, read forward only. Reading never raises: an error ends the bytes and is kept in `fault`.
 
-    `length`: so many bytes are read of it at most, and it had them when it was first looked at. A regular file that
-    becomes shorter has been cut or begun again, and what is read of it after that may be of anything: it ends
-    there.
+    length: the most bytes read; the file had them when it was first examined. A regular file that becomes shorter was
+    cut or started over, and its further bytes may be anything: reading ends there.
     """
 
     def __init__(self, file: BinaryIO, *, owned: bool = True, length: int | None = None) -> None:
-        some: Any = file  # a buffered file would wait for all that is asked: its read1 takes what is there
+        some: Any = file  # a buffered file waits for all bytes asked for; its read1 returns those at hand
         self._read_some = getattr(some, "read1", some.read)
         self._readinto_some = getattr(some, "readinto1", some.readinto)
         self._file = file
@@ -36,13 +35,13 @@ class Pipe:
         self.fault: str | None = None
 
     def peek(self, size: int) -> bytes:
-        """The first bytes, fewer only where the file is shorter; they will be given again. May raise OSError."""
+        """Return the first bytes, fewer only if the file is shorter; they are given again later. May raise OSError."""
         while len(self._head) < size and (more := self._read_some(size - len(self._head))):
             self._head += more
         return self._head
 
     def read(self, size: int) -> bytes:
-        """Some bytes, at most `size`; b"" at the end."""
+        """Return at most `size` bytes; b"" at the end."""
         size = self._wanted(size)
         try:
             data, self._head = self._head[:size] or self._read_some(size), self._head[size:]
@@ -51,7 +50,7 @@ class Pipe:
         return bytes(data)[: self._kept(size, len(data))]
 
     def readinto(self, view: memoryview) -> int:
-        """Fill the view with what is there, 0 at the end: blocks for the first bytes only, so a slow pipe is prompt."""
+        """Fill the view with the bytes at hand, 0 at the end; wait for the first bytes only, so that it is prompt."""
         view = view[: self._wanted(len(view))]
         count = min(len(self._head), len(view))
         view[:count], self._head = self._head[:count], self._head[count:]
@@ -66,7 +65,7 @@ class Pipe:
         return self._kept(len(view), count)
 
     def is_ready(self) -> bool:
-        """Whether reading on would not block."""
+        """True if reading on would not block."""
         return self._poll is None or bool(self._poll.poll(0))
 
     def close(self) -> None:
@@ -78,7 +77,7 @@ class Pipe:
         return size if self._length is None else min(size, self._length - self.taken)
 
     def _kept(self, wanted: int, count: int) -> int:
-        """Of so many bytes read, how many are given: none where the file is found to be shorter than it was."""
+        """Return how many of the `count` bytes read to give: none if the file has become shorter."""
         if self._size is not None and wanted and not self.fault:
             size = _size(self._file) or 0
             if size < self._size or (self._length is not None and not count):
@@ -89,7 +88,7 @@ class Pipe:
 
 
 def _size(file: BinaryIO) -> int | None:
-    """Bytes of a regular file; None of anything else."""
+    """Return the bytes of a regular file; None for anything else."""
     try:
         status = os.fstat(file.fileno())
     except (OSError, AttributeError):
@@ -101,8 +100,8 @@ def _poll(file: BinaryIO) -> "select.poll | None":
     try:
         number = file.fileno()
     except (OSError, AttributeError):
-        return None  # no file of the system, such as a BytesIO, which never blocks
-    with contextlib.suppress(OSError):  # it is no pipe, or the system's limit is lower
+        return None  # not a system file, such as a BytesIO, which never blocks
+    with contextlib.suppress(OSError):  # not a pipe, or the system's limit is lower
         fcntl.fcntl(number, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     poll = select.poll()
     poll.register(number, select.POLLIN)
@@ -110,7 +109,7 @@ def _poll(file: BinaryIO) -> "select.poll | None":
 
 
 class Inflated:
-    """The plain bytes inside a compressed file, with the face of `Pipe`."""
+    """The plain bytes inside a compressed file, with the interface of `Pipe`."""
 
     def __init__(self, pipe: Pipe, inflate: Callable[[Read], Iterator[bytes]]) -> None:
         self._pipe = pipe
@@ -124,7 +123,7 @@ class Inflated:
         return self._pipe.taken
 
     def readinto(self, view: memoryview) -> int:
-        """Fill the view with what is there, 0 at the end."""
+        """Fill the view with the bytes at hand; return the count, 0 at the end."""
         count = 0
         while count < len(view) and (count == 0 or self._pipe.is_ready()):
             piece = self._piece or self._next()

@@ -17,26 +17,26 @@ from sensor.words import amount
 
 
 class Savefiles:
-    """The packets of some capture files, merged by time. Made by `open_savefiles`."""
+    """The packets of several capture files, merged by time. Made by `open_savefiles`."""
 
     def __init__(self) -> None:
         self._sources: list[Source] = []
         self._counts = np.zeros(len(COUNTERS), np.int64)
         self.damage: list[Damage] = []
-        """What could not be read, in the order found. A damaged file does not keep the others from being read."""
+        """Places that could not be read, in the order found. A damaged file does not stop the others."""
         self.skipped: list[str] = []
-        """Files of a directory that are no captures, each as a line of text that says what it is."""
+        """Files of a directory that are no captures, each as a line of text that describes it."""
         self.not_followed: list[str] = []
-        """Links to folders in a directory, which may lead anywhere, and pipes and the like: each as a line of text."""
+        """Links to folders in a directory, which may lead anywhere, pipes, and similar: each as a line of text."""
         self.seen_until = 0
-        """Files tell the time by their packets alone."""
+        """Always 0: in files only packets tell the time."""
         self._stopping = False
 
     def blocks(self, size: int = FULL_BLOCK) -> Iterator[Block]:
-        """All packets in order, at most `size` a block; to be asked for once.
+        """Yield all packets in order, at most `size` a block; may be called once.
 
-        A block is valid until the next one is asked for. Each of its buffers belongs to one open file. Raises
-        CaptureError where more files overlap in time than can be open at once.
+        A block is valid until the next one is requested. Each of its buffers belongs to one open file. Raises
+        CaptureError if more files overlap in time than can be open at once.
         """
         sources = self._sources
         begun = sources if len(sources) == 1 else [source for source in sources if source.first_ts is not None]
@@ -51,7 +51,7 @@ class Savefiles:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What was read so far and what was odd about it, by name."""
+        """Counts of what was read so far, and of oddities, by name."""
         return {
             "files": len(self._sources),
             "files_skipped": len(self.skipped),
@@ -61,13 +61,13 @@ class Savefiles:
 
     @property
     def progress(self) -> tuple[int, int | None]:
-        """Bytes done, compressed as they are, and bytes in all where that is known."""
+        """Bytes done (compressed bytes for compressed files), and bytes in all if known."""
         sizes = [source.size for source in self._sources]
         done = sum(source.done for source in self._sources)
         return done, None if None in sizes else sum(size or 0 for size in sizes)
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all files."""
         for source in self._sources:
             source.close()
 
@@ -80,7 +80,7 @@ class Savefiles:
         self.close()
 
     def _add(self, source: Source, *, is_alone: bool) -> None:
-        """Take in a file. Of several, each is looked into, to tell which begins when."""
+        """Add a file. If there are several, look at its first packet, to know when it starts."""
         self._sources.append(source)
         if not is_alone:
             source.look_ahead(self._counts)
@@ -91,10 +91,10 @@ class Savefiles:
 def open_savefiles(paths: Sequence[str], *, stdin: BinaryIO | None = None) -> Savefiles:
     """Open capture files, directories of them (all files below, by name), and "-" for standard input.
 
-    Raises CaptureError where one is missing, unreadable, or no capture file, before any packet is read. One whose
-    header is damaged becomes a `Damage`, as does one of a kind that is not read if there are others; in a directory,
-    what is no capture file is skipped and counted. Of several, pipes included, the first
-    packet is waited for here.
+    Raises CaptureError if one is missing, unreadable, or no capture file, before any packet is read. A file with a
+    damaged header becomes a `Damage`, as does one of an unsupported kind if there are others; in a directory, files
+    that are no captures are skipped and counted. If there are several inputs, pipes included, this waits for the first
+    packet of each.
     """
     opened = Savefiles()
     inputs = [found for path in paths for found in _expand(path, opened.not_followed)]
@@ -127,9 +127,9 @@ def _nothing(paths: Sequence[str], count: int, not_followed: Sequence[str]) -> s
 
 
 def _expand(path: str, not_followed: list[str]) -> Iterator[tuple[str, bool]]:
-    """The files that a path stands for, and whether they were found by listing a directory; what was left out is noted.
+    """Yield the files of a path, and whether a directory listing found them; note those left out in `not_followed`.
 
-    Links to files are followed, to folders not: they may lead in circles, or to what was already read.
+    Links to files are followed, links to folders are not: they may lead in circles, or to files already read.
     """
     if path == "-" or not os.path.isdir(path):
         yield path, False

@@ -1,4 +1,4 @@
-"""One input: what it is by its first bytes, when its first packet was, and its frames as they are asked for."""
+"""One input: its format by its first bytes, the time of its first packet, and its frames on request."""
 
 import os
 import stat
@@ -21,12 +21,12 @@ _FOREIGN = {
     b"\x1f\x8b": "compressed twice; expand it first",
     b"\x28\xb5\x2f\xfd": "compressed twice; expand it first",
 }
-"""What people mistake for a capture that can be read, by how it begins."""
+"""Files often mistaken for readable captures, by their first bytes."""
 _EXPECTED = "expected is pcap or pcapng, plain or compressed with gzip or zstd"
 
 
 def open_reader(stream: ByteStream) -> Reader:
-    """The reader for what the stream begins with; Broken where it is no capture file, or not one that can be read."""
+    """Return the reader for the stream's format; Broken if it is no capture file, or an unsupported one."""
     is_long = stream.need(4)
     head = stream.data[: min(stream.filled, 8)].tobytes()
     if not is_long:
@@ -50,15 +50,15 @@ class Source:
     """One file, or standard input as "-"."""
 
     def __init__(self, path: str, order: int, *, stdin: BinaryIO | None = None, window: int = WINDOW) -> None:
-        """Open it as far as its header; raises Broken, or CaptureError where it cannot be opened."""
+        """Open the input and read its header; raises Broken, or CaptureError if it cannot be opened."""
         self.path = path
         self.order = order
-        """Its place among the inputs, which breaks ties of time."""
+        """Position among the inputs, which breaks ties of time."""
         self.damage: Damage | None = None
         self.size: int | None = None
-        """Bytes of a regular file; None of a pipe."""
+        """Bytes of a regular file; None for a pipe."""
         self.first_ts: int | None = None
-        """Time of its first packet, once `look_ahead` has found one."""
+        """Time of the first packet (ns), once `look_ahead` has found one."""
         self._stdin = stdin
         self._window = window
         self._done = 0
@@ -76,16 +76,16 @@ class Source:
 
     @property
     def data(self) -> np.ndarray:
-        """The buffer that the last frames lie in."""
+        """The buffer that holds the last frames."""
         return NO_BYTES if self._stream is None else self._stream.data
 
     @property
     def done(self) -> int:
-        """Bytes of the file that are done with."""
+        """Bytes of the file that are processed."""
         return self._done if self._stream is None else self._stream.done
 
     def look_ahead(self, counts: np.ndarray) -> None:
-        """Learn `first_ts`. Where there is no packet the file is over and counted.
+        """Set `first_ts`. A file without packets is finished and counted.
 
         A regular file is closed again, so that many inputs do not take many descriptors; the rest stay open.
         """
@@ -103,14 +103,14 @@ class Source:
             self._done = 0
 
     def fill(self, frames: np.ndarray, counts: np.ndarray) -> int:
-        """Fill rows with the next packets and return how many; 0 at the end or at damage, and then it is closed."""
+        """Fill rows with the next packets and return how many; 0 at the end or at damage, where the input is closed."""
         if len(self._first):
             frames[:1], self._first = self._first, self._first[:0]
             return 1
         return self._read(frames, counts)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._stream is not None:
             self._done = self._stream.done
             self._stream.close()

@@ -1,9 +1,9 @@
 """A file's bytes as an array to index: a window that moves over them.
 
 `data[at:filled]` are bytes not yet taken, and `data[0]` is byte `base` of the uncompressed stream. A reader takes bytes
-by moving `at`. Nothing is ever moved but the unfinished record at the window's end, and only `need` and `skip` move it:
-frames found before lie undisturbed until then. Files are read, not mapped: a mapped one that is cut by another process
-ends this one with SIGBUS, and no look at its size before can keep that from happening. Reading costs no more.
+by moving `at`. Only the unfinished record at the window's end is ever moved, and only by `need` and `skip`: frames
+found before stay in place until then. Files are read, not mapped: if another process cuts a mapped file, this process
+dies of SIGBUS, and checking its size first cannot prevent that. Reading costs no more.
 """
 
 from typing import BinaryIO
@@ -17,14 +17,14 @@ from sensor.capture.files.pipe import Inflated, Pipe
 WINDOW = 4 << 20
 """Bytes of a window when files are few."""
 SMALL_WINDOW = 1 << 20
-"""And when they are many: still twice the longest record that a reader asks for, pcapng's `BLOCK_MAX`."""
+"""Bytes of a window when files are many: twice the longest record that a reader requests, pcapng's `BLOCK_MAX`."""
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes((low, 0x2A, 0x4D, 0x18)) for low in range(0x50, 0x60)))
 
 
 class ByteStream:
-    """What readers see of any source of bytes."""
+    """The readers' view of any source of bytes."""
 
     def __init__(self, source: Pipe | Inflated, size: int = WINDOW) -> None:
         self._source = source
@@ -34,12 +34,12 @@ class ByteStream:
         self.data.flags.writeable = False  # see NO_BYTES
         self.base = self.at = self.filled = 0
         self.fault: str | None = None
-        """Why the bytes ended before their end, where they did."""
+        """The reason why the bytes ended early, if they did."""
         self._ended = False
 
     @property
     def offset(self) -> int:
-        """Where the next byte lies in the uncompressed stream."""
+        """Position of the next byte in the uncompressed stream."""
         return self.base + self.at
 
     @property
@@ -49,17 +49,17 @@ class ByteStream:
 
     @property
     def done(self) -> int:
-        """Bytes of the file that are done with: taken, or of a compressed one, expanded."""
+        """Bytes of the file that are taken; for a compressed file, those expanded."""
         return self._source.taken if isinstance(self._source, Inflated) else self.offset
 
     def need(self, size: int) -> bool:
-        """Whether `size` bytes are at hand, after moving what is left to the front and reading on."""
+        """Read on until `size` bytes are at hand, moving the rest to the front; False if the stream ends before."""
         while self.left < size and not self._ended:
             self._advance()
         return self.left >= size
 
     def skip(self, size: int) -> bool:
-        """Pass over any number of bytes, held or yet to come; whether there were so many."""
+        """Skip any number of bytes, held or yet to come; return False if the stream ends before."""
         while self.left < size and not self._ended:
             size -= self.left
             self.at = self.filled
@@ -70,7 +70,7 @@ class ByteStream:
         return True
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._source.close()
 
     def _advance(self) -> None:
@@ -84,9 +84,9 @@ class ByteStream:
 
 
 def open_stream(path: str, *, stdin: BinaryIO | None, window: int, length: int | None = None) -> ByteStream:
-    """Open a file, or standard input for "-". Raises OSError, or CaptureError for zstd where that is not installed.
+    """Open a file, or standard input for "-". Raises OSError, or CaptureError if zstd is needed and not installed.
 
-    `length`: of a regular file, how many bytes it had when it was first looked at, which are all that is read of it.
+    length: the bytes that a regular file had when it was first examined; no more are read.
     """
     file = stdin if path == "-" else open(path, "rb", buffering=0)  # noqa: SIM115
     if file is None:

@@ -1,7 +1,7 @@
-"""Opens AF_PACKET sockets with a ring: all of live capture that needs CAP_NET_RAW, and nothing else.
+"""Opens AF_PACKET sockets with a ring: the only part of live capture that needs CAP_NET_RAW.
 
-What is made here is used elsewhere (`Ring`), perhaps in a process without any privilege that got the descriptor over a
-Unix socket. Numbers are those of <linux/if_packet.h>, <linux/if_arp.h> and <linux/sockios.h>.
+The sockets are used elsewhere (`Ring`), perhaps in an unprivileged process that received the descriptor over a Unix
+socket. Numbers are those of <linux/if_packet.h>, <linux/if_arp.h> and <linux/sockios.h>.
 """
 
 import contextlib
@@ -45,14 +45,14 @@ _REFUSED = {
 }
 
 BLOCK_BYTES = 1 << 18
-"""Of a block, unless told otherwise: a frame of 64 KiB that the card has put together fits some times."""
+"""The default bytes of a block: room for several 64 KiB frames merged by the card."""
 _MB = 1 << 20
 _BLOCKS_MIN = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """How a ring is divided: what its user must know to map and walk it."""
+    """The division of a ring, needed to map and walk it."""
 
     block_bytes: int
     """A multiple of the page size; a frame longer than a block is cut."""
@@ -65,17 +65,17 @@ class Geometry:
 
 
 def geometry(megabytes: int, block_bytes: int = BLOCK_BYTES) -> Geometry:
-    """A ring of so many MB (2**20 bytes).
+    """Return the geometry of a ring of so many MB (2**20 bytes).
 
-    Small blocks, for a block that is given out by time is as good as full: at low rates too, a reader that is held up
-    for longer than `retire_ms` times the number of blocks loses packets.
+    Blocks are small, because a block that is released by timeout counts as full: even at low rates, a reader that
+    stalls for longer than `retire_ms` times the number of blocks loses packets.
     """
     return Geometry(block_bytes, max(_BLOCKS_MIN, megabytes * _MB // block_bytes))
 
 
 @dataclass(frozen=True, slots=True)
 class RingSettings:
-    """How one interface is captured."""
+    """The capture settings of one interface."""
 
     interface: str
     ring: Geometry = Geometry(BLOCK_BYTES, 256)
@@ -83,30 +83,30 @@ class RingSettings:
     """Bytes kept of a frame, at least 1."""
     promiscuous: bool = True
     retire_ms: int = 50
-    """A block that is not full is given out after this time, at the latest after twice of it."""
+    """Time (ms) after which the kernel releases a block that is not full; it may take twice as long."""
     program: Program | None = None
-    """What the kernel lets through, as `Program.for_kernel`."""
+    """The filter that the kernel runs, as `Program.for_kernel`."""
     fanout: Fanout | None = None
     is_first: bool = True
-    """Of the rings that share an interface, the one with which the interface's own gaps and drops are counted."""
+    """True for the one of the rings sharing an interface that counts the interface's own gaps and drops."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A bound socket with its ring: what is handed to whoever uses it."""
+    """A bound socket with its ring, ready for use in any process."""
 
     socket: socket.socket
     settings: RingSettings
     linktype: int
     """LINKTYPE_ of its frames."""
     group: int | None = None
-    """The fanout group that it is in."""
+    """Its fanout group."""
 
 
 def linktype_of(interface: str, asking: socket.socket | None = None) -> int:
-    """The LINKTYPE_ for which a filter is to be compiled. Needs no privilege.
+    """Return the LINKTYPE_ that an interface's filter must be compiled for. Needs no privilege.
 
-    CaptureError where it cannot be captured from, OSError ENODEV where there is no such interface.
+    CaptureError if the interface cannot be captured from, OSError ENODEV if it does not exist.
     """
     with contextlib.ExitStack() as stack:
         if asking is None:
@@ -119,9 +119,9 @@ def linktype_of(interface: str, asking: socket.socket | None = None) -> int:
 
 
 def open_ring(settings: RingSettings) -> Opened:
-    """Open, set up and bind a socket; CaptureError says why that cannot be, OSError ENODEV that there is no interface.
+    """Open, set up and bind a socket; CaptureError has the reason for a failure, OSError ENODEV: no such interface.
 
-    It takes nothing before it is bound, and nothing that its filter does not let through ever.
+    The socket receives nothing before it is bound, and never anything that its filter rejects.
     """
     name = settings.interface
     try:
@@ -138,7 +138,7 @@ def open_ring(settings: RingSettings) -> Opened:
 def _prepare(opened: socket.socket, settings: RingSettings) -> Opened:
     _ring(opened, settings)
     program = take_all(settings.snaplen) if settings.program is None else settings.program.for_kernel(settings.snaplen)
-    _filter(opened, settings, drop_all() if settings.fanout else program)  # in no group yet, it has others' frames
+    _filter(opened, settings, drop_all() if settings.fanout else program)  # until it joins, it gets others' frames
     linktype = _bind(opened, settings)
     if settings.fanout is None:
         return Opened(opened, settings, linktype)
@@ -158,7 +158,7 @@ def _filter(opened: socket.socket, settings: RingSettings, program: np.ndarray) 
 def _ring(opened: socket.socket, settings: RingSettings) -> None:
     opened.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
     ring = settings.ring
-    if ring.size > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2:  # Linux would kill for it, not refuse
+    if ring.size > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2:  # else Linux kills a process
         raise _too_large(settings)
     request = struct.pack(
         "7I", ring.block_bytes, ring.blocks, ring.block_bytes, ring.blocks, settings.retire_ms, 0, 0
@@ -181,7 +181,7 @@ def _bind(opened: socket.socket, settings: RingSettings) -> int:
         index, linktype = interface_index(opened, name), linktype_of(name, opened)
         if settings.program is not None and settings.program.linktype != linktype:
             raise CaptureError(f"{name}: of link type {linktype}, its filter is for {settings.program.linktype}")
-        if hardware(opened, name) == ARPHRD_LOOPBACK:  # there each packet passes twice, out and in again
+        if hardware(opened, name) == ARPHRD_LOOPBACK:  # on loopback each packet passes twice, out and in again
             opened.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         if settings.promiscuous:
             opened.setsockopt(

@@ -1,4 +1,4 @@
-"""PACKET_FANOUT: several rings on one interface, each frame in just one of them (packet(7), <linux/if_packet.h>)."""
+"""PACKET_FANOUT: several rings on one interface, each frame in exactly one (packet(7), <linux/if_packet.h>)."""
 
 import errno
 import secrets
@@ -16,29 +16,30 @@ _HASH, _CPU, _PROGRAM = 0, 2, 6  # PACKET_FANOUT_HASH, _CPU, _CBPF
 _ROLLOVER, _UNIQUE_ID, _DEFRAG = 0x1000, 0x2000, 0x8000
 
 MEMBERS_MAX = 256
-"""Sockets of a group: PACKET_FANOUT_MAX of kernels before 5.12, and still what is allowed unless asked otherwise."""
+"""The most sockets of a group: PACKET_FANOUT_MAX before Linux 5.12, and still the default limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fanout:
-    """How the rings of an interface share its frames; all members of a group must say the same."""
+    """The way in which an interface's rings share its frames; all members of a group must use the same."""
 
     by: Literal["hosts", "hash", "cpu"] = "hosts"
-    """"hosts": by the pair of hosts (`pair_program`), so that all that passes between two, and ICMP errors about it, is
-    in one ring; what is neither IPv4 nor IPv6, or is cut short, goes to the first member. "hash": by addresses and
-    ports, the same for both directions, but errors and fragments come elsewhere. "cpu": by the CPU that took the frame
-    in, which keeps a flow together only if the card's receive-side scaling does so for both directions."""
+    """"hosts": by the pair of hosts (`pair_program`), so that one ring has all packets between two hosts and the ICMP
+    errors about them; frames that are neither IPv4 nor IPv6, or are cut short, go to the first member. "hash": by
+    addresses and ports, the same for both directions, but errors and fragments land in other rings. "cpu": by the CPU
+    that received the frame, which keeps a flow together only if the card's receive-side scaling does so for both
+    directions."""
     group: int | None = None
-    """The group to join, of this network namespace; None to make one, with a number that no other has."""
+    """The number of the group to join, in this network namespace; None: make a group with an unused number."""
     rollover: bool = True
-    """By hosts or hash: what has no room in its ring goes to another one that has, rather than being lost. Only then is
-    a flow in two rings, and only long ones are moved while there is some room left."""
+    """By hosts or hash: a frame that its ring has no room for goes to another ring that has, instead of being lost.
+    Only then is a flow in two rings, and while some room is left only long flows are moved."""
     defragment: bool = True
-    """By hash: IPv4 fragments are put together before they are shared, as only the first of them has ports. The ring
-    then holds whole datagrams; fragments that never become one are not seen, nor counted."""
+    """By hash: IPv4 fragments are reassembled before they are shared, as only the first of them has ports. The ring
+    then holds whole datagrams; fragments of incomplete datagrams are neither seen nor counted."""
     key: int | None = None
     """By hosts: the group's secret, an odd number of 32 bits, so that no sender can choose a member. None: drawn here,
-    for a group that is to be made; who joins one, or makes it again, has to say the same."""
+    for a new group; to join a group, or make it again, pass its key."""
 
     def __post_init__(self) -> None:
         if self.by != "hosts":
@@ -60,10 +61,10 @@ class Fanout:
 
 
 def join(bound: socket.socket, fanout: Fanout, interface: str) -> int:
-    """Put a bound socket into its group, and return the group's number. CaptureError where the kernel refuses.
+    """Put a bound socket into its group, and return the group's number. CaptureError if the kernel refuses.
 
-    A group by hosts is given its program by each that joins: all of them give the same, and whoever joins may be the
-    first one again. Without one, the first member has all frames.
+    Each member that joins a group by hosts sets the group's program: all set the same one, and after a restart any
+    member may be the first again. Without a program, the first member receives all frames.
     """
     mode = fanout._mode if fanout.group is not None else fanout._mode | _UNIQUE_ID
     try:

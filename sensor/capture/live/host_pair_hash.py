@@ -1,15 +1,15 @@
-"""A program for the kernel that gives a number to each frame: the same for all that passes between two hosts.
+"""A program for the kernel that maps each frame to a number: the same for all packets between two hosts.
 
 Both directions of a pair of hosts, all fragments, and ICMP and ICMPv6 errors about a packet of the pair have one
-number: an error has that of the packet it quotes, as `keep_share` does for files. It is of IPv4 and IPv6, behind VLAN
-tags or none; of a tunnel it is that of the ends of the tunnel. All else (ARP, MPLS, PPPoE), what is too short for its
-addresses, and what has more tags than `_TAGS`, has the number 0. An error that comes in fragments is taken by its own
-addresses, for what it quotes is in just one of them.
+number: an error has that of the packet it quotes, as `keep_share` does for files. It covers IPv4 and IPv6, with or
+without VLAN tags; for a tunnel it uses the tunnel's ends. All other frames (ARP, MPLS, PPPoE), frames too short for
+their addresses, and frames with more tags than `_TAGS` have the number 0. A fragmented error is numbered by its own
+addresses, as the quote is in only one of its fragments.
 
-Loads count from the network header of a frame that came in, and from the link layer of one that goes out: that is where
-Linux has the frame's start when it shares frames out (net/packet/af_packet.c). They are not made relative to the
-network header (SKF_NET_OFF), as older kernels see no more than the first part of a frame so, and on the way out from a
-packet socket that header lies behind tags that the frame's protocol still names.
+Offsets count from the network header of a received frame, and from the link layer of a sent one: there Linux has the
+frame's start when it distributes frames (net/packet/af_packet.c). They are not relative to the network header
+(SKF_NET_OFF): with that, older kernels see only the first part of a frame, and for a frame sent by a packet socket that
+header lies behind tags that the frame's protocol still names.
 """
 
 import numpy as np
@@ -54,24 +54,24 @@ from sensor.capture.bpf.program import (
 
 _PROTOCOL, _PACKET_TYPE, _HARDWARE = BESIDE, BESIDE + 4, BESIDE + 28  # SKF_AD_PROTOCOL, _PKTTYPE, _HATYPE
 _OUTGOING = 4  # PACKET_OUTGOING
-_FRAMED = (1, 772)  # ARPHRD_ETHER, ARPHRD_LOOPBACK: what goes out has an Ethernet header
+_FRAMED = (1, 772)  # ARPHRD_ETHER, ARPHRD_LOOPBACK: frames sent have an Ethernet header
 _ETHERNET = 14
-_TAGS = 3  # that are still in the bytes
+_TAGS = 3  # the most that remain in the bytes
 _TPIDS = (0x8100, 0x88A8, 0x9100)
 _IPV4, _IPV6 = 0x0800, 0x86DD
 _ICMP, _ICMPV6 = 1, 58
-_ERRORS, _ERRORS_V6 = (3, 4, 5, 11, 12), (1, 2, 3, 4)  # that quote a packet, as the decoder has it
-_BASE, _SRC, _DST, _NEXT = range(4)  # cells of memory; _BASE: where the IP header is that counts
+_ERRORS, _ERRORS_V6 = (3, 4, 5, 11, 12), (1, 2, 3, 4)  # types that quote a packet, as in the decoder
+_BASE, _SRC, _DST, _NEXT = range(4)  # cells of memory; _BASE: start of the IP header that decides
 _FACTOR = 0x85EB_CA6B  # odd, of MurmurHash3's finish
 
 
 def pair_program(key: int) -> np.ndarray:
-    """The program (INSTRUCTION rows) under a secret odd number of 32 bits, without which no one can tell the number."""
+    """Return the program (INSTRUCTION rows); `key`, a secret odd number of 32 bits, makes its numbers unpredictable."""
     return assemble([*_network(), *_ipv4(key), *_ipv6(key), "mix", *_mixed(key)])
 
 
 def _network() -> list[Line]:
-    """Find the network layer: X is where it begins."""
+    """Find the network layer: X is its start."""
     lines: list[Line] = [(LD | W | ABS, _PACKET_TYPE), (JMP | JEQ | K, _OUTGOING, "", "inward")]
     lines += [(LD | W | ABS, _HARDWARE)]
     lines += [(JMP | JEQ | K, number, "framed", "") for number in _FRAMED]
@@ -88,7 +88,7 @@ def _network() -> list[Line]:
 
 def _ipv4(key: int) -> list[Line]:
     lines: list[Line] = ["ipv4", (STX, _BASE), (LD | B | IND, 9), (JMP | JEQ | K, _ICMP, "", "pair")]
-    lines += [(LD | H | IND, 6), (JMP | JSET | K, 0x3FFF, "pair", "")]  # a fragment: with the others
+    lines += [(LD | H | IND, 6), (JMP | JSET | K, 0x3FFF, "pair", "")]  # a fragment: as the other fragments
     lines += [(LD | B | IND, 0), (ALU | AND | K, 15), (ALU | LSH | K, 2), (ALU | ADD | X, 0), (MISC | TAX, 0)]
     lines += [(LD | B | IND, 0), *((JMP | JEQ | K, error, "error", "") for error in _ERRORS), (JMP | JA, "pair")]
     lines += ["error", *_moved(8), *_quote(4, 20, "pair")]
@@ -103,7 +103,7 @@ def _ipv6(key: int) -> list[Line]:
 
 
 def _quote(version: int, size: int, otherwise: str) -> list[Line]:
-    """What X points at is the header that counts, if all of it is there and of that version."""
+    """Use the header at X to decide, if it is complete and of that version."""
     whole: list[Line] = [*_moved(size), (LD | W | LEN, 0), (JMP | JGE | X, 0, "", otherwise), *_moved(-size)]
     return [*whole, (LD | B | IND, 0), (ALU | RSH | K, 4), (JMP | JEQ | K, version, "", otherwise), (STX, _BASE)]
 
@@ -113,8 +113,11 @@ def _moved(by: int) -> list[Line]:
 
 
 def _host(key: int, at: int, words: int, cell: int) -> list[Line]:
-    """Put the hash of an address into a cell. Each word is multiplied by the key and by a fixed number, with high bits
-    folded onto low ones after both: the number is taken modulo the members, so the low ones have to depend on all."""
+    """Put the hash of an address into a cell.
+
+    Each word is multiplied by the key and by a fixed number; after each, high bits are folded onto low ones: the number
+    is taken modulo the members, so the low bits have to depend on all.
+    """
     lines: list[Line] = []
     for word in range(words):
         before: list[Line] = [(LDX | MEM, cell), (ALU | XOR | X, 0)] if word else [(ALU | XOR | K, key)]
@@ -128,5 +131,5 @@ def _stirred(factor: int, shift: int) -> list[Line]:
 
 
 def _mixed(key: int) -> list[Line]:
-    """The pair's number: a sum, as the order of the two must not count."""
+    """Combine the pair's number: a sum, so that the order of the hosts does not matter."""
     return [(LD | MEM, _SRC), (LDX | MEM, _DST), (ALU | ADD | X, 0), *_stirred(key, 16), (RET | A, 0)]

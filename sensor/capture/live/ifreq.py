@@ -1,4 +1,4 @@
-"""What a socket's own network namespace says of an interface: index, kind of hardware, and state (netdevice(7))."""
+"""Properties of an interface in a socket's network namespace: index, kind of hardware, and state (netdevice(7))."""
 
 import contextlib
 import ctypes
@@ -14,28 +14,28 @@ _UP, _RUNNING = 0x1, 0x40
 
 
 def interface_index(of: socket.socket, name: str) -> int:
-    """The interface's index; OSError ENODEV if there is none of that name."""
+    """Return the interface's index; OSError ENODEV if there is none of that name."""
     return int(struct.unpack_from("i", _ask(of, _SIOCGIFINDEX, name), 16)[0])
 
 
 def hardware(of: socket.socket, name: str) -> int:
-    """Its kind, an ARPHRD_ number; OSError ENODEV if there is none of that name."""
+    """Return the interface's kind, an ARPHRD_ number; OSError ENODEV if there is none of that name."""
     return int(struct.unpack_from("H", _ask(of, _SIOCGIFHWADDR, name), 16)[0])
 
 
 def is_up(of: socket.socket, name: str) -> bool:
-    """Whether it is up and has a link; OSError ENODEV if there is none of that name."""
+    """True if the interface is up and has a link; OSError ENODEV if there is none of that name."""
     flags: int = struct.unpack_from("H", _ask(of, _SIOCGIFFLAGS, name), 16)[0]
     return flags & (_UP | _RUNNING) == _UP | _RUNNING
 
 
 def is_merging(of: socket.socket, name: str) -> bool:
-    """Whether several packets that arrive may come as one frame: by GRO or LRO."""
+    """True if several received packets may arrive as one frame: by GRO or LRO."""
     return _ethtool(of, _GGRO, name) != 0 or _ethtool(of, _GFLAGS, name) & _LRO != 0
 
 
 def _ethtool(of: socket.socket, command: int, name: str) -> int:
-    """What the driver answers; 0 where it does not."""
+    """Return the driver's answer; 0 if it gives none."""
     value = ctypes.create_string_buffer(struct.pack("2I", command, 0), 8)
     with contextlib.suppress(OSError):
         fcntl.ioctl(of, _SIOCETHTOOL, struct.pack("16sP16x", name.encode(), ctypes.addressof(value)))

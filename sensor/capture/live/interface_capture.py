@@ -1,4 +1,4 @@
-"""One interface of a live capture, which outlives its interface: gaps are recorded, and it is opened again."""
+"""One interface of a live capture, which survives its interface: it records gaps, and opens the interface again."""
 
 import errno
 import socket
@@ -21,7 +21,7 @@ _DRAIN_S = 5.0  # blocks that are not full are retired within twice `retire_ms`;
 
 
 class InterfaceCapture:
-    """What `Live` takes frames from. Nothing here waits."""
+    """The frames and counters of one interface, for `Live`. Nothing here waits."""
 
     def __init__(self, settings: RingSettings, opener: Callable[[RingSettings], Opened], number: int) -> None:
         """Open the interface; `number` is for the frames' columns `buffer` and `interface`."""
@@ -39,37 +39,37 @@ class InterfaceCapture:
 
     @property
     def data(self) -> np.ndarray:
-        """The buffer that its frames lie in."""
+        """The buffer that holds its frames."""
         return NO_BYTES if self._ring is None else self._ring.data
 
     @property
     def ring(self) -> Ring | None:
-        """The ring, None while there is no interface."""
+        """The ring; None while there is no interface."""
         return self._ring
 
     @property
     def is_drained(self) -> bool:
-        """Once shut: whether all that was in the ring has been taken, or has not come though it was waited for."""
+        """True if a shut ring is empty, or the wait for its remaining packets has timed out."""
         return self._ring is None or not self._ring.waiting or elapsed_s() > self._drained_by
 
     @property
     def gaps(self) -> list[Gap]:
-        """The newest gaps that are over."""
+        """The newest completed gaps."""
         return list(self._gaps.kept)
 
     @property
     def interface(self) -> str:
-        """Its name."""
+        """The interface's name."""
         return self.settings.interface
 
     @property
     def is_promiscuous(self) -> bool:
-        """Whether it takes what is addressed to others."""
+        """True if it takes frames addressed to other hosts."""
         return self.settings.promiscuous
 
     @property
     def gap(self) -> str:
-        """Why nothing can come just now; "": it can."""
+        """The reason why no frames can come now; "": they can."""
         return self._gaps.reason
 
     @property
@@ -79,9 +79,9 @@ class InterfaceCapture:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What came so far and what was lost, by name; `nic_packets` arrived at the interface, whoever they are for.
+        """Counts of packets and losses so far, by name; `nic_packets` arrived at the interface for any destination.
 
-        `nic_rx_dropped` is what the interface calls dropped, of which `nic_drops` has what was lost (`Shortfall`).
+        `nic_rx_dropped` is the interface's own drop count; `nic_drops` is the part of it that was lost (`Shortfall`).
         """
         nic = self._nic.total()
         if self._is_whole and self._ring is not None:
@@ -103,7 +103,7 @@ class InterfaceCapture:
         }
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """Fill FRAME rows with what has come, and return those filled; what the last call gave is no longer valid."""
+        """Fill FRAME rows with the frames at hand, and return those filled; frames of the last call become invalid."""
         if self._ring is None:
             return rows[:0]
         frames = self._ring.read(rows)
@@ -111,39 +111,39 @@ class InterfaceCapture:
             if self._gaps.is_open:
                 self.poll()
         elif self._is_gone and self.is_drained:
-            self._ring.close()  # before the next one is opened: a dead socket would keep its fanout group from others
+            self._ring.close()  # close before opening the next: a dead socket would take frames of its fanout group
             self._ring = None
             self.poll()
         return frames
 
     def shut(self) -> None:
-        """Let nothing more in; what is there can still be taken."""
+        """Let no more frames in; those in the ring can still be read."""
         self._is_whole = False
         if self._ring is not None:
             self._ring.shut()
             self._drained_by = elapsed_s() + _DRAIN_S
 
     def poll(self) -> None:
-        """Find out how the interface is: begin or end a gap, and open one that was made again."""
+        """Check the interface's state: start or end a gap, and open an interface that was made again."""
         if self._ring is None:
             self._reopen()
         if self._ring is not None and not self._is_gone:
             self._look_at(self._ring.socket)
 
     def close(self) -> None:
-        """Let go of the interface; what someone still holds of its frames becomes zeros."""
+        """Close the interface; frames that a caller still holds become zeros."""
         self._nic.close()
         if self._ring is not None:
             self._ring.close()
 
     def _open(self) -> Ring:
         opened = self._opener(self.settings)
-        if self.settings.fanout:  # one made again has to find the others of its group
+        if self.settings.fanout:  # when it is opened again it must find its group's other members
             self.settings = replace(self.settings, fanout=replace(self.settings.fanout, group=opened.group))
         return Ring(opened, self._counts, number=self._number)
 
     def _gets_all(self, bound: socket.socket) -> bool:
-        """Whether all that arrives comes to the ring, a frame for each packet, so that they can be compared."""
+        """True if every packet reaches the ring as a frame of its own, so that counts can be compared."""
         is_part = self.settings.program is not None or self.settings.fanout is not None
         return not is_part and not is_merging(bound, self.settings.interface)
 
@@ -168,7 +168,7 @@ class InterfaceCapture:
         elif not _is_up(bound, name):
             self._gaps.begin(now, _DOWN)
         else:
-            if was_down:  # and up again, before it could be looked at
+            if was_down:  # down and up again between two polls
                 self._gaps.begin(now, _DOWN)
             self._gaps.end(now)
 
@@ -176,5 +176,5 @@ class InterfaceCapture:
 def _is_up(on: socket.socket, name: str) -> bool:
     try:
         return is_up(on, name)
-    except OSError:  # it was deleted or renamed just now
+    except OSError:  # deleted or renamed just now
         return False

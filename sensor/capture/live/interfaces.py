@@ -1,6 +1,6 @@
-"""The network interfaces of this machine, as far as capture wants to know, and which of them to take unasked.
+"""The network interfaces of this machine as capture needs them, and the choice of those to capture by default.
 
-Of the network namespace of the calling thread. Needs no privilege. pyroute2 is imported when it is first used: that
+They are those of the calling thread's network namespace. Needs no privilege. pyroute2 is imported at first use: that
 takes 0.1 s.
 """
 
@@ -17,7 +17,7 @@ from sensor.capture.live.af_packet import ARPHRD_LOOPBACK, LINKTYPES
 
 _UP = 0x1
 _SIOCETHTOOL, _GDRVINFO, _DRVINFO_SIZE = 0x8946, 0x3, 196  # <linux/sockios.h>, <linux/ethtool.h>
-_SPEED_MAX = 1 << 24  # Mbit/s; what is not known is given as all ones
+_SPEED_MAX = 1 << 24  # Mbit/s; an unknown speed is reported as all ones
 _OFFLOADS = {
     "gro": "generic-receive-offload",
     "lro": "large-receive-offload",
@@ -26,44 +26,44 @@ _OFFLOADS = {
 }
 _COUNTERS = ("rx_packets", "rx_bytes", "rx_dropped", "rx_missed_errors")
 _COPIES = {"vxlan", "geneve", "gretap", "ip6gretap", "erspan", "ifb"}
-"""Kinds whose frames pass another interface too: inside of tunnels, which decode looks into, or redirected."""
+"""Kinds whose frames pass another interface too: inside tunnels, which are decoded, or redirected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """What one interface is and has seen."""
+    """Properties and counters of one interface."""
 
     name: str
     index: int
     kind: str
-    """What software makes it ("bridge", "veth", "vlan", ...), "" for hardware and loopback."""
+    """The software that makes it ("bridge", "veth", "vlan", ...), "" for hardware and loopback."""
     is_up: bool
-    """Whether it is to be up; `state` tells whether it is."""
+    """True if it is configured up; its actual state is `state`."""
     state: str
-    """RFC 2863's operational state in lower case: up, down, lowerlayerdown, dormant, unknown (as of loopback), ..."""
+    """RFC 2863's operational state in lower case: up, down, lowerlayerdown, dormant, unknown (for loopback), ..."""
     hardware: int
     """ARPHRD_ number."""
     linktype: int | None
     """LINKTYPE_ of its frames; None if it cannot be captured from."""
     mtu: int
     promiscuity: int
-    """How many have asked for what is not addressed to it."""
+    """The number of users that requested promiscuous mode."""
     driver: str
-    """"" where there is none to tell."""
+    """The driver's name; "" if unknown."""
     speed: int | None
     """Mbit/s."""
     offloads: dict[str, bool]
-    """gro, lro and tso put frames together, rx-vlan takes tags off; empty where the driver does not tell."""
+    """gro, lro and tso merge frames, rx-vlan removes tags; empty if the driver does not report them."""
     statistics: dict[str, int]
     """rx_packets, rx_bytes, rx_dropped, rx_missed_errors, since the driver was loaded."""
     master: int | None = None
     """Index of the bridge or bond that it is a port of."""
     below: int | None = None
-    """Index of the interface of this namespace that it lies upon, or of a veth's other end."""
+    """Index of its lower interface in this namespace, or of a veth's other end."""
 
 
 def list_interfaces() -> list[Interface]:
-    """All interfaces, in order of their index."""
+    """Return all interfaces, in order of their index."""
     from pyroute2 import IPRoute
 
     with IPRoute() as route:
@@ -72,7 +72,7 @@ def list_interfaces() -> list[Interface]:
 
 
 def counters() -> dict[str, dict[str, int]]:
-    """The statistics of all interfaces now, by name; at little cost, as drivers are asked nothing else."""
+    """Return the current statistics of all interfaces, by name; cheap, as drivers are asked nothing else."""
     from pyroute2 import IPRoute
 
     with IPRoute() as route:
@@ -80,11 +80,11 @@ def counters() -> dict[str, dict[str, int]]:
 
 
 def automatic(interfaces: Iterable[Interface]) -> list[Interface]:
-    """Those that together see each frame of this machine once, as far as can be told.
+    """Return the interfaces that together see each frame of this machine once, as far as can be known.
 
-    All that are up, save: loopback; those of a link layer that is not read; ports of a bridge or a bond that is up (it
-    sees what they see, once it is promiscuous); what lies upon another one taken (vlan, macvlan), and of a veth with
-    both ends here the second; and tunnels and ifb, as their frames pass another interface in another form.
+    All that are up, except: loopback; those of an unsupported link layer; ports of a bridge or bond that is up (in
+    promiscuous mode it sees their frames); upper interfaces of another one taken (vlan, macvlan), and the second end of
+    a veth with both ends here; tunnels and ifb, as their frames pass another interface in another form.
     """
     able = {each.index: each for each in interfaces if _is_able(each)}
     alone = [each for each in able.values() if each.master not in able]
@@ -143,7 +143,7 @@ def _offloads(name: str) -> dict[str, bool]:
 
 
 def _ask(name: str, question: str) -> Any:
-    """What the driver answers, None where it does not."""
+    """Return the driver's answer, None if it gives none."""
     from pyroute2.ethtool.ioctl import EthtoolError, IoctlEthtool
 
     with contextlib.closing(IoctlEthtool(name)) as ethtool, contextlib.suppress(EthtoolError, OSError):

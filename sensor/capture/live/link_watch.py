@@ -1,4 +1,4 @@
-"""Tells when network interfaces go down, come up, are made or deleted (rtnetlink(7)), in a form that can be polled."""
+"""Reports network interfaces that go down, come up, are made or deleted (rtnetlink(7)), by a pollable descriptor."""
 
 import contextlib
 import errno
@@ -15,7 +15,7 @@ _UP_AND_RUNNING = 0x1 | 0x40
 
 @dataclass(frozen=True, slots=True)
 class LinkEvent:
-    """What happened to an interface. One made again has its old name and another index."""
+    """A change of an interface. An interface made again has its old name and another index."""
 
     change: Literal["created", "deleted", "up", "down"]
     name: str
@@ -25,7 +25,7 @@ class LinkEvent:
 class LinkWatch:
     """The changes from now on, in the network namespace of the thread that makes this. Needs no privilege.
 
-    Where more happens than the kernel keeps, `overruns` counts how often some was lost; look at the interfaces then.
+    `overruns` counts how often the kernel's buffer overflowed and lost changes; check the interfaces' state then.
     """
 
     def __init__(self) -> None:
@@ -40,11 +40,11 @@ class LinkWatch:
             self._is_up = {link["index"]: _is_up(link) for link in route.get_links()}
 
     def fileno(self) -> int:
-        """What to poll for reading."""
+        """Return the descriptor to poll for reading."""
         return self._socket.fileno()
 
     def read(self) -> list[LinkEvent]:
-        """What has happened since the last call, without waiting."""
+        """Return the changes since the last call, without waiting."""
         events: list[LinkEvent] = []
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -59,12 +59,12 @@ class LinkWatch:
         return events
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._socket.close()
 
     def _events(self, data: bytes) -> Iterator[LinkEvent]:
         for message in self._marshal.parse(data):
-            if message.get("family"):  # of a bridge, about its ports
+            if message.get("family"):  # from a bridge, about its ports
                 continue
             name, index = message.get("ifname") or "", message.get("index")
             if message["header"]["type"] == _RTM_DELLINK:

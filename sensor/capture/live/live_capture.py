@@ -1,4 +1,4 @@
-"""Live capture from some interfaces, as blocks of frames that lie in the kernel's rings."""
+"""Live capture from several interfaces, as blocks of frames that lie in the kernel's rings."""
 
 import contextlib
 import os
@@ -19,21 +19,21 @@ from sensor.packet import FRAME, FULL_BLOCK, Block
 
 _MS = 1_000_000
 _GATHER_S = 0.02
-_LOOK_S = 0.005  # how often rings are looked at meanwhile: at 10 Gbit/s, 6 MB come
+_LOOK_S = 0.005  # interval of checking rings while gathering: at 10 Gbit/s, 6 MB arrive
 
 
 class Watched(Protocol):
-    """Tells that something has happened: links have changed (`LinkWatch`), or a `Bell` was rung."""
+    """A source of wake-ups: changed links (`LinkWatch`), or a rung `Bell`."""
 
     def fileno(self) -> int:
-        """What to poll for reading."""
+        """Return the descriptor to poll for reading."""
 
     def read(self) -> object:
-        """Take what has come, without waiting."""
+        """Consume pending events, without waiting."""
 
 
 class Live:
-    """The frames of some interfaces from now on. `Savefiles` shows the same face."""
+    """The frames of several interfaces from now on. It has the interface of `Savefiles`."""
 
     def __init__(
         self,
@@ -45,16 +45,16 @@ class Live:
         wait_s: float = 1.0,
         idle_s: float | None = None,
     ) -> None:
-        """Open the interfaces; CaptureError or OSError where one cannot be.
+        """Open the interfaces; CaptureError or OSError if one cannot be opened.
 
         `opener` makes a ring, now and whenever its interface was made again; it raises OSError ENODEV while there is
-        none. `watch` makes what happens to links known at once; all are looked at every `idle_s` in any case, which is
-        `wait_s` if it is not given. `bell` ends a wait, for whoever takes the blocks.
+        none. `watch` reports changes of links at once; all links are checked every `idle_s` (s) in any case, which
+        defaults to `wait_s`. `bell` ends a wait early, for the consumer of the blocks.
         """
         self.damage: list[Damage] = []
         self.seen_until = 0
-        """ns since the epoch: no frame from before will come any more. Moved on by an empty block for which nothing
-        came, so that time can pass where no packet does."""
+        """Time in ns since the epoch before which no further frame will come. An empty block without frames moves it
+        on, so that time passes on a quiet network."""
         self._watch, self._bell = watch, bell
         self._wait_s, self._idle_s = wait_s, idle_s or wait_s
         self._patience_s = wait_s
@@ -70,13 +70,13 @@ class Live:
             stack.pop_all()
 
     def blocks(self, size: int = FULL_BLOCK) -> Iterator[Block]:
-        """Frames as they come, at most `size` a block, until `stop`; to be asked for once.
+        """Yield frames as they come, at most `size` a block, until `stop`; may be called once.
 
-        A block is valid until the next one is asked for. It has a buffer for each interface, and its frames are in
-        order of time; from several interfaces, one may be earlier than the block before by twice `retire_ms`. While
-        little comes they are 20 ms apart: each costs whoever takes it, whatever is in it. Where nothing comes for
-        `wait_s`, or something happened to a link, or the bell rings, there is an empty one; the next ones come up to
-        `idle_s` apart. After `stop` follows what is still in the rings, and then the counters are exact.
+        A block is valid until the next one is requested. It has a buffer for each interface, and its frames are in
+        order of time; with several interfaces, a frame may be earlier than the block before by twice `retire_ms`. At
+        low rates blocks are 20 ms apart, because each block costs its consumer a fixed amount. An empty block is
+        yielded if nothing comes for `wait_s`, a link changes, or the bell rings; further ones come up to `idle_s`
+        apart. After `stop` the frames still in the rings follow, and then the counters are exact.
         """
         rows = np.zeros((len(self.taps), max(1, size // len(self.taps))), FRAME)
         while not self._stopping:
@@ -100,19 +100,19 @@ class Live:
                 self._poll(self.taps[0].settings.retire_ms / 1000)
 
     def stop(self) -> None:
-        """Take nothing new; may be called by a signal handler or another thread."""
+        """Take no new frames; a signal handler or another thread may call this."""
         self._stopping = True
         if self._stop is not None:
             os.eventfd_write(self._stop, 1)
 
     @property
     def gaps(self) -> list[Gap]:
-        """The newest gaps that are over, interface by interface."""
+        """The newest completed gaps, interface by interface."""
         return [gap for tap in self.taps for gap in tap.gaps]
 
     @property
     def counters(self) -> dict[str, int]:
-        """What came so far and what was lost, by name; `taps` have them one by one.
+        """Counts of packets and losses so far, by name; `taps` have them for each interface.
 
         When `blocks` has ended, kernel_packets = packets_delivered + ring_drops.
         """
@@ -123,11 +123,11 @@ class Live:
 
     @property
     def progress(self) -> tuple[int, int | None]:
-        """Bytes done; how many there will be is not known."""
+        """Bytes done; the total is unknown."""
         return sum(tap.bytes_read for tap in self.taps), None
 
     def close(self) -> None:
-        """Let go of the interfaces; a block that someone still holds shows zeros."""
+        """Close the interfaces; a block that a caller still holds shows zeros."""
         if self._stop is not None:
             stop, self._stop = self._stop, None
             os.close(stop)
@@ -143,7 +143,7 @@ class Live:
         self.close()
 
     def _take(self, rows: np.ndarray) -> Block:
-        """What has come, without waiting."""
+        """Return the frames at hand, without waiting."""
         found = [tap.read(mine) for tap, mine in zip(self.taps, rows, strict=True)]
         self._is_more = any(tap.ring is not None and tap.ring.is_more for tap in self.taps)
         frames = found[0]
@@ -153,7 +153,7 @@ class Live:
         return Block(tuple(tap.data for tap in self.taps), frames)
 
     def _gather(self) -> None:
-        """Let more come, as long as the block before is not long ago, there is room, and nothing else happens."""
+        """Wait for more frames until 20 ms after the last block, a ring fills up, or another event happens."""
         while (left := self._given + _GATHER_S - elapsed_s()) > 0:
             if any(tap.ring is not None and tap.ring.is_filling for tap in self.taps):
                 return
@@ -161,7 +161,7 @@ class Live:
                 return
 
     def _wait(self) -> bool:
-        """Wait for frames, a link, the bell, or `stop`, but no longer than `idle_s`; whether frames may have come."""
+        """Wait for frames, a link, the bell, or `stop`, at most `idle_s`; return True if frames may have come."""
         ready = self._poll(self._patience_s)
         is_called = self._is_called(ready)
         if not ready:
@@ -174,14 +174,14 @@ class Live:
         return any(state & select.POLLIN for state in frames)
 
     def _is_called(self, ready: dict[int, int]) -> bool:
-        """Whether the bell was among what happened, which it then is no more."""
+        """Return whether the bell rang; remove it from `ready` and silence it."""
         if self._bell is None or ready.pop(self._bell.fileno(), None) is None:
             return False
         self._bell.read()
         return True
 
     def _poll(self, wait_s: float, *, rings: bool = True) -> dict[int, int]:
-        """What happened, by descriptor."""
+        """Wait for events; return poll states by descriptor."""
         assert self._stop is not None, "the source is closed"
         poller = select.poll()
         awaited = [*self._rings(), *self._fileno_of(self._bell)] if rings else []
@@ -198,7 +198,7 @@ class Live:
         return [tap.ring.socket.fileno() for tap in self.taps if tap.ring is not None]
 
     def _look(self) -> None:
-        """Find out how the links are."""
+        """Check the state of the links."""
         self._looked = elapsed_s()
         if self._watch is not None:
             self._watch.read()

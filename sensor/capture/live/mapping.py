@@ -1,7 +1,7 @@
 """A socket's ring in memory, as an array that may outlive it.
 
-Not by `mmap.mmap`: that keeps a descriptor of its own, and a mapping keeps the socket too, for as long as anyone holds
-a view. A socket so kept goes on taking its share of a fanout group's frames, which no one will read.
+`mmap.mmap` is not used: it keeps a descriptor of its own, and a mapping keeps the socket alive too, for as long as a
+view exists. Such a socket would go on taking its share of a fanout group's frames, which nobody reads.
 """
 
 import ctypes
@@ -25,16 +25,16 @@ class Mapping:
     """The memory that a socket shares with the kernel."""
 
     def __init__(self, of: socket.socket, size: int) -> None:
-        """Map `size` bytes; OSError where the socket has no ring of that size."""
+        """Map `size` bytes; OSError if the socket has no ring of that size."""
         self._size = size
         self._address = _map(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, of.fileno())
         owner = (ctypes.c_uint8 * size).from_address(self._address)
-        weakref.finalize(owner, _libc.munmap, self._address, size).atexit = False  # views may live on until the end
+        weakref.finalize(owner, _libc.munmap, self._address, size).atexit = False  # views may live until the exit
         self.data = np.ctypeslib.as_array(owner)
-        """uint8, writable, in the kernel's hands wherever the protocol of the ring says so."""
+        """uint8, writable; the ring's protocol says which parts the kernel owns."""
 
     def close(self) -> None:
-        """Let go of the socket's memory: views that someone still holds show zeros from now on."""
+        """Release the socket's memory: views that a caller still holds show zeros from now on."""
         anonymous = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         _map(self._address, self._size, mmap.PROT_READ, anonymous | _MAP_FIXED, -1)
 

@@ -1,4 +1,4 @@
-"""What a network card and its driver received, and what they lost before any socket could see it."""
+"""Counts of packets that a network card and its driver received, and lost before any socket could see them."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sensor.clock import elapsed_s
 
 _PACKETS, _DROPS, _FIFO = 1, 3, 4  # after the name: bytes, packets, errors, drops, fifo
-_RX_DROPPED, _RX_FIFO, _RX_MISSED, _STATISTICS = 6, 14, 15, 16  # of rtnl_link_stats64, and how many of its words
+_RX_DROPPED, _RX_FIFO, _RX_MISSED, _STATISTICS = 6, 14, 15, 16  # positions in rtnl_link_stats64, and its word count
 
 _GETLINK, _NEWLINK, _REQUEST = 18, 16, 1  # <linux/rtnetlink.h>, <linux/netlink.h>
 _MESSAGE, _LINK, _ATTRIBUTE = 16, 16, 4  # bytes of nlmsghdr, ifinfomsg and rtattr
@@ -16,26 +16,26 @@ _IFNAME, _STATS64 = 3, 23  # <linux/if_link.h>
 _ANSWER = 1 << 16
 
 EVERY_S = 0.2
-"""How often it is asked what drops are made of: the kernel takes a lock for that, that others wait for."""
+"""The least interval (s) between queries of the kinds of drops: they take a kernel lock that others wait for."""
 
 
 class NicCounts(NamedTuple):
-    """What became of what arrived."""
+    """Counts of arrived packets."""
 
     packets: int
-    """Handed on."""
+    """Packets passed on to the system."""
     missed: int
-    """Lost, as the card or its queue had no room: rx_missed_errors and rx_fifo_errors."""
+    """Packets lost because the card or its queue had no room: rx_missed_errors and rx_fifo_errors."""
     dropped: int
-    """rx_dropped: what some drivers lost, and what the host had no use for, after it was delivered to the capture."""
+    """rx_dropped: packets that some drivers lost, and packets that the host did not want after their capture."""
 
 
 class NicCounters:
     """The counts of one interface from now on, in the network namespace of the thread that makes this.
 
-    /proc/net/dev has rx_packets, and rx_dropped and rx_missed_errors in one sum, and unlike /sys it is always that of
-    the namespace; where the sum has grown, netlink tells what of it is which. Some drivers bring their counts up to
-    date every few seconds only.
+    /proc/net/dev has rx_packets, and rx_dropped and rx_missed_errors in one sum; unlike /sys it is always the
+    namespace's. When the sum has grown, netlink gives its parts. Some drivers update their counts every few seconds
+    only.
     """
 
     def __init__(self, interface: str) -> None:
@@ -47,7 +47,7 @@ class NicCounters:
         self._last, self._total = self._read(is_last=True) or NicCounts(0, 0, 0), NicCounts(0, 0, 0)
 
     def total(self, *, is_last: bool = False) -> NicCounts:
-        """Counts so far; those of an interface that was deleted and made again are added."""
+        """Return the counts so far; those of an interface that was deleted and made again are added."""
         now = self._read(is_last=is_last)
         if now is not None:
             since = (new - old if new >= old else new for new, old in zip(now, self._last, strict=True))
@@ -56,7 +56,7 @@ class NicCounters:
         return self._total
 
     def close(self) -> None:
-        """Let go of the file; the total stays."""
+        """Close the file; the total stays."""
         self.total(is_last=True)
         if self._file is not None:
             os.close(self._file)
@@ -75,13 +75,13 @@ class NicCounters:
 
 
 class Shortfall:
-    """How much of what an interface counts as dropped was lost, where the driver has no other name for that.
+    """The part of an interface's drop count that was lost, for drivers without a count of losses.
 
-    A ring that got as many frames as the driver handed on has lost none: what was dropped, the host dropped later, as
-    it does with the frames of a trunk that it has no use for. So frames count as lost as far as they are missing in
-    the ring. Drivers that count what they lost as dropped, but not as received, tell nothing that can be told from
-    that, and then it is by TCP's acknowledgements that a loss is seen. What was received is compared with what has come
-    to the ring a moment later, lest frames on the way count.
+    A ring that got as many frames as the driver passed on has lost none: the host dropped frames later, as it does with
+    unwanted frames of a trunk. So frames count as lost as far as they are missing in the ring. For drivers that count
+    losses as dropped, but not as received, this comparison shows nothing, and only TCP's acknowledgements reveal a
+    loss. The received count is compared with the ring's count of a moment later, so that frames on the way do not
+    count.
     """
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Shortfall:
         self._arrived, self._compared = 0, -EVERY_S
 
     def compare(self, nic: NicCounts, in_ring: int, now: float) -> None:
-        """Take counts so far at a time (s): of the interface, and of the frames for the ring, lost ones included."""
+        """Compare counts so far at a time `now` (s): the interface's, and frames for the ring, including lost ones."""
         if now - self._compared < EVERY_S:
             return
         if not nic.missed:
@@ -98,7 +98,7 @@ class Shortfall:
 
 
 def _counts(file: int, interface: str) -> tuple[int, int, int] | None:
-    """Packets, drops and fifo errors by /proc/net/dev."""
+    """Return packets, drops and fifo errors from /proc/net/dev."""
     text, offset = b"", 0
     while piece := os.pread(file, 1 << 16, offset):
         text, offset = text + piece, offset + len(piece)
@@ -111,7 +111,7 @@ def _counts(file: int, interface: str) -> tuple[int, int, int] | None:
 
 
 def _ask(route: socket.socket, interface: str) -> tuple[int, int] | None:
-    """What is missed and what is dropped, by netlink; None where there is no such interface any more."""
+    """Return missed and dropped packets, by netlink; None if the interface no longer exists."""
     name = interface.encode() + b"\0"
     attribute = struct.pack("=HH", _ATTRIBUTE + len(name), _IFNAME) + name + bytes(-len(name) % 4)
     body = bytes(_LINK) + attribute

@@ -1,15 +1,15 @@
-"""Stretches of time in which a live capture saw nothing because its interface was down or gone."""
+"""Periods in which a live capture saw nothing because its interface was down or gone."""
 
 from collections import deque
 from dataclasses import dataclass
 
 KEPT = 256
-"""Gaps remembered one by one; of more, the oldest are forgotten, and stay in the sums."""
+"""Gaps kept one by one; beyond that the oldest are dropped, and stay in the sums."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Of which interface, from when to when, in ns since the epoch by the system's clock, and why."""
+    """One gap: interface, start and end in ns since the epoch by the system's clock, and reason."""
 
     interface: str
     start: int
@@ -18,7 +18,7 @@ class Gap:
 
 
 class Gaps:
-    """Takes down the gaps of one interface."""
+    """Records the gaps of one interface."""
 
     def __init__(self, interface: str) -> None:
         self._interface = interface
@@ -31,26 +31,26 @@ class Gaps:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a gap now."""
+        """True if there is a gap now."""
         return self._start is not None
 
     @property
     def reason(self) -> str:
-        """Why there is a gap now; "": there is none."""
+        """The reason for the present gap; "": there is none."""
         return self._reason if self.is_open else ""
 
     def ns(self, now: int) -> int:
-        """Length of all gaps, the one that may be open included."""
+        """Return the length of all gaps (ns), including one still open."""
         return self._ns + (0 if self._start is None else max(0, now - self._start))
 
     def begin(self, now: int, reason: str) -> None:
-        """There is a gap from now on; of one that is open only the reason changes."""
+        """Start a gap now; for a gap already open only the reason changes."""
         self._reason = reason
         if self._start is None:
             self._start, self.count = now, self.count + 1
 
     def end(self, now: int) -> None:
-        """The gap, if there is one, is over."""
+        """End the gap, if there is one."""
         if self._start is not None:
             gap = Gap(self._interface, self._start, max(now, self._start), self._reason)
             self.kept.append(gap)

@@ -1,4 +1,4 @@
-"""What passes an interface in a second: two readings of its counters, and the time between them."""
+"""Rates of an interface: two readings of its counters, divided by the time between them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from sensor.clock import elapsed_s
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Of what an interface received, in a second."""
+    """An interface's receive rates per second."""
 
     seconds: float
-    """Over how long."""
+    """The length of the measurement (s)."""
     packets_per_second: float
     bits_per_second: float
     drops_per_second: float
@@ -20,10 +20,10 @@ class Rates:
 
 
 def measure(seconds: float, wait: Callable[[float], object]) -> dict[str, Rates]:
-    """The rates of all interfaces, by name, over about so many seconds, for which `wait` waits.
+    """Return the rates of all interfaces, by name, over about `seconds`, during which `wait` waits.
 
-    One that comes or goes meanwhile has none, nor has one whose counters began again. Some drivers bring their counters
-    up to date only once in a second or two: over less than that, their rates jump.
+    An interface that appears or disappears meanwhile is left out, as is one whose counters restarted. Some drivers
+    update their counters only every second or two: over less than that, their rates jump.
     """
     before, start = counters(), elapsed_s()
     wait(seconds)
@@ -32,7 +32,7 @@ def measure(seconds: float, wait: Callable[[float], object]) -> dict[str, Rates]
 
 
 def rates(before: Mapping[str, int], after: Mapping[str, int], seconds: float) -> Rates | None:
-    """The rates between two readings of `Interface.statistics`; None where a counter is new, or began again."""
+    """Return the rates between two readings of `Interface.statistics`; None if a counter is new, or restarted."""
     grown = {name: count - before.get(name, count + 1) for name, count in after.items()}
     if not grown or min(grown.values()) < 0:
         return None

@@ -1,8 +1,9 @@
-"""A TPACKET_V3 ring in use: finds the frames of each kernel block where they lie, and gives the block back after.
+"""A TPACKET_V3 ring in use: indexes the frames of each kernel block in place, and then returns the block.
 
-<linux/if_packet.h> says what the kernel writes. A block is the kernel's until it sets the status to user, and ours, to
-write as well, until we set it back. A VLAN tag that the kernel took out of a frame is written back, so that the frame
-is what the wire showed and what a file would hold: its addresses move forward, onto a sockaddr_ll that no one needs.
+<linux/if_packet.h> defines what the kernel writes. The kernel owns a block until it sets the status to user; then the
+block is ours, also to write, until we set the status back. A VLAN tag that the kernel removed from a frame is written
+back, so that the frame is as on the wire and as in a file: its addresses move forward, onto a sockaddr_ll that is not
+needed.
 """
 
 import socket
@@ -26,24 +27,24 @@ _KERNEL, _USER = 0, 1
 _TAGGED, _TPID = 1 << 4, 1 << 6  # TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID
 _ADDRESSES = 12  # bytes of an Ethernet header before the tag
 _8021Q, _TAG = 0x8100, 4
-_SHORT = 1024  # mean bytes of frames up to which it pays to fetch all of a block beforehand
+_SHORT = 1024  # mean bytes of frames up to which fetching the whole block beforehand pays
 
 COUNTERS = names(RING)
-"""What each position of a ring's `counts` (int64) counts. kernel_packets = packets_delivered + ring_drops, when all
-that was in the ring has been taken."""
+"""The counter at each position of a ring's `counts` (int64). kernel_packets = packets_delivered + ring_drops, once the
+ring is empty."""
 KERNEL, DROPS, FREEZES, DELIVERED, FILTERED, MALFORMED, BYTES = range(7)
 
 BLOCK, AT, LEFT = range(3)
-"""Where a ring is walked: the block, the address of its next header, and the frames left in it."""
+"""Positions in a ring's walk: the block, the address of its next header, and the frames left in it."""
 
 
 @njit
 def walk_block(data, halves, words, begin, end, at, left, snaplen, given, frames, n, tagged):
     """Fill FRAME rows from row `n` on with the `left` frames of the block data[begin:end], whose next header is `at`.
 
-    Return (rows, where the next header is, frames left, malformed ones, rows in `tagged`). `given` is a FRAME row with
-    what all have in common; halves and words are the ring as uint16 and uint32. A header that leads out of the block
-    makes what is left of the block malformed.
+    Return (rows, address of the next header, frames left, malformed frames, rows in `tagged`). data: uint8, the ring;
+    halves and words: the ring as uint16 and uint32; given: a FRAME row with the common fields; tagged: int64, rows
+    whose tag was written back. A header that leads out of the block makes the rest of the block malformed.
     """
     is_ethernet = given[0]["linktype"] == LINKTYPE_ETHERNET
     tags = 0
@@ -69,7 +70,7 @@ def walk_block(data, halves, words, begin, end, at, left, snaplen, given, frames
         n += 1
         left -= 1
         step = np.int64(words[word])
-        if left and step < _HEADER:  # in circles
+        if left and step < _HEADER:  # an endless loop
             return n, at, 0, left, tags
         at += step
     return n, at, left, 0, tags
@@ -77,8 +78,8 @@ def walk_block(data, halves, words, begin, end, at, left, snaplen, given, frames
 
 @njit
 def _put_tag_back(data, start, caplen, snaplen, tpid, tci):
-    """Move the addresses forward by a tag, and write it behind them; return the frame's new bounds."""
-    if caplen < _ADDRESSES:  # the tag lies behind what was captured
+    """Move the addresses forward by a tag, and write it behind them; return the frame's new bounds. data: uint8."""
+    if caplen < _ADDRESSES:  # the tag would lie behind the captured bytes
         return start, caplen
     for i in range(start, start + _ADDRESSES):
         data[i - _TAG] = data[i]
@@ -90,10 +91,10 @@ def _put_tag_back(data, start, caplen, snaplen, tpid, tci):
 
 @njit
 def walk_blocks(data, halves, words, block_bytes, ready, where, snaplen, given, frames, tagged):
-    """Fill FRAME rows with the frames of up to `ready` blocks, which the kernel has handed over, from `where` on.
+    """Fill FRAME rows with the frames of up to `ready` blocks, which the kernel has handed over, starting at `where`.
 
-    `where` (int64, by BLOCK, AT and LEFT) is a block, its next header and the frames left in it; it is moved on.
-    Return (rows, malformed frames, rows in `tagged`, blocks that have ended). For the rest, see `walk_block`.
+    `where` (int64, by BLOCK, AT and LEFT) is a block, its next header and the frames left in it; it is moved on. Return
+    (rows, malformed frames, rows in `tagged`, blocks that have ended). For the rest, see `walk_block`.
     """
     n = malformed = tags = ended = 0
     while ended < ready and n < frames.shape[0]:
@@ -130,12 +131,12 @@ class Ring:
     """The frames of one opened socket."""
 
     def __init__(self, opened: Opened, counts: np.ndarray, *, number: int = 0) -> None:
-        """`counts` takes what is counted; `number` is for the frames' columns `buffer` and `interface`."""
+        """`counts` (int64) is increased by the counts; `number` is for the frames' columns `buffer` and `interface`."""
         self.socket: socket.socket = opened.socket
         self._geometry: Geometry = opened.settings.ring
         self._mapping = Mapping(opened.socket, self._geometry.size)
         self.data = self._mapping.data
-        """The buffer in which all frames lie."""
+        """The buffer that holds all frames."""
         self._halves, self._words = self.data.view(np.uint16), self.data.view(np.uint32)
         self._snaplen = opened.settings.snaplen
         self._program = opened.settings.program
@@ -145,26 +146,26 @@ class Ring:
         self._tagged = np.empty(0, np.int64)
         self._counts = counts
         self.is_more = False
-        """Whether the last `take` ended as its rows were full."""
+        """True if the last `read` ended because its rows were full."""
         self._where = np.zeros(3, np.int64)
         self._waiting = 0
-        self._ended = 0  # blocks before that one, which are the kernel's again with the next `take`
+        self._ended = 0  # blocks before that one, which the next `read` returns to the kernel
 
     @property
     def waiting(self) -> int:
-        """Packets that the kernel has put into the ring and that have not been taken from it."""
+        """Packets that the kernel has put into the ring and that have not been read."""
         self.read_statistics()
         return self._waiting
 
     @property
     def is_filling(self) -> bool:
-        """Whether a quarter of it, or more, waits to be taken, or to be given back."""
+        """True if a quarter of the ring or more waits to be read or returned."""
         return self._is_ready(int(self._where[BLOCK]) + self._geometry.blocks // 4)
 
     def read(self, frames: np.ndarray) -> np.ndarray:
         """Fill FRAME rows with the next frames, without waiting, and return the rows filled.
 
-        What the last call gave goes back to the kernel: its bytes are no longer to be looked at.
+        The frames of the last call go back to the kernel: their bytes become invalid.
         """
         self._release()
         self.read_statistics()
@@ -191,11 +192,11 @@ class Ring:
         return found
 
     def shut(self) -> None:
-        """Let nothing more in; what is there can still be taken."""
+        """Let no more frames in; those in the ring can still be read."""
         attach(self.socket, drop_all())
 
     def read_statistics(self) -> None:
-        """Add up what the kernel counted: 32 bits each, which reading sets to 0, so nothing else may read them."""
+        """Add up the kernel's counts: 32 bits each, which reading sets to 0, so nothing else may read them."""
         statistics = self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12)
         packets, drops, freezes = struct.unpack("3I", statistics)
         self._counts[KERNEL] += packets
@@ -204,17 +205,17 @@ class Ring:
         self._waiting += packets - drops
 
     def close(self) -> None:
-        """Let go of the socket and of its memory; frames that someone still holds become zeros."""
+        """Close the socket and release its memory; frames that a caller still holds become zeros."""
         self.socket.close()
         self._mapping.close()
 
     def _ready(self, packets: int) -> int:
-        """How many blocks are ours in a row, as far as they are needed for so many packets, and one more.
+        """Return the number of consecutive blocks that are ours, as far as needed for so many packets, and one more.
 
-        That is read here, long before a compiled kernel looks at what it stands for, lest they be swapped.
+        The status is read here, well before a compiled kernel reads the block, so that the two reads are not reordered.
         """
         first, ready = int(self._where[BLOCK]), 0
-        packets += int(self._words[self._head(first) + _PACKETS])  # of which some may be taken already
+        packets += int(self._words[self._head(first) + _PACKETS])  # some of them may be read already
         while packets > 0 and ready < self._geometry.blocks and self._is_ready(first + ready):
             packets -= int(self._words[self._head(first + ready) + _PACKETS])
             ready += 1
@@ -224,7 +225,7 @@ class Ring:
         return bool(self._words[self._head(block) + _STATUS] & _USER)
 
     def _head(self, block: int) -> int:
-        """The first word of a block, counted on after the last one."""
+        """Return the first word of a block; numbers continue after the last block."""
         return block % self._geometry.blocks * self._geometry.block_bytes >> 2
 
     def _release(self) -> None:
@@ -234,7 +235,7 @@ class Ring:
         self._ended = 0
 
     def _select(self, frames: np.ndarray, tagged: np.ndarray) -> np.ndarray:
-        """Those frames that the filter takes: the kernel left to us the ones from which it took a tag."""
+        """Return the frames that the filter accepts; the kernel left those with a removed tag to this check."""
         if self._program is None or not len(tagged):
             return frames
         keep = np.ones(len(frames), np.bool_)

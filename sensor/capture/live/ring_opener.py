@@ -1,9 +1,8 @@
-"""The opener: a small process that keeps CAP_NET_RAW and nothing else, and opens rings for those without privilege.
+"""The opener: a small process that keeps only CAP_NET_RAW, and opens rings for unprivileged processes.
 
-It opens what it was told at its start, in whatever state the interfaces are by then, as often as it is asked: a request
-says which of those settings by number, and the answer brings the socket's descriptor (unix(7), SCM_RIGHTS). It reads no
-packet. It ends when nobody is left to ask. `python -m sensor.capture.live.ring_opener` is the process, `Opener` who
-asks it.
+It opens the interfaces named at its start, in their present state, as often as requested: a request gives the number of
+the settings, and the answer carries the socket's descriptor (unix(7), SCM_RIGHTS). It reads no packet. It ends when its
+last client is gone. `python -m sensor.capture.live.ring_opener` is the process, `Opener` its client.
 """
 
 import base64
@@ -28,7 +27,7 @@ from sensor.capture.live.af_packet import Opened, RingSettings, open_ring
 from sensor.privileges import CAP_NET_RAW, PrivilegeError, User, give_up, has
 
 PATIENCE_S = 10.0
-"""How long an answer may take."""
+"""The longest wait for an answer, in seconds."""
 _ANSWER_MAX = 4096
 _ADMIT = b"admit"
 _REQUEST = struct.Struct("=II")
@@ -37,25 +36,25 @@ _REQUEST = struct.Struct("=II")
 
 @dataclass(frozen=True, slots=True)
 class OpenerConfig:
-    """What an opener is to open, and as whom it does."""
+    """The rings that an opener may open, and the user that it becomes."""
 
     settings: list[RingSettings]
     user: User | None
 
 
 class _Answer(msgspec.Struct):
-    """What became of a request; the descriptor comes with it where there is no error."""
+    """The result of a request; without an error, a descriptor comes with it."""
 
     request: int
     error: str = ""
     is_absent: bool = False
-    """There is no such interface, now."""
+    """True if there is no such interface at present."""
     linktype: int = 0
     group: int | None = None
 
 
 class Opener:
-    """Asks an opener process; is called as `open_ring` is, with settings for an interface that it was started with."""
+    """Client of an opener process; called like `open_ring`, for an interface that the opener was started with."""
 
     def __init__(
         self, asking: socket.socket, interfaces: Sequence[str], process: "subprocess.Popen[bytes] | None" = None
@@ -66,7 +65,7 @@ class Opener:
 
     @classmethod
     def start(cls, settings: Sequence[RingSettings], user: User | None) -> "Opener":
-        """Start a process with the privileges of this one, of which it keeps CAP_NET_RAW. `user`: whom it becomes."""
+        """Start a process with this one's privileges, of which it keeps CAP_NET_RAW. `user`: it becomes this user."""
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-P", "-m", "sensor.capture.live.ring_opener", str(its.fileno())]
         with its:
@@ -75,7 +74,7 @@ class Opener:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[its.fileno()],
-                start_new_session=True,  # what a terminal sends is not for it: it ends after those that it opens for
+                start_new_session=True,  # it ignores the terminal's signals: it ends after its clients
                 env=os.environ | {"NUMBA_DISABLE_JIT": "1"},  # it runs no kernel
             )
         assert process.stdin is not None
@@ -84,7 +83,7 @@ class Opener:
         return cls(ours, [each.interface for each in settings], process)
 
     def __call__(self, settings: RingSettings) -> Opened:
-        """A ring on an interface; CaptureError says why that cannot be, OSError ENODEV that there is no interface."""
+        """Return a ring on an interface; CaptureError if it cannot be opened, OSError ENODEV: no such interface."""
         self._requests += 1
         try:
             self._asking.send(_REQUEST.pack(self._requests, self._interfaces.index(settings.interface)))
@@ -99,7 +98,7 @@ class Opener:
         return Opened(socket.socket(fileno=descriptors[0]), settings, answer.linktype, answer.group)
 
     def _answer(self, name: str) -> tuple[_Answer, list[int]]:
-        """The answer to the last request; those that come too late for an earlier one are ignored."""
+        """Return the answer to the last request; late answers to earlier ones are ignored."""
         while True:
             data, descriptors, _, _ = socket.recv_fds(self._asking, _ANSWER_MAX, 1)
             if not data:
@@ -111,21 +110,21 @@ class Opener:
                 os.close(each)
 
     def admit(self) -> socket.socket:
-        """A socket for another process that may ask too: the argument for its `Opener`."""
+        """Return a socket for another process that may ask too: the argument for its `Opener`."""
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with its:
             socket.send_fds(self._asking, [_ADMIT], [its.fileno()])
         return ours
 
     def close(self) -> None:
-        """Ask no more: the process ends when nobody else does."""
+        """Close this client: the process ends when it was the last."""
         self._asking.close()
         if self._process is not None:
             self._process.wait(PATIENCE_S)
 
 
 def serve(settings: list[RingSettings], control: socket.socket) -> None:
-    """Open for whoever asks at `control`, or was admitted there, until all have gone."""
+    """Open rings for the client at `control` and for clients admitted there, until all have gone."""
     asking = {control.fileno(): control}
     while asking:
         readable, _, _ = select.select(list(asking), [], [])
@@ -138,22 +137,22 @@ def serve(settings: list[RingSettings], control: socket.socket) -> None:
             elif len(data) == _REQUEST.size and (asked := _REQUEST.unpack(data))[1] < len(settings):
                 request, number = asked
                 settings[number] = _open(settings[number], request, who)
-            else:  # gone, or none of those that may ask
+            else:  # gone, or a request that is not allowed
                 asking.pop(descriptor).close()
-            for each in descriptors:  # nobody asked for them
+            for each in descriptors:  # unexpected descriptors
                 os.close(each)
 
 
 def _receive(who: socket.socket) -> tuple[bytes, list[int]]:
     try:
-        data, descriptors, _, _ = socket.recv_fds(who, _REQUEST.size + 1, 1)  # one that is longer shows
+        data, descriptors, _, _ = socket.recv_fds(who, _REQUEST.size + 1, 1)  # one byte more, to detect longer messages
     except ConnectionError:
         return b"", []
     return data, descriptors
 
 
 def _open(settings: RingSettings, request: int, asked_by: socket.socket) -> RingSettings:
-    """Open a ring and hand it over; the settings for the next one, which has to find the others of its group."""
+    """Open a ring and hand it over; return the settings for the next, which must find its group's other members."""
     try:
         opened = open_ring(settings)
     except (CaptureError, OSError) as error:
@@ -171,7 +170,7 @@ def _open(settings: RingSettings, request: int, asked_by: socket.socket) -> Ring
 def _send(to: socket.socket, answer: _Answer, descriptors: list[int]) -> None:
     try:
         socket.send_fds(to, [msgspec.json.encode(answer)], descriptors, socket.MSG_DONTWAIT)
-    except (ConnectionError, BlockingIOError):  # it is gone, or takes none of its answers
+    except (ConnectionError, BlockingIOError):  # the client is gone, or does not read its answers
         return
 
 
@@ -184,7 +183,7 @@ def _decode(kind: type, value: Any) -> Any:
 
 
 def main() -> None:
-    """Be the process: the order comes on standard input, the number of the socket is the argument."""
+    """Run the process: its configuration comes on standard input, the socket's number is the argument."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=OpenerConfig, dec_hook=_decode)

@@ -1,7 +1,7 @@
-"""Capture by Scapy's own sockets, for systems without AF_PACKET: slow, but of whatever Scapy can sniff.
+"""Capture by Scapy's own sockets, for systems without AF_PACKET: slow, but it reads whatever Scapy can sniff.
 
-A thread takes frames off the sockets as they are, undissected, into a queue that is bounded; `Sniffed` gives them on as
-blocks. Scapy is GPL: only this module of the sensor imports it, and only when a source is opened.
+A thread takes frames off the sockets, undissected, into a bounded queue; `Sniffed` gives them as blocks. Scapy is GPL:
+only this module of the sensor imports it, and only when a source is opened.
 """
 
 import contextlib
@@ -29,13 +29,13 @@ from sensor.packet import CAPLEN_MAX, FRAME, FULL_BLOCK, NO_BYTES, Block
 log = logging.getLogger(__name__)
 
 QUEUE_BYTES = 64 << 20
-"""Captured bytes that wait at most, each frame counted as `_FRAME_BYTES` more."""
+"""The most captured bytes that wait, each frame counted as `_FRAME_BYTES` more."""
 
-_FRAME_BYTES = 256  # what Python takes for a frame beside its bytes
+_FRAME_BYTES = 256  # Python's overhead for a frame besides its bytes
 _POLL_S = 0.05
-_HELD_NS = SECOND // 5  # libpcap holds frames back for up to 100 ms where Scapy opens it
-_READ_BYTES = 1 << 17  # more than any frame that a card has put together
-_SOCKET_BYTES = 16 << 20  # asked of the kernel, which may give less; Scapy's own 64 KiB are full at once
+_HELD_NS = SECOND // 5  # where Scapy opens libpcap, it holds frames back for up to 100 ms
+_READ_BYTES = 1 << 17  # more than the largest merged frame
+_SOCKET_BYTES = 16 << 20  # requested from the kernel, which may give less; Scapy's own 64 KiB are full at once
 _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 263, 23
 _LINKTYPES = {12: 101, 14: 101}
 """The LINKTYPE_ of a DLT_, where the two differ: raw IP."""
@@ -52,10 +52,11 @@ class OpenedSocket:
 
 
 class Sniffed:
-    """The frames that come to some of Scapy's sockets, which it closes in the end. `Live` shows the same face.
+    """The frames of several Scapy sockets, which `close` closes. It has the interface of `Live`.
 
-    An interface that fails or is deleted is told as damage, and not opened again; that one is down is not told.
-    Lengths on the wire are not known: `wirelen` is what Scapy gave. Times are as exact as a float of seconds, 0.24 us.
+    An interface that fails or is deleted is reported as damage, and not opened again; one that is down is not reported.
+    Lengths on the wire are unknown: `wirelen` is the length that Scapy gave. Times are as exact as a float of seconds,
+    0.24 us.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Sniffed:
         """snaplen: bytes kept of a frame. queue_bytes: when more wait than that, new frames are dropped and counted."""
         self.damage: list[Damage] = []
         self.seen_until = 0
-        """ns since the epoch: no frame from before will come any more. Moved on by an empty block."""
+        """Time in ns since the epoch before which no further frame will come. An empty block moves it on."""
         self._sockets, self._snaplen, self._wait_s, self._room = list(sockets), snaplen, wait_s, queue_bytes
         self._waiting: deque[tuple[int, bytes, int, int]] = deque()
         self._changed = threading.Condition()
@@ -80,10 +81,10 @@ class Sniffed:
         self._thread = threading.Thread(target=self._sniff, name="sniff", daemon=True)
 
     def blocks(self, size: int = FULL_BLOCK) -> Iterator[Block]:
-        """Frames as they come, at most `size` a block, until `stop`; where nothing comes for `wait_s`, an empty one.
+        """Yield frames as they come, at most `size` a block, until `stop`; after `wait_s` without any, an empty block.
 
-        A block's frames are in order of time. After `stop` follows what has come by then. To be asked for once: the
-        thread begins with it, and has no privilege that its maker has given up since.
+        A block's frames are in order of time. After `stop` the frames received by then follow. May be called once: it
+        starts the thread, which lacks any privilege that this process has dropped before.
         """
         self._thread.start()
         while True:
@@ -97,12 +98,12 @@ class Sniffed:
             yield self._block(taken)
 
     def stop(self) -> None:
-        """Take nothing new; may be called by a signal handler or another thread."""
+        """Take no new frames; a signal handler or another thread may call this."""
         self._stopped_at = now_ns()
 
     @property
     def counters(self) -> dict[str, int]:
-        """What came so far and what was lost, by name; what the kernel lost before is not known.
+        """Counts of packets and losses so far, by name; the kernel's earlier losses are unknown.
 
         When `blocks` has ended, packets_delivered = packets_read + queue_drops.
         """
@@ -115,11 +116,11 @@ class Sniffed:
 
     @property
     def progress(self) -> tuple[int, int | None]:
-        """Bytes done; how many there will be is not known."""
+        """Bytes done; the total is unknown."""
         return self._bytes, None
 
     def close(self) -> None:
-        """Let go of the interfaces."""
+        """Close the interfaces."""
         self.stop()
         if self._thread.is_alive():
             self._thread.join()
@@ -149,7 +150,7 @@ class Sniffed:
         return Block((buffer,), frames[np.argsort(frames["ts"], kind="stable")])
 
     def _sniff(self) -> None:
-        """What the thread does: take frames off the sockets until told to stop, or no socket is left."""
+        """Run the thread: take frames off the sockets until `stop`, or until no socket is left."""
         numbers = {each.socket: number for number, each in enumerate(self._sockets)}
         try:
             while numbers:
@@ -160,7 +161,7 @@ class Sniffed:
                 is_late = [self._take(each, numbers) for each in ready]
                 if is_stopping and all(is_late):
                     return
-        except Exception as error:  # whatever Scapy's many kinds of sockets raise
+        except Exception as error:  # Scapy's many kinds of sockets raise anything
             names = ", ".join(each.interface for each in self._sockets)
             self.damage.append(Damage(names, self._bytes, f"Scapy cannot wait for frames any more: {error}"))
         finally:
@@ -169,7 +170,7 @@ class Sniffed:
                 self._changed.notify()
 
     def _take(self, ready: Any, numbers: dict[Any, int]) -> bool:
-        """Queue the next frame of a socket; whether there was none, or one that came after `stop`."""
+        """Queue the next frame of a socket; return True if there was none, or it came after `stop`."""
         number = numbers[ready]
         try:
             _, data, seconds = ready.recv_raw(_READ_BYTES)
@@ -209,9 +210,9 @@ def sniff(
     promiscuous: bool = True,
     wait_s: float = 1.0,
 ) -> Iterator[tuple[Sniffed, Capture]]:
-    """A source for interfaces, and what is seen of it through a filter; CaptureError says what is in the way.
+    """Yield a source for interfaces, and the source behind a filter; the CaptureError says what is wrong.
 
-    The filter means what it means on replay where libpcap is there; else it is Scapy's, which may know another way.
+    With libpcap the filter means the same as on replay; without it, the filter is Scapy's and may differ.
     """
     is_ours = libpcap.is_there()
     chosen = Filter(filter_text) if filter_text and is_ours else None
@@ -228,7 +229,7 @@ def sniff(
 
 def _open(name: str, filter_text: str | None, promiscuous: bool) -> OpenedSocket:
     conf, resolve_iface = _scapy()
-    conf.ifaces.reload()  # it remembers what there was, and numbers change
+    conf.ifaces.reload()  # Scapy caches the interfaces, and their numbers change
     try:
         opened = resolve_iface(name).l2listen()(iface=name, promisc=promiscuous, filter=filter_text)
     except ValueError as error:
@@ -237,21 +238,21 @@ def _open(name: str, filter_text: str | None, promiscuous: bool) -> OpenedSocket
         ) from error
     except PermissionError as error:
         raise CaptureError(f"{name}: capture needs CAP_NET_RAW; run as root") from error
-    except Exception as error:  # Scapy_Exception and what the system says
+    except Exception as error:  # Scapy_Exception and the system's errors
         raise CaptureError(f"{name}: Scapy cannot open it: {error}") from error
     dlt = conf.l2types.layer2num.get(opened.LL)
     if dlt is None:
         opened.close()
         raise CaptureError(f"{name}: its link layer, {opened.LL.__name__}, is not read; name an Ethernet one")
-    if name == "lo" and hasattr(socket, "AF_PACKET"):  # there each packet passes twice, out and in again
+    if name == "lo" and hasattr(socket, "AF_PACKET"):  # on loopback each packet passes twice, out and in again
         opened.ins.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
     return OpenedSocket(name, opened, _LINKTYPES.get(dlt, dlt))
 
 
 def _scapy() -> tuple[Any, Any]:
-    """Scapy's settings, with the link layers that it knows, and what finds an interface by its name."""
+    """Return Scapy's settings, with its known link layers, and the function that finds an interface by name."""
     try:
-        for module in ("arch", "layers.l2", "layers.inet", "layers.inet6"):  # each tells Scapy what it knows
+        for module in ("arch", "layers.l2", "layers.inet", "layers.inet6"):  # each registers its link layers with Scapy
             importlib.import_module(f"scapy.{module}")
         from scapy.config import conf
         from scapy.interfaces import resolve_iface
@@ -263,7 +264,7 @@ def _scapy() -> tuple[Any, Any]:
 
 
 def _is_bound(listening: Any) -> bool:
-    """Whether a socket still has its interface, which Linux tells only of its own sockets."""
+    """True if a socket still has its interface; only Linux's own sockets reveal that."""
     try:
         return bool(listening.ins.getsockname()[0])
     except (AttributeError, OSError):
