@@ -14,7 +14,7 @@ from sensor.detection.stream import Columns, DetectionError, Stream
 from sensor.detection.sumstat import SumStat
 from sensor.event_type import EventRows
 from sensor.events import Batch, split
-from sensor.protocols import ANALYZERS
+from sensor.protocols import ANALYZERS, Analyzer
 from sensor.sumstats.zeek_types import Observation
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Faults:
         except KeyboardInterrupt:
             raise
         except BaseException:  # sys.exit() too: it must end nothing but this call
-            self._count(author.name, what)
+            self._count(author, what)
             return None
 
     def take_unreported(self) -> list[str]:
@@ -59,14 +59,15 @@ class Faults:
         taken, self.unreported = self.unreported, []
         return taken
 
-    def _count(self, name: str, what: str) -> None:
+    def _count(self, author: Named, what: str) -> None:
+        name, kind = author.name, "analyzer" if isinstance(author, Analyzer) else "detection"
         count = self.counts[name] = self.counts.get(name, 0) + 1
         if count == 1:
-            log.exception("detection %s raised in %s; the others go on", name, what)
+            log.exception("%s %s raised in %s; the others go on", kind, name, what)
         else:
-            log.error("detection %s raised again in %s (%d times)", name, what, count)
+            log.error("%s %s raised again in %s (%d times)", kind, name, what, count)
         if count >= self.limit and name not in self.switched_off:
-            log.error("detection %s is switched off: it raised %d times", name, count)
+            log.error("%s %s is switched off: it raised %d times", kind, name, count)
             self.switched_off.append(name)
             self.unreported.append(name)
 

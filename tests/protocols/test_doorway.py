@@ -229,6 +229,7 @@ def test_an_analyzer_that_raises_ends_nothing_but_itself(caplog):
         cluster.exchange()
     ran = cluster.finish()
     assert ran.counts.faults == {"FirstLine": 10}
+    assert "analyzer FirstLine is switched off: it raised 10 times" in caplog.messages
     assert ran.counts.flows == 20
     assert [each.message for each in ran.alerts] == ["lines raised too often on worker-1 and is switched off there"]
 
