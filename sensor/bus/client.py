@@ -30,22 +30,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClientLimits:
-    """How long a client waits, and for how much."""
+    """Timeouts and limits of a client."""
 
     queue_bytes: int = 128 << 20
-    """What may wait to be sent: what a worker may have on its way unacknowledged, and more."""
+    """Limits of the outbox: more than a worker may have unacknowledged."""
     received: int = 65536
     """Messages that may wait for the owner; beyond them nothing more is read."""
     chunk: int = 256 << 10
     hello_s: float = 5.0
     ping_s: float = 1.0
-    """How often the manager is told that this node is there; three times as long without a word from it is too long."""
+    """Seconds between keepalives to the manager; three times as long without a message closes the connection."""
     least_pause_s: float = 0.1
     most_pause_s: float = 5.0
 
 
 class Client:
-    """Keeps a connection to a manager. `hello` is asked for anew on every connection, in the client's thread.
+    """Keeps a connection to a manager. `hello` is called on every connection, in the client's thread.
 
     `bell` is rung when something has come.
     """
@@ -120,7 +120,7 @@ class Client:
         return self._limits.queue_bytes - self._waiting_bytes
 
     def receive(self, timeout: float = 0.0) -> list[Received]:
-        """What has come; if nothing has, wait so many seconds for the first."""
+        """Return what has come; if nothing has, wait `timeout` seconds for the first."""
         taken: list[Received] = []
         with contextlib.suppress(queue.Empty):
             taken.append(self._received.get(timeout > 0, timeout or None))

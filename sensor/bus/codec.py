@@ -24,7 +24,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 @dataclass(frozen=True)
 class Limits:
-    """What a peer may send."""
+    """Limits on what a peer may send."""
 
     before_hello: int = 4 << 10
     """Bytes of a frame from somebody unknown: a hello takes some 500 at most."""
@@ -34,13 +34,13 @@ class Limits:
     observer: int = 1 << 20
     """Bytes of a frame from an observer, which has nothing large to say."""
     name_bytes: int = 128
-    """Of any text but those that people read."""
+    """Longest text in bytes, but for texts that people read."""
     reason_bytes: int = 4096
-    """Of a text that people read."""
+    """Longest text in bytes that people read."""
     long_texts: frozenset[str] = frozenset()
     """The fields of such texts; a vocabulary names them."""
     entries: int = 4096
-    """Of a list or a dict: more than there are detections, weirds or nodes."""
+    """Most items of a list or a dict: more than there are detections, weirds or nodes."""
     items: int = 1 << 16
     """MessagePack items in a frame, in all: what its decoding may allocate, beside its bytes. A heartbeat with all its
     dicts at their largest has half as many."""
@@ -79,7 +79,7 @@ class FrameDecoder:
         self._buffer, self._at = bytearray(), 0
         self._error: FrameError | None = None
         self.frame_bytes = 0
-        """Of the last message."""
+        """Bytes of the last message."""
 
     def greet(self, role: Role) -> None:
         """The peer has said hello, and was believed: from now on it may send what its role may."""
@@ -175,7 +175,7 @@ def _count_items(frame: memoryview, most: int) -> None:
 
 @dataclass(frozen=True)
 class _Shape:
-    """Of a MessagePack item, as its first byte tells."""
+    """The kind of a MessagePack item, from its first byte."""
 
     follow: int = 0
     """Bytes of it that follow."""

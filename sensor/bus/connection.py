@@ -20,12 +20,12 @@ CHUNK = 64 << 10
 
 @dataclass(frozen=True)
 class ServerLimits:
-    """What peers may do."""
+    """Limits on peers."""
 
     frames: Limits = field(default_factory=Limits)
     queue: QueueLimits = field(default_factory=QueueLimits)
     hello_s: float = 5.0
-    """How long a peer may take to say hello, with its TLS handshake."""
+    """Seconds for a peer's TLS handshake and hello."""
     waiting: int = 64
     """Connections that have not said hello."""
     waiting_of_address: int = 4
@@ -33,15 +33,15 @@ class ServerLimits:
     peers: int = 1024
     """Peers that have said hello, as many as file descriptors usually allow."""
     ping_s: float = 1.0
-    """How often each peer is told that the manager is there; one that is silent for three times as long is cut off."""
+    """Seconds between keepalives to each peer; a peer that is silent for three times as long is cut off."""
     drain_s: float = 10.0
-    """How long a peer may take to accept what is written to it."""
+    """Seconds for a peer to accept what is written to it."""
     linger_s: float = 1.0
-    """How long a connection that is about to be closed may take to deliver why."""
+    """Seconds for a closing connection to deliver its reason."""
     messages_per_second: float = 10_000.0
-    """Of one peer; a worker sends some for each block of packets and for each thousand keys."""
+    """Messages a second of one peer; a worker sends some for each block of packets and each thousand keys."""
     bytes_per_second: float = 256e6
-    """Of one peer: two gigabits a second."""
+    """Bytes a second of one peer: two gigabits a second."""
     burst_s: float = 2.0
     """For how long it may send so much at once."""
 
@@ -63,7 +63,7 @@ class Connection:
         """Whom its certificate is of; None where there are none."""
         self.outbox = Outbox(limits.queue, vocabulary)
         self.silent_for = 0
-        """How many times in a row the watch has found nothing from the peer."""
+        """Number of times in a row that the watch found nothing from the peer."""
         self.is_paused = False
         self.is_closing = False
         self.is_written = asyncio.Event()
@@ -74,7 +74,7 @@ class Connection:
         self.writer.transport.set_write_buffer_limits(CHUNK)
 
     async def read(self) -> bytes:
-        """What came next; nothing: the connection has ended."""
+        """Return the next bytes; empty when the connection has ended."""
         data = await self._reader.read(CHUNK)
         self.silent_for = 0
         return data

@@ -16,7 +16,7 @@ import struct
 from dataclasses import dataclass
 
 SCHEMES = ("tcp", "unix")
-"""Of addresses: what the bus runs over."""
+"""Schemes of addresses: the transports that the bus runs over."""
 _BACKLOG = 128
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 
@@ -54,12 +54,12 @@ class Endpoint:
 
     @property
     def scheme(self) -> str:
-        """What the bus runs over there."""
+        """The transport of the address."""
         return "unix" if self.path else "tcp"
 
     @property
     def is_local(self) -> bool:
-        """Whether nothing that is said there leaves the machine; a name might lead anywhere."""
+        """True if no traffic to the address leaves the machine; a name might lead anywhere."""
         try:
             return bool(self.path) or ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -75,7 +75,7 @@ class Endpoint:
 
 
 def is_friend(peer: socket.socket, heir: str = "") -> bool:
-    """Whether a socket's other end is this user or root, or who owns the path `heir`; always, but of a Unix socket.
+    """Return whether a Unix socket's peer is this user, root, or the owner of the path `heir`; True for other sockets.
 
     `heir`: the path of a listener, which root may have handed over to the user that its workers become.
     """

@@ -22,7 +22,7 @@ from sensor.pki.credentials import Role
 
 @dataclass(frozen=True)
 class Peer:
-    """Who is at the other end. Observers are numbered, as several may have one name."""
+    """A connected peer. Observers are numbered, as several may share a name."""
 
     name: str
     role: Role
@@ -33,7 +33,7 @@ class Peer:
 
 
 class Handler(Protocol):
-    """Who is told what peers say; called in the loop's thread, and must not block."""
+    """Receives what peers send; called in the loop's thread, and must not block."""
 
     def hello(self, peer: Peer, hello: Any) -> Message | None:
         """A peer says who it is: what to answer; None, to an observer, nothing."""
@@ -49,15 +49,15 @@ class BusServer(Protocol):
     """The manager's end of the bus, in the loop of its owner."""
 
     counters: Counter[str]
-    """What was refused or given up, by reason."""
+    """Counts of what was refused or given up, by reason."""
 
     @property
     def address(self) -> str:
-        """Where it listens, with the real port."""
+        """The addresses it listens at, with the real port."""
 
     @property
     def peers(self) -> list[Peer]:
-        """Who is connected."""
+        """The connected peers."""
 
     async def start(self) -> None:
         """Begin to listen; BusError says what is in the way."""
@@ -79,7 +79,7 @@ class BusServer(Protocol):
 
     @property
     def is_paused(self) -> bool:
-        """Whether nothing is read from workers."""
+        """True while nothing is read from workers."""
 
     def retire(self, name: str, where: str) -> None:
         """End the connection of a peer that has come again, from elsewhere."""
@@ -116,7 +116,7 @@ class BusClient(Protocol):
     """A worker's or an observer's end of the bus. It dials again whenever the connection is lost."""
 
     counters: Counter[str]
-    """What was dropped, by reason, and how often it dialled."""
+    """Counts of what was dropped, by reason, and of dials."""
 
     def start(self) -> None:
         """Begin to dial."""
@@ -128,7 +128,7 @@ class BusClient(Protocol):
         """Hand over a message; False: it was dropped, as there is no connection, no room, or too much of it."""
 
     def receive(self, timeout: float = 0.0) -> list[Received]:
-        """What has come; if nothing has, wait so many seconds for the first."""
+        """Return what has come; if nothing has, wait `timeout` seconds for the first."""
 
     def room(self) -> int:
         """Bytes that may still be handed over."""

@@ -26,7 +26,7 @@ class Listener:
 
     @property
     def address(self) -> str:
-        """Where it listens, with the real port."""
+        """The addresses it listens at, with the real port."""
         if self._socket is None or self._endpoint.path:
             return str(self._endpoint)
         host, port = self._socket.getsockname()[:2]

@@ -1,4 +1,4 @@
-"""What every message is on the bus, and the two that the bus itself says."""
+"""The base of all messages, and the two that the bus itself sends."""
 
 import re
 

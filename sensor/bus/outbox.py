@@ -15,7 +15,7 @@ from sensor.bus.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """What may wait for one peer."""
+    """Limits on what may wait for one peer."""
 
     control_messages: int = 65536
     """Messages that must not be lost; a peer that lets more pile up is cut off: it asks again when it is back."""
@@ -26,7 +26,7 @@ class QueueLimits:
 
 
 class Outbox:
-    """What waits for one peer, by class."""
+    """The queue of one peer, by class of message."""
 
     def __init__(self, limits: QueueLimits, vocabulary: Vocabulary) -> None:
         self._limits, self._vocabulary = limits, vocabulary
@@ -100,7 +100,7 @@ class Rate:
         self._left, self._then = burst, clock()
 
     def spend(self, amount: float) -> float:
-        """That much has come: for how long (s) nothing more is to be taken."""
+        """Spend an amount of the budget; return for how many seconds to read nothing more."""
         now = self._clock()
         self._left = min(self._burst, self._left + (now - self._then) * self._per_second) - amount
         self._then = now

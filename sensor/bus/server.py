@@ -26,7 +26,7 @@ from sensor.words import counted, printable
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
-"""What can stand in a log and on a terminal as it is."""
+"""Text that can go to a log or a terminal unchanged."""
 _SAY_S = 10.0
 """Between lines about connections that were cut off before they said who they are."""
 _BLAMES_PER_SECOND, _BLAMES = 0.5, 20.0
@@ -65,18 +65,18 @@ class Server:
         self._takes = asyncio.Event()
         self._takes.set()
         self.counters: Counter[str] = Counter()
-        """What was refused or given up, by reason; `bad_frames NAME` by the peer that sent them, and beyond
+        """Counts of what was refused or given up, by reason; `bad_frames NAME` by the peer that sent them, and beyond
         as many names as there may be peers, `bad_frames others`."""
         self._listener = Listener(endpoint, self._take_connection, self.counters, self._limits.ping_s)
 
     @property
     def address(self) -> str:
-        """Where it listens, with the real port."""
+        """The addresses it listens at, with the real port."""
         return self._listener.address
 
     @property
     def peers(self) -> list[Peer]:
-        """Who is connected."""
+        """The connected peers."""
         return [connection.peer for connection in self._connections.values() if connection.peer]
 
     async def start(self) -> None:
@@ -101,7 +101,7 @@ class Server:
 
     @property
     def is_paused(self) -> bool:
-        """Whether nothing is read from workers."""
+        """True while nothing is read from workers."""
         return not self._takes.is_set()
 
     def pause(self) -> None:
@@ -217,7 +217,7 @@ class Server:
             del self._waiting[where]
 
     def _identify(self, connection: Connection) -> Identity | None:
-        """Who is at the other end, by its certificate; None: there are none. Nothing was read of it yet."""
+        """Return the peer's name from its certificate, before anything is read of it; None without certificates."""
         ssl_object = connection.writer.get_extra_info("ssl_object")
         if self._admission is None or ssl_object is None:
             return None

@@ -75,7 +75,7 @@ class Admission:
         self._cluster, self._is_revoked = cluster, is_revoked
 
     def identify(self, ssl_object: ssl.SSLObject | ssl.SSLSocket) -> Identity:
-        """Who is at the other end; ValueError if its certificate is of another cluster, or holds no more."""
+        """Return the peer's name; ValueError if its certificate is of another cluster, or no longer valid."""
         peer = identity(ssl_object, self._cluster)
         self.check(peer)
         return peer

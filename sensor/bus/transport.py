@@ -41,7 +41,7 @@ class _MakesClients(Protocol):
 
 @dataclass(frozen=True)
 class Transport:
-    """How both ends are made."""
+    """Makes both ends of a transport."""
 
     server: _MakesServers
     client: _MakesClients

@@ -12,11 +12,11 @@ from sensor.pki.credentials import Role
 
 
 class Greeting(Protocol):
-    """What the bus reads of the first message of a peer."""
+    """The part of a peer's first message that the bus reads."""
 
     @property
     def name(self) -> str:
-        """Who it is."""
+        """The peer's name."""
 
     @property
     def role(self) -> Role:
@@ -24,12 +24,12 @@ class Greeting(Protocol):
 
     @property
     def incarnation(self) -> int:
-        """Of its process: a later one has a greater number."""
+        """The incarnation of its process: a later one has a greater number."""
 
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """Which messages there are, who may send them, and how they queue."""
+    """The messages there are, who may send each, and how they queue."""
 
     hello: type[Message]
     """The first that a peer sends: a `Greeting`."""
@@ -42,18 +42,18 @@ class Vocabulary:
     speaker: Mapping[type[Message], str]
     """The field that says whom a message is from, where there is one."""
     newest: type[Message]
-    """Of these only the latest counts: it goes out first, in the place of those before."""
+    """Messages of which only the latest counts: it replaces those before and goes out first."""
     telemetry: tuple[type[Message], ...] = ()
     """These go out last, and the oldest are dropped where too many wait."""
     for_people: frozenset[str] = field(default=frozenset())
     """Names of fields whose texts people read, which may be longer than other texts."""
 
     def allows(self, role: Role | None, message: Message) -> bool:
-        """Whether a peer in that role may send such a message; None: before its hello."""
+        """Return whether a peer in a role (None: before its hello) may send such a message."""
         return type(message) in self.may_send[role]
 
     def speaks_for(self, name: str, message: Message) -> bool:
-        """Whether a message is in the name of that peer, or in nobody's."""
+        """Return whether a message is in the name of that peer, or in nobody's."""
         named = self.speaker.get(type(message))
         return named is None or getattr(message, named) == name
 

@@ -43,9 +43,9 @@ MANAGER = "manager"
 _SKEW = timedelta(hours=1)
 """Certificates hold from so long ago on, as clocks of nodes differ."""
 _LIFE = timedelta(days=90)
-"""Of a node's certificate; it is renewed at two thirds of it."""
+"""Lifetime of a node's certificate, which is renewed at two thirds of it."""
 _AUTHORITY_LIFE = timedelta(days=3650)
-"""Of the authority's certificate and the manager's: their keys lie side by side, so a shorter one protects nothing."""
+"""Lifetime of the authority's and the manager's certificates: their keys lie together, so a shorter one is no help."""
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62})?(\.[a-z0-9_]([a-z0-9_-]{0,62})?)*", re.IGNORECASE)
 
 
@@ -133,7 +133,7 @@ def new_request(key: bytes) -> bytes:
 
 
 def needs_renewal(certificate: bytes, now: int) -> bool:
-    """Whether two thirds of a certificate's life (PEM) are over."""
+    """Return whether two thirds of a certificate's life (PEM) are over."""
     read = x509.load_pem_x509_certificate(certificate)
     life = read.not_valid_after_utc - read.not_valid_before_utc
     return _time(now) >= read.not_valid_before_utc + life * 2 / 3

@@ -16,7 +16,7 @@ AUTHORITY, CERTIFICATE, KEY = "ca.pem", "node.pem", "node.key"
 _CREDENTIALS = "node.json"
 
 NAME = "[a-z0-9][a-z0-9-]{0,31}"
-"""What nodes may be called (a regular expression)."""
+"""Regular expression for names of nodes."""
 
 
 class CredentialsError(Exception):
@@ -24,24 +24,24 @@ class CredentialsError(Exception):
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What a node knows of its cluster, beside keys and certificates."""
+    """A node's knowledge of its cluster, beside keys and certificates."""
 
     cluster: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]
     name: Annotated[str, msgspec.Meta(pattern=rf"\A{NAME}\Z")]
     role: Role
     address: str
-    """Of the bus, HOST:PORT; the manager's certificate is for this host."""
+    """HOST:PORT of the bus; the manager's certificate is for this host."""
     secret: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
     """The cluster's own, which every node has."""
     enrolment: str = ""
-    """Where nodes enrol, HOST:PORT; only the manager's folder says it."""
+    """HOST:PORT where nodes enrol; only in the manager's folder."""
 
     def __repr__(self) -> str:
         return f"Credentials({self.role} {self.name} of {self.cluster})"
 
     @staticmethod
     def exist(folder: Path) -> bool:
-        """Whether a folder is that of a node; what lacks them is left over from an attempt that failed."""
+        """Return whether a folder is a node's; a folder without these files is left over from a failed attempt."""
         return (folder / _CREDENTIALS).exists()
 
     @classmethod

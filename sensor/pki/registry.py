@@ -24,7 +24,7 @@ MOST_NODES = 1024
 MOST_FAILURES = 3
 """Wrong secrets, after which an invitation is void."""
 _CERTIFICATES = 2
-"""Of a node: while one is renewed, the one before it still holds."""
+"""Most certificates of a node: while one is renewed, the one before it is still valid."""
 
 State = Literal["invited", "joined", "revoked"]
 
@@ -47,14 +47,14 @@ class Certificate(msgspec.Struct, frozen=True):
 
 
 class Invitation(msgspec.Struct):
-    """What a node may join with, once."""
+    """An invitation, with which a node may join once."""
 
     digest: bytes
     """SHA-256 of the secret; it has 128 random bits, so that nothing slower is needed."""
     expires: int
     """ns since the epoch."""
     failures: int = 0
-    """How often the secret was wrong."""
+    """Number of wrong secrets."""
 
 
 class Node(msgspec.Struct):
@@ -67,7 +67,7 @@ class Node(msgspec.Struct):
 
     @property
     def state(self) -> State:
-        """Whether it was invited, has joined (it may be invited again), or was revoked."""
+        """Its state. A joined node may be invited again."""
         return "joined" if self.certificates else "invited" if self.invitation else "revoked"
 
 
@@ -101,7 +101,7 @@ class Registry:
         return True
 
     def is_revoked(self, name: str, serial: str, now: int = 0) -> bool:
-        """Whether a certificate does not hold, or not any more at a time (ns since the epoch)."""
+        """Return whether a certificate is invalid at a time (ns since the epoch)."""
         node = self.nodes.get(name)
         return node is None or all(each.serial != serial or each.expires <= now for each in node.certificates)
 

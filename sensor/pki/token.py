@@ -17,12 +17,12 @@ MOST = 1024
 
 
 class Token(msgspec.Struct, frozen=True, array_like=True):
-    """Where to enrol, whom to trust there, and what to show."""
+    """An invitation: the address to enrol at, the key to trust, and the secret."""
 
     address: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
     """HOST:PORT of the enrolment server."""
     name: Annotated[str, msgspec.Meta(pattern=rf"\A{NAME}\Z")]
-    """Of the node that is invited."""
+    """Name of the invited node."""
     fingerprint: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
     """SHA-256 of the authority's certificate (DER)."""
     secret: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
