@@ -27,11 +27,11 @@ class Balance:
 
     def __init__(self) -> None:
         self.hint: Hint | None = None
-        """What is wrong now."""
+        """The current hint."""
         self._name = ""
 
     def judge(self, rates: Mapping[str, float]) -> str:
-        """What is to be said of workers with so many packets a second: when one has too much, and when none has."""
+        """Return a line when one worker gets too many packets a second, and when none does any more."""
         if self._name and busiest(rates, EVEN) == self._name:
             return ""
         was, self._name = self._name, busiest(rates)

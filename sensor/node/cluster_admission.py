@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class ClusterAdmission:
-    """What a manager lets nodes in by; `folder` is its cluster's. CredentialsError, RegistryError: it is of no use."""
+    """Admits nodes by the registry in `folder`. CredentialsError or RegistryError: it cannot be used."""
 
     def __init__(self, folder: Path) -> None:
         mine = Credentials.load(folder)
@@ -51,7 +51,7 @@ class ClusterAdmission:
 
     @property
     def revoked(self) -> set[str]:
-        """The nodes that were revoked, and not invited anew."""
+        """The nodes that were revoked, and not invited again."""
         return {name for name, node in self._registry.nodes.items() if node.state == "revoked"}
 
     def _is_revoked(self, name: str, serial: str) -> bool:

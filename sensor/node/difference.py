@@ -24,7 +24,7 @@ def parts_of(settings: Settings) -> dict[str, str]:
 
 
 def definitions_that_differ(here: Mapping[str, str], there: Mapping[str, str]) -> str:
-    """Which SumStats are not the same, in words; empty: nothing is known of that."""
+    """Return which SumStats differ, in words; empty if that is not known."""
     sumstats = [{name for name in parts if "." in name} for parts in (here, there)]
     other = sorted(name for name in sumstats[0] & sumstats[1] if here[name] != there[name])
     said = [

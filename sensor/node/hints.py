@@ -11,13 +11,13 @@ from sensor.node.interface_counters import InterfaceCounters
 from sensor.words import amount
 
 PATIENCE_S = 10.0
-"""How long nothing may come, or losses may have stopped, before that is said."""
+"""Seconds of silence, or without losses, before a hint."""
 MOMENT_S = 2.0
-"""How long what has arrived may take to be read: a block of the ring may be open for a while, and looks are few."""
+"""Seconds that arrived packets may take to be read: a block of the ring may stay open, and polls are rare."""
 CONNECTIONS = 50
-"""That carried data, of which it can be told whether both directions are seen: fewer may all be odd."""
+"""Least connections with data by which a missing direction is judged: fewer may all be odd."""
 ACKS = 100
-"""Of which it can be told whether much is lost."""
+"""Least acknowledgements by which losses are judged."""
 LOSSY = 0.1
 """Their share of bytes that never passed by, at which that is said: Zeek's CaptureLoss::too_much_loss."""
 REFUSED = 100
@@ -70,16 +70,16 @@ class NoPackets:
 
     def __init__(self, now: float, patience_s: float = PATIENCE_S, filter_text: str = "") -> None:
         self.hint: Hint | None = None
-        """What is wrong now."""
+        """The current hint."""
         self._patience_s, self._filter = patience_s, filter_text
         self._last: InterfaceCounters | None = None
         self._heard = self._half_way = now
         self._since: InterfaceCounters | None = None
-        """What is judged is what came from here on: half-way, as the interface's own counts may be seconds late."""
+        """Judge from here on: from half-way, as the interface's own counts may be seconds late."""
         self._looks: list[tuple[float, InterfaceCounters]] = []
 
     def judge(self, sight: InterfaceCounters, now: float) -> str:
-        """What is to be said of an interface as it is now; nothing, mostly."""
+        """Return a line on the interface; mostly empty."""
         if self._last is None or sight.read > self._last.read:
             return self._note_packets(sight, now)
         half = self._patience_s / 2
@@ -116,13 +116,13 @@ class Losses:
 
     def __init__(self, counter: str, calm_s: float = PATIENCE_S) -> None:
         self.hint: Hint | None = None
-        """What is wrong now."""
+        """The current hint."""
         self._counter, self._calm_s = counter, calm_s
         self._last: InterfaceCounters | None = None
         self._lost_at, self._before = 0.0, 0
 
     def judge(self, sight: InterfaceCounters, now: float) -> str:
-        """What is to be said of an interface as it is now: when losses begin, and when there were none for a while."""
+        """Return a line when losses begin, and when there were none for a while."""
         last, self._last = self._last or InterfaceCounters(sight.interface), sight
         lost = getattr(sight, self._counter) - getattr(last, self._counter)
         if lost > 0:
@@ -154,18 +154,18 @@ class Acks(NamedTuple):
     """TCP acknowledgements so far."""
 
     acks: int
-    """That could have shown a loss."""
+    """Acknowledgements that could have shown a loss."""
     unseen: int
-    """Of those, that are of bytes which never passed by (`sensor.flows.capture_loss`)."""
+    """Those among them of bytes that never passed by (`sensor.flows.capture_loss`)."""
 
 
 class Looks(NamedTuple):
     """Packets so far."""
 
     packets: int
-    """That were looked at."""
+    """Packets that were looked at."""
     refused: int
-    """Of those, that could not be decoded."""
+    """Those among them that could not be decoded."""
 
 
 Counted = TypeVar("Counted", "DirectionCounts", Acks, Looks)
@@ -175,15 +175,15 @@ class DirectionCounts(NamedTuple):
     """TCP connections so far."""
 
     data: int
-    """That carried data."""
+    """Connections that carried data."""
     both: int
-    """Of those, that were heard in both directions."""
+    """Those among them that were seen in both directions."""
 
 
 def is_one_way(
     since: DirectionCounts, now: DirectionCounts, least: int = CONNECTIONS, share: float = ONE_WAY
 ) -> bool | None:
-    """Whether one direction is missing, by the connections since then; None: there are too few to tell."""
+    """Return whether one direction is missing, by the connections since `since`; None: there are too few."""
     data, both = now.data - since.data, now.both - since.both
     if data < least:
         return None
@@ -191,7 +191,7 @@ def is_one_way(
 
 
 def is_lossy(since: Acks, now: Acks) -> bool | None:
-    """Whether the capture loses much, by the acknowledgements since then; None: there are too few to tell."""
+    """Return whether the capture loses much, by the acknowledgements since `since`; None: there are too few."""
     acks, unseen = now.acks - since.acks, now.unseen - since.unseen
     if acks < ACKS:
         return None
@@ -199,7 +199,7 @@ def is_lossy(since: Acks, now: Acks) -> bool | None:
 
 
 def reads_nothing(since: Looks, now: Looks) -> bool | None:
-    """Whether nothing can be read, by the packets since then; None: there are too few to tell."""
+    """Return whether nothing can be decoded, by the packets since `since`; None: there are too few."""
     packets, refused = now.packets - since.packets, now.refused - since.refused
     if packets < REFUSED:
         return None
@@ -235,7 +235,7 @@ _LOST_THEN = "whatever captured the packets, or the mirror port before it, lost 
 
 
 def hints_of_replay(directions: DirectionCounts, acks: Acks, two_tags: int = 0) -> list[Hint]:
-    """What looks wrong about files that were read to their end, by what was counted in them.
+    """Return the hints on files that were read to their end, by their counters.
 
     `two_tags`: flows of which one direction came under two tags.
     """
@@ -250,10 +250,10 @@ class TwoTags:
 
     def __init__(self) -> None:
         self.hint: Hint | None = None
-        """What is wrong."""
+        """The hint."""
 
     def judge(self, flows: int) -> str:
-        """What is to be said of so many such flows so far."""
+        """Return a line on the number of such flows so far; mostly empty."""
         was, self.hint = self.hint, _two_tags(flows) if flows else None
         return self.hint.text if self.hint and not was else ""
 
@@ -263,12 +263,12 @@ class _Share(Generic[Counted]):
 
     def __init__(self, now: float, least_s: float = PATIENCE_S) -> None:
         self.hint: Hint | None = None
-        """What is wrong now."""
+        """The current hint."""
         self._least_s, self._then = least_s, now
         self._since: Counted = self._nothing()
 
     def judge(self, counted: Counted, now: float) -> str:
-        """What is to be said of the counts so far: when they begin to look wrong, and when that is over."""
+        """Return a line when the counts begin to look wrong, and when that is over."""
         if counted[0] < self._since[0]:
             self._since = self._nothing()
         found = self._judge(self._since, counted) if now - self._then >= self._least_s else None
@@ -297,7 +297,7 @@ class _Share(Generic[Counted]):
 
 
 class OneWay(_Share[DirectionCounts]):
-    """Of nearly all TCP connections only one direction is seen."""
+    """Only one direction is seen of nearly all TCP connections."""
 
     _over = "both directions of connections are seen again"
 

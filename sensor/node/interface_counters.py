@@ -1,4 +1,4 @@
-"""What an interface, or a whole node, has seen so far: the counters that hints are judged by."""
+"""Counters of an interface, or of a whole node, by which hints are judged."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class CapturedInterface(Protocol):
 
     @property
     def is_promiscuous(self) -> bool:
-        """Whether it takes what is addressed to others."""
+        """True in promiscuous mode: it takes frames addressed to others."""
 
     @property
     def gap(self) -> str:
@@ -22,7 +22,7 @@ class CapturedInterface(Protocol):
 
     @property
     def counters(self) -> dict[str, int]:
-        """What came so far and what was lost, by name."""
+        """Return its counters by name: what came and what was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class InterfaceCounters:
     filtered: int = 0
     """Rejected by the filter once their VLAN tag was back."""
     nic: int = 0
-    """That arrived, whoever they are for."""
+    """Packets that arrived, for whatever address."""
     ring_drops: int = 0
     nic_drops: int = 0
     gap: str = ""

@@ -6,7 +6,7 @@ from sensor.clock import elapsed_s
 from sensor.cluster.membership import Late
 
 _SETTLED_S = 1.0
-"""How long no more of a worker's may have come late before that is said: what it held comes all at once."""
+"""Seconds without further late results before they are reported: what a worker held comes all at once."""
 _BEHIND_S = 60.0
 """By how much the packet clock of a live worker may be behind the furthest: more than a busy one is."""
 
@@ -22,12 +22,12 @@ class Lateness:
         self._behind: dict[str, str] = {}
 
     def hints(self, late: Mapping[str, Late]) -> list[str]:
-        """What there is to say of each worker, now that so much has come late."""
+        """Return the lines on each worker's late results."""
         lines = [line for name in sorted(late) for line in self._lines(name, late[name])]
         return [*lines, *(self._behind[name] for name in sorted(self._behind))]
 
     def judge(self, late: Mapping[str, Late], lags: Mapping[str, float]) -> list[str]:
-        """What is new, now that so much has come late, and clocks (s) are so far behind the furthest."""
+        """Return new lines on late results, and on clocks (s) that are far behind the furthest."""
         now = self._clock()
         for name, found in late.items():
             if found != self._known.get(name, Late()):
@@ -36,7 +36,7 @@ class Lateness:
         return [*(line for name in settled for line in self._settled_lines(name)), *self._look_at_clocks(lags)]
 
     def finish(self, late: Mapping[str, Late]) -> list[str]:
-        """What is left to say in the end."""
+        """Return the lines that are left at the end."""
         self._known.update(late)
         return [line for name in sorted(self._known) for line in self._settled_lines(name)]
 

@@ -33,7 +33,7 @@ from sensor.words import amount
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 4
-"""How often a worker is started: one that dies of its input will die of it again."""
+"""Most starts of a worker: one that dies of its input will die of it again."""
 STEADY_S = 60.0
 """A worker that has captured for so long was not ill from the start: its attempts are counted again."""
 

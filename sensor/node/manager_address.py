@@ -15,7 +15,7 @@ from sensor.cluster.vocabulary import VOCABULARY
 from sensor.pki.credentials import Credentials
 
 DEFAULT = "127.0.0.1:47700"
-"""Where a manager is that nothing else is said of."""
+"""Default address of a manager."""
 CLUSTER, SOCKET = "cluster", "bus"
 """In a node's folder: certificates, and where a manager listens for this host's own users."""
 
@@ -60,7 +60,7 @@ class ManagerAddress:
 
     @property
     def credentials(self) -> Credentials | None:
-        """Who this node is; None: whoever it says."""
+        """This node's credentials; None: its name is whatever it says."""
         return None if self.folder is None else Credentials.load(self.folder)
 
     def client(self, hello: Callable[[], Hello], bell: Bell | None = None) -> tuple[BusClient, ssl.SSLContext | None]:
@@ -74,10 +74,10 @@ class ManagerAddress:
 
 
 def credentials(state: Path) -> Credentials | None:
-    """What a node's folder says of its cluster; None: it is of none. CredentialsError if that is damaged."""
+    """Return the credentials of a node's folder; None: it has none. CredentialsError if they are damaged."""
     return Credentials.load(state / CLUSTER) if Credentials.exist(state / CLUSTER) else None
 
 
 def local_socket(state: Path) -> str:
-    """Where a manager listens for this host's own users, beside the address that needs certificates."""
+    """Return the Unix socket where a manager listens for local users, beside the address that needs certificates."""
     return f"unix:{(state / SOCKET).absolute()}"

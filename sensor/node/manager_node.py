@@ -51,16 +51,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COMMIT_S = 0.005
-"""How long messages are gathered before they share a write: a twentieth of what an early alert may take."""
+"""Seconds that messages are gathered for one write: a twentieth of what an early alert may take."""
 TICK_S = 0.1
 STAY_S = 30.0
-"""How long a manager that is done stays for workers that have not heard yet that all of theirs is here."""
+"""Seconds that a finished manager stays for workers that have no acknowledgement yet."""
 AWAY_S = 6.0
 """The same for those that are not connected: one that waits dials every five seconds at least."""
 TAKEN_S = 10.0
-"""How long a worker whose name is taken may come back: whoever had it may be gone, and not known to be."""
+"""Seconds that a worker whose name is taken may retry: its owner may be gone without a notice."""
 WAITING_BYTES, WAITING_MESSAGES = 32 << 20, 100_000
-"""What may wait for a disk that takes nothing: records and alerts, and messages that may not go out before these."""
+"""Most bytes that wait for a stuck disk: records, alerts, and messages that must follow them."""
 _LONGEST = 1000  # letters of a reason that a peer is told
 _ALERT_BYTES = 1024  # of an alert that waits, about
 _SAY_S = 60.0  # between lines on who has a name that is taken
@@ -119,11 +119,11 @@ class ManagerNode:
         self._next = settings
 
     def has_delivered(self, name: str) -> bool:
-        """Whether the input of a worker has ended, and all that came of it is here."""
+        """Return whether the input of a worker has ended, and all its results are here."""
         return self._next is None and self.manager.has_delivered(name)
 
     def pardon(self, path: str) -> None:
-        """What is wrong with the end of an input is no damage, as it was cut off on purpose."""
+        """Do not report a broken end of an input as damage: it was cut off on purpose."""
         self._pardoned = (*self._pardoned, f"{path}: ")
 
     def note_damage(self, line: str) -> None:
@@ -274,7 +274,7 @@ class ManagerNode:
 
     @property
     def _counters(self) -> dict[str, int]:
-        """What was not said, and how it stands with the disk, if there is one."""
+        """Counters of unsaid lines and of the disk, if there is one."""
         of_disk = self._disk.counters
         pauses = {"manager_pauses": self.servers.pauses} if of_disk else {}
         return {"hints_unsaid": self._relay.unsaid, "lines_unsaid": self._attendance.unsaid, **of_disk, **pauses}
@@ -327,7 +327,7 @@ class ManagerNode:
 
     @property
     def _may_end(self) -> bool:
-        """Whether the input of all has ended, and they have heard that all of it is here, or have had time to."""
+        """Return whether all inputs have ended, and all workers know it or have had time to."""
         if not self.manager.is_done:
             self._done_since = None
             return False
@@ -393,12 +393,12 @@ class ManagerNode:
 
     @property
     def _waiting_bytes(self) -> int:
-        """What waits for the disk."""
+        """Bytes that wait for the disk."""
         return self._disk.waiting_bytes + _ALERT_BYTES * len(self._pending.alerts)
 
     @property
     def _is_full(self) -> bool:
-        """Whether as much waits for the disk as may."""
+        """True if as much waits for the disk as may."""
         is_much = self._waiting_bytes > WAITING_BYTES or len(self._pending.messages) > WAITING_MESSAGES
         return self._disk.is_stuck and is_much
 

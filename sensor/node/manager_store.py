@@ -1,4 +1,4 @@
-"""What a manager keeps on disk: its journal and its alert file, and how it stands where these take nothing."""
+"""A manager's files: its journal and its alert file, and what waits while the disk takes nothing."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 RETRY_S = 1.0
 COMPACT_BYTES = 64 << 20
 COMPACT_AGAIN_S = 60.0
-"""How long after a compaction that failed the next one is tried."""
+"""Seconds from a failed compaction to the next try."""
 ALERTS = "alerts.jsonl"
 
 Told = AlertRecord | AlertUpdate
@@ -66,7 +66,7 @@ class ManagerStore:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What the files took and did not take, if there are any."""
+        """Counters of what the files took and refused, if there are files."""
         if self._alerts is None:
             return {}
         about = {"alerts_waiting": self._alerts.waiting, "alerts_lost": self._alerts.lost}
@@ -74,12 +74,12 @@ class ManagerStore:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether it has refused records or alerts, the last time."""
+        """True if it refused records or alerts the last time."""
         return self._has_failed or bool(self._unwritten)
 
     @property
     def waiting_bytes(self) -> int:
-        """Of records and alerts that it has yet to take."""
+        """Bytes of records and alerts that it has yet to take."""
         alerts = self._alerts.waiting_bytes if self._alerts else 0
         return (self._journal.pending if self._journal else 0) + alerts
 
@@ -94,7 +94,7 @@ class ManagerStore:
             self._journal.append(each)
 
     def sync(self) -> bool:
-        """Whether all records are durable; after a failure, not before `RETRY_S`."""
+        """Return whether all records are durable; after a failure, try again only after `RETRY_S`."""
         if elapsed_s() < self._retry_at:
             return False
         if self._journal is None:

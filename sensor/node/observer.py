@@ -15,12 +15,12 @@ Answer = TypeVar("Answer", Status, KeyResult, WorkerRemoved)
 
 
 def ask_status(manager: ManagerAddress) -> Status:
-    """How a manager's cluster is. TimeoutError says why it does not answer."""
+    """Return the status of a manager's cluster; TimeoutError says why it does not answer."""
     return _ask(manager, "status", StatusRequest(), Status)
 
 
 def ask_keys(manager: ManagerAddress, request: RequestKey) -> KeyResult:
-    """What all workers of a manager know now of some keys. TimeoutError says why it does not answer."""
+    """Return what all workers of a manager know of some keys; TimeoutError says why it does not answer."""
     return _ask(manager, "query", request, KeyResult)
 
 

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from sensor.bell import Bell
 
 _PAUSE_MS = 200
-"""How often it attends where no bell rings: what is done by time may be so late."""
+"""Seconds between polls where no bell rings; timed work may be that late."""
 
 
 def attended(

@@ -19,7 +19,7 @@ _CAPTURE = ("kernel_packets", "packets_delivered", "ring_drops", "nic_drops")
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a node has counted since its start."""
+    """The counts of a node since its start."""
 
     single: Mapping[str, int]
     """By the name of the field of `Stats`."""
@@ -44,7 +44,7 @@ class Accounts:
         self._last = Totals({})
 
     def is_due(self, now: float) -> bool:
-        """Whether a second is over: whoever asks need not count before."""
+        """Return whether a second is over; counting before that is not needed."""
         return now - self._then >= self._every_s
 
     def close(self, found: Totals, now: float, time_ns: int, hints: Sequence[str] = ()) -> Stats:
@@ -67,5 +67,5 @@ def _tallies(now: Mapping[str, int], last: Mapping[str, int], seconds: float) ->
 
 
 def _rate(more: int, seconds: float) -> float:
-    """What came a second; a total that fell is of workers that began again, and tells nothing."""
+    """Return the rate a second; a total that fell comes of restarted workers, and gives none."""
     return round(max(more, 0) / seconds, 3) if seconds else 0.0

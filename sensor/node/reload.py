@@ -19,7 +19,7 @@ def reloaded(
     is_led: bool = False,
     accepts: Callable[[Settings], bool] = lambda settings: True,
 ) -> Settings | None:
-    """What to go on with; None, which is said with the reason: with what there is.
+    """Return the settings to go on with; None, with the reason logged: go on with the present ones.
 
     `is_led`: who asks says when they hold, or another process does. `accepts`: whether the manager would take them.
 

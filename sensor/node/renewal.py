@@ -14,7 +14,7 @@ from sensor.storage.durable_folder import Folder
 log = logging.getLogger(__name__)
 
 LOOK_S = 3600.0
-"""How often a node looks whether its certificate is to be renewed; it holds for a month from then on."""
+"""Seconds between looks at the age of a certificate, which is then valid for another month."""
 
 
 class Renewal:
@@ -25,7 +25,7 @@ class Renewal:
         self._next_look_s = 0.0
 
     def due(self) -> CertificateRequest | None:
-        """What to ask the manager, now and then."""
+        """Return the request to send to the manager, if one is due."""
         if elapsed_s() < self._next_look_s:
             return None
         self._next_look_s = elapsed_s() + LOOK_S

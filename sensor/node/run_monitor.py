@@ -36,7 +36,7 @@ TWO_TAGS = "flows_under_two_tags"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a node has counted by now."""
+    """The counts of a node."""
 
     counts: Counts
     alerts: int = 0
@@ -45,7 +45,7 @@ class View:
     rates: Mapping[str, float] = field(default_factory=dict)
     """Packets a second of each worker that captures."""
     hints: Sequence[str] = ()
-    """What workers say that looks wrong there."""
+    """The hints of its workers."""
 
 
 class _Watched:
@@ -96,26 +96,26 @@ class RunMonitor:
         self._one_way, self._unseen, self._balance = OneWay(now, patience_s), Unseen(now, patience_s), Balance()
         self._two_tags, self._blind = TwoTags(), Blind(now, patience_s)
         self.is_replay = is_replay
-        """Whether it judges files, of which what looks wrong is said at the end."""
+        """True if it judges files, whose hints come at the end."""
         self.is_blind = False
-        """Of files, once they are read: whether packets came and none could be looked at."""
+        """For files, once they are read: True if packets came and none could be decoded."""
         self._of_replay: list[Hint] = []
         self._said: dict[str, str] = {}
         self._gap_ns = 0
 
     @property
     def is_together(self) -> bool:
-        """Whether it judges several workers as one capture, and whoever started them tells what they say."""
+        """True if it judges several workers as one capture, and their parent prints their messages."""
         return bool(self._together)
 
     @property
     def hints(self) -> list[str]:
-        """What looks wrong now."""
+        """The current hints."""
         return [each.text for each in self._hints]
 
     @property
     def said(self) -> list[str]:
-        """What has looked wrong so far, each thing once, as it was said the last time."""
+        """All hints so far, each once, in its latest words."""
         return list(self._said.values())
 
     def note(self, hints: Sequence[str]) -> None:
@@ -169,7 +169,7 @@ class RunMonitor:
         self._said |= {each.name: each.text for each in self._hints}
 
     def _sights(self, view: View) -> list[InterfaceCounters]:
-        """What is watched, as it is now; of several workers, once one has said what it captures."""
+        """Return the current counters of what is watched; for several workers, once one has named its interfaces."""
         counters = view.counts.counters
         if self._taps or not self._together or "kernel_packets" not in counters:
             return sights_of(self._taps)

@@ -13,7 +13,7 @@ from sensor.outputs.summary import Summary
 def summarise(
     manager: Manager, settings: Settings, seconds: float, damage: Iterable[str], hints: Iterable[str] = ()
 ) -> Summary:
-    """What became of every packet of a run that took so long."""
+    """Return the summary of a run: the fate of every packet."""
     counts = manager.counts()
     return Summary(
         packets_read=counts.captured,
@@ -44,5 +44,5 @@ def summarise(
 
 
 def unaccounted(summary: Summary) -> int:
-    """How many packets were read and neither decoded nor refused under a name: anything but 0 is a defect of ours."""
+    """Return the packets that were read and neither decoded nor refused: anything but 0 is a defect of ours."""
     return summary.packets_read - summary.packets_decoded - sum(summary.refused.values())

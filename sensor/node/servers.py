@@ -43,7 +43,7 @@ class Servers:
 
     @property
     def addresses(self) -> list[str]:
-        """Where they listen, with their ports."""
+        """The addresses they listen at, with their ports."""
         return [server.address for server in self._servers]
 
     @property
@@ -53,12 +53,12 @@ class Servers:
 
     @property
     def pauses(self) -> int:
-        """How often workers were not heard for a while."""
+        """Number of pauses in which workers were not read."""
         return sum(server.counters["pauses"] for server in self._servers)
 
     @property
     def is_paused(self) -> bool:
-        """Whether nothing is read from workers."""
+        """True while nothing is read from workers."""
         return any(server.is_paused for server in self._servers)
 
     def pause(self) -> None:
@@ -86,7 +86,7 @@ class Servers:
         return next((each.address for each in found if each.incarnation != peer.incarnation), "")
 
     def has_any(self, names: Collection[str]) -> bool:
-        """Whether one of some peers is connected."""
+        """Return whether one of some peers is connected."""
         return any(peer.name in names for server in self._servers for peer in server.peers)
 
     def retire(self, peer: Peer) -> None:

@@ -21,7 +21,7 @@ class Recorded(io.RawIOBase):
         self._number, self.data = file.fileno(), b""
 
     def fileno(self) -> int:
-        """Of the file."""
+        """The descriptor of the file."""
         return self._number
 
     def readable(self) -> bool:

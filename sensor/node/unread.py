@@ -21,7 +21,7 @@ _BROKEN = "they are cut, or of another link type than the file says: `tcpdump -e
 
 
 def is_blind(read: int, refused: Mapping[str, int], counters: Mapping[str, int]) -> bool:
-    """Whether packets came and none could be looked at: all refused, or of link types that the filter cannot judge."""
+    """Return whether packets came and none could be read: refused, or of link types the filter cannot judge."""
     if read:
         return sum(refused.values()) == read
     filtered = counters.get("packets_filtered", 0)
@@ -29,7 +29,7 @@ def is_blind(read: int, refused: Mapping[str, int], counters: Mapping[str, int])
 
 
 def hints_of_reading(counts: Counts, filter_text: str = "") -> list[Hint]:
-    """What is to be said of the packets that could not be read, or were not wanted."""
+    """Return the lines on packets that could not be read, or were filtered out."""
     found = [*_refused(counts), *(_filtered(counts, filter_text) if filter_text else ())]
     return [Hint(f"unread {number}", text) for number, text in enumerate(found)]
 
@@ -62,7 +62,7 @@ def _filtered(counts: Counts, text: str) -> list[str]:
 
 
 def _missed(counters: Mapping[str, int], text: str) -> str:
-    """Of the tags or labels that hide the most, how many packets have them, and the filter that looks behind them."""
+    """Return the count of packets behind the commonest tags or labels, and the filter that looks behind them."""
     behind = {prefix: counters.get(counter(prefix), 0) for prefix in BEHIND}
     prefix = max(behind, key=lambda each: behind[each])
     count = behind[prefix]

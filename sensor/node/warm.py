@@ -95,7 +95,7 @@ class _MadeUp:
 
 
 def _judge() -> None:
-    """What a filter does to frames whose VLAN tag the kernel had taken off: here, to none."""
+    """Run the kernel that filters frames whose VLAN tag the kernel had removed, on no frames."""
     code = drop_all()
     code.flags.writeable = False  # as of a filter that libpcap has made
     data, frames, none = np.zeros(1, np.uint8), np.zeros(1, FRAME), np.empty(0, np.int64)

@@ -25,12 +25,12 @@ class WorkerHints:
 
     @property
     def hints(self) -> list[str]:
-        """What looks wrong at workers now."""
+        """The current hints of workers."""
         return _lines(self._now)
 
     @property
     def said(self) -> list[str]:
-        """What looked wrong there the last time that something did."""
+        """The latest hints of workers, current or past."""
         return _lines(self._last)
 
     def update(self, worker: str, hints: Sequence[str]) -> list[str]:

@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MEMORY_BYTES, DISK_BYTES = 64 << 20, 1 << 30
-"""Of results that are not acknowledged, held in memory and on disk."""
+"""Limits on unacknowledged results in memory and on disk."""
 
 _BACKLOG = 2000  # messages that are not acknowledged, beyond which a worker that can wait reads no further
 _WAIT_S = 0.2
 _FLUSH_S = 2.0
 _LAST_S = 3.0  # that a worker that was told to end, or cannot tell again, gives the manager to take all
 GIVE_UP_S = 60.0
-"""How long a worker whose input has ended dials in vain: by then a manager that is started anew is back."""
+"""Seconds that a worker whose input has ended keeps dialling: a restarted manager is back by then."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Numbered] = msgspec.msgpack.Decoder(Numbered)
@@ -54,7 +54,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Who a worker is among the others."""
+    """The place of a worker among the others."""
 
     name: str
     manager: ManagerAddress
@@ -88,7 +88,7 @@ class _Spooled:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What went wrong so far, by name."""
+        """Counters of what went wrong, by name."""
         return self._spool.counters
 
 
@@ -180,7 +180,7 @@ class WorkerNode:
             self._client.send(Delivered(self._place.name, self._incarnation))
 
     def _is_late(self, began: float) -> bool:
-        """Whether what is not delivered by now, having begun at a time (s), is given up."""
+        """Return whether to give up what is not delivered, having begun at a time (s)."""
         now, alone = elapsed_s(), self._alone_since
         if not self._place.replays or self._stopping:
             return now - began >= _LAST_S or (self._stopping and alone is not None)
@@ -232,7 +232,7 @@ class WorkerNode:
 
     @property
     def _carried(self) -> dict[str, int]:
-        """What found no room on its way to the manager."""
+        """Counters of what found no room on its way to the manager."""
         return {**self._spooled.counters, "messages_unsent": self._client.counters["messages_unsent"]}
 
     def _hello(self) -> Hello:
@@ -327,7 +327,7 @@ class WorkerNode:
 
 
 def definitions_of(settings: Settings) -> list[Definition]:
-    """What the detections define."""
+    """Return the definitions of the detections."""
     return [each for detection in settings.make() for each in detection.define().values()]
 
 

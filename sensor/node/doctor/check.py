@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class State(StrEnum):
-    """How a check came out."""
+    """The result of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -26,7 +26,7 @@ class Mend:
     argv: tuple[str, ...]
     needs_root: bool = True
     is_safe: bool = False
-    """Whether --fix may run it: one like it undoes what it does."""
+    """True if --fix may run it: a similar command undoes it."""
 
     def __str__(self) -> str:
         """The command as this user is to type it."""
@@ -35,16 +35,16 @@ class Mend:
 
 @dataclass(frozen=True)
 class Check:
-    """What was found in one line, with the command that fixes it where there is one."""
+    """One finding in a line, with the command that fixes it where there is one."""
 
     name: str
     state: State
     finding: str
     mend: Mend | None = None
     interface: str | None = None
-    """Of which interface; None: of the machine."""
+    """The interface it is about; None: the machine."""
     is_forbidden: bool = False
-    """Whether it is the want of a permission that stands in the way, and nothing else."""
+    """True if a missing permission is the only obstacle."""
 
 
 def sensor_command(*arguments: str) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ class _Timex(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Clock:
-    """What the kernel says of its clock."""
+    """The state of the kernel's clock."""
 
     is_synchronised: bool
     error_ms: float = 0.0

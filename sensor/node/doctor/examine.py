@@ -12,16 +12,16 @@ from sensor.node.doctor.check import Check, State
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be found out."""
+    """The scope of an examination."""
 
     interfaces: tuple[str, ...] = (links.AUTO,)
     megabytes: int = 64
-    """Of the ring of each interface."""
+    """Ring settings of each interface."""
     address: str | None = None
-    """Of the manager; None: that of the cluster which `state` is of."""
+    """Address of the manager; None: that of the cluster of `state`."""
     state: Path = Path("/nonexistent")
     patience_s: float = 3.0
-    """How long to wait for traffic."""
+    """Seconds to wait for traffic."""
 
 
 def examine(question: Question) -> Iterator[Check]:

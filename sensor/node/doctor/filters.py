@@ -22,7 +22,7 @@ _PACKAGES = {"apt": "libpcap0.8", "dnf": "libpcap", "zypper": "libpcap1", "pacma
 
 @dataclass(frozen=True)
 class Libpcap:
-    """What compiling a filter said."""
+    """The outcome of compiling a filter."""
 
     error: str = ""
     installer: str = "apt"
@@ -49,7 +49,7 @@ def judge_libpcap(found: Libpcap) -> Check:
 
 @dataclass(frozen=True)
 class FilterMemory:
-    """How long a filter may be."""
+    """The longest filter that the kernel takes."""
 
     longest: int
     """Instructions of the longest of some programs that the kernel took; 0: it took none."""

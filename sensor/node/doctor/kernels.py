@@ -18,16 +18,16 @@ _DISABLE = "NUMBA_DISABLE_JIT"
 
 @dataclass(frozen=True)
 class Kernels:
-    """What became of the kernels that take packets in."""
+    """The state of the kernels that take packets in."""
 
     is_compiled: bool
     folder: str | None = None
-    """Where compiled ones are kept; None: nowhere."""
+    """Folder of the compiled kernels; None: there is none."""
     compiled: int = 0
-    """How many had to be compiled just now."""
+    """Number of kernels compiled just now."""
     has_numba: bool = True
     is_disabled: bool = False
-    """Whether the environment forbids compiling."""
+    """True if the environment forbids compiling."""
 
     @classmethod
     def find(cls) -> "Kernels":

@@ -10,7 +10,7 @@ from sensor.node.doctor.check import Check, Mend, State
 AUTO = "auto"
 LINK, OFFLOADS = "link", "offloads"
 _JOINING = ("gro", "lro", "tso")
-"""What makes one frame of several; taking the VLAN tag off is undone in the ring."""
+"""Offloads that merge several frames into one. The removed VLAN tag is restored in the ring."""
 
 
 def named(interfaces: Iterable[str], present: Collection[Interface]) -> list[str]:

@@ -17,7 +17,7 @@ _WORKER = "the certificate is of worker "
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of asking a manager how it is."""
+    """The answer of a manager to a status request."""
 
     address: str = ""
     """Where; empty: there is none to ask."""

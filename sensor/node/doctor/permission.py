@@ -14,7 +14,7 @@ NAME = "permission"
 
 @dataclass(frozen=True)
 class Permission:
-    """What came of opening a socket that sees packets, and what becomes of root after that."""
+    """The outcome of opening a packet socket, and of root's change of user after that."""
 
     error: int
     """The errno, 0 where it could be opened."""
@@ -22,7 +22,7 @@ class Permission:
     heir: str = ""
     """Whom root becomes to decode; empty: nobody is there to become."""
     may_become: bool = True
-    """Whether root has the capabilities for that."""
+    """True if root has the capabilities for that."""
 
     @classmethod
     def find(cls) -> "Permission":

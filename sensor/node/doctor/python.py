@@ -14,7 +14,7 @@ NAME = "python"
 
 @dataclass(frozen=True)
 class Python:
-    """Who is to read it, and what stands in the way."""
+    """The user that must read Python's files, and what keeps it from that."""
 
     heir: str = ""
     """Whom root becomes; empty: this process stays who it is, or cannot become anybody."""

@@ -22,7 +22,7 @@ class Rings:
 
     interfaces: tuple[str, ...]
     megabytes: int
-    """Of each."""
+    """MB of each ring."""
     available: int
     """MB that can be had without swapping."""
     is_tried: bool = False

@@ -26,11 +26,11 @@ _ENDS = (("kind", "src_hi", "src_lo", "src_port"), ("kind", "dst_hi", "dst_lo", 
 
 @dataclass
 class Pairs:
-    """Which ends spoke to which."""
+    """The pairs of ends that spoke to each other."""
 
     spoken: set[tuple[object, object]] = field(default_factory=set)
     both: bool = False
-    """Whether any two spoke to each other."""
+    """True if any two ends spoke to each other."""
 
     def add(self, pairs: Iterable[tuple[object, object]]) -> None:
         """Take down who spoke to whom; one that speaks to itself says nothing."""
@@ -43,17 +43,17 @@ class Pairs:
 
 @dataclass
 class InterfaceTraffic:
-    """What an interface showed."""
+    """The traffic that an interface showed."""
 
     seconds: float = 0.0
     frames: int = 0
-    """That the kernel gave, lost ones included."""
+    """Packets from the kernel, lost ones included."""
     received: int = 0
-    """That the interface has counted in that time."""
+    """Packets that the interface counted in that time."""
     flows: Pairs = field(default_factory=Pairs)
-    """Of TCP and UDP: by address and port."""
+    """Pairs of TCP and UDP, by address and port."""
     stations: Pairs = field(default_factory=Pairs)
-    """Of Ethernet addresses, but for what is sent to many."""
+    """Pairs of Ethernet addresses, but for group addresses."""
 
 
 def measure(interfaces: Sequence[str], patience_s: float) -> dict[str, InterfaceTraffic]:
@@ -92,7 +92,7 @@ def _received(told: Mapping[str, Mapping[str, int]], name: str) -> int:
 
 
 def try_to_look(interfaces: Sequence[str], patience_s: float) -> Mapping[str, InterfaceTraffic | str]:
-    """What `measure` finds, or for all of them why it does not."""
+    """Return what `measure` finds, or for all interfaces the reason why it cannot."""
     try:
         return measure(interfaces, patience_s)
     except (CaptureError, OSError) as error:
