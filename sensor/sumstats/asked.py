@@ -50,7 +50,7 @@ class Asked:
         self._panes[pane].field("value")[rows[rows >= 0], levels[rows >= 0]] = values[rows >= 0]
 
     def of(self, keys: np.ndarray, pane: int) -> np.ndarray:
-        """Which levels of keys were asked about in an epoch (bool, (m, levels))."""
+        """Return which levels of keys were asked about in an epoch (bool, (m, levels))."""
         asked = np.zeros((len(keys), max(self._definition.levels, 1)), np.bool_)
         if pane in self._panes:
             rows = self._panes[pane].lookup(np.ascontiguousarray(keys))

@@ -210,14 +210,14 @@ class LeastColumn(ArenaColumn):
         arena.run(lambda start: _keep(rows, flat, *options, self.state, arena.words, arena.book, start), len(rows))
 
     def kept(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How many entries each row holds, and those of all, ascending within a row."""
+        """Return how many entries each row holds, and those of all, ascending within a row."""
         counts = self.state["count"][rows].astype(np.int64)
         entries = np.empty((int(counts.sum()), self.width), np.uint64)
         _collect(rows, self.state, self.arena.words, self.width, entries.reshape(-1))
         return counts, entries
 
     def saturated(self, rows: np.ndarray) -> np.ndarray:
-        """Whether there was no room for some of what the row was to hold."""
+        """Return whether there was no room for some of what the row was to hold."""
         flags: np.ndarray = self.state["saturated"][rows]
         return flags
 

@@ -135,7 +135,7 @@ class StateColumn(ABC):
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What was refused for lack of room, by name."""
+        """Counts of what was refused for lack of room, by name."""
         return {}
 
     @property
@@ -227,7 +227,7 @@ class Reducer(ABC):
         """The result of each key, from viewed states."""
 
     def weights(self, values: np.ndarray) -> np.ndarray:
-        """How much each of some observed values adds (float64), where `ceiling` goes by that."""
+        """Return how much each of some observed values adds (float64), where `ceiling` goes by that."""
         return np.ones(len(values))
 
     def ceiling(self, num: np.ndarray, states: Arrays, added: np.ndarray) -> np.ndarray:
@@ -306,7 +306,7 @@ class Scalars(StateColumn):
         return {"state": self._state[rows]}
 
     def view(self, rows: np.ndarray, measured: Arrays) -> Arrays:
-        """What was measured is all there is."""
+        """Return the measured states: there is nothing else."""
         return measured
 
     def merge(self, rows: np.ndarray, states: Arrays) -> None:
@@ -338,7 +338,7 @@ def checked(states: Arrays, name: str, dtype: np.dtype[Any], rows: int) -> np.nd
 
 @njit
 def _add_up(counts, total):
-    """Whether counts, none of them below 0, come to a total."""
+    """Return whether counts, none of them below 0, come to a total."""
     left = np.int64(total)
     for i in range(counts.shape[0]):
         if not 0 <= counts[i] <= left:

@@ -64,7 +64,7 @@ class _Memory:
     """What was asked counts as fired."""
 
     def recall(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which levels keys have fired, and whether they count."""
+        """Return which levels keys have fired, and whether they count."""
         fired = self.quiet.fired(keys, self.pane)
         if self.asked:
             fired |= self.asked.of(keys, self.pane)
@@ -166,7 +166,7 @@ class Collector:
         return found, window.keys, window.compared(np.arange(len(window)))
 
     def _peek(self, epoch: int, views: Mapping[str, Partial]) -> tuple[list[Merged], Store]:
-        """What is to be asked of a window that is not over, and the window."""
+        """Return what is to be asked of a window that is not over, and the window."""
         threshold = self.definition.threshold
         is_fired = threshold is not None and threshold.one_a_check
         memory = _Memory(self._quiet, epoch, self._asked if is_fired else None)
@@ -278,15 +278,15 @@ class Collector:
         self._asked.note(keys, levels, values, epoch)
 
     def silence(self, keys: np.ndarray, index: int, since: int) -> None:
-        """What is observed of keys (uint64, (m, words)) after an epoch does not count, up to the epoch `since`."""
+        """Do not count what is observed of keys (uint64, (m, words)) after an epoch, up to the epoch `since`."""
         self._quiet.silence(keys, index, since)
 
     def resume(self, keys: np.ndarray, index: int) -> None:
-        """What is observed of keys (uint64, (m, words)) counts again from an epoch on."""
+        """Count what is observed of keys (uint64, (m, words)) again from an epoch on."""
         self._quiet.resume(keys, index)
 
     def present(self, epoch: int, views: Mapping[str, Partial], selection: Selection) -> Present:
-        """What is known of some keys in an epoch that is not over.
+        """Return what is known of some keys in an epoch that is not over.
 
         Of each member there is what it delivered, if it has ended the epoch, or else its view of its open window.
         """
@@ -387,7 +387,7 @@ class Collector:
         return unfired
 
     def _late_in(self, index: int) -> list[Partial]:
-        """What was delivered late of the window that ends with a pane."""
+        """Return what was delivered late of the window that ends with a pane."""
         return [pane.partials[member] for _, pane in self._panes.of(index) for member in sorted(pane.late)]
 
     def _held(self, index: int) -> list[tuple[int, Partial]]:
@@ -406,7 +406,7 @@ class Collector:
     def _result(
         self, index: int, window: list[tuple[int, Pane]], whole: Store | None, end: int | None = None
     ) -> EpochResult:
-        """What comes of a window; `end`: when (ns) the pane that ends it does, if nobody delivered that."""
+        """Return what comes of a window; `end`: when (ns) the pane that ends it does, if nobody delivered that."""
         if end is None:
             start, end = window[-1][1].start - (self.definition.panes - 1) * self.definition.hop_ns, window[-1][1].end
         else:
@@ -469,7 +469,7 @@ def _judged(window: Store, keys: np.ndarray) -> Crossed:
 
 
 def _who(window: Iterable[tuple[int, Pane]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Whose values are in a window, and whose should be."""
+    """Return whose values are in a window, and whose should be."""
     members: set[str] = set()
     missing: set[str] = set()
     for _, pane in window:

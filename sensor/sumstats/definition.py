@@ -85,7 +85,7 @@ class Definition:
 
     @cached_property
     def keeps_history(self) -> bool:
-        """Whether levels depend on the order of observations, so that these are reduced, and kept as they came, too.
+        """True if levels depend on the order of observations, so that these are reduced, and kept as they came, too.
 
         They do where a check fires one level, unless there is but one, of a value that never falls.
         """
@@ -101,7 +101,7 @@ class Definition:
 
     @property
     def panes(self) -> int:
-        """How many panes a window is made of."""
+        """Number of panes a window is made of."""
         return self.epoch_ns // self.hop_ns if self.hop_ns else 1
 
     @property

@@ -162,7 +162,7 @@ class _Open:
         return Crossings(name, self.index, at, ts[at], crossed.level, crossed.value, crossed.partial)
 
     def _edges(self, ts: np.ndarray) -> tuple[list[int], np.ndarray]:
-        """Where the observations of each epoch begin, and the end; and the epoch of each observation.
+        """Return where the observations of each epoch begin, and the end; and the epoch of each observation.
 
         What is late for the open epoch is counted in that.
         """
@@ -296,7 +296,7 @@ class SumStats:
         return [end for each in self._open.values() for end in each.finish(now)]
 
     def epoch(self, sumstat: str) -> int:
-        """Which epoch (where windows hop, pane) of a SumStat is open."""
+        """Return which epoch (where windows hop, pane) of a SumStat is open."""
         return self._open[sumstat].index
 
     def entered(self, sumstat: str) -> int:
@@ -304,7 +304,7 @@ class SumStats:
         return self._open[sumstat].entered
 
     def start_of(self, sumstat: str, epoch: int) -> int:
-        """Where an epoch begins (ns); of those that end by hand, only that of the open one is known."""
+        """Return where an epoch begins (ns); of those that end by hand, only that of the open one is known."""
         return self._open[sumstat].start_of(epoch)
 
     def now(self, sumstat: str) -> int:
@@ -312,7 +312,7 @@ class SumStats:
         return self._open[sumstat].now
 
     def answer(self, sumstat: str, selection: Selection) -> Partial:
-        """What is known of some keys in the open window."""
+        """Return what is known of some keys in the open window."""
         return self._open[sumstat].window.answer(selection)
 
     def measure(self, sumstat: str, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

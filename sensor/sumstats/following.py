@@ -78,11 +78,11 @@ class Following:
         return self._words(sorted(key for key, last in self.last.items() if last <= first))
 
     def values(self, keys: np.ndarray) -> np.ndarray:
-        """What levels are compared with (float64), of followed keys."""
+        """Return what levels are compared with (float64), of followed keys."""
         return self._store.compared(self._store.lookup(keys))
 
     def partial(self, keys: np.ndarray) -> Partial:
-        """What is known of followed keys."""
+        """Return what is known of followed keys."""
         return self._store.partial(self._store.lookup(keys))
 
     def end(self, keys: np.ndarray) -> None:

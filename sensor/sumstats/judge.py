@@ -18,7 +18,7 @@ class Memory(Protocol):
     """What is known of keys from before and beyond the store: it may forget them, or be one of several."""
 
     def recall(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which levels each key has fired already (bool, (m, levels)), and whether it counts (bool, (m,))."""
+        """Return which levels each key has fired already (bool, (m, levels)), and whether it counts (bool, (m,))."""
 
     def note(self, keys: np.ndarray, levels: np.ndarray) -> None:
         """Each key has fired a level."""
@@ -90,11 +90,11 @@ class Judge:
         return self._tells + (self._fired.shape[1] + self._rules.itemsize if self.threshold else 0)
 
     def done(self, n: int) -> np.ndarray:
-        """Which of the first `n` rows have nothing more to say (bool)."""
+        """Return which of the first `n` rows have nothing more to say (bool)."""
         return self._is_done[:n] if self._tells else np.zeros(n, np.bool_)
 
     def may_fire(self, rows: np.ndarray, name: str, most: np.ndarray) -> np.ndarray:
-        """Whether each row may yet fire a level, if the value of a reducer comes to `most` at most (bool)."""
+        """Return whether each row may yet fire a level, if the value of a reducer comes to `most` at most (bool)."""
         threshold = self.threshold
         if threshold is None or threshold.function is not None:
             return np.ones(len(rows), np.bool_)
@@ -167,7 +167,7 @@ class Judge:
         return at[:n], level[:n], compared[0][at[:n]]
 
     def reached(self, rows: np.ndarray, num: np.ndarray, values: Values) -> np.ndarray:
-        """How many levels each row has reached (int64), whatever it has fired."""
+        """Return how many levels each row has reached (int64), whatever it has fired."""
         threshold = self.threshold
         assert threshold is not None
         with np.errstate(all="ignore"):
@@ -186,7 +186,7 @@ class Judge:
         return near
 
     def compared(self, num: np.ndarray, values: Values) -> list[np.ndarray]:
-        """What is compared with the levels, by their names."""
+        """Return what is compared with the levels, by their names."""
         threshold = self.threshold
         assert threshold is not None
         if threshold.function is None:

@@ -51,7 +51,7 @@ class EpochResult:
 
     @property
     def complete(self) -> bool:
-        """Whether it holds all that there was to know."""
+        """True if it holds all that there was to know."""
         return not self.missing and not self.lost
 
 

@@ -32,7 +32,7 @@ class Nearness:
             self._far = 1.0 if definition.reducer(name).is_exact else 0.5
 
     def are_all_far(self, window: Iterable[tuple[int, Pane]]) -> bool:
-        """Whether no key of a window can have come to its first level, as nearly always in quiet times."""
+        """Return whether no key of a window can have come to its first level, as nearly always in quiet times."""
         if not self._far:
             return False
         near = 0.0
@@ -63,14 +63,14 @@ class Nearness:
         return np.concatenate(own)
 
     def _peak(self, partial: Partial) -> float:
-        """How near to its first level any key can have come by a part: its share of it, or a little more."""
+        """Return how near to its first level any key can have come by a part: its share of it, or a little more."""
         if isinstance(partial, Piece):
             peaks: list[float] = partial.series.of_each(self._peaks)
             return peaks[partial.at]
         return self._peaks(partial, [0, len(partial)])[0]
 
     def _peaks(self, partial: Partial, bounds: list[int]) -> list[float]:
-        """How near to their first level keys can have come: at most, of those from each bound to the next."""
+        """Return how near to their first level keys can have come: at most, of those from each bound to the next."""
         threshold = self._definition.threshold
         assert threshold is not None
         reducer = self._definition.reducer(threshold.names[0])

@@ -26,7 +26,7 @@ class Partial:
     """What is not in the states, of these keys and of others: to be absorbed where a key is judged."""
 
     def __len__(self) -> int:
-        """How many keys."""
+        """Return the number of keys."""
         return len(self.keys)
 
     @property

@@ -28,7 +28,7 @@ class Selection:
         return replace(self, top=0, by="")
 
     def matches(self, keys: np.ndarray) -> np.ndarray:
-        """Which keys (uint64, (m, words)) it is about, whatever their values (bool)."""
+        """Return which keys (uint64, (m, words)) it is about, whatever their values (bool)."""
         if self.is_key:
             return np.asarray((keys == np.array(self.value, np.uint64)).all(axis=1))
         if not self.mask:

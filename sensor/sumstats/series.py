@@ -19,7 +19,7 @@ MOST_EPOCHS = 4096
 
 
 def of_series(definition: Definition) -> Definition:
-    """What a store, and the check of what a peer sends, go by: keys with an epoch's number, and no threshold."""
+    """Return what a store, and the check of what a peer sends, go by: keys with an epoch's number, and no threshold."""
     return replace(definition, key_words=definition.key_words + 1, threshold=None)
 
 
@@ -41,15 +41,15 @@ class Series:
         self._ends = {name: np.cumsum(whole.states[name]["count"]) for name in flat}
 
     def __len__(self) -> int:
-        """How many epochs."""
+        """Return how many epochs."""
         return len(self.epochs)
 
     def partials(self) -> Iterator["Piece"]:
-        """What is known of each epoch."""
+        """Return what is known of each epoch."""
         return (Piece(self, at) for at in range(len(self)))
 
     def of_each(self, find: Callable[[Partial, list[int]], list[Any]]) -> list[Any]:
-        """What is found once for all epochs: each has the keys from one bound to the next."""
+        """Return what is found once for all epochs: each has the keys from one bound to the next."""
         if self._of_each is None:
             self._of_each = find(self.whole, self.bounds)
         return self._of_each
@@ -86,7 +86,7 @@ class Piece(Partial):
         object.__setattr__(self, "at", at)
 
     def __len__(self) -> int:
-        """How many keys."""
+        """Return the number of keys."""
         bounds: list[int] = self.series.bounds
         return bounds[self.at + 1] - bounds[self.at]
 

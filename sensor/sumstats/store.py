@@ -98,7 +98,7 @@ class _Chunk:
 
     @property
     def is_now(self) -> bool:
-        """Whether it is that."""
+        """True if it is that."""
         return not self.batches
 
 
@@ -131,7 +131,7 @@ class Store:
         self._resize(0)
 
     def __len__(self) -> int:
-        """How many keys."""
+        """Return the number of keys."""
         return self._table.used
 
     @property
@@ -195,7 +195,7 @@ class Store:
             self._merge(part)
 
     def _check(self, partial: Partial) -> None:
-        """What must be right before a partial can be cut into parts; the columns check their own."""
+        """Check what must be right before a partial can be cut into parts; the columns check their own."""
         keys = checked({"keys": partial.keys}, "keys", np.dtype(np.uint64), len(partial))
         if keys.shape[1:] != (self.definition.key_words,):
             raise ValueError(f"{self.definition.name}: keys of {keys.shape[1:]} words")
@@ -272,12 +272,12 @@ class Store:
         return self._judge.compared(nums, lambda name: self._value(name, rows, _Chunk.now(rows)))[0]
 
     def reached(self, rows: np.ndarray) -> np.ndarray:
-        """How many levels of the threshold, from the lowest on, some rows are at or over now (int64)."""
+        """Return how many levels of the threshold, from the lowest on, some rows are at or over now (int64)."""
         nums = _total([header["num"][rows] for header in self._headers.values()])
         return self._judge.reached(rows, nums, lambda name: self._value(name, rows, _Chunk.now(rows)))
 
     def nums(self, rows: np.ndarray) -> np.ndarray:
-        """How many observations some rows have, all streams together (int64); -1: there is no such row."""
+        """Return how many observations some rows have, all streams together (int64); -1: there is no such row."""
         nums, held = np.full(len(rows), -1), rows >= 0
         nums[held] = _total([header["num"][rows[held]] for header in self._headers.values()])
         return nums

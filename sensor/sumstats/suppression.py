@@ -46,7 +46,7 @@ class Quiet:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is remembered."""
+        """True if nothing is remembered."""
         return not self._fired and not self._spans.used
 
     @property
@@ -100,7 +100,7 @@ class Quiet:
         return counted
 
     def was_quiet(self, keys: np.ndarray, pane: int) -> np.ndarray:
-        """Whether some of what was observed of keys in the window that ends with a pane may not count (bool)."""
+        """Return whether some of what was observed of keys in the window that ends with a pane may not count (bool)."""
         if not self._spans.used:
             return np.zeros(len(keys), np.bool_)
         rows = self._spans.lookup(keys)
@@ -108,7 +108,7 @@ class Quiet:
         return quiet
 
     def fired(self, keys: np.ndarray, pane: int) -> np.ndarray:
-        """Which levels each key has fired within an epoch's length of a pane (bool, (m, levels))."""
+        """Return which levels each key has fired within an epoch's length of a pane (bool, (m, levels))."""
         fired = np.zeros((len(keys), max(self._definition.levels, 1)), np.bool_)
         for other, table in self._fired.items():
             if abs(other - pane) < self._definition.panes:

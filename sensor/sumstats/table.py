@@ -155,7 +155,7 @@ def _find(slots, bits, records, words, hashes, rows):
 
 @njit
 def _find_few(secret, slots, bits, records, empty, state, words, wanted, start, rows):
-    """What `_guess` and `_look` do, one row after the other: a few rows are in the cache anyway."""
+    """Do what `_guess` and `_look` do, one row after the other: a few rows are in the cache anyway."""
     for i in range(start, rows.shape[0]):
         rows[i] = -1
         if not wanted[i]:
@@ -215,7 +215,7 @@ class Layout:
 
     @property
     def row_bytes(self) -> int:
-        """What a row costs: its record and its share of the slots."""
+        """Bytes of a row: its record and its share of the slots."""
         return self.empty.itemsize + 4 * _SLOTS_OF_TWO // 2
 
 
@@ -369,6 +369,6 @@ class Keys:
         return self._table.lookup(np.ascontiguousarray(words))
 
     def has(self, words: np.ndarray) -> np.ndarray:
-        """Which of some rows of words (uint64, (n, width)) are among them (bool)."""
+        """Return which of some rows of words (uint64, (n, width)) are among them (bool)."""
         found: np.ndarray = self._table.lookup(words) >= 0
         return found

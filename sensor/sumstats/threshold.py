@@ -59,7 +59,7 @@ class Override:
 
     @property
     def bits(self) -> int:
-        """How many bits of a key it looks at."""
+        """Number of bits of a key it looks at."""
         return sum(word.bit_count() for word in self.mask)
 
 
@@ -88,12 +88,12 @@ class Threshold:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is compared: the reducers, or FUNCTION."""
+        """Names of what is compared: the reducers, or FUNCTION."""
         return tuple(self.levels)
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """How many levels each rule has (int64)."""
+        """Number of levels each rule has (int64)."""
         return np.array([len(rule) for rule in self.rules], np.int64)
 
     @cached_property
@@ -137,7 +137,7 @@ class Threshold:
         return reached
 
     def call(self, judged: JudgedValues) -> tuple[np.ndarray, list[Exception]]:
-        """What the function makes of some rows, and what it raised.
+        """Return what the function makes of some rows, and what it raised.
 
         Where it raises, it is given each row by itself, so that a row does not depend on those beside it; one on which
         it raises again is NaN.
@@ -162,7 +162,7 @@ class Threshold:
         return values
 
     def describe(self) -> object:
-        """What tells it from another, for a digest: the same in every process."""
+        """Return what tells it from another, for a digest: the same in every process."""
         function = self.function and f"{self.function.__module__}.{self.function.__qualname__}"
         others = [(each.mask, each.value) for each in self.overrides]
         return [self.names, self.rules, others, function, self.one_a_check]

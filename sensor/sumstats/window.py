@@ -102,7 +102,7 @@ class Window:
 
     @property
     def takes_many(self) -> bool:
-        """Whether panes may be reduced at once: none of them is judged, and no key is quiet."""
+        """True if panes may be reduced at once: none of them is judged, and no key is quiet."""
         is_plain = self._pane is self._store and not (self._is_alone or self._keeps_history)
         return is_plain and self._is_roomy and self._quiet.is_empty
 
@@ -142,7 +142,7 @@ class Window:
         return self._store.observe(keys, ts, values, applies)
 
     def _completed(self, crossed: Crossed, order: np.ndarray) -> Crossed:
-        """What crossed, with its support up to the observation of the pane (int64) that made each key cross."""
+        """Return what crossed, with its support up to the observation of the pane (int64) that made each key cross."""
         parts, numbers = [], crossed.partial.rounds()
         for own in numbers:
             parts.append(self._complete(crossed.partial.take(self._definition, own), order[own]))
@@ -253,7 +253,7 @@ class Window:
         self._quiet.silence(keys, self._index, since)
 
     def answer(self, selection: Selection) -> Partial:
-        """What is known of some keys."""
+        """Return what is known of some keys."""
         store = self._store
         if store is self._pane and self._definition.panes > 1:
             store = Store(self._definition, self._secret, judges=False)
@@ -263,12 +263,12 @@ class Window:
         return replace(store.partial(store.select(selection)), support=self._support_of(selection.matches))
 
     def measure(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which of these keys (uint64, (m, words)) are known (bool), and by which value each of those."""
+        """Return which of these keys (uint64, (m, words)) are known (bool), and by which value each of those."""
         rows = self._store.lookup(keys)
         return rows >= 0, self._store.compared(rows[rows >= 0])
 
     def view(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Partial]:
-        """Which of these keys (uint64, (m, words)) are known (bool), by which value each, and what of each.
+        """Return which of these keys (uint64, (m, words)) are known (bool), by which value each, and what of each.
 
         One alone tells of each with its support; one of several, what it has of all of them.
         """
@@ -282,7 +282,7 @@ class Window:
         return known, self._store.compared(rows), partial
 
     def recall(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which levels keys have fired in the window, and whether they count."""
+        """Return which levels keys have fired in the window, and whether they count."""
         return self._quiet.fired(keys, self._index), self._quiet.counts(keys, self._index)
 
     def note(self, keys: np.ndarray, levels: np.ndarray) -> None:

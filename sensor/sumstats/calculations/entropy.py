@@ -119,7 +119,7 @@ class ElementCounts(ArenaColumn):
         self._add(rows[owners], np.ones(len(owners), np.bool_), elements, counts, np.empty(0, _MEASURED))
 
     def _ascend(self, owners: np.ndarray, elements: np.ndarray) -> bool:
-        """Whether the elements of each owner come by priority and then by themselves, no two of them equal."""
+        """Return whether the elements of each owner come by priority and then by themselves, no two of them equal."""
         priorities = np.empty(len(elements), np.uint64)
         hash_rows(self._layout.key, elements, priorities)
         ranks = np.column_stack([owners.astype(np.uint64), priorities, elements])

@@ -94,7 +94,7 @@ def _of_zeros(bits: int) -> np.ndarray:
 
 
 def _measured(fields: np.ndarray) -> dict[str, np.ndarray]:
-    """What an estimate needs of some rows."""
+    """Return what an estimate needs of some rows."""
     phases = fields["kind"] >> 4
     is_dense = phases == DENSE
     return {

@@ -103,7 +103,7 @@ class Buckets(ArenaColumn):
         arena.run(lambda start: add(*given, start, q, arena.words, arena.book, after)[0], len(rows))
 
     def _gathered(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How many buckets each row has, and their words."""
+        """Return how many buckets each row has, and their words."""
         counts = self.state["count"][rows].astype(np.int64)
         words = np.empty(int(counts.sum()), np.uint64)
         gather(self.state, rows, self.arena.words, words)

@@ -76,7 +76,7 @@ _AHEAD = 512  # observations whose blocks are read ahead of their use
 
 
 def capacities(words: int, size: int) -> np.ndarray:
-    """How many entries of elements of so many words a block of each class has (int64), `size` at most."""
+    """Return how many entries of elements of so many words a block of each class has (int64), `size` at most."""
     blocks = np.int64(1) << np.arange(_CLASSES)
     fits = blocks // (words + BESIDE)
     indexed = (blocks - blocks // 8) // (words + BESIDE + 2)

@@ -207,7 +207,7 @@ class Elements(StateColumn):
         return {"count": counts, "saturated": flags}
 
     def measure(self, rows: np.ndarray) -> Arrays:
-        """How many elements each row holds, `max` and more, and whether it refused any."""
+        """Return how many elements each row holds, `max` and more, and whether it refused any."""
         return {"count": self._state["count"][rows].astype(np.int64), "saturated": self._state["saturated"][rows]}
 
     def view(self, rows: np.ndarray, measured: Arrays) -> Arrays:
@@ -224,7 +224,7 @@ class Elements(StateColumn):
         return {"count": counts, "saturated": measured["saturated"], "elements": elements, **self._dates(entries)}
 
     def _dates(self, entries: np.ndarray) -> Arrays:
-        """What else is told of some entries."""
+        """Return what else is told of some entries."""
         return {}
 
     def merge(self, rows: np.ndarray, states: Arrays) -> None:
@@ -374,7 +374,7 @@ class Distinct(Value):
         return times[place - 1] if place <= len(times) else None
 
     def until(self, ts: int) -> int:
-        """How many distinct elements there were at a time (ns). ValueError where they are not dated."""
+        """Return how many distinct elements there were at a time (ns). ValueError where they are not dated."""
         return bisect_right(self._dated(), ts)
 
     def _dated(self) -> tuple[int, ...]:

@@ -62,7 +62,7 @@ def buckets_of(values, applies, scale, lowest, most, buckets):
 
 @njit
 def _position(words, block, count, code):
-    """How many words of a block, which ascend, are of lower buckets.
+    """Return how many words of a block, which ascend, are of lower buckets.
 
     Buckets are distinct integers, so where few are missing between the first and the last, little is left to search.
     """

@@ -57,7 +57,7 @@ def _home(priority, spread, slots):
 
 @njit
 def _find(words, block, slots, home, element):
-    """Where the slot of an element is, or the free one where it belongs."""
+    """Return where the slot of an element is, or the free one where it belongs."""
     width = element.shape[0]
     slot = home
     while True:
@@ -74,7 +74,7 @@ def _find(words, block, slots, home, element):
 
 @njit
 def _is_greater(words, left, right):
-    """Whether the element at `left` comes after another of the same priority."""
+    """Return whether the element at `left` comes after another of the same priority."""
     for w in range(right.shape[0]):
         if words[left + w] != right[w]:
             return words[left + w] > right[w]
@@ -281,7 +281,7 @@ def gather(state, rows, words, key, elements, counts, priorities):
 
 @njit
 def tally(lengths, counts, out):
-    """What the counts of each key, `lengths` of them one after the other, come to."""
+    """Return what the counts of each key, `lengths` of them one after the other, come to."""
     start = 0
     for j in range(lengths.shape[0]):
         out[j]["unique"] = lengths[j]

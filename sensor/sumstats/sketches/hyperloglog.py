@@ -48,7 +48,7 @@ def _rank(rest, most):
 
 @njit
 def _is_known(rest, held):
-    """Whether the rank of a hash_elements, which is that of `rest`, is at most the one held; 0: none is held."""
+    """Return whether the rank of a hash_elements, which is that of `rest`, is at most the one held; 0: none is held."""
     return (rest >> (_63 - held)) >> ONE != ZERO
 
 
@@ -64,7 +64,7 @@ def _size_class(field):
 
 @njit
 def _block(field):
-    """Where a row's block starts, in words; below 0: it has none."""
+    """Return where a row's block starts, in words; below 0: it has none."""
     return np.int64(field["block"]) << _LINE_BITS
 
 
@@ -92,13 +92,13 @@ def _most_entries(size_class):
 
 @njit
 def _own_line(value, size_class):
-    """Where in a block of hashes the line of a hash starts."""
+    """Return where in a block of hashes the line of a hash starts."""
     return np.int64(value & _63) & ((1 << size_class) - LINE)
 
 
 @njit
 def _first_word(field, value, bits, spread):
-    """Where a hash is looked for first, or what was made of it, in a row with a block."""
+    """Return where a hash is looked for first, or what was made of it, in a row with a block."""
     size_class, phase = _size_class(field), _phase(field)
     if phase == EXACT:
         return _block(field) + _own_line(value, size_class)
@@ -155,7 +155,7 @@ def _move(field, phase, number, block, size_class, words, book):
 
 @njit
 def _used_of_line(words, start, value):
-    """How many words of a line of hashes are in use, which are the first; -1: that hash is there."""
+    """Return how many words of a line of hashes are in use, which are the first; -1: that hash is there."""
     line = words[start : start + LINE]
     if line.shape[0] != LINE:  # never; the compiler sees that nothing below is out of bounds: 14 ns instead of 32
         return -1
@@ -168,7 +168,7 @@ def _used_of_line(words, start, value):
 
 @njit
 def _free_word(words, block, size_class, value):
-    """Where a new hash belongs in a block of hashes; -1: it is there. There is always an empty word."""
+    """Return where a new hash belongs in a block of hashes; -1: it is there. There is always an empty word."""
     line = _own_line(value, size_class)
     used = _used_of_line(words, block + line, value)
     while used == LINE:
@@ -244,7 +244,7 @@ def _put(words, block, size_class, entry, spread):
 
 @njit
 def _hash_places(field):
-    """How many places there are for hashes in an exact row."""
+    """Return how many places there are for hashes in an exact row."""
     return 2 if field["block"] < 0 else 2 + (1 << _size_class(field))
 
 
@@ -546,7 +546,7 @@ def collect(rows, state, words, ends, cells):
 
 @njit
 def _are_registers(cells, number, power_sum, bits):
-    """Whether these are registers of ranks in range, one at least, and have that many zeros and that sum."""
+    """Return whether these are registers of ranks in range, one at least, and have that many zeros and that sum."""
     zeros, total = 0, ZERO
     for index in range(8 * cells.shape[0]):
         rank = np.int64(_register(cells, 0, index))
@@ -561,7 +561,7 @@ def _are_registers(cells, number, power_sum, bits):
 
 @njit
 def _are_entries(cells, number):
-    """Whether these are that many entries, of ascending index and a rank in range, and nothing after them."""
+    """Return whether these are that many entries, of ascending index and a rank in range, and nothing after them."""
     last = -1
     for k in range(2 * cells.shape[0]):
         entry = _held(cells, 0, k)

@@ -27,7 +27,7 @@ _32, _48 = np.uint64(32), np.uint64(48)
 
 @njit
 def _tag(hashed, spread):
-    """What the index goes by: 16 bits of a hash times a secret, as a sender may know the key of the hashes."""
+    """Return what the index goes by: 16 bits of a hash times a secret, as a sender may know the key of the hashes."""
     return np.int64(((hashed & _HASH) * spread) >> _48)
 
 
@@ -38,7 +38,7 @@ def _sum(a, b):
 
 @njit
 def _entries(block, size_class):
-    """Where the entries of a block start."""
+    """Return where the entries of a block start."""
     return block + ((np.int64(1) << size_class) >> 3 if size_class >= INDEXED else 0)
 
 
@@ -52,7 +52,7 @@ def _is_at(words, entry, element, width):
 
 @njit
 def _find(words, slots, spread, field, element, width, hashed):
-    """Where the entry of an element starts, or -1."""
+    """Return where the entry of an element starts, or -1."""
     block, size_class, step = field["block"], np.int64(field["size_class"]), width + BESIDE
     entries = _entries(block, size_class)
     if size_class < INDEXED:
@@ -301,7 +301,7 @@ def update(key, words, slots, book, state, capacities, rows, applies, values, wi
 
 @njit
 def _is_before(elements, counts, a, b):
-    """Whether entry `a` is heavier than `b`, or as heavy and of lower words."""
+    """Return whether entry `a` is heavier than `b`, or as heavy and of lower words."""
     if counts[a] != counts[b]:
         return counts[a] > counts[b]
     for w in range(elements.shape[1]):
