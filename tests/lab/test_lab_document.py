@@ -40,7 +40,9 @@ def test_the_example_is_told_live_and_recorded_for_its_test(folder):
     assert ran.returncode == 0, ran.stderr
     listens, told, *rest = ran.stdout.splitlines()
     assert "listening on eth0" in listens and "192.0.2.10 knocked 5 times at SSH of 192.0.2.22" in told
-    assert [json.loads(line)["event_type"] for line in rest] == ["alert_update", "summary"]
+    kinds = [json.loads(line)["event_type"] for line in rest]
+    assert set(kinds[:-1]) == {"alert_update"}  # how many depends on when it was first told
+    assert kinds[-1] == "summary"
     tested = python(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_ssh_knocks.py")
     assert tested.returncode == 0 and "1 passed" in tested.stdout, tested.stdout
 
